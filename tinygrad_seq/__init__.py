@@ -1,0 +1,62 @@
+"""Sequence learning from first principles: tensors with reverse-mode derivatives on NumPy or CuPy.
+
+>>> import tinygrad_seq as tg
+>>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4.])
+"""
+
+from .backend import bool_ as bool
+from .backend import complex64, complex128, dtype, float16, float32, float64, int8, int16, int32, int64, uint8
+from .creation import arange, full, ones, ones_like, zeros, zeros_like
+from .device import device, set_default_device
+from .functional import grad, value_and_grad
+from .graph import Primitive, enable_grad, is_grad_enabled, no_grad, primitive
+from .ops.elementwise import (
+    abs,
+    add,
+    cos,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .ops.index import gather
+from .ops.linalg import matmul
+from .ops.reduce import amax, amin, argmax, log_softmax, logsumexp, mean, softmax, sum, var
+from .ops.shape import (
+    broadcast_to,
+    cat,
+    chunk,
+    expand,
+    flatten,
+    flip,
+    permute,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unbind,
+    unsqueeze,
+)
+from .random import Generator, manual_seed, multinomial, rand, randint, randn, randperm
+from .tensor import Tensor, as_tensor, from_numpy, tensor
+
+float = float32
+double = float64
+long = int64
+__version__ = "0.1.0"

@@ -1,0 +1,65 @@
+"""Where arrays live: NumPy or CuPy, each behind the same few functions.
+
+A backend is an array namespace plus the handful of functions in which NumPy and CuPy differ. This package alone
+imports them; the rest of the project asks `array_module(array)` for the namespace and `backend_of(array)` for the rest.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from . import numpy as numpy_backend
+
+Array: TypeAlias = Any  # an array of some backend; typing one would tie us to a library
+DType: TypeAlias = Any
+
+float16, float32, float64 = numpy_backend.float16, numpy_backend.float32, numpy_backend.float64
+int8, int16, int32, int64 = numpy_backend.int8, numpy_backend.int16, numpy_backend.int32, numpy_backend.int64
+uint8, bool_ = numpy_backend.uint8, numpy_backend.bool_
+complex64, complex128 = numpy_backend.complex64, numpy_backend.complex128
+dtype = numpy_backend.dtype
+SCALAR = numpy_backend.SCALAR
+
+_BY_ARRAY_TYPE: dict[type, ModuleType] = {numpy_backend.ndarray: numpy_backend}
+
+
+def backend_of(array: Array) -> ModuleType:
+    """The backend module that an array belongs to; NumPy's for anything that is not an array (a number, a list)."""
+    found = _BY_ARRAY_TYPE.get(type(array))
+    if found is not None:
+        return found
+    if type(array).__module__.partition(".")[0] == "cupy":
+        register(type(array), backend_for("cuda"))
+        return _BY_ARRAY_TYPE[type(array)]
+    return next((b for kind, b in _BY_ARRAY_TYPE.items() if isinstance(array, kind)), numpy_backend)
+
+
+def array_module(array: Array) -> Any:
+    """The namespace (numpy, cupy) whose functions take this array."""
+    found = _BY_ARRAY_TYPE.get(type(array))
+    return (found or backend_of(array)).xp
+
+
+def register(array_type: type, backend: ModuleType) -> None:
+    """Make `backend` answer for arrays of `array_type`."""
+    _BY_ARRAY_TYPE[array_type] = backend
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is an array of a registered backend (CuPy's included, once an array of it exists)."""
+    return type(value) in _BY_ARRAY_TYPE or backend_of(value) is not numpy_backend or isinstance(value, SCALAR)
+
+
+def backend_for(device_type: str) -> ModuleType:
+    """The backend module of a device type: "cpu" or "cuda".
+
+    Raises:
+        RuntimeError: for "cuda" without CuPy or without a working driver; the message says which and what to install.
+    """
+    if device_type == "cpu":
+        return numpy_backend
+    from . import cupy as cupy_backend
+
+    cupy_backend.require()
+    return cupy_backend

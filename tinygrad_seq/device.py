@@ -1,0 +1,77 @@
+"""Devices by name, and which one new tensors are created on."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import Any
+
+from .backend import Array, backend_for, backend_of
+
+
+class device:
+    """Where tensors live: "cpu", "cuda" (the first GPU) or "cuda:N". As a context manager: where new ones are made.
+
+    >>> with tg.device("cuda"):
+    ...     x = tg.zeros(3)
+    """
+
+    def __init__(self, name: str | device) -> None:
+        kind, _, index = str(name).partition(":")
+        if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and int(index or 0)):
+            raise ValueError(f"device: got {str(name)!r}; takes 'cpu', 'cuda' or 'cuda:N'")
+        self.type = kind
+        self.index = int(index or 0)
+        self._tokens: list[Token[device | None]] = []
+
+    @property
+    def backend(self) -> Any:
+        """The backend module of this device; a RuntimeError says what is missing if it cannot be used here."""
+        return backend_for(self.type)
+
+    def __enter__(self) -> device:
+        self.backend  # noqa: B018 - fail here, not at the first tensor
+        self._tokens.append(_default.set(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _default.reset(self._tokens.pop())
+
+    def __str__(self) -> str:
+        return "cpu" if self.type == "cpu" else f"cuda:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device('{self}')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (device, str)) and str(self) == str(device(other))
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+_cpu = device("cpu")
+_default: ContextVar[device | None] = ContextVar("default_device", default=None)
+_process_default = _cpu
+
+
+def default_device() -> device:
+    """The device of the innermost `with device(...)` block, or what `set_default_device` said, or the CPU."""
+    return _default.get() or _process_default
+
+
+def set_default_device(name: str | device) -> None:
+    """Create new tensors on this device, in all threads, from now on."""
+    global _process_default
+    chosen = device(name)
+    chosen.backend  # noqa: B018 - fail here, not at the first tensor
+    _process_default = chosen
+
+
+def resolve(name: str | device | None) -> device:
+    """The device of that name; the default one for None."""
+    return default_device() if name is None else device(name)
+
+
+def device_of(array: Array) -> device:
+    """The device that an array lives on."""
+    return device(backend_of(array).device_name(array))

@@ -1,0 +1,332 @@
+"""The graph: what a primitive is, and how applying one to tensors is recorded.
+
+A `Primitive` is a function on arrays with its vector-Jacobian products. Applied to bare arrays it just computes.
+Applied to a `Value` (of which `Tensor` is the public face) it computes, and leaves a `Node` behind: which primitive,
+from which nodes its inputs came, and the arrays that its rules will ask for. Shape of the idea: Griewank & Walther,
+"Evaluating Derivatives", ch. 3 (the tape), with one node an application instead of one an elementary assignment.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from typing import Any, ClassVar
+
+from .backend import SCALAR, Array, DType, backend_of, complex128, float32, float64, is_array
+
+Rule = Callable[..., Any]
+
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+_next_number = count().__next__
+
+
+def is_grad_enabled() -> bool:
+    """Whether applying a primitive to tensors that require a gradient is recorded, in this thread or async task."""
+    return _grad_enabled.get()
+
+
+@contextmanager
+def grad_mode(enabled: bool) -> Iterator[None]:
+    """Switch recording on or off inside a `with` block, in this thread or async task alone."""
+    token = _grad_enabled.set(enabled)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+def no_grad() -> Any:
+    """Context manager (and decorator): nothing inside is recorded."""
+    return grad_mode(False)
+
+
+def enable_grad() -> Any:
+    """Context manager (and decorator): recording is on inside, also within a `no_grad` block."""
+    return grad_mode(True)
+
+
+class Value:
+    """An array and the node that it came from (None: a constant). `Tensor` adds operators and methods to it."""
+
+    __slots__ = ("array", "node")
+    result_class: ClassVar[type[Value]]
+    array: Array
+    node: Node | None
+
+    @classmethod
+    def wrap(cls, array: Array, node: Node | None = None) -> Any:
+        """A value around an array that is ours already: no copy, no conversion."""
+        value = _new(cls)
+        value.array = array
+        value.node = node
+        return value
+
+
+Value.result_class = Value
+_new: Callable[[type[Any]], Any] = object.__new__
+
+
+class Node:
+    """A point of the graph that a gradient can reach; it knows the shape and dtype that this gradient must have.
+
+    Attributes:
+        number: grows with each node, so sorting by it sorts the graph topologically.
+        parents: for each input the node it came from, or None where no gradient is wanted. None once freed.
+    """
+
+    __slots__ = ("dtype", "number", "parents", "shape")
+    parents: tuple[Node | None, ...] | None
+    shape: tuple[int, ...]
+    dtype: DType
+    number: int
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+class Leaf(Node):
+    """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self, array: Array) -> None:
+        self.parents = ()
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.number = _next_number()
+        self.grad: Any = None
+
+
+class Application(Node):
+    """One application of a primitive.
+
+    Attributes:
+        inputs: for each input its array, if a rule will ask for it; else its node, which has shape and dtype at least.
+        output: the output array (for several outputs a tuple of them), if a rule will ask for it; else None.
+        params: the static settings.
+    """
+
+    __slots__ = ("inputs", "output", "params", "primitive")
+
+    def release(self) -> None:
+        """Let go of the saved arrays and of the graph behind this node."""
+        self.parents = self.inputs = self.output = None
+
+
+class Output(Node):
+    """One of the outputs of a primitive that has several; its parent is the application."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, array: Array, application: Application, index: int) -> None:
+        self.parents = (application,)
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.number = _next_number()
+        self.index = index
+
+    def release(self) -> None:
+        self.parents = None
+
+
+class _Writes:
+    """Which arrays were written in place, and when, on the nodes' count: what a node saved must not change under it."""
+
+    def __init__(self) -> None:
+        self.last = -1
+        self._of_owner: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+    def mark(self, array: Array) -> None:
+        """Note that the memory of `array` was written just now."""
+        owner = _owner(array)
+        key = id(owner)
+        self.last = _next_number()
+        self._of_owner[key] = (weakref.ref(owner, lambda _: self._of_owner.pop(key, None)), self.last)
+
+    def check(self, node: Application) -> None:
+        """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
+        outputs = node.output if type(node.output) is tuple else (node.output,)
+        for role, arrays in (("an input", node.inputs), ("the output", outputs)):
+            for array in arrays:
+                if is_array(array) and self._of_owner.get(id(_owner(array)), (None, -1))[1] > node.number:
+                    raise RuntimeError(
+                        f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
+                        "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
+                        "clone() of it."
+                    )
+
+
+def _owner(array: Array) -> Array:
+    """The array whose memory this one is a view of; itself if it has its own."""
+    while getattr(array, "base", None) is not None and is_array(array.base):
+        array = array.base
+    return array
+
+
+writes = _Writes()
+
+
+class Primitive:
+    """A function on arrays, and one rule per array argument saying how a gradient passes back through it.
+
+    Arrays are positional, settings keyword-only. The function returns an array or a tuple of arrays, and works for any
+    array library: it asks `array_module` for the functions it calls.
+    """
+
+    def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
+        self.forward = forward
+        self.name = self.__name__ = name or forward.__name__.strip("_")
+        self.__doc__ = forward.__doc__
+        self.__module__ = forward.__module__
+        self.__wrapped__ = forward
+        self.rules: tuple[Rule | None, ...] = ()
+        self.joint_rule: Rule | None = None
+        self._plans: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def vjp(self, *rules: Rule | None) -> None:
+        """Give one rule per array argument: `rule(g, y, *inputs, **params)` -> gradient of that argument.
+
+        `g` is the gradient of the output `y` (for several outputs, both are tuples). Write rules with operators and
+        primitives: given arrays they compute, given Tensors they are recorded, which gives higher derivatives. None
+        stands for an argument without a derivative, such as an index. Broadcasting is undone afterwards, not in rules.
+
+        A rule's parameter whose name starts with an underscore is not kept for the backward pass: it arrives as
+        something that has `shape`, `dtype` and `ndim` alone (`_y` as None).
+        """
+        self.rules = rules
+        self._plans.clear()
+
+    def vjp_joint(self, rule: Rule) -> None:
+        """Give one rule for all arguments at once; it returns a sequence of gradients, one (or None) for each.
+
+        For primitives that take any number of arrays. Underscores mean what they mean in `vjp`.
+        """
+        self.joint_rule = rule
+        self._plans.clear()
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it."""
+        cls = None
+        tracked = False
+        arrays = []
+        for x in inputs:
+            if isinstance(x, Value):
+                cls = x.result_class
+                if x.node is not None:
+                    tracked = True
+                arrays.append(x.array)
+            elif isinstance(x, SCALAR):
+                arrays.append(x.item())  # as a Python number, which does not promote float32 to float64
+            else:
+                arrays.append(x)
+        if cls is None:
+            return self.forward(*inputs, **params)
+        try:
+            y = self.forward(*arrays, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._explain(error, arrays) from error
+        if isinstance(y, tuple):
+            return self._finish_many(cls, inputs, arrays, params, y, tracked)
+        if isinstance(y, SCALAR):
+            y = backend_of(y).asarray(y)
+        if y.dtype is float64 and "dtype" not in params:
+            y = _keep_float32(y, arrays)
+        value = _new(cls)
+        value.array = y
+        if tracked and y.dtype.kind in "fc" and _grad_enabled.get():
+            value.node = self._record(inputs, arrays, params, y)
+        else:
+            value.node = None
+        return value
+
+    def _record(self, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], y: Any) -> Application:
+        parents = tuple([x.node if isinstance(x, Value) else None for x in inputs])
+        node = _new(Application)
+        node.primitive = self
+        node.parents = parents
+        keep, keep_output = self._plan(parents)
+        node.inputs = [a if k else p for a, k, p in zip(arrays, keep, parents, strict=True)]
+        node.output = y if keep_output else None
+        node.params = params
+        node.number = _next_number()
+        if type(y) is not tuple:
+            node.shape = y.shape
+            node.dtype = y.dtype
+        return node
+
+    def _finish_many(self, cls: Any, inputs: Any, arrays: Any, params: Any, ys: Any, tracked: bool) -> tuple[Any, ...]:
+        if not (tracked and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
+            return tuple([cls.wrap(y) for y in ys])
+        node = self._record(inputs, arrays, params, ys)
+        node.shape, node.dtype = tuple(y.shape for y in ys), ys[0].dtype
+        return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
+
+    def _plan(self, parents: tuple[Node | None, ...]) -> tuple[tuple[bool, ...], bool]:
+        """Which inputs, and whether the output, must be kept for the rules that will run. Worked out once."""
+        wanted = tuple([p is not None for p in parents])
+        plan = self._plans.get(wanted)
+        if plan is None:
+            if self.joint_rule is not None:
+                used = [_used_arguments(self.joint_rule, len(parents))]
+            else:
+                rules = self.rules[: len(parents)]
+                used = [_used_arguments(r, len(parents)) for r, w in zip(rules, wanted, strict=False) if w and r]
+            # an input without a node is kept in any case: a rule may ask for its shape, and it costs no more memory
+            keep = tuple(not w or any(u[1 + i] for u in used) for i, w in enumerate(wanted))
+            plan = self._plans[wanted] = (keep, any(u[0] for u in used))
+        return plan
+
+    def _explain(self, error: Exception, arrays: list[Any]) -> Exception:
+        """The same error with our function's name and the shapes in front; on mixed devices, the way out."""
+        devices = sorted({backend_of(a).device_name(a) for a in arrays if is_array(a)})
+        if len(devices) > 1:
+            return RuntimeError(
+                f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
+            )
+        shapes = ", ".join(str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays)
+        return type(error)(f"{self.name}: cannot take operands of shape {shapes}: {error}")
+
+
+def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:
+    """For the output and each input, whether the rule asks for its values: its name has no leading underscore."""
+    code = getattr(rule, "__code__", None)
+    if code is None:
+        return [True] * (1 + n_inputs)
+    names = code.co_varnames
+    positional = [not name.startswith("_") for name in names[1 : code.co_argcount]]
+    if code.co_flags & 0x04:  # has *args, whose name comes after the keyword-only ones
+        rest = not names[code.co_argcount + code.co_kwonlyargcount].startswith("_")
+        positional += [rest] * (1 + n_inputs - len(positional))
+    return positional[: 1 + n_inputs] + [False] * (1 + n_inputs - len(positional))
+
+
+def _keep_float32(y: Array, arrays: list[Any]) -> Array:
+    """Round a float64 result that no float64 operand asked for (say, of an integer array) to float32."""
+    if any(getattr(a, "dtype", None) in (float64, complex128) for a in arrays):
+        return y
+    return y.astype(float32)
+
+
+def primitive(forward: Callable[..., Any]) -> Primitive:
+    """Decorator: make a function on arrays a primitive. Give it its rules with `vjp`.
+
+    >>> @primitive
+    ... def square(x):
+    ...     return x * x
+    >>> square.vjp(lambda g, _y, x: g * 2 * x)
+    """
+    return Primitive(forward)

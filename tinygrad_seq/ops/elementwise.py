@@ -1,0 +1,266 @@
+"""Primitives that work element by element, broadcasting as NumPy does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, DType, array_module, backend_of
+from ..graph import primitive
+
+
+@primitive
+def add(a: Array, b: Array) -> Array:
+    """a + b."""
+    return a + b
+
+
+add.vjp(lambda g, *_: g, lambda g, *_: g)
+
+
+@primitive
+def sub(a: Array, b: Array) -> Array:
+    """a - b."""
+    return a - b
+
+
+sub.vjp(lambda g, *_: g, lambda g, *_: -g)
+
+
+@primitive
+def mul(a: Array, b: Array) -> Array:
+    """a * b."""
+    return a * b
+
+
+mul.vjp(lambda g, _y, _a, b: g * b, lambda g, _y, a, _b: g * a)
+
+
+@primitive
+def div(a: Array, b: Array) -> Array:
+    """a / b."""
+    return a / b
+
+
+div.vjp(lambda g, _y, _a, b: g / b, lambda g, y, _a, b: -(g * y) / b)
+
+
+@primitive
+def neg(x: Array) -> Array:
+    """-x."""
+    return -x
+
+
+neg.vjp(lambda g, *_: -g)
+
+
+@primitive
+def pow(a: Array, b: Array) -> Array:
+    """a ** b. Where b is 0 the derivative by a is 0, and where a is 0 the derivative by b is 0 (its limit for b > 0)."""
+    return a**b
+
+
+def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, (int, float)):
+        return g * (b * a ** (b - 1)) if b != 0 else g * 0.0
+    return g * (b * a ** where(b == 0, 1.0, b - 1.0))
+
+
+def _pow_vjp_exponent(g: Any, y: Any, a: Any, _b: Any) -> Any:
+    if isinstance(a, (int, float)):
+        return g * y * log(array_of(y, a)) if a != 0 else g * 0.0
+    return g * y * log(where(a == 0, 1.0, a))
+
+
+pow.vjp(_pow_vjp_base, _pow_vjp_exponent)
+
+
+def array_of(like: Any, number: float) -> Any:
+    """A number as a 0-d array with the dtype and on the device of `like`."""
+    array = getattr(like, "array", like)
+    return array_module(array).full_like(array, number, shape=())
+
+
+@primitive
+def exp(x: Array) -> Array:
+    """e ** x."""
+    return array_module(x).exp(x)
+
+
+exp.vjp(lambda g, y, _x: g * y)
+
+
+@primitive
+def log(x: Array) -> Array:
+    """Natural logarithm."""
+    return array_module(x).log(x)
+
+
+log.vjp(lambda g, _y, x: g / x)
+
+
+@primitive
+def sqrt(x: Array) -> Array:
+    """Square root. Its derivative at 0 is infinite, and so it is here."""
+    return array_module(x).sqrt(x)
+
+
+sqrt.vjp(lambda g, y, _x: g / (2.0 * y))
+
+
+@primitive
+def sin(x: Array) -> Array:
+    """Sine of x in radians."""
+    return array_module(x).sin(x)
+
+
+sin.vjp(lambda g, _y, x: g * cos(x))
+
+
+@primitive
+def cos(x: Array) -> Array:
+    """Cosine of x in radians."""
+    return array_module(x).cos(x)
+
+
+cos.vjp(lambda g, _y, x: -(g * sin(x)))
+
+
+@primitive
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    return array_module(x).tanh(x)
+
+
+tanh.vjp(lambda g, y, _x: g * (1.0 - y * y))
+
+
+@primitive
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), accurate to the last digits also far out, where it is 0 or 1.
+
+    A primitive because the composition passes through exp's overflow, which gives nan derivatives.
+    """
+    return backend_of(x).sigmoid(x)
+
+
+sigmoid.vjp(lambda g, y, _x: g * (y * (1.0 - y)))
+
+
+@primitive
+def relu(x: Array) -> Array:
+    """max(x, 0). The derivative at 0 is 0."""
+    return array_module(x).maximum(x, 0)  # complex numbers compare by their real part first
+
+
+relu.vjp(lambda g, y, _x: where(y != 0, g, 0.0))
+
+
+@primitive
+def abs(x: Array) -> Array:
+    """|x|. The derivative at 0 is 0. A complex x is taken for a real one with a perturbation: its sign is Re x's."""
+    if x.dtype.kind == "c":
+        return array_module(x).where(x.real < 0, -x, x)
+    return array_module(x).abs(x)
+
+
+abs.vjp(lambda g, _y, x: g * sign(x))
+
+
+@primitive
+def sign(x: Array) -> Array:
+    """-1, 0 or 1 (of the real part, where x is complex). Its derivative is 0 everywhere."""
+    return array_module(x).sign(x.real).astype(x.dtype)
+
+
+sign.vjp(lambda g, *_: g * 0.0)
+
+
+@primitive
+def maximum(a: Array, b: Array) -> Array:
+    """The larger of a and b. At a tie each gets half of the gradient."""
+    return array_module(a if hasattr(a, "dtype") else b).maximum(a, b)
+
+
+maximum.vjp(
+    lambda g, _y, a, b: where(a == b, g * 0.5, where(a > b, g, 0.0)),
+    lambda g, _y, a, b: where(a == b, g * 0.5, where(a < b, g, 0.0)),
+)
+
+
+@primitive
+def minimum(a: Array, b: Array) -> Array:
+    """The smaller of a and b. At a tie each gets half of the gradient."""
+    return array_module(a if hasattr(a, "dtype") else b).minimum(a, b)
+
+
+minimum.vjp(
+    lambda g, _y, a, b: where(a == b, g * 0.5, where(a < b, g, 0.0)),
+    lambda g, _y, a, b: where(a == b, g * 0.5, where(a > b, g, 0.0)),
+)
+
+
+@primitive
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """a where the condition holds, b elsewhere. No gradient passes to the branch not taken."""
+    return array_module(condition).where(condition, a, b)
+
+
+where.vjp(
+    None,
+    lambda g, _y, condition, *_: where(condition, g, 0.0),
+    lambda g, _y, condition, *_: where(condition, 0.0, g),
+)
+
+
+@primitive
+def cast(x: Array, *, dtype: DType) -> Array:
+    """x in another dtype."""
+    return x.astype(dtype)
+
+
+cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the dtype of its tensor
+
+
+@primitive
+def to_device(x: Array, *, device: Any, source: Any) -> Array:
+    """x, which is on the device `source`, on another one."""
+    return device.backend.asarray(x, None, device.index)
+
+
+to_device.vjp(lambda g, _y, _x, device, source: to_device(g, device=source, source=device))
+
+
+@primitive
+def equal(a: Array, b: Array) -> Array:
+    """a == b, as booleans."""
+    return a == b
+
+
+@primitive
+def not_equal(a: Array, b: Array) -> Array:
+    """a != b, as booleans."""
+    return a != b
+
+
+@primitive
+def less(a: Array, b: Array) -> Array:
+    """a < b, as booleans."""
+    return a < b
+
+
+@primitive
+def less_equal(a: Array, b: Array) -> Array:
+    """a <= b, as booleans."""
+    return a <= b
+
+
+@primitive
+def greater(a: Array, b: Array) -> Array:
+    """a > b, as booleans."""
+    return a > b
+
+
+@primitive
+def greater_equal(a: Array, b: Array) -> Array:
+    """a >= b, as booleans."""
+    return a >= b

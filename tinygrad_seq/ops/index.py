@@ -1,0 +1,164 @@
+"""Indexing, and its transpose: adding values up at indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, DType, array_module, backend_of
+from ..graph import Value, primitive
+from .dims import normalize_dim
+
+Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
+
+
+class Slot:
+    """Marks where in a static index an index array belongs; the arrays themselves are inputs, which may change."""
+
+    def __repr__(self) -> str:
+        return "ARRAY"
+
+
+ARRAY = Slot()
+
+
+def _filled(index: Index, arrays: tuple[Array, ...]) -> Index:
+    rest = iter(arrays)
+    return tuple([next(rest) if i is ARRAY else i for i in index])
+
+
+class Scattered:
+    """The gradient of an indexing: zeros, with `values` added at an index. The sweep gathers these before adding them
+    up, so that T steps cut out of a (T, ...) tensor cost one such tensor and not T of them.
+    """
+
+    __slots__ = ("arrays", "index", "values")
+
+    def __init__(self, values: Any, arrays: tuple[Any, ...], index: Index) -> None:
+        self.values, self.arrays, self.index = values, arrays, index
+
+
+@primitive
+def getitem(x: Array, *arrays: Array, index: Index) -> Array:
+    """x[index], with `arrays` put in where the index says ARRAY. A view if there are none."""
+    return x[_filled(index, arrays) if arrays else index]
+
+
+getitem.vjp_joint(
+    lambda g, _y, _x, *arrays, index: (Scattered(g, arrays, index), *[None for _ in arrays]),
+)
+
+
+@primitive
+def scatter(
+    *inputs: Array, shape: tuple[int, ...], dtype: DType, indices: tuple[Index, ...], counts: tuple[int, ...]
+) -> Array:
+    """Zeros of `shape`, to which values are added at indices: the transpose of several `getitem`s at once.
+
+    `inputs` holds for each of the `indices` the values and then its index arrays, `counts` of them.
+    """
+    backend = backend_of(inputs[0])
+    out = array_module(inputs[0]).zeros(shape, dtype)
+    for values, arrays, index in _contributions(inputs, indices, counts):
+        if not arrays:
+            out[index] += values
+        elif index == (ARRAY,):
+            backend.scatter_add(out, arrays, values)
+        else:
+            backend.scatter_add(out, _filled(index, arrays), values)
+    return out
+
+
+def _contributions(inputs: tuple[Any, ...], indices: tuple[Index, ...], counts: tuple[int, ...]) -> Any:
+    start = 0
+    for index, n in zip(indices, counts, strict=True):
+        yield inputs[start], inputs[start + 1 : start + 1 + n], index
+        start += 1 + n
+
+
+def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, dtype: Any, indices: Any, counts: Any) -> list[Any]:
+    gradients: list[Any] = []
+    for _values, arrays, index in _contributions(inputs, indices, counts):
+        gradients += [getitem(g, *arrays, index=index), *[None for _ in arrays]]
+    return gradients
+
+
+scatter.vjp_joint(_scatter_vjp)
+
+
+def gather_scattered(parts: list[Scattered], shape: tuple[int, ...], dtype: DType) -> Any:
+    """The sum of scattered gradients as one dense one."""
+    inputs = [x for part in parts for x in (part.values, *part.arrays)]
+    return scatter(
+        *inputs,
+        shape=shape,
+        dtype=dtype,
+        indices=tuple([part.index for part in parts]),
+        counts=tuple([len(part.arrays) for part in parts]),
+    )
+
+
+def index(x: Any, key: Any) -> Any:
+    """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
+    keys = key if isinstance(key, tuple) else (key,)
+    static, arrays = [], []
+    for k in keys:
+        if k is None or k is Ellipsis or isinstance(k, (slice, int)) and not isinstance(k, bool):
+            static.append(k)
+        elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
+            arrays.append(_index_array(x, k))
+            static.append(ARRAY)
+        else:
+            raise TypeError(
+                f"indexing: got an index of type {type(k).__name__}; takes integers, slices, None, ... and "
+                "integer or boolean tensors"
+            )
+    return getitem(x, *arrays, index=tuple(static))
+
+
+def _index_array(x: Any, k: Any) -> Any:
+    backend = backend_of(getattr(x, "array", x))
+    array = k.array if isinstance(k, Value) else backend.asarray(k)
+    if array.dtype.kind not in "iub":
+        if array.size:
+            raise TypeError(f"indexing: an index tensor must hold integers or booleans, got {array.dtype}")
+        array = array.astype("int64")  # the empty list
+    return array
+
+
+@primitive
+def take_along_dim(x: Array, indices: Array, *, dim: int) -> Array:
+    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. x and indices broadcast otherwise."""
+    return array_module(x).take_along_axis(x, indices, dim)
+
+
+@primitive
+def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `take_along_dim`."""
+    xp = array_module(g)
+    out = xp.zeros(shape, g.dtype)
+    grid: list[Any] = []
+    for d, n in enumerate(g.shape):
+        positions = xp.arange(n) if shape[d] == n else xp.zeros(n, int)  # zeros: x was broadcast along d
+        grid.append(positions.reshape([-1 if k == d else 1 for k in range(g.ndim)]))
+    grid[dim] = indices
+    backend_of(g).scatter_add(out, tuple(grid), g)
+    return out
+
+
+take_along_dim.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
+put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along_dim(g, indices, dim=dim), None)
+
+
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
+
+    Raises:
+        IndexError: if the shapes do not fit, or an index is out of range.
+    """
+    dim = normalize_dim("gather", dim, x.ndim)
+    index = _index_array(x, index)
+    if index.ndim != x.ndim or any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
+        raise IndexError(f"gather: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
+    if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
+        x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))
+    return take_along_dim(x, index, dim=dim)

@@ -1,0 +1,40 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array
+from ..graph import primitive
+from .shape import mT, reshape
+
+
+@primitive
+def batched_matmul(a: Array, b: Array) -> Array:
+    """Matrix product. a (..., N, K), b (..., K, M) -> (..., N, M)."""
+    if b.ndim == 2 and a.ndim > 2:  # one product instead of one for each leading index
+        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+    return a @ b
+
+
+def _matmul_vjp_b(g: Any, _y: Any, a: Any, _b: Any) -> Any:
+    if _b.ndim == 2 and a.ndim > 2:
+        a = reshape(a, shape=(-1, a.shape[-1]))
+        g = reshape(g, shape=(-1, g.shape[-1]))
+    return mT(a) @ g
+
+
+batched_matmul.vjp(lambda g, _y, _a, b: batched_matmul(g, mT(b)), _matmul_vjp_b)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), whose dimension of 1 is then dropped."""
+    if a.ndim >= 2 and b.ndim >= 2:
+        return batched_matmul(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul: operands must have at least 1 dimension, got shapes {a.shape} and {b.shape}; use *")
+    rows = a if a.ndim >= 2 else reshape(a, shape=(1, a.shape[0]))
+    columns = b if b.ndim >= 2 else reshape(b, shape=(b.shape[0], 1))
+    y = batched_matmul(rows, columns)
+    shape = (*y.shape[:-2], *(y.shape[-2:-1] if a.ndim >= 2 else ()), *(y.shape[-1:] if b.ndim >= 2 else ()))
+    return reshape(y, shape=shape)

@@ -1,0 +1,133 @@
+"""Reductions, and the softmax family, which is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, array_module
+from ..graph import primitive
+from .dims import Dims, normalize_dim, normalize_dims, numpy_names
+from .elementwise import cast, div, exp, log, mul, where
+from .shape import broadcast_to, reshape
+
+def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
+    return tuple([1 if d in dims else n for d, n in enumerate(shape)])
+
+
+@primitive
+def reduce_sum(x: Array, *, dims: Dims, keepdim: bool) -> Array:
+    """The sum over `dims`."""
+    return x.sum(axis=dims, keepdims=keepdim)
+
+
+reduce_sum.vjp(lambda g, _y, _x, dims, keepdim: broadcast_to(reshape(g, shape=_kept(_x.shape, dims)), shape=_x.shape))
+
+
+@primitive
+def reduce_max(x: Array, *, dims: Dims, keepdim: bool) -> Array:
+    """The largest element over `dims`. Elements that tie for it share the gradient equally."""
+    return x.max(axis=dims, keepdims=keepdim)
+
+
+def _max_vjp(g: Any, y: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
+    kept = _kept(x.shape, dims)
+    ties = x == reshape(y, shape=kept)
+    share = cast(reduce_sum(ties, dims=dims, keepdim=True), dtype=g.dtype)
+    return where(ties, reshape(g, shape=kept) / share, 0.0)
+
+
+reduce_max.vjp(_max_vjp)
+
+
+@primitive
+def log_softmax_dim(x: Array, *, dim: int) -> Array:
+    """log(softmax(x)). A primitive because log(0) would give -inf, and because it is one pass where five are slow."""
+    xp = array_module(x)
+    y = x - x.max(axis=dim, keepdims=True)
+    y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
+    return y
+
+
+log_softmax_dim.vjp(lambda g, y, _x, dim: g - exp(y) * reduce_sum(g, dims=(dim,), keepdim=True))
+
+
+@primitive
+def argmax_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
+    """Where along `dim` the largest element stands, the first of them at a tie. Integers: no gradient."""
+    return x.argmax(axis=dim, keepdims=keepdim)
+
+
+@numpy_names
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Where along `dim` (in the flattened tensor for None) the largest element stands, the first of them at a tie."""
+    dim = None if dim is None else normalize_dim("argmax", dim, x.ndim)
+    if 0 in (x.shape if dim is None else x.shape[dim : dim + 1]):
+        raise ValueError(f"argmax: the tensor of shape {x.shape} has no elements along dim={dim}, so no largest one")
+    return argmax_dim(x, dim=dim, keepdim=keepdim)
+
+
+@numpy_names
+def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """The sum over `dim` (one, several, or None: all)."""
+    return reduce_sum(x, dims=normalize_dims("sum", dim, x.ndim), keepdim=keepdim)
+
+
+@numpy_names
+def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """The mean over `dim` (one, several, or None: all). Of no elements at all it is nan."""
+    dims = normalize_dims("mean", dim, x.ndim)
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"mean: takes a floating-point tensor, got {x.dtype}; convert it with .float()")
+    total = reduce_sum(x, dims=dims, keepdim=keepdim)
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    return mul(total, 1.0 / count) if count else mul(total, float("nan"))
+
+
+@numpy_names
+def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
+    """The variance over `dim`, divided by the number of elements less `correction`."""
+    dims = normalize_dims("var", dim, x.ndim)
+    centered = x - mean(x, dims, keepdim=True)
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    return div(reduce_sum(centered * centered, dims=dims, keepdim=keepdim), float(max(count - correction, 0)))
+
+
+@numpy_names
+def amax(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """The largest element over `dim` (one, several, or None: all). Ties share the gradient."""
+    dims = normalize_dims("amax", dim, x.ndim)
+    if any(x.shape[d] == 0 for d in dims):
+        raise ValueError(f"amax: the tensor of shape {x.shape} has no elements along dim={dim}, so no largest one")
+    return reduce_max(x, dims=dims, keepdim=keepdim)
+
+
+@numpy_names
+def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """The smallest element over `dim` (one, several, or None: all). Ties share the gradient."""
+    return -amax(-x, dim, keepdim)
+
+
+@numpy_names
+def log_softmax(x: Any, dim: int) -> Any:
+    """x - logsumexp(x): the logarithm of softmax, finite wherever x is."""
+    return log_softmax_dim(x, dim=normalize_dim("log_softmax", dim, x.ndim))
+
+
+@numpy_names
+def softmax(x: Any, dim: int) -> Any:
+    """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1."""
+    return exp(log_softmax(x, dim))
+
+
+@numpy_names
+def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
+    """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf."""
+    dims = normalize_dims("logsumexp", dim, x.ndim)
+    top = reduce_max(getattr(x, "array", x), dims=dims, keepdim=True)
+    top = where(array_module(top).isfinite(top), top, 0.0)  # inf - inf is nan
+    total = log(reduce_sum(exp(x - top), dims=dims, keepdim=True)) + top
+    return total if keepdim else reshape(total, shape=tuple([n for d, n in enumerate(x.shape) if d not in dims]))

@@ -1,0 +1,192 @@
+"""Primitives that arrange elements: no arithmetic, mostly views."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array, array_module
+from ..graph import primitive
+from .dims import normalize_dim, normalize_dims, numpy_names
+
+
+@primitive
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
+    return x.reshape(shape)
+
+
+reshape.vjp(lambda g, _y, _x, shape: reshape(g, shape=_x.shape))
+
+
+@primitive
+def permute(x: Array, *, dims: tuple[int, ...]) -> Array:
+    """The dimensions in another order. A view."""
+    return x.transpose(dims)
+
+
+def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(dims)), key=lambda i: dims[i] % len(dims)))
+
+
+permute.vjp(lambda g, _y, _x, dims: permute(g, dims=_inverse(dims)))
+
+
+def mT(x: Any) -> Any:
+    """The last two dimensions swapped: x (..., N, M) -> (..., M, N)."""
+    dims = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+    return permute(x, dims=dims)
+
+
+@primitive
+def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """x repeated to `shape` as broadcasting does. A view."""
+    return array_module(x).broadcast_to(x, shape)
+
+
+broadcast_to.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
+
+
+@primitive
+def cat_dim(*xs: Array, dim: int) -> Array:
+    """The arrays one after another along `dim`."""
+    return array_module(xs[0]).concatenate(xs, axis=dim)
+
+
+@primitive
+def split_sizes(x: Array, *, sizes: tuple[int, ...], dim: int) -> tuple[Array, ...]:
+    """x cut along `dim` into pieces of the given sizes. Views."""
+    before = (slice(None),) * (dim % x.ndim)
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(x[(*before, slice(start, start + size))])
+        start += size
+    return tuple(pieces)
+
+
+cat_dim.vjp_joint(lambda g, _y, *_xs, dim: split_sizes(g, sizes=tuple([x.shape[dim] for x in _xs]), dim=dim))
+split_sizes.vjp(lambda g, _y, _x, sizes, dim: cat_dim(*g, dim=dim))
+
+
+@primitive
+def stack_dim(*xs: Array, dim: int) -> Array:
+    """Arrays of one shape as the entries of a new dimension `dim`."""
+    return array_module(xs[0]).stack(xs, axis=dim)
+
+
+@primitive
+def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
+    """The entries of dimension `dim`, each without it. Views."""
+    return tuple(array_module(x).moveaxis(x, dim, 0)) if dim else tuple(x)
+
+
+stack_dim.vjp_joint(lambda g, _y, *_xs, dim: unbind_dim(g, dim=dim))
+unbind_dim.vjp(lambda g, _y, _x, dim: stack_dim(*g, dim=dim))
+
+
+@primitive
+def flip_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
+    """x with the order of the elements reversed along `dims`. A view."""
+    return array_module(x).flip(x, dims)
+
+
+flip_dims.vjp(lambda g, _y, _x, dims: flip_dims(g, dims=dims))
+
+
+@numpy_names
+def unsqueeze(x: Any, dim: int) -> Any:
+    """x with a dimension of length 1 put in at `dim`."""
+    dim = normalize_dim("unsqueeze", dim, x.ndim + 1)
+    return reshape(x, shape=(*x.shape[:dim], 1, *x.shape[dim:]))
+
+
+@numpy_names
+def squeeze(x: Any, dim: int | tuple[int, ...] | None = None) -> Any:
+    """x without its dimensions of length 1; with `dim`, without that one (or those), if its length is 1."""
+    dims = normalize_dims("squeeze", dim, x.ndim)
+    return reshape(x, shape=tuple([n for d, n in enumerate(x.shape) if n != 1 or d not in dims]))
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """x with two dimensions swapped. A view."""
+    dim0, dim1 = normalize_dim("transpose", dim0, x.ndim), normalize_dim("transpose", dim1, x.ndim)
+    dims = list(range(x.ndim))
+    dims[dim0], dims[dim1] = dim1, dim0
+    return permute(x, dims=tuple(dims))
+
+
+@numpy_names
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
+    if chunks < 1:
+        raise ValueError(f"chunk: chunks must be at least 1, got {chunks}")
+    length = x.shape[normalize_dim("chunk", dim, x.ndim)]
+    return tuple(split(x, -(-length // chunks) or 1, dim))
+
+
+@numpy_names
+def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """x cut along `dim` into pieces of one size (the last may be smaller), or of the sizes listed. Views."""
+    dim = normalize_dim("split", dim, x.ndim)
+    length = x.shape[dim]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size < 1:
+            raise ValueError(f"split: the size of a piece must be at least 1, got {size}")
+        sizes = tuple([min(size, length - start) for start in range(0, length, size)]) or (0,)
+    else:
+        sizes = tuple(split_size_or_sections)
+        if builtins.sum(sizes) != length or min(sizes, default=0) < 0:
+            raise ValueError(f"split: sizes {sizes} do not add up to the length {length} of dim {dim}")
+    pieces: tuple[Any, ...] = split_sizes(x, sizes=sizes, dim=dim)
+    return pieces
+
+
+@numpy_names
+def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The entries of dimension `dim`, each without it. Views."""
+    entries: tuple[Any, ...] = unbind_dim(x, dim=normalize_dim("unbind", dim, x.ndim))
+    return entries
+
+
+@numpy_names
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of one shape as the entries of a new dimension `dim`."""
+    if not tensors:
+        raise ValueError("stack: takes at least one tensor, got none")
+    return stack_dim(*tensors, dim=normalize_dim("stack", dim, tensors[0].ndim + 1))
+
+
+@numpy_names
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """The tensors one after another along `dim`; their other lengths must agree."""
+    if not tensors:
+        raise ValueError("cat: takes at least one tensor, got none")
+    return cat_dim(*tensors, dim=normalize_dim("cat", dim, tensors[0].ndim))
+
+
+@numpy_names
+def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
+    """x with the order of the elements reversed along `dim` (one or several). A view."""
+    return flip_dims(x, dims=normalize_dims("flip", dim, x.ndim))
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The dimensions from `start_dim` to `end_dim` (both included) as one. A 0-d tensor becomes 1-d."""
+    if x.ndim == 0:
+        return reshape(x, shape=(1,))
+    first, last = normalize_dim("flatten", start_dim, x.ndim), normalize_dim("flatten", end_dim, x.ndim)
+    if first > last:
+        raise ValueError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim}")
+    length = 1
+    for n in x.shape[first : last + 1]:
+        length *= n
+    return reshape(x, shape=(*x.shape[:first], length, *x.shape[last + 1 :]))
+
+
+def expand(x: Any, lengths: tuple[int, ...]) -> Any:
+    """x broadcast to these lengths; -1 leaves one as it is. A view."""
+    lead = len(lengths) - x.ndim
+    shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(lengths)])
+    return broadcast_to(x, shape=shape)

@@ -1,0 +1,130 @@
+"""Random numbers: streams that are a function of (seed, position) alone, so the same on every device.
+
+Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011 (Philox).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .backend import Array, DType, array_module, dtype, float32, float64, int64
+from .device import device as Device
+from .device import resolve
+from .graph import no_grad
+from .tensor import Tensor, as_dtype, as_tensor
+
+Size = tuple[int, ...]
+
+
+class Generator:
+    """A stream of random numbers. Drawing moves it on; `get_state` and `set_state` note and restore where it stands."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed from its beginning."""
+        self.seed = int(seed) % 2**64
+        self.offset = 0
+        return self
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, position)."""
+        return self.seed, self.offset
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Go to where `get_state` was called."""
+        self.seed, self.offset = int(state[0]), int(state[1])
+
+    def words(self, count: int, target: Device) -> Array:
+        """The next `count` uniform 32-bit words, on a device."""
+        drawn = target.backend.random_words(self.seed, self.offset, count)
+        self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
+        return drawn
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default stream of random numbers anew: the same seed gives the same numbers."""
+    return default_generator.manual_seed(seed)
+
+
+def _sizes(size: tuple[Any, ...]) -> Size:
+    return tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+
+
+def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
+    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64."""
+    count = math.prod(size)
+    draw = (generator or default_generator).words
+    if kind == float64:
+        return ((draw(2 * count, target).view("uint64") >> 11) * 2.0**-53).reshape(size)
+    return ((draw(count, target) >> 8).astype(kind) * dtype(kind).type(2.0**-24)).reshape(size)
+
+
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: DType = float32, device: str | Device | None = None
+) -> Tensor:
+    """Uniform in [0, 1)."""
+    return Tensor.wrap(uniform(_sizes(size), as_dtype(dtype), resolve(device), generator))
+
+
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: DType = float32, device: str | Device | None = None
+) -> Tensor:
+    """Normal with mean 0 and variance 1 (Box and Muller, "A note on the generation of random normal deviates", 1958)."""
+    shape, kind, target = _sizes(size), as_dtype(dtype), resolve(device)
+    count = math.prod(shape)
+    half = (count + 1) // 2
+    u = uniform((2, half), kind, target, generator)
+    xp = array_module(u)
+    radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
+    angle = (2.0 * math.pi) * u[1]
+    return Tensor.wrap(xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].reshape(shape))
+
+
+def randint(
+    low: int,
+    high: int | None = None,
+    size: Size = (),
+    *,
+    generator: Generator | None = None,
+    dtype: DType = int64,
+    device: str | Device | None = None,
+) -> Tensor:
+    """Integers in [low, high), or in [0, low) if `high` is not given: `randint(6, (3,))`, `randint(1, 7, (3,))`."""
+    if high is None or isinstance(high, tuple):
+        low, high, size = 0, low, high if isinstance(high, tuple) else size
+    if high <= low:
+        raise ValueError(f"randint: takes low < high, got low={low}, high={high}")
+    u = uniform(tuple(size), float64, resolve(device), generator)
+    return Tensor.wrap((low + u * (high - low)).astype(dtype))
+
+
+def randperm(n: int, *, generator: Generator | None = None, device: str | Device | None = None) -> Tensor:
+    """The integers 0 to n - 1 in random order."""
+    u = uniform((n,), float64, resolve(device), generator)
+    return Tensor.wrap(u.argsort())
+
+
+def multinomial(probabilities: Any, num_samples: int = 1, *, generator: Generator | None = None) -> Tensor:
+    """Draw class numbers with replacement: probabilities (..., V), each row positive up to a factor -> (..., num_samples).
+
+    By inversion: the class in whose share of [0, 1) a uniform number falls.
+
+    Raises:
+        ValueError: if a row has a negative entry, one that is not finite, or adds up to 0.
+    """
+    with no_grad():
+        p = as_tensor(probabilities).detach()
+        xp = array_module(p.array)
+        cumulative = xp.cumsum(p.array.astype(float64), axis=-1)
+        total = cumulative[..., -1:]
+        if not bool(((p.array >= 0).all()) & xp.isfinite(total).all() & (total > 0).all()):
+            raise ValueError("multinomial: every row of probabilities must be finite, not negative, and not all zero")
+        u = uniform((*p.shape[:-1], num_samples), float64, p.device, generator)
+        drawn = (u[..., None] * total[..., None] >= cumulative[..., None, :]).sum(axis=-1)
+        return Tensor.wrap(drawn.astype(int64))

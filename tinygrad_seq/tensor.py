@@ -1,0 +1,416 @@
+"""`Tensor`: an array that knows where it came from. What can be computed with one is in `operators`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .autodiff import recorded_sweep, sweep
+from .backend import Array, DType, array_module, backend_of, bool_, dtype, float32, float64, int64, is_array
+from .device import device as Device
+from .device import device_of, resolve
+from .graph import Application, Leaf, Output, Value, is_grad_enabled, writes
+from .operators import Dim, Operand, Operators
+from .ops import elementwise, index, shape
+from .ops.dims import normalize_dim
+
+_VIEWS = {shape.reshape, shape.permute, shape.broadcast_to, shape.flip_dims}
+_VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
+
+
+class Tensor(Operators):
+    """An array of numbers on some device, with a reverse-mode derivative.
+
+    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Floats become float32 unless
+    they come in an array, which keeps its dtype.
+
+    Args:
+        data: the numbers.
+        dtype: of the tensor, if it is to differ from that of the data.
+        device: where to put it; by default, the default device.
+        requires_grad: whether `backward` is to leave the gradient in `.grad`. Floating-point tensors only.
+    """
+
+    __slots__ = ("__weakref__",)
+    __array_ufunc__ = None  # so that `ndarray + tensor` asks the tensor
+
+    def __init__(
+        self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+    ) -> None:
+        self.array = to_array(data, dtype, resolve(device))
+        self.node = None
+        if requires_grad:
+            self.requires_grad_()
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def device(self) -> Device:
+        return device_of(self.array)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the length of one dimension."""
+        return self.shape if dim is None else self.shape[normalize_dim("size", dim, self.ndim)]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self.array.size)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor; it holds one number, which .item() returns")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor; it holds one number, which .item() returns")
+        return iter(self.unbind(0))
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index, this one is {self.dtype}")
+        return int(self.item())
+
+    def __repr__(self) -> str:
+        text = backend_of(self.array).to_host(self.array)
+        tail = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
+        tail += "" if self.device.type == "cpu" else f", device='{self.device}'"
+        if isinstance(self.node, Leaf):
+            tail += ", requires_grad=True"
+        elif self.node is not None:
+            made_by = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
+            tail += f", grad_fn=<{made_by.primitive.name}>" if isinstance(made_by, Application) else ", grad_fn=<freed>"
+        return backend_of(text).format_array(text, prefix="tensor(", suffix=f"{tail})")
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    # -- the numbers ----------------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The one number of a tensor with one element, as a Python number."""
+        if self.numel() != 1:
+            raise ValueError(f"item: takes a tensor with one element, got shape {self.shape}; use .tolist()")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The numbers as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def numpy(self) -> Array:
+        """A read-only NumPy view of the numbers. Copy it to write to it.
+
+        Raises:
+            TypeError: on a GPU: move the tensor with `.cpu()` first.
+            RuntimeError: if a gradient would be lost: `.detach()` the tensor first.
+        """
+        if self.device.type != "cpu":
+            raise TypeError(f"numpy: the tensor is on {self.device}; move it first: .cpu().numpy()")
+        if self.requires_grad and is_grad_enabled():
+            raise RuntimeError("numpy: the tensor requires a gradient, which NumPy would lose; use .detach().numpy()")
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        view = self.numpy()
+        return view.astype(dtype) if copy or (dtype is not None and dtype != view.dtype) else view
+
+    def detach(self) -> Tensor:
+        """The same numbers (the same memory) without the graph."""
+        return Tensor.wrap(self.array)
+
+    @property
+    def data(self) -> Tensor:
+        """As `detach()`. Assigning puts another array of the same shape into this tensor."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.shape != self.shape:
+            raise ValueError(f"data: cannot put shape {value.shape} into a tensor of shape {self.shape}")
+        self.array = value.array
+        if isinstance(self.node, Leaf):
+            self.node.dtype = value.dtype
+
+    def clone(self) -> Tensor:
+        """A copy; gradients pass through it."""
+        return elementwise.cast(self, dtype=self.dtype)
+
+    def contiguous(self) -> Tensor:
+        """This tensor in row-major memory: itself if it is already."""
+        return self if self.array.flags.c_contiguous else elementwise.cast(self, dtype=self.dtype)
+
+    def to(self, *targets: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """This tensor with another dtype, on another device, or as another tensor has it. Itself where nothing changes."""
+        for target in targets:
+            if isinstance(target, Tensor):
+                dtype, device = target.dtype, target.device
+            elif isinstance(target, (str, Device)):
+                device = target
+            else:
+                dtype = target
+        moved = self
+        if device is not None and Device(device) != self.device:
+            moved = elementwise.to_device(self, device=Device(device), source=self.device)
+        if dtype is not None and as_dtype(dtype) != self.dtype:
+            moved = elementwise.cast(moved, dtype=as_dtype(dtype))
+        return moved
+
+    def cpu(self) -> Tensor:
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        return self.to("cuda")
+
+    def float(self) -> Tensor:
+        return self.to(float32)
+
+    def double(self) -> Tensor:
+        return self.to(float64)
+
+    def long(self) -> Tensor:
+        return self.to(int64)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(other.dtype)
+
+    # -- gradients ------------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can reach this tensor. Assignable on leaves."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient (or no longer), in place.
+
+        Raises:
+            TypeError: for integers and booleans, which have no derivative.
+            RuntimeError: for switching it off on the result of an operation; `detach()` gives one without.
+        """
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError("requires_grad_(False): this tensor is the result of an operation; use .detach()")
+            self.node = None
+        elif self.node is None:
+            if self.dtype.kind not in "fc":
+                raise TypeError(
+                    f"requires_grad: a tensor of {self.dtype} carries no gradient, only floating-point ones do; "
+                    "convert it first: .float()"
+                )
+            self.node = Leaf(self.array)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this tensor was made by its user rather than by a recorded operation."""
+        return self.node is None or isinstance(self.node, Leaf)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has left here so far; None before. On leaves that require a gradient."""
+        return self.node.grad if isinstance(self.node, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if not isinstance(self.node, Leaf):
+            if value is not None:
+                raise RuntimeError("grad: only a leaf tensor that requires a gradient has one to assign")
+            return
+        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
+            raise ValueError(
+                f"grad: a tensor of shape {self.shape} and {self.dtype} cannot have a gradient of shape "
+                f"{value.shape} and {value.dtype}"
+            )
+        self.node.grad = value
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
+
+        Args:
+            gradient: what arrives at this tensor, of its shape; not needed for a scalar, where it is 1.
+            retain_graph: keep the graph, to go through it again. By default what `create_graph` says.
+            create_graph: record the backward pass, so that the gradients can be differentiated in turn.
+
+        Raises:
+            RuntimeError: if nothing here requires a gradient, the tensor is not a scalar and no `gradient` was given,
+                or the graph was freed by an earlier backward pass.
+        """
+        if self.node is None:
+            raise RuntimeError(
+                "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
+                "requires_grad=True on the inputs, and compute outside no_grad"
+            )
+        seed = self._seed(gradient)
+        keep = create_graph if retain_graph is None else retain_graph
+        if create_graph:
+            found = recorded_sweep([(self.node, seed)], None, retain_graph=keep, value_class=Tensor)
+        else:
+            found = sweep([(self.node, seed.array)], retain_graph=keep)
+        for leaf, g in found.items():
+            if isinstance(leaf, Leaf):
+                new = g if create_graph else as_tensor(g)
+                leaf.grad = new if leaf.grad is None else leaf.grad + new
+
+    def _seed(self, gradient: Any) -> Tensor:
+        if gradient is None:
+            if self.numel() != 1:
+                raise RuntimeError(
+                    f"backward: takes a scalar, got shape {self.shape}; reduce it first, as in loss.sum().backward(), "
+                    "or pass the gradient that arrives here"
+                )
+            return Tensor.wrap(array_module(self.array).ones_like(self.array))
+        seed = as_tensor(gradient)
+        if seed.shape != self.shape:
+            raise RuntimeError(f"backward: the tensor has shape {self.shape}, but gradient has shape {seed.shape}")
+        return seed.to(self.dtype)
+
+    # -- in place -------------------------------------------------------------------------------------------------------
+
+    def _assign(self, new: Tensor, name: str) -> Tensor:
+        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
+        if new.shape != self.shape:
+            raise ValueError(f"{name}: the result has shape {new.shape}, which does not fit in place of {self.shape}")
+        new = new.to(self.dtype)
+        if is_grad_enabled() and (self.node is not None or new.node is not None):
+            if isinstance(self.node, Leaf):
+                raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
+            source = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
+            if isinstance(source, Application) and source.primitive in _VIEWS:
+                raise RuntimeError(
+                    f"{name}: this tensor is a view made by '{source.primitive.name}', and a recorded change would not "
+                    "reach what it is a view of; clone() it first"
+                )
+            self.array, self.node = new.array, new.node
+        else:
+            array_module(self.array).copyto(self.array, new.array)
+            writes.mark(self.array)
+        return self
+
+    def copy_(self, source: Operand) -> Tensor:
+        """Take over the numbers of `source`, broadcast to this shape."""
+        return self._assign(as_tensor(source, like=self).broadcast_to(self.shape), "copy_")
+
+    def fill_(self, value: float) -> Tensor:
+        return self._assign(Tensor.wrap(array_module(self.array).full_like(self.array, value)), "fill_")
+
+    def zero_(self) -> Tensor:
+        return self.fill_(0)
+
+    def add_(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
+
+    def sub_(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
+
+    def mul_(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "mul_")
+
+    def div_(self, other: Operand) -> Tensor:
+        return self._assign(self / other, "div_")
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        return self._assign(self + other, "+=")
+
+    def __isub__(self, other: Operand) -> Tensor:
+        return self._assign(self - other, "-=")
+
+    def __imul__(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "*=")
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        return self._assign(self / other, "/=")
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
+        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+            raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
+        key = tuple(k.array if isinstance(k, Tensor) else k for k in (key if isinstance(key, tuple) else (key,)))
+        self.array[key] = value.array if isinstance(value, Tensor) else value
+        writes.mark(self.array)
+
+
+Tensor.result_class = Tensor
+
+
+def tensor(
+    data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor from numbers, nested lists, an array or a tensor, which it copies. See `Tensor`."""
+    return Tensor(data, dtype, device, requires_grad)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """A tensor on the memory of a NumPy array, without a copy."""
+    if not is_array(array):
+        raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
+    return Tensor.wrap(array)
+
+
+def as_tensor(data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None) -> Tensor:
+    """`data` as a tensor: itself if it is one, sharing memory if it is an array, else a new one.
+
+    Args:
+        like: put numbers and lists on the device of this tensor, and give them its dtype.
+    """
+    if isinstance(data, Tensor):
+        return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
+    if is_array(data) and dtype is None and device is None:
+        return Tensor.wrap(data if hasattr(data, "base") and data.ndim else backend_of(data).asarray(data))
+    if like is not None:
+        return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
+    return Tensor(data, dtype, device)
+
+
+def as_dtype(given: Any) -> DType:
+    """A dtype from a dtype, a name ("float32") or a Python type (float is float32, the default)."""
+    return float32 if given is float else dtype(given)
+
+
+def to_array(data: Any, given: DType, target: Device) -> Array:
+    """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given."""
+    if isinstance(data, Value):
+        data = data.array
+    wanted = None if given is None else as_dtype(given)
+    if is_array(data):
+        array = target.backend.asarray(data, wanted, target.index)
+        return array.copy() if array is data or array.base is not None else array
+    if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
+        data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
+    array = target.backend.asarray(data, wanted, target.index)
+    if array.dtype.kind == "O":
+        raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
+    return array.astype(float32) if wanted is None and array.dtype == float64 else array
