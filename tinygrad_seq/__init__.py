@@ -55,8 +55,8 @@ from .ops.shape import (
 )
 from .random import Generator, manual_seed, multinomial, rand, randint, randn, randperm
 from .tensor import Tensor, as_tensor, from_numpy, tensor
+from .version import __version__
 
 float = float32
 double = float64
 long = int64
-__version__ = "0.1.0"

@@ -173,7 +173,7 @@ def _apply_rules(
     node: Application, g: Any, gradients: _Gradients, useful: set[Node] | None, wrap: Callable[..., Any] | None
 ) -> None:
     primitive, inputs, y = node.primitive, node.inputs, node.output
-    parents: tuple[Node | None, ...] = node.parents or ()
+    parents = node.parents or ()
     if wrap is not None:
         inputs = [
             wrap(x, p) if x is not p and hasattr(x, "dtype") else x for x, p in zip(inputs, parents, strict=True)

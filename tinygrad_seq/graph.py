@@ -9,7 +9,7 @@ from which nodes its inputs came, and the arrays that its rules will ask for. Sh
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -78,7 +78,7 @@ class Node:
     """
 
     __slots__ = ("dtype", "number", "parents", "shape")
-    parents: tuple[Node | None, ...] | None
+    parents: Sequence[Node | None] | None
     shape: tuple[int, ...]
     dtype: DType
     number: int
@@ -192,7 +192,7 @@ class Primitive:
         self.__wrapped__ = forward
         self.rules: tuple[Rule | None, ...] = ()
         self.joint_rule: Rule | None = None
-        self._plans: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        self._plans: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -221,73 +221,83 @@ class Primitive:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it."""
         cls = None
-        tracked = False
         arrays = []
+        parents = []
+        wanted = 0  # bit i: input i requires a gradient
+        bit = 1
         for x in inputs:
             if isinstance(x, Value):
                 cls = x.result_class
-                if x.node is not None:
-                    tracked = True
                 arrays.append(x.array)
-            elif isinstance(x, SCALAR):
-                arrays.append(x.item())  # as a Python number, which does not promote float32 to float64
+                node = x.node
+                parents.append(node)
+                if node is not None:
+                    wanted |= bit
             else:
-                arrays.append(x)
+                # NumPy's scalars as Python numbers, which do not promote float32 to float64
+                arrays.append(x.item() if isinstance(x, SCALAR) else x)
+                parents.append(None)
+            bit <<= 1
         if cls is None:
             return self.forward(*inputs, **params)
         try:
             y = self.forward(*arrays, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, arrays) from error
-        if isinstance(y, tuple):
-            return self._finish_many(cls, inputs, arrays, params, y, tracked)
+        if type(y) is tuple:
+            return self._finish_many(cls, arrays, parents, wanted, params, y)
         if isinstance(y, SCALAR):
             y = backend_of(y).asarray(y)
-        if y.dtype is float64 and "dtype" not in params:
+        kind = y.dtype
+        if kind is float64 and "dtype" not in params:
             y = _keep_float32(y, arrays)
+            kind = y.dtype
         value = _new(cls)
         value.array = y
-        if tracked and y.dtype.kind in "fc" and _grad_enabled.get():
-            value.node = self._record(inputs, arrays, params, y)
+        if wanted and (kind is float32 or kind.kind in "fc") and _grad_enabled.get():
+            value.node = node = self._record(arrays, parents, wanted, params, y)
+            node.shape = y.shape
+            node.dtype = kind
         else:
             value.node = None
         return value
 
-    def _record(self, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], y: Any) -> Application:
-        parents = tuple([x.node if isinstance(x, Value) else None for x in inputs])
+    def _record(self, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], y: Any) -> Any:
+        """The node of this application, but for its shape and dtype. Called millions of times: hence the plans."""
+        plan = self._plans.get((wanted, len(parents)))
+        drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
+        for i in drop:
+            arrays[i] = parents[i]
         node = _new(Application)
         node.primitive = self
         node.parents = parents
-        keep, keep_output = self._plan(parents)
-        node.inputs = [a if k else p for a, k, p in zip(arrays, keep, parents, strict=True)]
+        node.inputs = arrays
         node.output = y if keep_output else None
         node.params = params
         node.number = _next_number()
-        if type(y) is not tuple:
-            node.shape = y.shape
-            node.dtype = y.dtype
         return node
 
-    def _finish_many(self, cls: Any, inputs: Any, arrays: Any, params: Any, ys: Any, tracked: bool) -> tuple[Any, ...]:
-        if not (tracked and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
+    def _finish_many(
+        self, cls: Any, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], ys: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """What `__call__` does at its end, for several outputs."""
+        if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
             return tuple([cls.wrap(y) for y in ys])
-        node = self._record(inputs, arrays, params, ys)
-        node.shape, node.dtype = tuple(y.shape for y in ys), ys[0].dtype
+        node = self._record(arrays, parents, wanted, params, ys)
+        node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
         return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
 
-    def _plan(self, parents: tuple[Node | None, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which inputs, and whether the output, must be kept for the rules that will run. Worked out once."""
-        wanted = tuple([p is not None for p in parents])
-        plan = self._plans.get(wanted)
-        if plan is None:
-            if self.joint_rule is not None:
-                used = [_used_arguments(self.joint_rule, len(parents))]
-            else:
-                rules = self.rules[: len(parents)]
-                used = [_used_arguments(r, len(parents)) for r, w in zip(rules, wanted, strict=False) if w and r]
-            # an input without a node is kept in any case: a rule may ask for its shape, and it costs no more memory
-            keep = tuple(not w or any(u[1 + i] for u in used) for i, w in enumerate(wanted))
-            plan = self._plans[wanted] = (keep, any(u[0] for u in used))
+    def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...], bool]:
+        """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once.
+
+        An input that requires no gradient is kept in any case: it has no node that knows its shape.
+        """
+        if self.joint_rule is not None:
+            used = [_used_arguments(self.joint_rule, count)]
+        else:
+            used = [_used_arguments(rule, count) for i, rule in enumerate(self.rules) if rule and wanted >> i & 1]
+        drop = tuple([i for i in range(count) if wanted >> i & 1 and not any(u[1 + i] for u in used)])
+        plan = self._plans[wanted, count] = (drop, any(u[0] for u in used))
         return plan
 
     def _explain(self, error: Exception, arrays: list[Any]) -> Exception:

