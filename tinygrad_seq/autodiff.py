@@ -88,7 +88,8 @@ class _Gradients:
             if self._buffers is not None:
                 self._buffers.add(node)
         else:
-            self._dense[node] = operator.iadd(old, g)
+            old += g  # in place; a NumPy scalar makes a new one
+            self._dense[node] = old
 
     def pop(self, node: Node) -> Any:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
@@ -175,9 +176,7 @@ def _apply_rules(
     primitive, inputs, y = node.primitive, node.inputs, node.output
     parents = node.parents or ()
     if wrap is not None:
-        inputs = [
-            wrap(x, p) if x is not p and hasattr(x, "dtype") else x for x, p in zip(inputs, parents, strict=True)
-        ]
+        inputs = [wrap(x, p) if x is not p and hasattr(x, "dtype") else x for x, p in zip(inputs, parents, strict=True)]
         if type(y) is tuple:
             y = tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
         elif y is not None:
@@ -201,7 +200,9 @@ def _apply_rules(
             gradients.add(parent, gx)
 
 
-def recorded_sweep(roots: Sequence[tuple[Node, Any]], targets: Sequence[Node] | None, **options: Any) -> dict[Node, Any]:
+def recorded_sweep(
+    roots: Sequence[tuple[Node, Any]], targets: Sequence[Node] | None, **options: Any
+) -> dict[Node, Any]:
     """`sweep` with recording on, whatever the grad mode of the caller."""
     with enable_grad():
         return sweep(roots, targets, create_graph=True, **options)

@@ -15,7 +15,7 @@ def _new(name: str, size: tuple[Any, ...], dtype: DType, device: Any, requires_g
     lengths = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
     with_settings = getattr(target.backend, name)
     made: Tensor = Tensor.wrap(with_settings(lengths, *args, dtype=as_dtype(dtype), index=target.index))
-    return made.requires_grad_() if requires_grad else made
+    return made.requires_grad_(requires_grad)
 
 
 def zeros(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:

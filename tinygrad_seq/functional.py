@@ -12,7 +12,7 @@ from .tensor import Tensor, as_tensor
 
 
 def _fresh(x: Tensor) -> Tensor:
-    """x as a variable of its own: a leaf, or if something outside wants a gradient through x, a node that leads there."""
+    """x as a variable of its own: a leaf, or if something outside wants a gradient through x, a node leading there."""
     if x.dtype.kind not in "fc":
         raise TypeError(f"grad: an argument of {x.dtype} has no gradient, only floating-point ones do; use .float()")
     return x.detach().requires_grad_() if x.node is None else cast(x, dtype=x.dtype)
@@ -39,7 +39,9 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if any(not -len(args) <= n < len(args) for n in positions):
-            raise TypeError(f"grad: argnums={argnums}, but the function was called with {len(args)} positional arguments")
+            raise TypeError(
+                f"grad: argnums={argnums}, but the function was called with {len(args)} positional arguments"
+            )
         positions = tuple([n % len(args) for n in positions])
         nested = is_grad_enabled()
         with enable_grad():

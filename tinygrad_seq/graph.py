@@ -118,10 +118,15 @@ class Application(Node):
     """
 
     __slots__ = ("inputs", "output", "params", "primitive")
+    primitive: Primitive
+    inputs: Sequence[Any]
+    output: Any
+    params: dict[str, Any]
 
     def release(self) -> None:
         """Let go of the saved arrays and of the graph behind this node."""
-        self.parents = self.inputs = self.output = None
+        self.parents = self.output = None
+        self.inputs = ()
 
 
 class Output(Node):

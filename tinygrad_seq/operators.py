@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 Dim: TypeAlias = int | tuple[int, ...] | None
+Number: TypeAlias = float  # inside the class, `float` is the method
 Operand: TypeAlias = Any  # a Tensor, an array, or a number
 
 
@@ -88,7 +89,7 @@ class Operators(Value):
     def __getitem__(self, key: Any) -> Tensor:
         return _index.index(self, key)
 
-    # -- elementwise ----------------------------------------------------------------------------------------------------
+    # --- elementwise ---
 
     def add(self, other: Operand) -> Tensor:
         return elementwise.add(self, other)
@@ -151,7 +152,7 @@ class Operators(Value):
         """self where the condition holds, other elsewhere."""
         return elementwise.where(condition, self, other)
 
-    # -- reductions -----------------------------------------------------------------------------------------------------
+    # --- reductions ---
 
     def sum(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
         return reduce.sum(self, dim, keepdim, **numpy_names)
@@ -177,7 +178,7 @@ class Operators(Value):
     def log_softmax(self, dim: int) -> Tensor:
         return reduce.log_softmax(self, dim)
 
-    # -- shape ----------------------------------------------------------------------------------------------------------
+    # --- shape ---
 
     @property
     def T(self) -> Tensor:
@@ -235,7 +236,7 @@ class Operators(Value):
     def flip(self, *dims: Any) -> Tensor:
         return shape.flip(self, _sequence(dims))
 
-    # -- linear algebra and indexing ------------------------------------------------------------------------------------
+    # --- linear algebra and indexing ---
 
     def matmul(self, other: Operand) -> Tensor:
         return linalg.matmul(self, other)

@@ -66,16 +66,25 @@ def uniform(size: Size, kind: DType, target: Device, generator: Generator | None
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: DType = float32, device: str | Device | None = None
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType = float32,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    return Tensor.wrap(uniform(_sizes(size), as_dtype(dtype), resolve(device), generator))
+    drawn: Tensor = Tensor.wrap(uniform(_sizes(size), as_dtype(dtype), resolve(device), generator))
+    return drawn.requires_grad_(requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: DType = float32, device: str | Device | None = None
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType = float32,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
-    """Normal with mean 0 and variance 1 (Box and Muller, "A note on the generation of random normal deviates", 1958)."""
+    """Normal with mean 0 and variance 1 (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
     shape, kind, target = _sizes(size), as_dtype(dtype), resolve(device)
     count = math.prod(shape)
     half = (count + 1) // 2
@@ -83,7 +92,8 @@ def randn(
     xp = array_module(u)
     radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
     angle = (2.0 * math.pi) * u[1]
-    return Tensor.wrap(xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].reshape(shape))
+    drawn: Tensor = Tensor.wrap(xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].reshape(shape))
+    return drawn.requires_grad_(requires_grad)
 
 
 def randint(
@@ -111,7 +121,7 @@ def randperm(n: int, *, generator: Generator | None = None, device: str | Device
 
 
 def multinomial(probabilities: Any, num_samples: int = 1, *, generator: Generator | None = None) -> Tensor:
-    """Draw class numbers with replacement: probabilities (..., V), each row positive up to a factor -> (..., num_samples).
+    """Draw class numbers with replacement. probabilities (..., V), up to a factor -> (..., num_samples).
 
     By inversion: the class in whose share of [0, 1) a uniform number falls.
 

@@ -10,7 +10,7 @@ from .backend import Array, DType, array_module, backend_of, bool_, dtype, float
 from .device import device as Device
 from .device import device_of, resolve
 from .graph import Application, Leaf, Output, Value, is_grad_enabled, writes
-from .operators import Dim, Operand, Operators
+from .operators import Number, Operand, Operators
 from .ops import elementwise, index, shape
 from .ops.dims import normalize_dim
 
@@ -42,7 +42,7 @@ class Tensor(Operators):
         if requires_grad:
             self.requires_grad_()
 
-    # -- what it is ---------------------------------------------------------------------------------------------------
+    # --- what it is ---
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ class Tensor(Operators):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    # -- the numbers ----------------------------------------------------------------------------------------------------
+    # --- the numbers ---
 
     def item(self) -> Any:
         """The one number of a tensor with one element, as a Python number."""
@@ -169,7 +169,7 @@ class Tensor(Operators):
         return self if self.array.flags.c_contiguous else elementwise.cast(self, dtype=self.dtype)
 
     def to(self, *targets: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
-        """This tensor with another dtype, on another device, or as another tensor has it. Itself where nothing changes."""
+        """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes."""
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device
@@ -202,7 +202,7 @@ class Tensor(Operators):
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 
-    # -- gradients ------------------------------------------------------------------------------------------------------
+    # --- gradients ---
 
     @property
     def requires_grad(self) -> bool:
@@ -256,9 +256,7 @@ class Tensor(Operators):
             )
         self.node.grad = value
 
-    def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
 
         Args:
@@ -299,7 +297,7 @@ class Tensor(Operators):
             raise RuntimeError(f"backward: the tensor has shape {self.shape}, but gradient has shape {seed.shape}")
         return seed.to(self.dtype)
 
-    # -- in place -------------------------------------------------------------------------------------------------------
+    # --- in place ---
 
     def _assign(self, new: Tensor, name: str) -> Tensor:
         """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
@@ -325,16 +323,16 @@ class Tensor(Operators):
         """Take over the numbers of `source`, broadcast to this shape."""
         return self._assign(as_tensor(source, like=self).broadcast_to(self.shape), "copy_")
 
-    def fill_(self, value: float) -> Tensor:
+    def fill_(self, value: Number) -> Tensor:
         return self._assign(Tensor.wrap(array_module(self.array).full_like(self.array, value)), "fill_")
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
 
-    def add_(self, other: Operand, *, alpha: float = 1) -> Tensor:
+    def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
 
-    def sub_(self, other: Operand, *, alpha: float = 1) -> Tensor:
+    def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
 
     def mul_(self, other: Operand) -> Tensor:
@@ -366,9 +364,7 @@ class Tensor(Operators):
 Tensor.result_class = Tensor
 
 
-def tensor(
-    data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """A new tensor from numbers, nested lists, an array or a tensor, which it copies. See `Tensor`."""
     return Tensor(data, dtype, device, requires_grad)
 
@@ -380,7 +376,9 @@ def from_numpy(array: Array) -> Tensor:
     return Tensor.wrap(array)
 
 
-def as_tensor(data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None) -> Tensor:
+def as_tensor(
+    data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None
+) -> Tensor:
     """`data` as a tensor: itself if it is one, sharing memory if it is an array, else a new one.
 
     Args:

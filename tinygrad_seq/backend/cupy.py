@@ -51,7 +51,7 @@ def require() -> None:
 
 
 def device_name(array: Any) -> str:
-    """ "cuda:0", "cuda:1", ..."""
+    """The device of an array: "cuda:0", "cuda:1", ..."""
     return f"cuda:{array.device.id}"
 
 

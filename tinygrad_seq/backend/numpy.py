@@ -35,7 +35,7 @@ def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int = 0) -> Any:
 
 def arange(start: Any, stop: Any, step: Any, dtype: Any, index: int = 0) -> Any:
     """Evenly spaced numbers."""
-    return xp.arange(start, stop, step, dtype)
+    return xp.arange(start, stop, step, dtype=dtype)
 
 
 def to_host(array: Any) -> Any:

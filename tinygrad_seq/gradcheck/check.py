@@ -25,7 +25,9 @@ def _outputs(result: Any) -> list[Tensor]:
     nested = [_outputs(y) if isinstance(y, (tuple, list)) else [y] for y in flat]
     tensors = [y for part in nested for y in part if isinstance(y, Tensor) and y.dtype.kind in "fc"]
     if not tensors:
-        raise TypeError(f"gradcheck: the function must return a floating-point tensor, it returned {type(result).__name__}")
+        raise TypeError(
+            f"gradcheck: the function must return a floating-point tensor, it returned {type(result).__name__}"
+        )
     return tensors
 
 
@@ -44,7 +46,7 @@ def _weighted_sum(f: Function, arrays: Sequence[Array], weights: Sequence[Tensor
 
 
 def analytic_gradients(f: Function, xs: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> Any:
-    """f's own gradients of the weighted sum of its outputs, one per input (zeros where none arrives), and the weights."""
+    """f's own gradients of the weighted sum of its outputs, one per input (zeros if none arrives), and the weights."""
     with enable_grad():
         leaves = [x.detach().requires_grad_() for x in xs]
         ys = _outputs(f(*leaves))
@@ -57,8 +59,9 @@ def analytic_gradients(f: Function, xs: Sequence[Tensor], weights: Sequence[Tens
 def gradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float = 1e-12) -> bool:
     """Check every element of the gradient of f at the given inputs.
 
-    The derivative is computed from values alone: by the complex step, which is exact to rounding, and where that disagrees
-    or cannot be used, by central differences extrapolated to step 0. Every output counts, under random weights.
+    The derivative is computed from values alone: by the complex step, which is exact to rounding, and where that
+    disagrees or cannot be used, by central differences extrapolated to step 0. Every output counts, under random
+    weights.
 
     Args:
         f: takes tensors and returns one or several; computed in float64 here whatever the inputs are.
@@ -77,7 +80,9 @@ def gradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float = 1e-
     xs = [as_tensor(x).detach() for x in given]
     for i, x in enumerate(xs):
         if x.dtype.kind != "f":
-            raise TypeError(f"gradcheck: input {i} is of {x.dtype}; takes floating-point inputs, close f over the others")
+            raise TypeError(
+                f"gradcheck: input {i} is of {x.dtype}; takes floating-point inputs, close f over the others"
+            )
     xs = [x.to(float64) for x in xs]
     gradients, weights = analytic_gradients(f, xs)
     arrays = [x.array for x in xs]
@@ -90,14 +95,16 @@ def gradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float = 1e-
             ours = float(analytic[where])
 
             def along(moved: Array, i: int = i) -> Any:
-                others = [a.astype(moved.dtype) for a in arrays]  # all complex or none: a gradient is cast to its input's
+                others = [
+                    a.astype(moved.dtype) for a in arrays
+                ]  # all complex or none: a gradient is cast to its input's
                 return _weighted_sum(f, [*others[:i], moved, *others[i + 1 :]], weights)
 
             estimate = _agreeing(ours, along, x.array, direction, max(rtol * max(abs(ours), scale), atol))
             if estimate is not None:
                 raise GradcheckError(
-                    f"input {i}, shape {x.shape}: the gradient at index {list(where)} is wrong: analytic {ours:.10g}, numeric "
-                    f"{estimate.value:.10g} ± {estimate.error:.1e}, difference {abs(ours - estimate.value):.1e}"
+                    f"input {i}, shape {x.shape}: the gradient at index {list(where)} is wrong: analytic {ours:.10g}, "
+                    f"numeric {estimate.value:.10g} ± {estimate.error:.1e}, difference {abs(ours - estimate.value):.1e}"
                 )
     return True
 
@@ -130,6 +137,6 @@ def gradgradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float =
             roots = [(y.node, w.to(y.dtype)) for y, w in zip(ys, weights, strict=True) if y.node is not None]
             targets = [leaf.node for leaf in leaves if leaf.node is not None]
             found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
-        return tuple([found.get(leaf.node, leaf * 0) for leaf in leaves])
+        return tuple([found[x.node] if x.node in found else x * 0 for x in leaves])
 
     return gradcheck(gradients, tuple(xs), rtol=rtol, atol=atol)

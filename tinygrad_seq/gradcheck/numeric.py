@@ -20,18 +20,18 @@ class Estimate(NamedTuple):
 def complex_step(f: Callable[[Array], complex], x: Array, direction: Array) -> Estimate:
     """The derivative of f at x along a direction, as Im f(x + ih) / h.
 
-    Nothing is subtracted, so h can be tiny and the result is good to rounding (Squire & Trapp, "Using complex variables to
-    estimate derivatives of real functions", 1998). f must be analytic, and keep the imaginary part all the way.
+    Nothing is subtracted, so h can be tiny and the result is good to rounding (Squire & Trapp, "Using complex variables
+    to estimate derivatives of real functions", 1998). f must be analytic, and keep the imaginary part all the way.
     """
     value = f(x.astype(complex128) + 1j * COMPLEX_STEP * direction).imag / COMPLEX_STEP
     return Estimate(value, 0.0)
 
 
 def central_difference(f: Callable[[Array], float], x: Array, direction: Array, steps: int = 6) -> Estimate:
-    """The derivative of f at x along a direction, by Richardson extrapolation of (f(x + h) - f(x - h)) / 2h over falling h.
+    """The derivative of f at x along a direction, by Richardson extrapolation of (f(x + h) - f(x - h)) / 2h.
 
-    The tableau entry with the smallest estimated error is taken, and that estimate is reported with it (Ridders, "Accurate
-    computation of F'(x) and F'(x) F''(x)", 1982), plus what rounding of f itself can account for.
+    The tableau entry with the smallest estimated error is taken, and that estimate is reported with it (Ridders,
+    "Accurate computation of F'(x) and F'(x) F''(x)", 1982), plus what rounding of f itself can account for.
     """
     xp = array_module(x)
     h = 1e-2 * max(1.0, float(xp.abs(x).max()))

@@ -1,1 +1,1 @@
-"""The operations: primitives with their derivatives, and what is composed of them. The only place that knows calculus."""
+"""The operations: primitives with their derivatives, and what is composed of them. Calculus is here alone."""

@@ -54,8 +54,21 @@ neg.vjp(lambda g, *_: -g)
 
 
 @primitive
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """a where the condition holds, b elsewhere. No gradient passes to the branch not taken."""
+    return array_module(condition).where(condition, a, b)
+
+
+where.vjp(
+    None,
+    lambda g, _y, condition, *_: where(condition, g, 0.0),
+    lambda g, _y, condition, *_: where(condition, 0.0, g),
+)
+
+
+@primitive
 def pow(a: Array, b: Array) -> Array:
-    """a ** b. Where b is 0 the derivative by a is 0, and where a is 0 the derivative by b is 0 (its limit for b > 0)."""
+    """a ** b. Where b is 0 the derivative by a is 0; where a is 0 the derivative by b is 0 (its limit for b > 0)."""
     return a**b
 
 
@@ -113,15 +126,13 @@ def sin(x: Array) -> Array:
     return array_module(x).sin(x)
 
 
-sin.vjp(lambda g, _y, x: g * cos(x))
-
-
 @primitive
 def cos(x: Array) -> Array:
     """Cosine of x in radians."""
     return array_module(x).cos(x)
 
 
+sin.vjp(lambda g, _y, x: g * cos(x))
 cos.vjp(lambda g, _y, x: -(g * sin(x)))
 
 
@@ -156,6 +167,15 @@ relu.vjp(lambda g, y, _x: where(y != 0, g, 0.0))
 
 
 @primitive
+def sign(x: Array) -> Array:
+    """-1, 0 or 1 (of the real part, where x is complex). Its derivative is 0 everywhere."""
+    return array_module(x).sign(x.real).astype(x.dtype)
+
+
+sign.vjp(lambda g, *_: g * 0.0)
+
+
+@primitive
 def abs(x: Array) -> Array:
     """|x|. The derivative at 0 is 0. A complex x is taken for a real one with a perturbation: its sign is Re x's."""
     if x.dtype.kind == "c":
@@ -164,15 +184,6 @@ def abs(x: Array) -> Array:
 
 
 abs.vjp(lambda g, _y, x: g * sign(x))
-
-
-@primitive
-def sign(x: Array) -> Array:
-    """-1, 0 or 1 (of the real part, where x is complex). Its derivative is 0 everywhere."""
-    return array_module(x).sign(x.real).astype(x.dtype)
-
-
-sign.vjp(lambda g, *_: g * 0.0)
 
 
 @primitive
@@ -196,19 +207,6 @@ def minimum(a: Array, b: Array) -> Array:
 minimum.vjp(
     lambda g, _y, a, b: where(a == b, g * 0.5, where(a < b, g, 0.0)),
     lambda g, _y, a, b: where(a == b, g * 0.5, where(a > b, g, 0.0)),
-)
-
-
-@primitive
-def where(condition: Array, a: Array, b: Array) -> Array:
-    """a where the condition holds, b elsewhere. No gradient passes to the branch not taken."""
-    return array_module(condition).where(condition, a, b)
-
-
-where.vjp(
-    None,
-    lambda g, _y, condition, *_: where(condition, g, 0.0),
-    lambda g, _y, condition, *_: where(condition, 0.0, g),
 )
 
 

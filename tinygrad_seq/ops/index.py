@@ -27,8 +27,10 @@ def _filled(index: Index, arrays: tuple[Array, ...]) -> Index:
 
 
 class Scattered:
-    """The gradient of an indexing: zeros, with `values` added at an index. The sweep gathers these before adding them
-    up, so that T steps cut out of a (T, ...) tensor cost one such tensor and not T of them.
+    """The gradient of an indexing: zeros, with `values` added at an index.
+
+    The sweep gathers these before adding them up, so that T steps cut out of a (T, ...) tensor cost one such tensor and
+    not T of them.
     """
 
     __slots__ = ("arrays", "index", "values")
@@ -100,9 +102,10 @@ def gather_scattered(parts: list[Scattered], shape: tuple[int, ...], dtype: DTyp
 def index(x: Any, key: Any) -> Any:
     """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
     keys = key if isinstance(key, tuple) else (key,)
-    static, arrays = [], []
+    static: list[Any] = []
+    arrays = []
     for k in keys:
-        if k is None or k is Ellipsis or isinstance(k, (slice, int)) and not isinstance(k, bool):
+        if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
         elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
             arrays.append(_index_array(x, k))
@@ -127,7 +130,7 @@ def _index_array(x: Any, k: Any) -> Any:
 
 @primitive
 def take_along_dim(x: Array, indices: Array, *, dim: int) -> Array:
-    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. x and indices broadcast otherwise."""
+    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast."""
     return array_module(x).take_along_axis(x, indices, dim)
 
 
@@ -157,7 +160,9 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     """
     dim = normalize_dim("gather", dim, x.ndim)
     index = _index_array(x, index)
-    if index.ndim != x.ndim or any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
+    if index.ndim != x.ndim or any(
+        n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim
+    ):
         raise IndexError(f"gather: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
     if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
         x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))

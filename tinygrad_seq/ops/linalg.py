@@ -30,7 +30,7 @@ batched_matmul.vjp(lambda g, _y, _a, b: batched_matmul(g, mT(b)), _matmul_vjp_b)
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), whose dimension of 1 is then dropped."""
+    """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), and its dimension of 1 is dropped."""
     if a.ndim >= 2 and b.ndim >= 2:
         return batched_matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:

@@ -10,6 +10,7 @@ from .dims import Dims, normalize_dim, normalize_dims, numpy_names
 from .elementwise import cast, div, exp, log, mul, where
 from .shape import broadcast_to, reshape
 
+
 def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
     return tuple([1 if d in dims else n for d, n in enumerate(shape)])
 

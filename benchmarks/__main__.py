@@ -1,0 +1,54 @@
+"""Run all benchmarks: `python -m benchmarks`.
+
+Those that lean on matrix products run twice, each time in a process of its own: with the BLAS kernels that NumPy's
+library picks by itself, and with Haswell's, to which some machines pin it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from . import import_time
+from .language_model import W2, ours, torch_peer
+from .timing import interleaved, machine, table
+
+
+def training_step() -> None:
+    """W2 beside PyTorch."""
+    candidates = {"tinygrad_seq": ours(W2)}
+    try:
+        candidates["PyTorch, same composition"] = torch_peer(W2, fused=False)
+        candidates["PyTorch, fused nn.LSTM"] = torch_peer(W2, fused=True)
+    except ImportError:
+        print("(PyTorch is not installed, so no peer: `make peers` installs it)")
+    seconds = interleaved(candidates)
+    mine = seconds["tinygrad_seq"]
+    print(f"\nOne training step, W2 = {W2[1:]} (V, H, L, B, T), median of 15:")
+    rows = [("", "ms", "our time / theirs")]
+    print(table(rows + [(name, f"{s * 1e3:.1f}", f"{mine / s:.2f}") for name, s in seconds.items()]))
+
+
+def sequence_length() -> None:
+    """Is the cost linear in T?"""
+    seconds = interleaved({"50": ours(W2), "400": ours(W2._replace(T=400))}, rounds=7)
+    print(f"\nStep time at T=400 / T=50: {seconds['400'] / seconds['50']:.2f} (8 is linear)")
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--here"]:
+        print(machine())
+        training_step()
+        sequence_length()
+        return
+    for pinned in (None, "Haswell"):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE")}
+        environment |= {"OPENBLAS_CORETYPE": pinned} if pinned else {}
+        subprocess.run([sys.executable, "-m", "benchmarks", "--here"], env=environment, check=True)
+        print()
+    import_time.main()
+
+
+if __name__ == "__main__":
+    main()
