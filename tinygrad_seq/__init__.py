@@ -11,7 +11,7 @@ from .backend import bool_ as bool
 from .backend import complex64, complex128, dtype, float16, float32, float64, int8, int16, int32, int64, uint8
 from .creation import arange, full, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
-from .functional import grad, value_and_grad
+from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import Primitive, enable_grad, is_grad_enabled, no_grad, primitive
 from .ops.elementwise import (
@@ -101,11 +101,15 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "hessian",
+    "hvp",
     "int8",
     "int16",
     "int32",
     "int64",
     "is_grad_enabled",
+    "jacobian",
+    "jvp",
     "log",
     "log_softmax",
     "logsumexp",
@@ -149,6 +153,7 @@ __all__ = [
     "unsqueeze",
     "value_and_grad",
     "var",
+    "vjp",
     "where",
     "zeros",
     "zeros_like",

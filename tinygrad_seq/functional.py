@@ -1,30 +1,123 @@
-"""Derivatives of functions: `grad` and `value_and_grad`, of any order, nested at will."""
+"""Derivatives of functions, of any order, nested at will. Arguments and results may be containers of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from .autodiff import ancestors, recorded_sweep, sweep
 from .graph import Leaf, Node, enable_grad, is_grad_enabled
 from .ops.elementwise import cast
+from .ops.shape import reshape, stack
 from .tensor import Tensor, as_tensor
+from .tree import leaves, rebuild, tree_map
+
+Function = Callable[..., Any]
 
 
-def _fresh(x: Tensor) -> Tensor:
-    """x as a variable of its own: a leaf, or if something outside wants a gradient through x, a node leading there."""
-    if x.dtype.kind not in "fc":
-        raise TypeError(f"grad: an argument of {x.dtype} has no gradient, only floating-point ones do; use .float()")
-    return x.detach().requires_grad_() if x.node is None else cast(x, dtype=x.dtype)
+class _Evaluation(NamedTuple):
+    """One call of a function on variables of its own, recorded.
+
+    Attributes:
+        result: what the function returned.
+        variables: the tensors that stand for the leaves of the arguments to differentiate by.
+        outer: whether something outside could ask for a derivative of the gradients, too.
+    """
+
+    result: Any
+    variables: list[Tensor]
+    outer: bool
+
+    def value(self) -> Any:
+        """The result, without the graph unless somebody outside could ask for its derivative."""
+        return self.result if self.outer else tree_map(Tensor.detach, self.result)
+
+    def pull(self, roots: Sequence[tuple[Node, Tensor]], recorded: bool = False) -> list[Tensor]:
+        """The gradients of the variables, from those that arrive at the roots. May be called again and again."""
+        return _pull(roots, self.variables, recorded or self.outer or (is_grad_enabled() and _any_tracked(roots)))
+
+    def seeded(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The gradients of the variables as functions of the gradients ȳ that arrive at the results, and these ȳ."""
+        ys = [y for y in leaves(self.result) if y.node is not None]
+        with enable_grad():
+            seeds = [Tensor.wrap(0 * y.array).requires_grad_() for y in ys]
+            return self.pull([(y.node, seed) for y, seed in zip(ys, seeds, strict=True)], recorded=True), seeds
+
+
+def _any_tracked(roots: Sequence[tuple[Node, Tensor]]) -> bool:
+    return any(g.requires_grad for _, g in roots)
+
+
+def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], recorded: bool) -> list[Tensor]:
+    targets = [v.node for v in variables if v.node is not None]
+    if recorded:
+        found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
+    else:
+        found = sweep([(node, g.array) for node, g in roots], targets, retain_graph=True)
+    return [as_tensor(found[v.node]) if v.node in found else Tensor.wrap(0 * v.array) for v in variables]
+
+
+def _evaluate(
+    name: str, f: Function, args: Sequence[Any], kwargs: dict[str, Any], positions: Sequence[int]
+) -> _Evaluation:
+    """Call f(*args, **kwargs), with fresh variables in the place of the tensors in the arguments at `positions`."""
+    variables: list[Tensor] = []
+
+    def fresh(x: Any) -> Tensor:
+        x = as_tensor(x)
+        if x.dtype.kind not in "fc":
+            raise TypeError(
+                f"{name}: an argument of {x.dtype} has no gradient, only floating-point ones do; use .float()"
+            )
+        # a leaf, or if something outside wants a gradient through x, a node of our own that leads there
+        variables.append(x.detach().requires_grad_() if x.node is None else cast(x, dtype=x.dtype))
+        return variables[-1]
+
+    nested = is_grad_enabled()
+    with enable_grad():
+        given = [tree_map(fresh, arg) if n in positions else arg for n, arg in enumerate(args)]
+        result = f(*given, **kwargs)
+    stops: set[Node] = {v.node for v in variables if v.node is not None}
+    roots = [y.node for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
+    outer = nested and any(
+        (node in stops and node.parents) or (node not in stops and isinstance(node, Leaf))
+        for node in ancestors(roots, stops)
+    )
+    return _Evaluation(result, variables, outer)
+
+
+def _positions(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
+    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    if any(not -count <= n < count for n in chosen):
+        raise TypeError(f"{name}: argnums={argnums}, but the function was called with {count} positional arguments")
+    return [n % count for n in chosen]
+
+
+def _scalar(name: str, y: Any) -> Tensor:
+    if not isinstance(y, Tensor) or y.numel() != 1 or y.dtype.kind not in "fc":
+        what = f"a tensor of shape {y.shape}, {y.dtype}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        raise TypeError(f"{name}: the function must return a scalar floating-point tensor, it returned {what}")
+    return y
+
+
+def _ones(y: Tensor) -> Tensor:
+    return Tensor.wrap(y.array * 0 + 1)
+
+
+def _sorted_out(gradients: list[Tensor], args: Sequence[Any], positions: list[int], argnums: Any) -> Any:
+    """Gradients in the containers of the arguments that they belong to, and in a tuple if argnums was one."""
+    rest = iter(gradients)
+    built = {n: rebuild(args[n], rest) for n in sorted(set(positions))}
+    return built[positions[0]] if isinstance(argnums, int) else tuple(built[n] for n in positions)
 
 
 def value_and_grad(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+    f: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable[..., tuple[Any, Any]]:
     """The function that returns both f(*args) and its gradient with respect to the arguments `argnums`.
 
     Args:
-        f: takes tensors (or anything a tensor can be made of) and returns a scalar tensor.
+        f: takes tensors, or containers of them, and returns a scalar tensor.
         argnums: the position of the argument to differentiate by, or several of them.
         has_aux: f returns (scalar, anything); the function then returns ((scalar, anything), gradient).
 
@@ -37,50 +130,18 @@ def value_and_grad(
     """
 
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if any(not -len(args) <= n < len(args) for n in positions):
-            raise TypeError(
-                f"grad: argnums={argnums}, but the function was called with {len(args)} positional arguments"
-            )
-        positions = tuple([n % len(args) for n in positions])
-        nested = is_grad_enabled()
-        with enable_grad():
-            given = list(args)
-            for n in positions:
-                given[n] = _fresh(as_tensor(args[n]))
-            result = f(*given, **kwargs)
-            y, aux = result if has_aux else (result, None)
-            if not isinstance(y, Tensor) or y.numel() != 1 or y.dtype.kind not in "fc":
-                what = f"a tensor of shape {y.shape}, {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-                raise TypeError(f"grad: the function must return a scalar floating-point tensor, it returned {what}")
-            variables: list[Node] = [given[n].node for n in positions]
-            gradients, outer = _gradients(y, variables, nested)
-        found = [
-            as_tensor(gradients[v]) if v in gradients else Tensor.wrap(0 * given[n].array)
-            for v, n in zip(variables, positions, strict=True)
-        ]
-        value = y if outer else y.detach()
-        return ((value, aux) if has_aux else value), (found[0] if isinstance(argnums, int) else tuple(found))
+        positions = _positions("grad", argnums, len(args))
+        evaluation = _evaluate("grad", f, args, kwargs, positions)
+        result, aux = evaluation.result if has_aux else (evaluation.result, None)
+        y = _scalar("grad", result)
+        found = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [])
+        value = y if evaluation.outer else y.detach()
+        return ((value, aux) if has_aux else value), _sorted_out(found, args, positions, argnums)
 
     return wrapped
 
 
-def _gradients(y: Tensor, variables: list[Node], nested: bool) -> tuple[dict[Node, Any], bool]:
-    """The gradients of y, recorded if somebody outside could ask for their derivative; and whether that is so."""
-    if y.node is None:
-        return {}, False
-    stops = set(variables)
-    graph = ancestors([y.node], stops)
-    outer = nested and any(
-        (isinstance(node, Leaf) and node not in stops) or (node in stops and node.parents) for node in graph
-    )
-    one = y._seed(None) if y.ndim == 0 else y._seed(Tensor.wrap(y.array * 0 + 1))
-    if outer:
-        return recorded_sweep([(y.node, one)], variables, retain_graph=True, value_class=Tensor), True
-    return sweep([(y.node, one.array)], variables), False
-
-
-def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(f: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """The function that returns the gradient of f with respect to the arguments `argnums`. See `value_and_grad`.
 
     >>> tg.grad(lambda x: x**3)(2.0)
@@ -94,3 +155,101 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: boo
         return (gradient, value[1]) if has_aux else gradient
 
     return wrapped
+
+
+def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+    """The value of f, and the function that multiplies its transposed Jacobian by a vector: ȳ -> (x̄₁, x̄₂, ...).
+
+    That function takes what f returns (a tensor, or a container of them), and may be called many times.
+
+    Raises:
+        ValueError: from that function, if a shape is not that of f's result.
+    """
+    evaluation = _evaluate("vjp", f, primals, {}, range(len(primals)))
+    ys = leaves(evaluation.result)
+
+    def pull_back(cotangents: Any) -> tuple[Any, ...]:
+        given = [as_tensor(g, like=y) for g, y in zip(leaves(cotangents), ys, strict=True)]
+        for g, y in zip(given, ys, strict=True):
+            if g.shape != y.shape:
+                raise ValueError(f"vjp: the function returned shape {y.shape}, but the vector has shape {g.shape}")
+        roots = [(y.node, g.to(y.dtype)) for y, g in zip(ys, given, strict=True) if y.node is not None]
+        rest = iter(evaluation.pull(roots))
+        return tuple([rebuild(primal, rest) for primal in primals])
+
+    return evaluation.value(), pull_back
+
+
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """The value of f at `primals`, and its Jacobian times `tangents`: the directional derivative.
+
+    x̄ = Jᵀ ȳ is linear in ȳ, so its own vector-Jacobian product is J: no rule but the reverse ones is needed.
+
+    Raises:
+        ValueError: if the tangents do not have the shapes of the primals.
+    """
+    evaluation = _evaluate("jvp", f, primals, {}, range(len(primals)))
+    gradients, seeds = evaluation.seeded()
+    pairs = zip(gradients, leaves(_like("jvp", primals, tangents)), strict=True)
+    roots = [(g.node, t) for g, t in pairs if g.node is not None]
+    products = iter(_pull(roots, seeds, evaluation.outer or (is_grad_enabled() and _any_tracked(roots))))
+    value = evaluation.value()
+    return value, tree_map(
+        lambda y: next(products) if y.node is not None else Tensor.wrap(0 * y.array), evaluation.result
+    )
+
+
+def _like(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
+    """The tangents, checked to fit the primals."""
+    xs, ts = [as_tensor(x) for x in leaves(list(primals))], leaves(list(tangents))
+    given = [as_tensor(t, like=x) for x, t in zip(xs, ts, strict=False)]
+    if [x.shape for x in xs] != [t.shape for t in given] or len(xs) != len(ts):
+        raise ValueError(
+            f"{name}: the primals have shapes {[x.shape for x in xs]}, the tangents {[as_tensor(t).shape for t in ts]}; "
+            "they must be the same"
+        )
+    return tuple(rebuild(list(primals), iter([t.to(x.dtype) for x, t in zip(xs, given, strict=True)])))
+
+
+def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """The value of the scalar function f, and its Hessian times `tangents`, at a small multiple of the cost of f.
+
+    It is the gradient of gradient · tangents (Pearlmutter, "Fast exact multiplication by the Hessian", 1994).
+    """
+    evaluation = _evaluate("hvp", f, primals, {}, range(len(primals)))
+    y = _scalar("hvp", evaluation.result)
+    gradients = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [], recorded=True)
+    pairs = zip(gradients, leaves(_like("hvp", primals, tangents)), strict=True)
+    products = iter(evaluation.pull([(g.node, t) for g, t in pairs if g.node is not None]))
+    return evaluation.value(), tuple([rebuild(primal, products) for primal in primals])
+
+
+def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+    """The function that returns the Jacobian of f, of shape (*shape of f's result, *shape of the argument).
+
+    One backward sweep for each element of the result. f takes and returns tensors.
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        positions = _positions("jacobian", argnums, len(args))
+        evaluation = _evaluate("jacobian", f, args, kwargs, positions)
+        y = evaluation.result
+        if not isinstance(y, Tensor):
+            raise TypeError(f"jacobian: the function must return a tensor, it returned a {type(y).__name__}")
+        rows = []
+        for flat in range(y.numel()):
+            one = (y.array * 0).reshape(-1)
+            one[flat] = 1
+            rows.append(evaluation.pull([(y.node, Tensor.wrap(one.reshape(y.shape)))] if y.node is not None else []))
+        built = []
+        for k, x in enumerate(evaluation.variables):
+            stacked = stack([row[k] for row in rows]) if rows else Tensor.wrap(x.array.reshape(-1)[:0])
+            built.append(reshape(stacked, shape=(*y.shape, *x.shape)))
+        return _sorted_out(built, args, positions, argnums)
+
+    return wrapped
+
+
+def hessian(f: Function, argnums: int = 0) -> Function:
+    """The function that returns the second derivatives of the scalar function f, (*shape of x, *shape of x)."""
+    return jacobian(grad(f, argnums), argnums)

@@ -1,0 +1,30 @@
+"""Containers of tensors: lists, tuples, named tuples and dictionaries, nested at will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def leaves(tree: Any) -> list[Any]:
+    """What stands at the ends of a nested container, in order; None counts for nothing."""
+    if isinstance(tree, dict):
+        return [leaf for value in tree.values() for leaf in leaves(value)]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for value in tree for leaf in leaves(value)]
+    return [] if tree is None else [tree]
+
+
+def rebuild(tree: Any, new_leaves: Iterator[Any]) -> Any:
+    """A container like `tree`, with the next of `new_leaves` in the place of each leaf."""
+    if isinstance(tree, dict):
+        return {key: rebuild(value, new_leaves) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        values = [rebuild(value, new_leaves) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return None if tree is None else next(new_leaves)
+
+
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """A container like `tree` of what `function` makes of each leaf."""
+    return rebuild(tree, map(function, leaves(tree)))
