@@ -9,6 +9,7 @@ tensor([2., 4.])
 
 from .backend import bool_ as bool
 from .backend import complex64, complex128, dtype, float16, float32, float64, int8, int16, int32, int64, uint8
+from .checkpointing import checkpoint
 from .creation import arange, full, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -78,6 +79,7 @@ __all__ = [
     "bool",
     "broadcast_to",
     "cat",
+    "checkpoint",
     "chunk",
     "complex64",
     "complex128",

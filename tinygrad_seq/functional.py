@@ -204,10 +204,8 @@ def _like(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     xs, ts = [as_tensor(x) for x in leaves(list(primals))], leaves(list(tangents))
     given = [as_tensor(t, like=x) for x, t in zip(xs, ts, strict=False)]
     if [x.shape for x in xs] != [t.shape for t in given] or len(xs) != len(ts):
-        raise ValueError(
-            f"{name}: the primals have shapes {[x.shape for x in xs]}, the tangents {[as_tensor(t).shape for t in ts]}; "
-            "they must be the same"
-        )
+        shapes = [as_tensor(t).shape for t in ts]
+        raise ValueError(f"{name}: the primals have shapes {[x.shape for x in xs]}, but the tangents {shapes}")
     return tuple(rebuild(list(primals), iter([t.to(x.dtype) for x, t in zip(xs, given, strict=True)])))
 
 

@@ -20,7 +20,7 @@ from .backend import SCALAR, Array, DType, backend_of, complex128, float32, floa
 Rule = Callable[..., Any]
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-_next_number = count().__next__
+next_number = count().__next__
 
 
 def is_grad_enabled() -> bool:
@@ -98,13 +98,14 @@ class Node:
 class Leaf(Node):
     """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here."""
 
-    __slots__ = ("grad",)
+    __slots__ = ("grad", "memory")
 
     def __init__(self, array: Array) -> None:
+        self.memory = id(_owner(array))
         self.parents = ()
         self.shape = array.shape
         self.dtype = array.dtype
-        self.number = _next_number()
+        self.number = next_number()
         self.grad: Any = None
 
 
@@ -138,7 +139,7 @@ class Output(Node):
         self.parents = (application,)
         self.shape = array.shape
         self.dtype = array.dtype
-        self.number = _next_number()
+        self.number = next_number()
         self.index = index
 
     def release(self) -> None:
@@ -156,15 +157,19 @@ class _Writes:
         """Note that the memory of `array` was written just now."""
         owner = _owner(array)
         key = id(owner)
-        self.last = _next_number()
+        self.last = next_number()
         self._of_owner[key] = (weakref.ref(owner, lambda _: self._of_owner.pop(key, None)), self.last)
+
+    def time(self, memory: int) -> int:
+        """When the memory with this id was last written; -1 if it was not."""
+        return self._of_owner.get(memory, (None, -1))[1]
 
     def check(self, node: Application) -> None:
         """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
         outputs = node.output if type(node.output) is tuple else (node.output,)
         for role, arrays in (("an input", node.inputs), ("the output", outputs)):
             for array in arrays:
-                if is_array(array) and self._of_owner.get(id(_owner(array)), (None, -1))[1] > node.number:
+                if is_array(array) and self.time(id(_owner(array))) > node.number:
                     raise RuntimeError(
                         f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
                         "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
@@ -279,7 +284,7 @@ class Primitive:
         node.inputs = arrays
         node.output = y if keep_output else None
         node.params = params
-        node.number = _next_number()
+        node.number = next_number()
         return node
 
     def _finish_many(
@@ -322,7 +327,8 @@ def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:
     if code is None:
         return [True] * (1 + n_inputs)
     names = code.co_varnames
-    positional = [not name.startswith("_") for name in names[1 : code.co_argcount]]
+    first = 2 if hasattr(rule, "__self__") else 1  # after g, and in a method after self
+    positional = [not name.startswith("_") for name in names[first : code.co_argcount]]
     if code.co_flags & 0x04:  # has *args, whose name comes after the keyword-only ones
         rest = not names[code.co_argcount + code.co_kwonlyargcount].startswith("_")
         positional += [rest] * (1 + n_inputs - len(positional))
