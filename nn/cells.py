@@ -18,7 +18,7 @@ LSTMState = tuple[Tensor, Tensor]
 
 def rnn_step(xW: Tensor, h: Tensor, W_hh: Tensor, f: Any) -> Tensor:
     """s_t = f(U x_t + W s_{t-1}). xW (B, H), h (B, H), W_hh (H, H) -> (B, H)."""
-    return f(xW + h @ W_hh)  # type: ignore[no-any-return]
+    return f(xW + h @ W_hh)
 
 
 def lstm_step(xW: Tensor, state: LSTMState, W_hh: Tensor) -> LSTMState:
@@ -61,7 +61,7 @@ class _Cell(Module):
         xW = x @ self.weight_ih.T
         return xW if self.bias_ih is None or self.bias_hh is None else xW + (self.bias_ih + self.bias_hh)
 
-    def _state(self, x: Tensor, h: Tensor | None, name: str) -> Tensor:
+    def _checked(self, x: Tensor, h: Tensor | None, name: str) -> Tensor:
         shape = (*x.shape[:-1], self.hidden_size)
         if h is None:
             return tg.zeros(shape, dtype=x.dtype, device=x.device)
@@ -96,7 +96,7 @@ class RNNCell(_Cell):
         self._f = nonlinearity_named(nonlinearity)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        return rnn_step(self._project(x), self._state(x, h, "h"), self.weight_hh.T, self._f)
+        return rnn_step(self._project(x), self._checked(x, h, "h"), self.weight_hh.T, self._f)
 
 
 class LSTMCell(_Cell):
@@ -106,7 +106,7 @@ class LSTMCell(_Cell):
 
     def forward(self, x: Tensor, state: LSTMState | None = None) -> LSTMState:
         h, c = state if state is not None else (None, None)
-        return lstm_step(self._project(x), (self._state(x, h, "h"), self._state(x, c, "c")), self.weight_hh.T)
+        return lstm_step(self._project(x), (self._checked(x, h, "h"), self._checked(x, c, "c")), self.weight_hh.T)
 
 
 def nonlinearity_named(name: str) -> Any:

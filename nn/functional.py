@@ -36,7 +36,7 @@ def embedding(tokens: Any, weight: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, *, generator: tg.Generator | None = None) -> Tensor:
-    """Each element zero with probability p, else divided by 1 - p (Srivastava et al., 2014). As it is when evaluating."""
+    """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014)."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
     if not training or p == 0:
@@ -53,7 +53,7 @@ def nll_loss(log_probabilities: Tensor, target: Any, reduction: str = "mean") ->
     shape = log_probabilities.shape
     if target.shape != shape[:1] + shape[2:] and not (len(shape) == 1 and target.ndim == 0):
         raise ValueError(
-            f"cross_entropy: scores of shape {shape} take targets of shape {shape[:1] + shape[2:]}, got {target.shape}. "
+            f"cross_entropy: scores of shape {shape} take targets {shape[:1] + shape[2:]}, not {target.shape}. "
             "The classes are dimension 1: flatten time and batch first, as in scores.reshape(-1, V), target.reshape(-1)"
         )
     dim = 1 if len(shape) > 1 else 0

@@ -43,7 +43,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
-    # -- walks ----------------------------------------------------------------------------------------------------------
+    # --- walks ---
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules that are attributes of this one, by name."""
@@ -91,7 +91,7 @@ class Module:
     def buffers(self) -> Iterator[Tensor]:
         return (buffer for _, buffer in self.named_buffers())
 
-    # -- state ----------------------------------------------------------------------------------------------------------
+    # --- state ---
 
     def _state(self) -> dict[str, Tensor]:
         def persists(module: Module, name: str, value: Tensor) -> bool:
@@ -122,13 +122,15 @@ class Module:
             problems += [f"{name}: is missing there" for name in missing]
             problems += [f"{name}: is not known here" for name in unexpected]
         if problems:
-            raise RuntimeError(f"load_state_dict: {type(self).__name__} cannot take this state:\n  " + "\n  ".join(problems))
+            raise RuntimeError(
+                f"load_state_dict: {type(self).__name__} cannot take this state:\n  " + "\n  ".join(problems)
+            )
         with tg.no_grad():
             for name, value in new.items():
                 own[name].copy_(value.to(device=own[name].device))
         return IncompatibleKeys(missing, unexpected)
 
-    # -- switches -------------------------------------------------------------------------------------------------------
+    # --- switches ---
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, here and below: dropout drops."""

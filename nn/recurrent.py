@@ -46,7 +46,7 @@ class _Recurrent(Module):
         rows, bound = self.gates * hidden_size, hidden_size**-0.5
         for layer, suffix in self._weight_names():
             features = input_size if layer == 0 else hidden_size * self._directions
-            shapes = {"weight_ih": (rows, features), "weight_hh": (rows, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, hidden_size)}
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
             for kind, shape in shapes.items():
                 filled = init.uniform_(tg.zeros(shape, dtype=dtype), -bound, bound)
@@ -68,7 +68,7 @@ class _Recurrent(Module):
         raise NotImplementedError(f"{type(self).__name__} does not say what a step is")
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """x (T, B, F) and one (layers · directions, B, H) per state -> outputs (T, B, H · directions), states likewise."""
+        """x (T, B, F) and one (L·D, B, H) per state -> output (T, B, H·D), and the states again."""
         initial = list(zip(*[s.unbind(0) for s in states], strict=True))
         final: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
@@ -105,7 +105,7 @@ class _Recurrent(Module):
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             layout = "(B, T, F)" if self.batch_first else "(T, B, F)"
             raise ValueError(
-                f"{name}: x has shape {x.shape}; takes {layout}, or (T, F) without a batch, and the last dimension must be "
+                f"{name}: x has shape {x.shape}; takes {layout}, or (T, F) without a batch, its last dimension "
                 f"input_size={self.input_size}. Did you forget the Embedding, or swap batch and features?"
             )
         batched = x.ndim == 3
@@ -137,10 +137,10 @@ class _Recurrent(Module):
 
 
 class RNN(_Recurrent):
-    """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over a sequence (Elman, "Finding structure in time", 1990).
+    """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over a sequence (Elman, 1990).
 
-    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. `batch_first` makes
-    x and the output (B, T, ·); without a batch, x is (T, F) and the states are (L·D, H).
+    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. `batch_first`
+    makes x and the output (B, T, ·); without a batch, x is (T, F) and the states are (L·D, H).
 
     Parameters, for each layer k: weight_ih_l{k} (H, F or H·D), weight_hh_l{k} (H, H), bias_ih_l{k}, bias_hh_l{k} (H,),
     and the same with `_reverse` for the second direction; uniform within 1/√H.
@@ -174,9 +174,9 @@ class LSTM(_Recurrent):
     x (T, B, F), state h_0 and c_0 (L·D, B, H) -> output (T, B, H·D), (h_n, c_n), with L layers and D directions.
     `batch_first` makes x and the output (B, T, ·); without a batch, x is (T, F) and the states are (L·D, H).
 
-    Parameters, for each layer k: weight_ih_l{k} (4H, F or H·D), weight_hh_l{k} (4H, H), bias_ih_l{k}, bias_hh_l{k} (4H,),
-    the gates one below the other in the order i, f, g, o, and the same with `_reverse` for the second direction; uniform
-    within 1/√H.
+    Parameters, for each layer k: weight_ih_l{k} (4H, F or H·D), weight_hh_l{k} (4H, H), bias_ih_l{k} and bias_hh_l{k}
+    (4H,), the gates one below the other in the order i, f, g, o, and the same with `_reverse` for the second direction;
+    uniform within 1/√H.
 
     Args:
         dropout: probability of dropping an output of a layer on its way to the next one, in training.

@@ -55,7 +55,8 @@ from .ops.shape import (
     unbind,
     unsqueeze,
 )
-from .random import Generator, manual_seed, multinomial, rand, randint, randn, randperm
+from .random import Generator, default_generator, manual_seed, multinomial, rand, randint, randn, randperm
+from .serialization import load, save
 from .tensor import Tensor, as_tensor, from_numpy, tensor
 from .version import __version__
 
@@ -84,6 +85,7 @@ __all__ = [
     "complex64",
     "complex128",
     "cos",
+    "default_generator",
     "device",
     "div",
     "double",
@@ -112,6 +114,7 @@ __all__ = [
     "is_grad_enabled",
     "jacobian",
     "jvp",
+    "load",
     "log",
     "log_softmax",
     "logsumexp",
@@ -136,6 +139,7 @@ __all__ = [
     "randperm",
     "relu",
     "reshape",
+    "save",
     "set_default_device",
     "sigmoid",
     "sign",

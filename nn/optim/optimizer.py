@@ -33,7 +33,9 @@ class Optimizer:
                 raise ValueError(f"{name}: {setting} must not be negative, got {defaults[setting]}")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.param_groups: list[Group] = [
-            defaults | group | {"params": [group["params"]] if isinstance(group["params"], Tensor) else [*group["params"]]}
+            defaults
+            | group
+            | {"params": [group["params"]] if isinstance(group["params"], Tensor) else [*group["params"]]}
             for group in groups
         ]
         everything = [p for group in self.param_groups for p in group["params"]]
@@ -81,7 +83,9 @@ class Optimizer:
         theirs, ours = state_dict["param_groups"], self.param_groups
         if [len(g["params"]) for g in theirs] != [len(g["params"]) for g in ours]:
             sizes = [[len(g["params"]) for g in groups] for groups in (ours, theirs)]
-            raise ValueError(f"load_state_dict: this optimizer has groups of {sizes[0]} parameters, the state {sizes[1]}")
+            raise ValueError(
+                f"load_state_dict: this optimizer has groups of {sizes[0]} parameters, the state {sizes[1]}"
+            )
         parameters = [p for group in ours for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}
         for key, entries in state_dict["state"].items():

@@ -16,6 +16,7 @@ except ImportError as error:
 else:
     _missing = None
     ndarray = xp.ndarray
+    _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
 _PHILOX = r"""
@@ -86,6 +87,11 @@ def synchronize() -> None:
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) in one kernel."""
     return _sigmoid(x)
+
+
+def erf(x: Any) -> Any:
+    """The error function in one kernel."""
+    return _erf(x)
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from typing import Any
 
 import numpy as xp
@@ -50,6 +52,24 @@ def format_array(array: Any, prefix: str, suffix: str) -> str:
     return prefix + xp.array2string(array, separator=", ", prefix=prefix, precision=4, floatmode="maxprec") + suffix
 
 
+def npz_bytes(arrays: dict[str, Any]) -> bytes:
+    """The content of an `.npz` file of these arrays."""
+    buffer = io.BytesIO()
+    xp.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npz_arrays(data: bytes) -> dict[str, Any]:
+    """The arrays in the content of an `.npz` file; a ValueError or BadZipFile if it is not one."""
+    with xp.load(io.BytesIO(data), allow_pickle=False) as file:
+        return dict(file.items())
+
+
+def bytes_to_array(data: bytes) -> Any:
+    """Bytes as an array of uint8."""
+    return xp.frombuffer(data, xp.uint8)
+
+
 def synchronize() -> None:
     """Nothing to wait for: NumPy is done when it returns."""
 
@@ -66,6 +86,16 @@ def sigmoid(x: Any) -> Any:
             return 1 / (1 + t)
         t += 1
         return xp.divide(1, t, out=t)
+
+
+_erf = xp.frompyfunc(math.erf, 1, 1)
+
+
+def erf(x: Any) -> Any:
+    """The error function. NumPy has none, so Python's: exact to the last digit, at 0.1 µs per element."""
+    if x.dtype.kind == "c":
+        raise TypeError("erf: takes real numbers")
+    return xp.asarray(_erf(x), dtype=x.dtype)
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:

@@ -112,6 +112,24 @@ log.vjp(lambda g, _y, x: g / x)
 
 
 @primitive
+def expm1(x: Array) -> Array:
+    """e ** x - 1, accurate near 0."""
+    return array_module(x).expm1(x)
+
+
+expm1.vjp(lambda g, y, _x: g * (y + 1.0))
+
+
+@primitive
+def log1p(x: Array) -> Array:
+    """log(1 + x), accurate near 0."""
+    return array_module(x).log1p(x)
+
+
+log1p.vjp(lambda g, _y, x: g / (1.0 + x))
+
+
+@primitive
 def sqrt(x: Array) -> Array:
     """Square root. Its derivative at 0 is infinite, and so it is here."""
     return array_module(x).sqrt(x)

@@ -7,6 +7,8 @@ from typing import Any
 from ..backend import Array, DType, array_module, backend_of
 from ..graph import Value, primitive
 from .dims import normalize_dim
+from .elementwise import cast, where
+from .shape import reshape
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
 
@@ -167,3 +169,91 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
         x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))
     return take_along_dim(x, index, dim=dim)
+
+
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """The entries of dimension `dim` that a list of integers names, in that order."""
+    dim = normalize_dim("index_select", dim, x.ndim)
+    index = _index_array(x, index)
+    if index.ndim != 1:
+        raise ValueError(f"index_select: index must have one dimension, got shape {index.shape}")
+    return getitem(x, index, index=(*[slice(None)] * dim, ARRAY))
+
+
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
+
+    Raises:
+        IndexError: if the shapes do not fit, or an index is out of range.
+    """
+    dim = normalize_dim("scatter_add", dim, x.ndim)
+    index = _index_array(x, index)
+    if index.ndim != x.ndim or src.ndim != x.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise IndexError(f"scatter_add: index of shape {index.shape} does not fit src of shape {src.shape}")
+    if any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
+        raise IndexError(f"scatter_add: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
+    src = getitem(src, index=tuple([slice(n) for n in index.shape]))
+    shape = tuple([n if d == dim else m for d, (n, m) in enumerate(zip(x.shape, index.shape, strict=True))])
+    added = put_along_dim(src, index, dim=dim, shape=shape)
+    if shape == x.shape:
+        return x + added
+    corner = tuple([slice(n) for n in shape])
+    return x + scatter(added, shape=x.shape, dtype=x.dtype, indices=(corner,), counts=(0,))
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """x with `value` where the mask is true."""
+    return where(mask, value, x)
+
+
+def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
+    """x with `value` around it: `pad` holds how much before and after the last dimension, then the one before it, ...
+
+    Negative numbers cut off.
+    """
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise ValueError(f"pad: takes pairs (before, after) for up to {x.ndim} dimensions from the last, got {pad}")
+    pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    inner = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, pairs, strict=True)]
+    x = getitem(x, index=tuple(inner))
+    pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
+    shape = tuple([before + n + after for n, (before, after) in zip(x.shape, pairs, strict=True)])
+    place = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, pairs, strict=True)])
+    padded = scatter(x, shape=shape, dtype=x.dtype, indices=(place,), counts=(0,))
+    if value == 0:
+        return padded
+    outside = array_module(getattr(x, "array", x)).ones(shape, "bool")
+    outside[place] = False
+    return where(outside, value, padded)
+
+
+def _below(x: Any, diagonal: int) -> Array:
+    """Which elements of the last two dimensions lie on or below a diagonal."""
+    xp = array_module(getattr(x, "array", x))
+    return xp.arange(x.shape[-2])[:, None] + diagonal >= xp.arange(x.shape[-1])
+
+
+def tril(x: Any, diagonal: int = 0) -> Any:
+    """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
+    return where(_below(x, diagonal), x, 0)
+
+
+def triu(x: Any, diagonal: int = 0) -> Any:
+    """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
+    return where(_below(x, diagonal - 1), 0, x)
+
+
+def one_hot(x: Any, num_classes: int) -> Any:
+    """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers.
+
+    Raises:
+        TypeError: if x does not hold integers.
+        IndexError: if one is not from 0 to num_classes - 1.
+    """
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: takes integers, got {x.dtype}")
+    array = getattr(x, "array", x)
+    if array.size and not (int(array.min()) >= 0 and int(array.max()) < num_classes):
+        raise IndexError(f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}")
+    classes = array_module(array).arange(num_classes)
+    return cast(reshape(x, shape=(*x.shape, 1)) == classes, dtype=x.dtype)

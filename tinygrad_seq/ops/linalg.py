@@ -40,3 +40,17 @@ def matmul(a: Any, b: Any) -> Any:
     y = batched_matmul(rows, columns)
     shape = (*y.shape[:-2], *(y.shape[-2:-1] if a.ndim >= 2 else ()), *(y.shape[-1:] if b.ndim >= 2 else ()))
     return reshape(y, shape=shape)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """The sum of products of two vectors. a (N,), b (N,) -> ()."""
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"dot: takes two 1-d tensors, got shapes {a.shape} and {b.shape}; use matmul")
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """All products of two vectors. a (N,), b (M,) -> (N, M)."""
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"outer: takes two 1-d tensors, got shapes {a.shape} and {b.shape}")
+    return reshape(a, shape=(a.shape[0], 1)) * reshape(b, shape=(1, b.shape[0]))

@@ -7,8 +7,9 @@ from typing import Any
 from ..backend import Array, array_module
 from ..graph import primitive
 from .dims import Dims, normalize_dim, normalize_dims, numpy_names
-from .elementwise import cast, div, exp, log, mul, where
-from .shape import broadcast_to, reshape
+from .elementwise import abs, cast, div, exp, log, mul, sqrt, where
+from .index import getitem
+from .shape import broadcast_to, cat_dim, flip_dims, reshape
 
 
 def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
@@ -98,10 +99,99 @@ def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction
 
 
 @numpy_names
+def std(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
+    """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
+    return _sqrt_or_zero(var(x, dim, keepdim, correction))
+
+
+def _sqrt_or_zero(x: Any) -> Any:
+    """√x, with derivative 0 at 0: a norm has its minimum there, and 0 is a subgradient."""
+    positive = x > 0
+    return where(positive, sqrt(where(positive, x, 1.0)), x * 0.0)
+
+
+@numpy_names
+def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """(Σ |x|^p)^(1/p) over `dim`, for p=inf the largest |x|. Where it is 0, so is its gradient."""
+    dims = normalize_dims("norm", dim, x.ndim)
+    if p == 2:
+        return _sqrt_or_zero(reduce_sum(x * x, dims=dims, keepdim=keepdim))
+    if p == float("inf"):
+        return amax(abs(x), dims, keepdim)
+    if p == 1:
+        return reduce_sum(abs(x), dims=dims, keepdim=keepdim)
+    if p <= 0:
+        raise ValueError(f"norm: p must be positive, got {p}")
+    magnitude = abs(x)
+    total = reduce_sum(where(magnitude > 0, where(magnitude > 0, magnitude, 1.0) ** p, 0.0), dims=dims, keepdim=keepdim)
+    positive = total > 0
+    return where(positive, where(positive, total, 1.0) ** (1.0 / p), total * 0.0)
+
+
+@numpy_names
+def prod(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The product over `dim` (of all elements for None).
+
+    Halves are multiplied with each other until one is left: no division, so zeros have the right gradient.
+    """
+    if dim is None:
+        product = prod(reshape(x, shape=(-1,)), 0)
+        return reshape(product, shape=(1,) * x.ndim) if keepdim else product
+    dim = normalize_dim("prod", dim, x.ndim)
+    lead = (slice(None),) * dim
+    if x.shape[dim] == 0:
+        x = reduce_sum(x, dims=(dim,), keepdim=True) + 1
+    while (length := x.shape[dim]) > 1:
+        half = length // 2
+        product = getitem(x, index=(*lead, slice(half))) * getitem(x, index=(*lead, slice(half, 2 * half)))
+        x = cat_dim(product, getitem(x, index=(*lead, slice(2 * half, length))), dim=dim) if length % 2 else product
+    return x if keepdim else reshape(x, shape=(*x.shape[:dim], *x.shape[dim + 1 :]))
+
+
+@primitive
+def cumsum_dim(x: Array, *, dim: int) -> Array:
+    """Sums up to and including each entry of `dim`."""
+    return x.cumsum(axis=dim)
+
+
+cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(dim,)), dim=dim), dims=(dim,)))
+
+
+@numpy_names
+def cumsum(x: Any, dim: int) -> Any:
+    """Sums up to and including each entry of `dim`."""
+    return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
+
+
+@primitive
+def reduce_any(x: Array, *, dims: Dims, keepdim: bool) -> Array:
+    """Whether one element over `dims` is true. Booleans: no gradient."""
+    return x.any(axis=dims, keepdims=keepdim)
+
+
+@primitive
+def reduce_all(x: Array, *, dims: Dims, keepdim: bool) -> Array:
+    """Whether all elements over `dims` are true. Booleans: no gradient."""
+    return x.all(axis=dims, keepdims=keepdim)
+
+
+@numpy_names
+def any(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """Whether one element over `dim` is true (not zero)."""
+    return reduce_any(x, dims=normalize_dims("any", dim, x.ndim), keepdim=keepdim)
+
+
+@numpy_names
+def all(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """Whether all elements over `dim` are true (not zero)."""
+    return reduce_all(x, dims=normalize_dims("all", dim, x.ndim), keepdim=keepdim)
+
+
+@numpy_names
 def amax(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """The largest element over `dim` (one, several, or None: all). Ties share the gradient."""
     dims = normalize_dims("amax", dim, x.ndim)
-    if any(x.shape[d] == 0 for d in dims):
+    if 0 in [x.shape[d] for d in dims]:
         raise ValueError(f"amax: the tensor of shape {x.shape} has no elements along dim={dim}, so no largest one")
     return reduce_max(x, dims=dims, keepdim=keepdim)
 

@@ -190,3 +190,46 @@ def expand(x: Any, lengths: tuple[int, ...]) -> Any:
     lead = len(lengths) - x.ndim
     shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(lengths)])
     return broadcast_to(x, shape=shape)
+
+
+def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+    """The dimensions `source` moved to the places `destination`, the others in their order. A view."""
+    moved = normalize_dims("movedim", source, x.ndim)
+    places = normalize_dims("movedim", destination, x.ndim)
+    if len(moved) != len(places):
+        raise ValueError(f"movedim: source={source} and destination={destination} name different numbers of dimensions")
+    rest = iter([d for d in range(x.ndim) if d not in moved])
+    by_place = dict(zip(places, moved, strict=True))
+    return permute(x, dims=tuple([by_place[d] if d in by_place else next(rest) for d in range(x.ndim)]))
+
+
+def repeat(x: Any, repeats: Sequence[int]) -> Any:
+    """x laid out `repeats[d]` times along each dimension d; new dimensions come first."""
+    lead = len(repeats) - x.ndim
+    if lead < 0:
+        raise ValueError(f"repeat: takes at least {x.ndim} numbers for a tensor of shape {x.shape}, got {len(repeats)}")
+    lengths = (*[1] * lead, *x.shape)
+    # (n, m) -> (1, n, 1, m) -> (r, n, s, m) -> (r n, s m)
+    x = reshape(x, shape=tuple([part for n in lengths for part in (1, n)]))
+    x = broadcast_to(x, shape=tuple([part for r, n in zip(repeats, lengths, strict=True) for part in (r, n)]))
+    return reshape(x, shape=tuple([r * n for r, n in zip(repeats, lengths, strict=True)]))
+
+
+@numpy_names
+def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | None = None) -> Any:
+    """The elements moved on by `shifts` along `dim`, those pushed out coming in again; in flat order for dim=None."""
+    if dim is None:
+        if not isinstance(shifts, int):
+            raise ValueError(f"roll: several shifts {shifts} take as many dimensions in dim")
+        return reshape(roll(reshape(x, shape=(-1,)), shifts, 0), shape=x.shape)
+    by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    dims = [normalize_dim("roll", d, x.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
+    if len(by) != len(dims):
+        raise ValueError(f"roll: got {len(by)} shifts for {len(dims)} dimensions")
+    for shift, d in zip(by, dims, strict=True):
+        length = x.shape[d]
+        if length:
+            tail = shift % length
+            front, back = split_sizes(x, sizes=(length - tail, tail), dim=d)
+            x = cat_dim(back, front, dim=d)
+    return x

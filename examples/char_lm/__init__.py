@@ -1,0 +1,5 @@
+"""A character-level language model: train it on a text, then let it write.
+
+python -m examples.char_lm train --minutes 2
+python -m examples.char_lm sample --prime "The "
+"""

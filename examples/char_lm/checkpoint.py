@@ -1,0 +1,108 @@
+"""A run as a file: everything that training needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nn
+import tinygrad_seq as tg
+
+from .errors import UserError
+from .model import CharLM, State
+from .text import Vocabulary
+
+KIND = "tinygrad_seq char_lm 1"
+
+
+@dataclass
+class Settings:
+    """What a run was asked for. The model's sizes, and how it is trained."""
+
+    text: str | None
+    hidden: int
+    embedding: int
+    layers: int
+    dropout: float
+    batch: int
+    chunk: int
+    lr: float
+    clip: float
+    seed: int
+    steps: int | None
+    minutes: float | None
+
+
+@dataclass
+class Run:
+    """A model in training."""
+
+    settings: Settings
+    vocabulary: Vocabulary
+    model: CharLM
+    optimizer: nn.optim.Adam
+    state: State | None = None
+    step: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    held_out: list[tuple[int, float]] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, settings: Settings, vocabulary: Vocabulary, device: str) -> Run:
+        tg.manual_seed(settings.seed)
+        s = settings
+        model = CharLM(len(vocabulary), s.embedding, s.hidden, s.layers, s.dropout).to(device)
+        return cls(settings, vocabulary, model, nn.optim.Adam(model.parameters(), lr=s.lr, betas=(0.9, 0.99)))
+
+    def save(self, path: Path) -> None:
+        """Write the run to a file, which is whole at any time."""
+        stored = {
+            "kind": KIND,
+            "settings": asdict(self.settings),
+            "characters": self.vocabulary.characters,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "state": self.state,
+            "random": tg.default_generator.get_state(),
+            "step": self.step,
+            "position": self.position,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "held_out": self.held_out,
+        }
+        try:
+            tg.save(stored, path)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the checkpoint {path}: {error.strerror}. Choose another folder with --out"
+            ) from None
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> Run:
+        """Read a run from a file, and put the random stream where it stood."""
+        try:
+            stored: Any = tg.load(path)
+        except FileNotFoundError:
+            raise UserError(
+                f"there is no checkpoint {path}. Train one first: python -m examples.char_lm train"
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise UserError(f"cannot use the checkpoint: {error}. Take another one, or train anew") from None
+        if not isinstance(stored, dict) or stored.get("kind") != KIND:
+            raise UserError(f"{path} is not a checkpoint of this program. Give one that `train` wrote, or train anew")
+        try:
+            run = cls.new(Settings(**stored["settings"]), Vocabulary(stored["characters"]), device)
+            run.model.load_state_dict(stored["model"])
+            run.optimizer.load_state_dict(stored["optimizer"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} does not fit the model that it describes: {reason}. Train anew") from None
+        run.state = None if stored["state"] is None else tuple(s.to(device) for s in stored["state"])
+        run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
+        run.losses, run.held_out = stored["losses"], stored["held_out"]
+        tg.default_generator.set_state(stored["random"])
+        return run

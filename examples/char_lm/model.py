@@ -1,0 +1,87 @@
+"""The model: embedding, LSTM, linear layer; judging a text with it, and writing one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+from tinygrad_seq import Tensor
+
+from .text import Tokens, Vocabulary
+
+State = tuple[Tensor, Tensor]
+
+
+class CharLM(nn.Module):
+    """Scores of the next character. tokens (T, B), state (L, B, H) twice -> scores (T, B, V), state."""
+
+    def __init__(self, vocabulary: int, embedding: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=dropout)
+        self.head = nn.Linear(hidden, vocabulary)
+        with tg.no_grad():
+            for layer in range(layers):  # begin by remembering (Jozefowicz et al., 2015)
+                getattr(self.lstm, f"bias_ih_l{layer}")[hidden : 2 * hidden] = 1.0
+
+    def forward(self, tokens: Tensor | Tokens, state: State | None = None) -> tuple[Tensor, State]:
+        hidden, state = self.lstm(self.embedding(tokens), state)
+        return self.head(hidden), state
+
+
+def detach(state: State) -> State:
+    """The state as a constant: backpropagation through time ends here."""
+    return state[0].detach(), state[1].detach()
+
+
+def evaluate(model: CharLM, tokens: Tokens, device: str = "cpu", chunk: int = 500) -> float:
+    """Nats per character of a text, read from its beginning to its end with the state carried through."""
+    model.eval()
+    total, state = 0.0, None
+    with tg.no_grad():
+        for start in range(0, len(tokens) - 1, chunk):
+            piece = tg.tensor(tokens[start : start + chunk + 1], device=device)
+            scores, state = model(piece[:-1].unsqueeze(1), state)
+            total += F.cross_entropy(scores.squeeze(1), piece[1:], reduction="sum").item()
+    model.train()
+    return total / (len(tokens) - 1)
+
+
+def write(
+    model: CharLM,
+    vocabulary: Vocabulary,
+    prime: str,
+    length: int,
+    temperature: float,
+    generator: tg.Generator,
+    device: str = "cpu",
+) -> str:
+    """`length` characters that go on from `prime`.
+
+    Args:
+        temperature: divides the scores: below 1 the likely becomes likelier; 0 takes the likeliest each time.
+    """
+    model.eval()
+    tokens = vocabulary.encode(prime or "\n", "--prime")
+    drawn: list[int] = []
+    state: State | None = None
+    with tg.no_grad():
+        given = tg.tensor(tokens, device=device).unsqueeze(1)
+        for _ in range(length):
+            scores, state = model(given, state)
+            last = scores[-1]
+            if temperature == 0:
+                given = last.argmax(-1, keepdim=True)
+            else:
+                given = tg.multinomial((last / temperature).softmax(-1), generator=generator)
+            drawn.append(int(given))
+    model.train()
+    return vocabulary.decode(np.array(drawn, dtype=np.int64))
+
+
+def bits(nats: float) -> float:
+    """Nats as bits."""
+    return nats / math.log(2)

@@ -1,0 +1,115 @@
+"""The text: reading it, its characters as numbers, and the chunks that training takes from it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import UserError
+
+Tokens = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
+def read(path: Path | None) -> str:
+    """The text of a UTF-8 file; without one, Python's own documentation, which every CPython carries."""
+    if path is None:
+        from pydoc_data.topics import topics
+
+        return "\n".join(topics.values())
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8: the byte {error.object[error.start]:#04x} at offset {error.start} ({error.reason}). "
+            f"Convert it first, for example: iconv -f latin1 -t utf-8 {path} > utf8.txt"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot read the text {path}: {error.strerror}. Give a UTF-8 text file with --text") from None
+    if not text:
+        raise UserError(f"the text {path} is empty. Give a UTF-8 text file with --text")
+    return text
+
+
+class Vocabulary:
+    """The characters of a text, numbered in their order."""
+
+    def __init__(self, characters: str) -> None:
+        self.characters = "".join(sorted(set(characters)))
+        self._number = {character: i for i, character in enumerate(self.characters)}
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def encode(self, text: str, what: str) -> Tokens:
+        """Characters as numbers. `what` says in the error where a character comes from that is not known."""
+        try:
+            return np.array([self._number[character] for character in text], dtype=np.int64)
+        except KeyError as error:
+            raise UserError(
+                f"{what} contains {error.args[0]!r}, which the model has never seen; it knows these {len(self)} "
+                f"characters: {self.characters!r}"
+            ) from None
+
+    def decode(self, tokens: Tokens) -> str:
+        return "".join([self.characters[i] for i in tokens])
+
+
+class Corpus(NamedTuple):
+    """A text cut in two: the first nine tenths to learn from, the last tenth to be judged by.
+
+    The vocabulary is that of the whole text, so no held-out character is unknown; the models that a result is compared
+    with have the same one.
+    """
+
+    vocabulary: Vocabulary
+    train: Tokens
+    held_out: Tokens
+
+    @classmethod
+    def of(cls, text: str, vocabulary: Vocabulary | None = None) -> Corpus:
+        vocabulary = vocabulary or Vocabulary(text)
+        tokens = vocabulary.encode(text, "the text")
+        cut = len(tokens) * 9 // 10
+        return cls(vocabulary, tokens[:cut], tokens[cut:])
+
+    def uniform(self) -> float:
+        """Nats per character of a model to which all characters are alike."""
+        return math.log(len(self.vocabulary))
+
+    def unigram(self) -> float:
+        """Nats per held-out character of a model that knows how often each occurs in the training part, plus one."""
+        seen, V = Counter(self.train.tolist()), len(self.vocabulary)
+        total = len(self.train) + V
+        return -sum(math.log((seen[token] + 1) / total) for token in self.held_out[1:].tolist()) / (
+            len(self.held_out) - 1
+        )
+
+
+class Stream:
+    """The training part as B parallel streams, T characters of each at a time, over and over."""
+
+    def __init__(self, tokens: Tokens, batch: int, steps: int) -> None:
+        length = len(tokens) // batch
+        if length < steps + 1:
+            raise UserError(
+                f"the text is too short: {len(tokens)} characters to learn from make {batch} streams of {length}, less "
+                f"than a chunk of {steps} + 1. Give a longer text, or a smaller --batch or --chunk"
+            )
+        self._streams = tokens[: length * batch].reshape(batch, length).T
+        self._steps = steps
+        self.position = 0
+
+    def __iter__(self) -> Iterator[tuple[Tokens, Tokens, bool]]:
+        """Inputs (T, B), targets (T, B), and whether the streams begin anew here, so that the state must, too."""
+        while True:
+            if self.position + self._steps + 1 > len(self._streams):
+                self.position = 0
+            start = self.position
+            chunk = self._streams[start : start + self._steps + 1]
+            self.position = start + self._steps
+            yield chunk[:-1], chunk[1:], start == 0

@@ -1,0 +1,143 @@
+"""Training: the loop, with all that happens around it in sight."""
+
+from __future__ import annotations
+
+import math
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+
+from .checkpoint import Run
+from .display import Progress, draw_losses, minutes
+from .errors import UserError
+from .model import bits, detach, evaluate, write
+from .text import Corpus, Stream
+
+WARM_UP = 50  # steps over which the learning rate rises
+LOSS_EVERY = 20  # steps that one point of the training curve stands for
+
+
+def progress_of(run: Run) -> float:
+    """How much of the budget is used, from 0 to 1."""
+    if run.settings.steps is not None:
+        return min(run.step / run.settings.steps, 1.0)
+    return min(run.seconds / (60 * (run.settings.minutes or 1e-9)), 1.0)
+
+
+def learning_rate(run: Run) -> float:
+    """A short warm-up, then half a cosine down to a hundredth (Loshchilov & Hutter, 2017)."""
+    warm = min((run.step + 1) / WARM_UP, 1.0)
+    return run.settings.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress_of(run))))
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that a step is finished before the loop stops; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder for the results, and try to write there: better now than after the training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {folder}: {error.strerror}. Choose another with --out") from None
+
+
+def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float, show_every: float) -> bool:
+    """Train until the budget is used. Returns whether it was; False if the user stopped it.
+
+    Args:
+        save_every: seconds between checkpoints.
+        show_every: seconds between samples.
+    """
+    settings, model, optimizer = run.settings, run.model, run.optimizer
+    checkpoint = folder / "checkpoint.npz"
+    stream = Stream(corpus.train, settings.batch, settings.chunk)
+    stream.position = run.position
+    recent: list[float] = []
+    began, before = time.monotonic(), run.seconds
+    done_before = run.step
+    saved = shown = began
+    with Progress() as progress, stop_requests() as stop:
+        for inputs, targets, begins in stream:
+            if progress_of(run) >= 1 or stop:
+                break
+            optimizer.param_groups[0]["lr"] = learning_rate(run)
+            scores, state = model(tg.tensor(inputs, device=device), None if begins else run.state)
+            loss = F.cross_entropy(
+                scores.reshape(-1, len(corpus.vocabulary)), tg.tensor(targets, device=device).reshape(-1)
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            optimizer.step()
+
+            run.state, run.position, run.step = detach(state), stream.position, run.step + 1
+            now = time.monotonic()
+            run.seconds = before + now - began
+            recent.append(loss.item())
+            if not math.isfinite(recent[-1]):
+                raise UserError(
+                    f"the loss became {recent[-1]} at step {run.step}: lower --lr, or --clip. Nothing was saved"
+                )
+            if run.step % LOSS_EVERY == 0:
+                run.losses.append((run.step, sum(recent) / len(recent)))
+                recent.clear()
+                done = progress_of(run)
+                speed = (run.step - done_before) * settings.batch * settings.chunk / (now - began)
+                progress.update(done, run.step, run.losses[-1][1], speed, run.seconds * (1 - done) / max(done, 1e-9))
+            if now - shown >= show_every:
+                shown = now
+                progress.say(f"\n{excerpt(run, corpus, device)}\n")
+            if now - saved >= save_every:
+                saved = now
+                run.save(checkpoint)
+    run.save(checkpoint)
+    return not stop
+
+
+def excerpt(run: Run, corpus: Corpus, device: str, length: int = 200) -> str:
+    """A sample of what the model writes now, set off by a bar."""
+    generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
+    text = write(run.model, corpus.vocabulary, "The ", length, 0.8, generator, device)
+    return "\n".join("  | " + line for line in ("The " + text).splitlines())
+
+
+def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
+    """Judge the model on the held-out text, let it write, and say where everything is."""
+    nats = evaluate(run.model, corpus.held_out, device)
+    run.held_out.append((run.step, nats))
+    run.save(folder / "checkpoint.npz")
+    print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes:\n")
+    for k, prime in enumerate(("The ", "An object ", "If the ")):
+        written = write(run.model, corpus.vocabulary, prime, 300, 0.7, tg.Generator(run.settings.seed + k), device)
+        print("\n".join("  | " + line for line in (prime + written).splitlines()), "\n")
+    print("nats per character of the held-out last tenth of the text, read from end to end:")
+    for name, value in (("this model", nats), ("unigram model", corpus.unigram()), ("uniform model", corpus.uniform())):
+        print(f"  {name:<14} {value:.3f} nats   {bits(value):.3f} bits")
+    checkpoint = folder / "checkpoint.npz"
+    print(f"\ncheckpoint  {checkpoint}")
+    print(draw_losses(folder / "loss.png", run.losses, run.held_out) if run.losses else "no loss curve: too few steps")
+    print(f'write more  python -m examples.char_lm sample --checkpoint {checkpoint} --prime "The "')

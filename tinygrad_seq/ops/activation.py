@@ -1,0 +1,71 @@
+"""Activation functions beyond tanh, sigmoid and relu, and clamping."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import Array, array_module, backend_of
+from ..graph import primitive
+from .elementwise import exp, expm1, sigmoid, tanh, where
+
+
+@primitive
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)), which is x far to the right and 0 far to the left.
+
+    A primitive because neither the composition (overflow) nor relu(x) + log1p(exp(-|x|)) (derivative 0 at 0) is right.
+    """
+    xp = array_module(x)
+    if x.dtype.kind == "c":
+        left = x.real < 0
+        return xp.where(left, 0, x) + xp.log1p(xp.exp(xp.where(left, x, -x)))
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+softplus.vjp(lambda g, _y, x: g * sigmoid(x))
+
+
+@primitive
+def erf(x: Array) -> Array:
+    """The error function, 2/√π times the integral of exp(-t²) from 0 to x."""
+    return backend_of(x).erf(x)
+
+
+erf.vjp(lambda g, _y, x: g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))))
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where it is positive, negative_slope · x elsewhere (at 0 too)."""
+    return where(x > 0, x, negative_slope * x)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, alpha · (exp(x) - 1) elsewhere (Clevert et al., 2016)."""
+    return where(x > 0, x, alpha * expm1(where(x > 0, 0.0, x)))
+
+
+def silu(x: Any) -> Any:
+    """x · sigmoid(x), also known as swish."""
+    return x * sigmoid(x)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x · Φ(x), with Φ the normal distribution function, or with approximate="tanh" its approximation by tanh.
+
+    Hendrycks & Gimpel, "Gaussian error linear units", 2016.
+    """
+    if approximate == "none":
+        return 0.5 * x * (1.0 + erf(x * math.sqrt(0.5)))
+    if approximate == "tanh":
+        return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+    raise ValueError(f"gelu: approximate is 'none' or 'tanh', got {approximate!r}")
+
+
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, but no less than `min` and no more than `max`. On the bounds the gradient passes to x."""
+    if min is None and max is None:
+        raise ValueError("clamp: takes min, max or both")
+    if min is not None:
+        x = where(x < min, min, x)
+    return x if max is None else where(x > max, max, x)

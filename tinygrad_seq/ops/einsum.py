@@ -1,0 +1,104 @@
+"""Einstein summation, as permutations, products and sums."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import array_module
+from .index import ARRAY, getitem
+from .linalg import batched_matmul
+from .reduce import reduce_sum
+from .shape import permute, reshape
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def einsum(equation: str, *operands: Any) -> Any:
+    """Sums of products by named dimensions: "ij,jk->ik" is a matrix product, "ii->i" a diagonal, "ij->ji" a transpose.
+
+    Letters that are missing on the right are summed over; without "->", those that occur once are kept, in alphabetical
+    order. "..." stands for any further dimensions, which must agree. Operands are multiplied from left to right.
+
+    Raises:
+        ValueError: if the equation does not fit the operands.
+    """
+    if not operands:
+        raise ValueError(f"einsum: {equation!r} needs at least one operand")
+    inputs, output = _parse(equation, operands)
+    sizes: dict[str, int] = {}
+    for labels, x in zip(inputs, operands, strict=True):
+        for letter, n in zip(labels, x.shape, strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ValueError(f"einsum: in {equation!r}, dimension '{letter}' has lengths {sizes[letter]} and {n}")
+    labels, y = _diagonal(inputs[0], operands[0])
+    for k in range(1, len(operands)):
+        later = set(output).union(*inputs[k + 1 :])
+        labels, y = _product(labels, y, *_diagonal(inputs[k], operands[k]), later)
+    summed = tuple([d for d, letter in enumerate(labels) if letter not in output])
+    y = reduce_sum(y, dims=summed, keepdim=False) if summed else y
+    labels = "".join([letter for letter in labels if letter in output])
+    return permute(y, dims=tuple([labels.index(letter) for letter in output]))
+
+
+def _parse(equation: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
+    """The letters of each operand and of the output, with letters of our own in the place of "..."."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        raise ValueError(f"einsum: {equation!r} names {len(terms)} operands, got {len(operands)}")
+    unused = [letter for letter in _LETTERS if letter not in equation]
+    spare = max([x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands, strict=True) if "..." in t] + [0])
+    dots = "".join(unused[:spare])
+    inputs = []
+    for term, x in zip(terms, operands, strict=True):
+        count = x.ndim - len(term.replace("...", ""))
+        labels = term.replace("...", dots[len(dots) - count :] if count else "")
+        if len(labels) != x.ndim or (not labels.isalpha() and labels):
+            raise ValueError(f"einsum: in {equation!r}, {term!r} does not fit an operand of shape {x.shape}")
+        inputs.append(labels)
+    everything = "".join(inputs)
+    if not arrow:
+        right = "..." * bool(dots) + "".join(
+            [c for c in sorted(set(everything) - set(dots)) if everything.count(c) == 1]
+        )
+    output = right.replace("...", dots)
+    if len(set(output)) < len(output) or not set(output) <= set(everything):
+        raise ValueError(f"einsum: in {equation!r}, the letters on the right must be different, and occur on the left")
+    return inputs, output
+
+
+def _diagonal(labels: str, x: Any) -> tuple[str, Any]:
+    """Each letter once: where one occurs twice, the diagonal is taken."""
+    for letter in dict.fromkeys(labels):
+        places = [d for d, c in enumerate(labels) if c == letter]
+        if len(places) > 1:
+            rest = [d for d in range(len(labels)) if d not in places]
+            x = permute(x, dims=(*places, *rest))
+            along = array_module(getattr(x, "array", x)).arange(x.shape[0])
+            x = getitem(x, *[along] * len(places), index=(ARRAY,) * len(places))
+            labels = letter + "".join([labels[d] for d in rest])
+    return labels, x
+
+
+def _product(a_labels: str, a: Any, b_labels: str, b: Any, later: set[str]) -> tuple[str, Any]:
+    """Two operands as one matrix product, batched over the letters that both have and that are needed later."""
+    for_a = tuple([d for d, c in enumerate(a_labels) if c not in later and c not in b_labels])
+    for_b = tuple([d for d, c in enumerate(b_labels) if c not in later and c not in a_labels])
+    a, a_labels = (reduce_sum(a, dims=for_a, keepdim=False) if for_a else a), _without(a_labels, for_a)
+    b, b_labels = (reduce_sum(b, dims=for_b, keepdim=False) if for_b else b), _without(b_labels, for_b)
+    both = [c for c in a_labels if c in b_labels]
+    batch, contracted = [c for c in both if c in later], [c for c in both if c not in later]
+    a_free, b_free = [c for c in a_labels if c not in both], [c for c in b_labels if c not in both]
+    a = permute(a, dims=tuple([a_labels.index(c) for c in batch + a_free + contracted]))
+    b = permute(b, dims=tuple([b_labels.index(c) for c in batch + contracted + b_free]))
+    m, n, k = len(batch), len(a_free), len(contracted)
+    free_lengths = (*a.shape[m : m + n], *b.shape[m + k :])
+    a = reshape(a, shape=(*a.shape[:m], math.prod(a.shape[m : m + n]), math.prod(a.shape[m + n :])))
+    b = reshape(b, shape=(*b.shape[:m], math.prod(b.shape[m : m + k]), math.prod(b.shape[m + k :])))
+    y = batched_matmul(a, b)
+    return "".join(batch + a_free + b_free), reshape(y, shape=(*y.shape[:m], *free_lengths))
+
+
+def _without(labels: str, dims: tuple[int, ...]) -> str:
+    return "".join([c for d, c in enumerate(labels) if d not in dims])

@@ -1,0 +1,48 @@
+"""Logic, and questions about numbers. The answers are booleans, which carry no gradient."""
+
+from __future__ import annotations
+
+from ..backend import Array, array_module
+from ..graph import primitive
+
+
+@primitive
+def logical_and(a: Array, b: Array) -> Array:
+    """Whether both are true (not zero)."""
+    return array_module(a).logical_and(a, b)
+
+
+@primitive
+def logical_or(a: Array, b: Array) -> Array:
+    """Whether one is true (not zero)."""
+    return array_module(a).logical_or(a, b)
+
+
+@primitive
+def logical_xor(a: Array, b: Array) -> Array:
+    """Whether just one is true (not zero)."""
+    return array_module(a).logical_xor(a, b)
+
+
+@primitive
+def logical_not(x: Array) -> Array:
+    """Whether x is false (zero)."""
+    return array_module(x).logical_not(x)
+
+
+@primitive
+def isnan(x: Array) -> Array:
+    """Whether x is not a number."""
+    return array_module(x).isnan(x)
+
+
+@primitive
+def isinf(x: Array) -> Array:
+    """Whether x is infinite."""
+    return array_module(x).isinf(x)
+
+
+@primitive
+def isfinite(x: Array) -> Array:
+    """Whether x is a number and finite."""
+    return array_module(x).isfinite(x)

@@ -1,0 +1,58 @@
+"""Rounding, and division with remainder. Rounding has derivative 0 wherever it has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, array_module
+from ..graph import primitive
+
+
+@primitive
+def floor(x: Array) -> Array:
+    """The largest whole number that is not larger than x."""
+    return array_module(x).floor(x.real).astype(x.dtype)
+
+
+@primitive
+def ceil(x: Array) -> Array:
+    """The smallest whole number that is not smaller than x."""
+    return array_module(x).ceil(x.real).astype(x.dtype)
+
+
+@primitive
+def round(x: Array) -> Array:
+    """The nearest whole number; from halfway, the even one."""
+    return array_module(x).round(x.real).astype(x.dtype)
+
+
+@primitive
+def trunc(x: Array) -> Array:
+    """x without its fraction: the nearest whole number towards 0."""
+    return array_module(x).trunc(x.real).astype(x.dtype)
+
+
+for _rounding in (floor, ceil, round, trunc):
+    _rounding.vjp(lambda g, *_: g * 0.0)
+
+
+@primitive
+def floor_divide(a: Array, b: Array) -> Array:
+    """floor(a / b), as Python's // has it."""
+    return a // b
+
+
+floor_divide.vjp(lambda g, *_: g * 0.0, lambda g, *_: g * 0.0)
+
+
+@primitive
+def remainder(a: Array, b: Array) -> Array:
+    """a - b · floor(a / b), as Python's % has it: the sign is b's."""
+    return a % b
+
+
+def _remainder_vjp_divisor(g: Any, _y: Any, a: Any, b: Any) -> Any:
+    return -(g * floor_divide(a, b))
+
+
+remainder.vjp(lambda g, *_: g, _remainder_vjp_divisor)
