@@ -94,7 +94,7 @@ class _Gradients:
     def pop(self, node: Node) -> Any:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
         if node in self._scattered:
-            self.add(node, gather_scattered(self._scattered.pop(node), node.shape, node.dtype))
+            self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
         return self._dense.pop(node, None)
 
 

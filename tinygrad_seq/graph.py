@@ -291,6 +291,7 @@ class Primitive:
         self, cls: Any, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], ys: tuple[Any, ...]
     ) -> tuple[Any, ...]:
         """What `__call__` does at its end, for several outputs."""
+        ys = tuple([backend_of(y).asarray(y) if isinstance(y, SCALAR) else y for y in ys])
         if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
             return tuple([cls.wrap(y) for y in ys])
         node = self._record(arrays, parents, wanted, params, ys)
@@ -337,7 +338,7 @@ def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:
 
 def _keep_float32(y: Array, arrays: list[Any]) -> Array:
     """Round a float64 result that no float64 operand asked for (say, of an integer array) to float32."""
-    if any(getattr(a, "dtype", None) in (float64, complex128) for a in arrays):
+    if any(a.dtype in (float64, complex128) for a in arrays if is_array(a)):
         return y
     return y.astype(float32)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .graph import Value
-from .ops import elementwise, linalg, reduce, shape
+from .ops import elementwise, linalg, logic, reduce, shape
 from .ops import index as _index
 
 if TYPE_CHECKING:
@@ -67,22 +67,22 @@ class Operators(Value):
         return elementwise.abs(self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return elementwise.equal(self, other)
+        return logic.eq(self, other)
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return elementwise.not_equal(self, other)
+        return logic.ne(self, other)
 
     def __lt__(self, other: Operand) -> Tensor:
-        return elementwise.less(self, other)
+        return logic.lt(self, other)
 
     def __le__(self, other: Operand) -> Tensor:
-        return elementwise.less_equal(self, other)
+        return logic.le(self, other)
 
     def __gt__(self, other: Operand) -> Tensor:
-        return elementwise.greater(self, other)
+        return logic.gt(self, other)
 
     def __ge__(self, other: Operand) -> Tensor:
-        return elementwise.greater_equal(self, other)
+        return logic.ge(self, other)
 
     __hash__ = object.__hash__  # by identity: == compares elements
 

@@ -19,6 +19,7 @@ int8, int16, int32, int64 = numpy_backend.int8, numpy_backend.int16, numpy_backe
 uint8, bool_ = numpy_backend.uint8, numpy_backend.bool_
 complex64, complex128 = numpy_backend.complex64, numpy_backend.complex128
 dtype = numpy_backend.dtype
+result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
 
 _BY_ARRAY_TYPE: dict[type, ModuleType] = {numpy_backend.ndarray: numpy_backend}

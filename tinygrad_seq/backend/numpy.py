@@ -11,6 +11,7 @@ import numpy as xp
 ndarray = xp.ndarray
 SCALAR = xp.generic  # what NumPy returns for 0-d results
 dtype = xp.dtype
+result_type = xp.result_type
 
 float16, float32, float64 = dtype("float16"), dtype("float32"), dtype("float64")
 int8, int16, int32, int64 = dtype("int8"), dtype("int16"), dtype("int32"), dtype("int64")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, DType, array_module, backend_of
+from ..backend import Array, DType, array_module, backend_of, complex64, result_type
 from ..graph import primitive
 
 
@@ -230,8 +230,8 @@ minimum.vjp(
 
 @primitive
 def cast(x: Array, *, dtype: DType) -> Array:
-    """x in another dtype."""
-    return x.astype(dtype)
+    """x in another dtype. A complex x cast to a real one stays complex: it is a real one with a perturbation."""
+    return x.astype(result_type(dtype, complex64) if x.dtype.kind == "c" and dtype.kind == "f" else dtype)
 
 
 cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the dtype of its tensor
@@ -244,39 +244,3 @@ def to_device(x: Array, *, device: Any, source: Any) -> Array:
 
 
 to_device.vjp(lambda g, _y, _x, device, source: to_device(g, device=source, source=device))
-
-
-@primitive
-def equal(a: Array, b: Array) -> Array:
-    """a == b, as booleans."""
-    return a == b
-
-
-@primitive
-def not_equal(a: Array, b: Array) -> Array:
-    """a != b, as booleans."""
-    return a != b
-
-
-@primitive
-def less(a: Array, b: Array) -> Array:
-    """a < b, as booleans."""
-    return a < b
-
-
-@primitive
-def less_equal(a: Array, b: Array) -> Array:
-    """a <= b, as booleans."""
-    return a <= b
-
-
-@primitive
-def greater(a: Array, b: Array) -> Array:
-    """a > b, as booleans."""
-    return a > b
-
-
-@primitive
-def greater_equal(a: Array, b: Array) -> Array:
-    """a >= b, as booleans."""
-    return a >= b

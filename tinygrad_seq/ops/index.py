@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, DType, array_module, backend_of
+from ..backend import Array, array_module, backend_of
 from ..graph import Value, primitive
 from .dims import normalize_dim
 from .elementwise import cast, where
@@ -53,15 +53,13 @@ getitem.vjp_joint(
 
 
 @primitive
-def scatter(
-    *inputs: Array, shape: tuple[int, ...], dtype: DType, indices: tuple[Index, ...], counts: tuple[int, ...]
-) -> Array:
+def scatter(*inputs: Array, shape: tuple[int, ...], indices: tuple[Index, ...], counts: tuple[int, ...]) -> Array:
     """Zeros of `shape`, to which values are added at indices: the transpose of several `getitem`s at once.
 
     `inputs` holds for each of the `indices` the values and then its index arrays, `counts` of them.
     """
     backend = backend_of(inputs[0])
-    out = array_module(inputs[0]).zeros(shape, dtype)
+    out = array_module(inputs[0]).zeros(shape, inputs[0].dtype)
     for values, arrays, index in _contributions(inputs, indices, counts):
         if not arrays:
             out[index] += values
@@ -79,7 +77,7 @@ def _contributions(inputs: tuple[Any, ...], indices: tuple[Index, ...], counts: 
         start += 1 + n
 
 
-def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, dtype: Any, indices: Any, counts: Any) -> list[Any]:
+def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, indices: Any, counts: Any) -> list[Any]:
     gradients: list[Any] = []
     for _values, arrays, index in _contributions(inputs, indices, counts):
         gradients += [getitem(g, *arrays, index=index), *[None for _ in arrays]]
@@ -89,13 +87,12 @@ def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, dtype: Any, indices:
 scatter.vjp_joint(_scatter_vjp)
 
 
-def gather_scattered(parts: list[Scattered], shape: tuple[int, ...], dtype: DType) -> Any:
+def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
     """The sum of scattered gradients as one dense one."""
     inputs = [x for part in parts for x in (part.values, *part.arrays)]
     return scatter(
         *inputs,
         shape=shape,
-        dtype=dtype,
         indices=tuple([part.index for part in parts]),
         counts=tuple([len(part.arrays) for part in parts]),
     )
@@ -198,7 +195,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     if shape == x.shape:
         return x + added
     corner = tuple([slice(n) for n in shape])
-    return x + scatter(added, shape=x.shape, dtype=x.dtype, indices=(corner,), counts=(0,))
+    return x + scatter(added, shape=x.shape, indices=(corner,), counts=(0,))
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
@@ -219,7 +216,7 @@ def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
     pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
     shape = tuple([before + n + after for n, (before, after) in zip(x.shape, pairs, strict=True)])
     place = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, pairs, strict=True)])
-    padded = scatter(x, shape=shape, dtype=x.dtype, indices=(place,), counts=(0,))
+    padded = scatter(x, shape=shape, indices=(place,), counts=(0,))
     if value == 0:
         return padded
     outside = array_module(getattr(x, "array", x)).ones(shape, "bool")

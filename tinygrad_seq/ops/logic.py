@@ -1,9 +1,45 @@
-"""Logic, and questions about numbers. The answers are booleans, which carry no gradient."""
+"""Comparisons, logic, and questions about numbers. The answers are booleans, which carry no gradient."""
 
 from __future__ import annotations
 
 from ..backend import Array, array_module
 from ..graph import primitive
+
+
+@primitive
+def eq(a: Array, b: Array) -> Array:
+    """a == b, as booleans."""
+    return a == b
+
+
+@primitive
+def ne(a: Array, b: Array) -> Array:
+    """a != b, as booleans."""
+    return a != b
+
+
+@primitive
+def lt(a: Array, b: Array) -> Array:
+    """a < b, as booleans."""
+    return a < b
+
+
+@primitive
+def le(a: Array, b: Array) -> Array:
+    """a <= b, as booleans."""
+    return a <= b
+
+
+@primitive
+def gt(a: Array, b: Array) -> Array:
+    """a > b, as booleans."""
+    return a > b
+
+
+@primitive
+def ge(a: Array, b: Array) -> Array:
+    """a >= b, as booleans."""
+    return a >= b
 
 
 @primitive

@@ -32,8 +32,10 @@ def trunc(x: Array) -> Array:
     return array_module(x).trunc(x.real).astype(x.dtype)
 
 
-for _rounding in (floor, ceil, round, trunc):
-    _rounding.vjp(lambda g, *_: g * 0.0)
+floor.vjp(lambda g, *_: g * 0.0)
+ceil.vjp(lambda g, *_: g * 0.0)
+round.vjp(lambda g, *_: g * 0.0)
+trunc.vjp(lambda g, *_: g * 0.0)
 
 
 @primitive

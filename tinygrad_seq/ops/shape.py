@@ -78,7 +78,8 @@ def stack_dim(*xs: Array, dim: int) -> Array:
 @primitive
 def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
     """The entries of dimension `dim`, each without it. Views."""
-    return tuple(array_module(x).moveaxis(x, dim, 0)) if dim else tuple(x)
+    x = array_module(x).moveaxis(x, dim, 0) if dim else x
+    return tuple([x[i, ...] for i in range(x.shape[0])])  # the dots keep a 0-d entry an array
 
 
 stack_dim.vjp_joint(lambda g, _y, *_xs, dim: unbind_dim(g, dim=dim))

@@ -1,0 +1,279 @@
+"""For each primitive, what it can be called with: one row, a hypothesis strategy of arrays and settings.
+
+Arrays come in every layout (row-major, column-major, reversed, with gaps), read-only, of 0 to 3 dimensions of length 0
+to 3, from a domain in which the derivative exists.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tinygrad_seq import Primitive, ops
+from tinygrad_seq.ops.index import ARRAY
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+class Call(NamedTuple):
+    """Arguments for a primitive: arrays, of which the floating-point ones are differentiated by, and settings."""
+
+    arrays: list[Any]
+    params: dict[str, Any]
+
+
+def primitives() -> dict[str, Primitive]:
+    """All primitives of the engine, by the name that they have in their module."""
+    found = {}
+    for info in pkgutil.iter_modules(ops.__path__, "tinygrad_seq.ops."):
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            if isinstance(value, Primitive) and value.__module__ == module.__name__:
+                found[name] = value
+    return found
+
+
+def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=3)
+
+
+def _numbers(rng: np.random.Generator, size: int, domain: str) -> np.ndarray:
+    if domain == "real":
+        return rng.uniform(-2, 2, size)
+    if domain == "positive":
+        return rng.uniform(0.3, 3, size)
+    if domain == "away from 0":
+        return rng.uniform(0.3, 2, size) * rng.choice([-1.0, 1.0], size)
+    if domain == "between whole numbers":
+        return rng.integers(-3, 3, size) + rng.uniform(0.2, 0.8, size)
+    if domain in ("distinct", "distinct from those"):  # of neighbours and of each other: no ties, no kinks
+        return (rng.permutation(size) - size // 2) * 0.5 + 0.1 + 0.25 * (domain == "distinct from those")
+    raise ValueError(domain)
+
+
+def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
+    """The same numbers in another memory layout, read-only."""
+    if layout == "column-major":
+        values = np.array(values, order="F")
+    elif layout == "reversed" and values.ndim:
+        values = np.flip(np.flip(values).copy())
+    elif layout == "with gaps":
+        every_other = (..., *[slice(None, None, 2)] * values.ndim)
+        wide = np.zeros([2 * n for n in values.shape])
+        wide[every_other] = values
+        values = wide[every_other]
+    values.flags.writeable = False
+    return values
+
+
+def array(draw: Draw, shape: tuple[int, ...], domain: str = "real") -> np.ndarray:
+    """An array of a domain; its numbers come from a drawn seed, since they matter less than shape and layout."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    values = _numbers(rng, int(np.prod(shape)), domain).reshape(shape)
+    return laid_out(values, draw(st.sampled_from(["row-major", "column-major", "reversed", "with gaps"])))
+
+
+def dims_of(draw: Draw, ndim: int) -> tuple[int, ...]:
+    """Some dimensions, none or all of them included."""
+    return tuple(draw(st.lists(st.sampled_from(range(ndim)), unique=True))) if ndim else ()
+
+
+@st.composite
+def elementwise(draw: Draw, *domains: str) -> Call:
+    """Arrays that broadcast with each other, one for each domain."""
+    broadcast = draw(hnp.mutually_broadcastable_shapes(num_shapes=len(domains), max_dims=3, max_side=3))
+    return Call([array(draw, s, d) for s, d in zip(broadcast.input_shapes, domains, strict=True)], {})
+
+
+@st.composite
+def reduction(draw: Draw, domain: str = "real", min_side: int = 0) -> Call:
+    shape = draw(shapes(min_side=min_side))
+    return Call([array(draw, shape, domain)], {"dims": dims_of(draw, len(shape)), "keepdim": draw(st.booleans())})
+
+
+@st.composite
+def along_dim(draw: Draw, domain: str = "real", min_side: int = 0, **more: st.SearchStrategy[Any]) -> Call:
+    shape = draw(shapes(min_dims=1, min_side=min_side))
+    dim = draw(st.integers(0, len(shape) - 1))
+    return Call([array(draw, shape, domain)], {"dim": dim} | {name: draw(s) for name, s in more.items()})
+
+
+@st.composite
+def selection(draw: Draw) -> Call:
+    """A condition and two branches."""
+    s = draw(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3)).input_shapes
+    return Call([array(draw, s[0]) > 0, array(draw, s[1]), array(draw, s[2])], {})
+
+
+@st.composite
+def reshaping(draw: Draw) -> Call:
+    shape = draw(shapes())
+    return Call([array(draw, shape)], {"shape": draw(st.permutations(shape + (1,)).map(tuple))})
+
+
+@st.composite
+def permutation(draw: Draw) -> Call:
+    shape = draw(shapes())
+    return Call([array(draw, shape)], {"dims": tuple(draw(st.permutations(range(len(shape)))))})
+
+
+@st.composite
+def broadcasting(draw: Draw) -> Call:
+    shape = draw(shapes())
+    stretched = tuple([draw(st.integers(0, 3)) if n == 1 else n for n in shape])
+    return Call([array(draw, shape)], {"shape": (*draw(shapes(max_dims=1)), *stretched)})
+
+
+@st.composite
+def pieces(draw: Draw, alike: bool) -> Call:
+    """Arrays to put together: of one shape, or differing along the dimension."""
+    shape = draw(shapes(min_dims=0 if alike else 1, max_dims=2))
+    dim = draw(st.integers(0, len(shape) if alike else len(shape) - 1))
+    count = draw(st.integers(1, 3))
+    sizes = [shape if alike else (*shape[:dim], draw(st.integers(0, 3)), *shape[dim + 1 :]) for _ in range(count)]
+    return Call([array(draw, s) for s in sizes], {"dim": dim})
+
+
+@st.composite
+def splitting(draw: Draw) -> Call:
+    sizes = tuple(draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)))
+    before, after = draw(shapes(max_dims=1)), draw(shapes(max_dims=1))
+    return Call([array(draw, (*before, sum(sizes), *after))], {"sizes": sizes, "dim": len(before)})
+
+
+@st.composite
+def matrices(draw: Draw) -> Call:
+    found = draw(hnp.mutually_broadcastable_shapes(signature="(n,k),(k,m)->(n,m)", max_dims=2, min_side=0, max_side=3))
+    return Call([array(draw, s) for s in found.input_shapes], {})
+
+
+@st.composite
+def indexing(draw: Draw) -> Call:
+    """Slices and integers, or integer arrays with repeats, negative ones too."""
+    shape = draw(shapes(min_dims=1, min_side=1))
+    x = array(draw, shape)
+    if draw(st.booleans()):
+        index = draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True))
+        return Call([x], {"index": index if isinstance(index, tuple) else (index,)})
+    place = draw(st.integers(0, len(shape) - 1))
+    n = shape[place]
+    numbers = hnp.arrays(np.int64, shapes(max_dims=2), elements=st.integers(-n, n - 1))
+    return Call([x, draw(numbers)], {"index": (*[slice(None)] * place, ARRAY)})
+
+
+@st.composite
+def scattering(draw: Draw) -> Call:
+    """Two contributions to one array: one at slices, one at an integer array with repeats."""
+    shape = draw(shapes(min_dims=1, min_side=1))
+    basic = draw(hnp.basic_indices(shape))
+    basic = basic if isinstance(basic, tuple) else (basic,)
+    rows = draw(hnp.arrays(np.int64, shapes(max_dims=2), elements=st.integers(-shape[0], shape[0] - 1)))
+    there = np.zeros(shape)
+    values = [array(draw, there[basic].shape), array(draw, there[rows].shape)]
+    params = {"shape": shape, "indices": (basic, (ARRAY,)), "counts": (0, 1)}
+    return Call([values[0], values[1], rows], params)
+
+
+@st.composite
+def taking(draw: Draw, put: bool) -> Call:
+    shape = draw(shapes(min_dims=1, min_side=1))
+    dim = draw(st.integers(0, len(shape) - 1))
+    count = draw(st.integers(0, 3))
+    there = (*shape[:dim], count, *shape[dim + 1 :])
+    index = draw(hnp.arrays(np.int64, there, elements=st.integers(-shape[dim], shape[dim] - 1)))
+    return Call([array(draw, there if put else shape), index], {"dim": dim} | ({"shape": shape} if put else {}))
+
+
+@st.composite
+def fixed(draw: Draw, **params: Any) -> Call:
+    return Call([array(draw, draw(shapes()))], params)
+
+
+def _cpu() -> Any:
+    from tinygrad_seq import device
+
+    return device("cpu")
+
+
+DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
+    "abs": elementwise("away from 0"),
+    "add": elementwise("real", "real"),
+    "batched_matmul": matrices(),
+    "broadcast_to": broadcasting(),
+    "cast": fixed(dtype=np.dtype("float64")),
+    "cat_dim": pieces(alike=False),
+    "ceil": elementwise("between whole numbers"),
+    "cos": elementwise("real"),
+    "cumsum_dim": along_dim(),
+    "div": elementwise("real", "away from 0"),
+    "erf": elementwise("real"),
+    "exp": elementwise("real"),
+    "expm1": elementwise("real"),
+    "flip_dims": permutation(),
+    "floor": elementwise("between whole numbers"),
+    "getitem": indexing(),
+    "log": elementwise("positive"),
+    "log1p": elementwise("positive"),
+    "log_softmax_dim": along_dim(min_side=1),
+    "maximum": elementwise("distinct", "distinct from those"),
+    "minimum": elementwise("distinct", "distinct from those"),
+    "mul": elementwise("real", "real"),
+    "neg": elementwise("real"),
+    "permute": permutation(),
+    "pow": elementwise("positive", "real"),
+    "put_along_dim": taking(put=True),
+    "reduce_max": reduction("distinct", min_side=1),
+    "reduce_sum": reduction(),
+    "relu": elementwise("away from 0"),
+    "reshape": reshaping(),
+    "round": elementwise("between whole numbers").filter(lambda c: not np.any(np.abs(c.arrays[0] % 1 - 0.5) < 1e-2)),
+    "scatter": scattering(),
+    "sigmoid": elementwise("real"),
+    "sign": elementwise("away from 0"),
+    "sin": elementwise("real"),
+    "softplus": elementwise("real"),
+    "split_sizes": splitting(),
+    "sqrt": elementwise("positive"),
+    "stack_dim": pieces(alike=True),
+    "sub": elementwise("real", "real"),
+    "take_along_dim": taking(put=False),
+    "tanh": elementwise("real"),
+    "to_device": fixed(device=_cpu(), source=_cpu()),
+    "trunc": elementwise("between whole numbers"),
+    "unbind_dim": along_dim(min_side=1),
+    "where": selection(),
+    "floor_divide": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),
+    "remainder": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),
+}
+
+WITHOUT_DERIVATIVE: dict[str, st.SearchStrategy[Call]] = {
+    "argmax_dim": along_dim(min_side=1, keepdim=st.booleans()),
+    "argsort_dim": along_dim(descending=st.booleans()),
+    "eq": elementwise("real", "real"),
+    "ge": elementwise("real", "real"),
+    "gt": elementwise("real", "real"),
+    "isfinite": elementwise("real"),
+    "isinf": elementwise("real"),
+    "isnan": elementwise("real"),
+    "le": elementwise("real", "real"),
+    "logical_and": elementwise("real", "real"),
+    "logical_not": elementwise("real"),
+    "logical_or": elementwise("real", "real"),
+    "logical_xor": elementwise("real", "real"),
+    "lt": elementwise("real", "real"),
+    "ne": elementwise("real", "real"),
+    "reduce_all": reduction(),
+    "reduce_any": reduction(),
+}
+
+
+def _off_whole(call: Call) -> bool:
+    """Whether no quotient is so near to a whole number that a step changes it."""
+    quotient = call.arrays[0] / call.arrays[1]
+    return not np.any(np.abs(quotient - np.round(quotient)) < 5e-2)

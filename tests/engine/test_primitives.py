@@ -1,0 +1,120 @@
+"""Every primitive against derivatives computed from values alone, and against the rules of arithmetic."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_seq as tg
+from tinygrad_seq.autodiff import ancestors
+from tinygrad_seq.graph import Application
+
+from .op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE, Call, primitives
+
+PRIMITIVES = primitives()
+NO_FLOAT32 = {"cast"}  # its dtype is a setting
+
+
+def test_every_primitive_has_a_row() -> None:
+    assert PRIMITIVES.keys() == DIFFERENTIABLE.keys() | WITHOUT_DERIVATIVE.keys()
+
+
+def as_function(name: str, call: Call) -> tuple[Any, list[Any]]:
+    """The primitive as a function of its floating-point arrays, and these."""
+    floating = [i for i, a in enumerate(call.arrays) if a.dtype.kind == "f"]
+
+    def function(*xs: Any) -> Any:
+        arrays = list(call.arrays)
+        for i, x in zip(floating, xs, strict=True):
+            arrays[i] = x
+        return PRIMITIVES[name](*arrays, **call.params)
+
+    return function, [call.arrays[i] for i in floating]
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@given(data=st.data())
+def test_gradient(name: str, data: st.DataObject) -> None:
+    function, xs = as_function(name, data.draw(DIFFERENTIABLE[name]))
+    tg.gradcheck(function, xs)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@given(data=st.data())
+def test_gradient_of_gradient(name: str, data: st.DataObject) -> None:
+    function, xs = as_function(name, data.draw(DIFFERENTIABLE[name]))
+    tg.gradgradcheck(function, xs)
+
+
+@pytest.mark.parametrize("name", WITHOUT_DERIVATIVE)
+@given(data=st.data())
+def test_no_gradient_passes(name: str, data: st.DataObject) -> None:
+    call = data.draw(WITHOUT_DERIVATIVE[name])
+    y = PRIMITIVES[name](*[tg.tensor(a, requires_grad=True) for a in call.arrays], **call.params)
+    assert not y.requires_grad
+    assert y.dtype.kind in "bi"
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENTIABLE.keys() - NO_FLOAT32))
+@given(data=st.data())
+def test_float32_stays_float32_and_is_right(name: str, data: st.DataObject) -> None:
+    call = data.draw(DIFFERENTIABLE[name])
+    results = {}
+    for dtype in ("float64", "float32"):
+        arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in call.arrays]
+        function, xs = as_function(name, Call(arrays, call.params))
+        leaves = [tg.tensor(x, requires_grad=True) for x in xs]
+        ys = function(*leaves)
+        ys = ys if isinstance(ys, tuple) else (ys,)
+        if dtype == "float32":
+            assert all(y.dtype == tg.float32 for y in ys)
+            assert_no_float64([y.node for y in ys])
+        total = sum(((y * (1.0 + 0.5 * k)).sum() for k, y in enumerate(ys)), start=tg.tensor(0.0))
+        total.backward()
+        for leaf in leaves:
+            assert leaf.grad is None or (leaf.grad.dtype == leaf.dtype and leaf.grad.shape == leaf.shape)
+        gradients = [np.zeros(0) if x.grad is None else x.grad.numpy() for x in leaves]
+        results[dtype] = [y.detach().numpy() for y in ys] + gradients
+    for exact, rounded in zip(*results.values(), strict=True):
+        np.testing.assert_allclose(rounded, exact, rtol=1e-4, atol=1e-5)
+
+
+def assert_no_float64(nodes: list[Any]) -> None:
+    for node in ancestors(nodes):
+        assert node.dtype == tg.float32
+        if isinstance(node, Application):
+            saved = [*node.inputs, *(node.output if isinstance(node.output, tuple) else [node.output])]
+            assert not [a for a in saved if isinstance(a, np.ndarray) and a.dtype == tg.float64]
+
+
+@pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if n not in ("split_sizes", "unbind_dim")])
+@given(data=st.data())
+def test_on_arrays_a_primitive_is_its_forward(name: str, data: st.DataObject) -> None:
+    call = data.draw(DIFFERENTIABLE[name])
+    y = PRIMITIVES[name](*call.arrays, **call.params)
+    assert not isinstance(y, tg.Tensor)
+    on_tensors = PRIMITIVES[name](*[tg.from_numpy(a) for a in call.arrays], **call.params)
+    np.testing.assert_array_equal(on_tensors.numpy(), y)
+
+
+NUMPY = {
+    "abs": np.abs, "add": np.add, "ceil": np.ceil, "cos": np.cos, "div": np.divide, "exp": np.exp, "expm1": np.expm1,
+    "floor": np.floor, "floor_divide": np.floor_divide, "log": np.log, "log1p": np.log1p, "maximum": np.maximum,
+    "minimum": np.minimum, "mul": np.multiply, "neg": np.negative, "pow": np.power, "remainder": np.remainder,
+    "round": np.round, "sign": np.sign, "sin": np.sin, "sqrt": np.sqrt, "sub": np.subtract, "tanh": np.tanh,
+    "trunc": np.trunc, "where": np.where, "batched_matmul": np.matmul, "relu": partial(np.maximum, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softplus": partial(np.logaddexp, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMPY)
+@given(data=st.data())
+def test_forward_is_what_numpy_computes(name: str, data: st.DataObject) -> None:
+    call = data.draw(DIFFERENTIABLE[name])
+    y = PRIMITIVES[name](*[tg.tensor(a) for a in call.arrays], **call.params)
+    np.testing.assert_allclose(y.numpy(), NUMPY[name](*call.arrays), rtol=1e-13, atol=1e-13)
