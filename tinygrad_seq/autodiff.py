@@ -176,7 +176,10 @@ def _apply_rules(
     primitive, inputs, y = node.primitive, node.inputs, node.output
     parents = node.parents or ()
     if wrap is not None:
-        inputs = [wrap(x, p) if x is not p and hasattr(x, "dtype") else x for x, p in zip(inputs, parents, strict=True)]
+        inputs = [
+            wrap(x, p) if hasattr(x, "dtype") and not isinstance(x, Node) else x
+            for x, p in zip(inputs, parents, strict=True)
+        ]
         if type(y) is tuple:
             y = tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
         elif y is not None:

@@ -113,7 +113,7 @@ class Application(Node):
     """One application of a primitive.
 
     Attributes:
-        inputs: for each input its array, if a rule will ask for it; else its node, which has shape and dtype at least.
+        inputs: for each input its array, if a rule will ask for it; else a node, which has at least shape and dtype.
         output: the output array (for several outputs a tuple of them), if a rule will ask for it; else None.
         params: the static settings.
     """
@@ -277,7 +277,7 @@ class Primitive:
         plan = self._plans.get((wanted, len(parents)))
         drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
         for i in drop:
-            arrays[i] = parents[i]
+            arrays[i] = parents[i] or _outline(arrays[i])
         node = _new(Application)
         node.primitive = self
         node.parents = parents
@@ -299,15 +299,12 @@ class Primitive:
         return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
 
     def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...], bool]:
-        """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once.
-
-        An input that requires no gradient is kept in any case: it has no node that knows its shape.
-        """
+        """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once."""
         if self.joint_rule is not None:
             used = [_used_arguments(self.joint_rule, count)]
         else:
             used = [_used_arguments(rule, count) for i, rule in enumerate(self.rules) if rule and wanted >> i & 1]
-        drop = tuple([i for i in range(count) if wanted >> i & 1 and not any(u[1 + i] for u in used)])
+        drop = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
         plan = self._plans[wanted, count] = (drop, any(u[0] for u in used))
         return plan
 
@@ -320,6 +317,15 @@ class Primitive:
             )
         shapes = ", ".join(str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays)
         return type(error)(f"{self.name}: cannot take operands of shape {shapes}: {error}")
+
+
+def _outline(array: Array) -> Any:
+    """The shape and dtype of an array whose values nobody will ask for; a number as it is."""
+    if not hasattr(array, "shape"):
+        return array
+    outline = _new(Node)
+    outline.shape, outline.dtype = array.shape, array.dtype
+    return outline
 
 
 def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .graph import Value
 from .ops import elementwise, linalg, logic, reduce, shape
 from .ops import index as _index
+from .ops.dims import numpy_names
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -154,27 +155,35 @@ class Operators(Value):
 
     # --- reductions ---
 
-    def sum(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.sum(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.sum(self, dim, keepdim)
 
-    def mean(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.mean(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.mean(self, dim, keepdim)
 
-    def amax(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.amax(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amax(self, dim, keepdim)
 
-    def amin(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.amin(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amin(self, dim, keepdim)
 
-    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1, **numpy_names: Any) -> Tensor:
-        return reduce.var(self, dim, keepdim, correction, **numpy_names)
+    @numpy_names
+    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+        return reduce.var(self, dim, keepdim, correction)
 
-    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.logsumexp(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
+        return reduce.logsumexp(self, dim, keepdim)
 
+    @numpy_names
     def softmax(self, dim: int) -> Tensor:
         return reduce.softmax(self, dim)
 
+    @numpy_names
     def log_softmax(self, dim: int) -> Tensor:
         return reduce.log_softmax(self, dim)
 
@@ -211,9 +220,11 @@ class Operators(Value):
         """The transpose of a matrix."""
         return self.T
 
+    @numpy_names
     def unsqueeze(self, dim: int) -> Tensor:
         return shape.unsqueeze(self, dim)
 
+    @numpy_names
     def squeeze(self, dim: Dim = None) -> Tensor:
         return shape.squeeze(self, dim)
 
@@ -224,12 +235,15 @@ class Operators(Value):
         """As `broadcast_to`; -1 leaves a length as it is."""
         return shape.expand(self, _sequence(lengths))
 
+    @numpy_names
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         return shape.chunk(self, chunks, dim)
 
+    @numpy_names
     def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
         return shape.split(self, split_size_or_sections, dim)
 
+    @numpy_names
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return shape.unbind(self, dim)
 
@@ -245,8 +259,9 @@ class Operators(Value):
         """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
         return _index.gather(self, dim, index)
 
-    def argmax(self, dim: int | None = None, keepdim: bool = False, **numpy_names: Any) -> Tensor:
-        return reduce.argmax(self, dim, keepdim, **numpy_names)
+    @numpy_names
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return reduce.argmax(self, dim, keepdim)
 
 
 def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:

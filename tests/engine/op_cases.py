@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +16,6 @@ from hypothesis.extra import numpy as hnp
 
 from tinygrad_seq import Primitive, ops
 from tinygrad_seq.ops.index import ARRAY
-
-Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 class Call(NamedTuple):
@@ -72,66 +69,66 @@ def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     return values
 
 
-def array(draw: Draw, shape: tuple[int, ...], domain: str = "real") -> np.ndarray:
+def array(draw: st.DrawFn, shape: tuple[int, ...], domain: str = "real") -> np.ndarray:
     """An array of a domain; its numbers come from a drawn seed, since they matter less than shape and layout."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     values = _numbers(rng, int(np.prod(shape)), domain).reshape(shape)
     return laid_out(values, draw(st.sampled_from(["row-major", "column-major", "reversed", "with gaps"])))
 
 
-def dims_of(draw: Draw, ndim: int) -> tuple[int, ...]:
+def dims_of(draw: st.DrawFn, ndim: int) -> tuple[int, ...]:
     """Some dimensions, none or all of them included."""
     return tuple(draw(st.lists(st.sampled_from(range(ndim)), unique=True))) if ndim else ()
 
 
 @st.composite
-def elementwise(draw: Draw, *domains: str) -> Call:
+def elementwise(draw: st.DrawFn, *domains: str) -> Call:
     """Arrays that broadcast with each other, one for each domain."""
     broadcast = draw(hnp.mutually_broadcastable_shapes(num_shapes=len(domains), max_dims=3, max_side=3))
     return Call([array(draw, s, d) for s, d in zip(broadcast.input_shapes, domains, strict=True)], {})
 
 
 @st.composite
-def reduction(draw: Draw, domain: str = "real", min_side: int = 0) -> Call:
+def reduction(draw: st.DrawFn, domain: str = "real", min_side: int = 0) -> Call:
     shape = draw(shapes(min_side=min_side))
     return Call([array(draw, shape, domain)], {"dims": dims_of(draw, len(shape)), "keepdim": draw(st.booleans())})
 
 
 @st.composite
-def along_dim(draw: Draw, domain: str = "real", min_side: int = 0, **more: st.SearchStrategy[Any]) -> Call:
+def along_dim(draw: st.DrawFn, /, domain: str = "real", min_side: int = 0, **more: st.SearchStrategy[Any]) -> Call:
     shape = draw(shapes(min_dims=1, min_side=min_side))
     dim = draw(st.integers(0, len(shape) - 1))
     return Call([array(draw, shape, domain)], {"dim": dim} | {name: draw(s) for name, s in more.items()})
 
 
 @st.composite
-def selection(draw: Draw) -> Call:
+def selection(draw: st.DrawFn) -> Call:
     """A condition and two branches."""
     s = draw(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3)).input_shapes
     return Call([array(draw, s[0]) > 0, array(draw, s[1]), array(draw, s[2])], {})
 
 
 @st.composite
-def reshaping(draw: Draw) -> Call:
+def reshaping(draw: st.DrawFn) -> Call:
     shape = draw(shapes())
     return Call([array(draw, shape)], {"shape": draw(st.permutations(shape + (1,)).map(tuple))})
 
 
 @st.composite
-def permutation(draw: Draw) -> Call:
+def permutation(draw: st.DrawFn) -> Call:
     shape = draw(shapes())
     return Call([array(draw, shape)], {"dims": tuple(draw(st.permutations(range(len(shape)))))})
 
 
 @st.composite
-def broadcasting(draw: Draw) -> Call:
+def broadcasting(draw: st.DrawFn) -> Call:
     shape = draw(shapes())
     stretched = tuple([draw(st.integers(0, 3)) if n == 1 else n for n in shape])
     return Call([array(draw, shape)], {"shape": (*draw(shapes(max_dims=1)), *stretched)})
 
 
 @st.composite
-def pieces(draw: Draw, alike: bool) -> Call:
+def pieces(draw: st.DrawFn, alike: bool) -> Call:
     """Arrays to put together: of one shape, or differing along the dimension."""
     shape = draw(shapes(min_dims=0 if alike else 1, max_dims=2))
     dim = draw(st.integers(0, len(shape) if alike else len(shape) - 1))
@@ -141,20 +138,20 @@ def pieces(draw: Draw, alike: bool) -> Call:
 
 
 @st.composite
-def splitting(draw: Draw) -> Call:
+def splitting(draw: st.DrawFn) -> Call:
     sizes = tuple(draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)))
     before, after = draw(shapes(max_dims=1)), draw(shapes(max_dims=1))
     return Call([array(draw, (*before, sum(sizes), *after))], {"sizes": sizes, "dim": len(before)})
 
 
 @st.composite
-def matrices(draw: Draw) -> Call:
+def matrices(draw: st.DrawFn) -> Call:
     found = draw(hnp.mutually_broadcastable_shapes(signature="(n,k),(k,m)->(n,m)", max_dims=2, min_side=0, max_side=3))
     return Call([array(draw, s) for s in found.input_shapes], {})
 
 
 @st.composite
-def indexing(draw: Draw) -> Call:
+def indexing(draw: st.DrawFn) -> Call:
     """Slices and integers, or integer arrays with repeats, negative ones too."""
     shape = draw(shapes(min_dims=1, min_side=1))
     x = array(draw, shape)
@@ -168,20 +165,20 @@ def indexing(draw: Draw) -> Call:
 
 
 @st.composite
-def scattering(draw: Draw) -> Call:
+def scattering(draw: st.DrawFn) -> Call:
     """Two contributions to one array: one at slices, one at an integer array with repeats."""
     shape = draw(shapes(min_dims=1, min_side=1))
     basic = draw(hnp.basic_indices(shape))
     basic = basic if isinstance(basic, tuple) else (basic,)
     rows = draw(hnp.arrays(np.int64, shapes(max_dims=2), elements=st.integers(-shape[0], shape[0] - 1)))
-    there = np.zeros(shape)
+    there: Any = np.zeros(shape)
     values = [array(draw, there[basic].shape), array(draw, there[rows].shape)]
     params = {"shape": shape, "indices": (basic, (ARRAY,)), "counts": (0, 1)}
     return Call([values[0], values[1], rows], params)
 
 
 @st.composite
-def taking(draw: Draw, put: bool) -> Call:
+def taking(draw: st.DrawFn, put: bool) -> Call:
     shape = draw(shapes(min_dims=1, min_side=1))
     dim = draw(st.integers(0, len(shape) - 1))
     count = draw(st.integers(0, 3))
@@ -191,7 +188,7 @@ def taking(draw: Draw, put: bool) -> Call:
 
 
 @st.composite
-def fixed(draw: Draw, **params: Any) -> Call:
+def fixed(draw: st.DrawFn, /, **params: Any) -> Call:
     return Call([array(draw, draw(shapes()))], params)
 
 

@@ -102,7 +102,7 @@ def test_on_arrays_a_primitive_is_its_forward(name: str, data: st.DataObject) ->
     np.testing.assert_array_equal(on_tensors.numpy(), y)
 
 
-NUMPY = {
+NUMPY: dict[str, Any] = {
     "abs": np.abs, "add": np.add, "ceil": np.ceil, "cos": np.cos, "div": np.divide, "exp": np.exp, "expm1": np.expm1,
     "floor": np.floor, "floor_divide": np.floor_divide, "log": np.log, "log1p": np.log1p, "maximum": np.maximum,
     "minimum": np.minimum, "mul": np.multiply, "neg": np.negative, "pow": np.power, "remainder": np.remainder,

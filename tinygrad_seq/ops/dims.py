@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
+F = TypeVar("F", bound=Callable[..., Any])
 Dims = tuple[int, ...]
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
-def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: the function also takes `axis` for `dim` and `keepdims` for `keepdim`."""
+def numpy_names(function: F) -> F:
+    """Decorator: the function also takes `axis` for `dim` and `keepdims` for `keepdim`.
+
+    Editors and type checkers go on showing `dim` and `keepdim`.
+    """
 
     @wraps(function)
     def translated(*args: Any, **kwargs: Any) -> Any:
@@ -22,7 +26,7 @@ def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs[ours] = kwargs.pop(theirs)
         return function(*args, **kwargs)
 
-    return translated
+    return cast(F, translated)
 
 
 def normalize_dim(name: str, dim: int, ndim: int) -> int:

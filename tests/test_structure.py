@@ -1,0 +1,69 @@
+"""Imports point one way, and importing is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# each may import what comes before it
+ORDER = [
+    "backend", "device", "graph", "tree", "ops", "autodiff", "operators", "tensor", "random", "creation", "functional",
+    "checkpointing", "serialization", "gradcheck",
+]  # fmt: skip
+FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, with dots resolved."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    modules = imported(path)
+    tops = {m.partition(".")[0] for m in modules}
+    if parts[:2] != ("tinygrad_seq", "backend"):
+        assert not tops & {"numpy", "cupy"}, "ask the backend"
+    if parts[0] == "tinygrad_seq":
+        assert "nn" not in tops, "the engine does not know nn"
+        if len(parts) > 2 or parts[1] in ORDER:
+            mine = ORDER.index(parts[1])
+            theirs = {m.split(".")[1] for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}
+            if parts[1:] != ("operators",):  # names Tensor in annotations
+                assert all(ORDER.index(name) <= mine for name in theirs), theirs
+    else:
+        inner = {m for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}
+        assert not inner, "nn uses what the engine exports"
+
+
+def test_nn_defines_no_primitive() -> None:
+    for path in (ROOT / "nn").rglob("*.py"):
+        text = path.read_text("utf-8")
+        assert ".vjp" not in text
+        assert "primitive(" not in text
+
+
+def test_importing_loads_neither_nn_nor_cupy() -> None:
+    code = "import sys, tinygrad_seq; print({'nn', 'cupy', 'torch', 'hypothesis'} & sys.modules.keys())"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert shown.stdout.strip() == "set()"
+
+
+def test_files_have_one_subject() -> None:
+    for path in FILES:
+        assert len(path.read_text("utf-8").splitlines()) <= 430, path
