@@ -1,4 +1,4 @@
-"""What can be computed with a tensor: operators and methods, each one the operation of that name from `ops`.
+"""What can be computed with a tensor element by element: each operator and method is the operation of that name.
 
 Spelled out one by one, so that editors, type checkers and readers see them.
 """
@@ -8,20 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .graph import Value
-from .ops import elementwise, linalg, logic, reduce, shape
+from .ops import activation, elementwise, linalg, logic, rounding
 from .ops import index as _index
-from .ops.dims import numpy_names
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-Dim: TypeAlias = int | tuple[int, ...] | None
 Number: TypeAlias = float  # inside the class, `float` is the method
 Operand: TypeAlias = Any  # a Tensor, an array, or a number
 
 
 class Operators(Value):
-    """The operators and methods of `Tensor`. Where one takes `dim` and `keepdim`, `axis` and `keepdims` do as well."""
+    """The operators of `Tensor`, and the methods that work element by element."""
 
     __slots__ = ()
 
@@ -90,6 +88,39 @@ class Operators(Value):
     def __getitem__(self, key: Any) -> Tensor:
         return _index.index(self, key)
 
+    def __floordiv__(self, other: Operand) -> Tensor:
+        return rounding.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Tensor:
+        return rounding.floor_divide(other, self)
+
+    def __mod__(self, other: Operand) -> Tensor:
+        return rounding.remainder(self, other)
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        return rounding.remainder(other, self)
+
+    def __and__(self, other: Operand) -> Tensor:
+        return logic.logical_and(self, other)
+
+    def __rand__(self, other: Operand) -> Tensor:
+        return logic.logical_and(other, self)
+
+    def __or__(self, other: Operand) -> Tensor:
+        return logic.logical_or(self, other)
+
+    def __ror__(self, other: Operand) -> Tensor:
+        return logic.logical_or(other, self)
+
+    def __xor__(self, other: Operand) -> Tensor:
+        return logic.logical_xor(self, other)
+
+    def __rxor__(self, other: Operand) -> Tensor:
+        return logic.logical_xor(other, self)
+
+    def __invert__(self) -> Tensor:
+        return logic.logical_not(self)
+
     # --- elementwise ---
 
     def add(self, other: Operand) -> Tensor:
@@ -153,117 +184,77 @@ class Operators(Value):
         """self where the condition holds, other elsewhere."""
         return elementwise.where(condition, self, other)
 
-    # --- reductions ---
+    def floor_divide(self, other: Operand) -> Tensor:
+        return rounding.floor_divide(self, other)
 
-    @numpy_names
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.sum(self, dim, keepdim)
+    def remainder(self, other: Operand) -> Tensor:
+        return rounding.remainder(self, other)
 
-    @numpy_names
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.mean(self, dim, keepdim)
+    def eq(self, other: Operand) -> Tensor:
+        return logic.eq(self, other)
 
-    @numpy_names
-    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.amax(self, dim, keepdim)
+    def ne(self, other: Operand) -> Tensor:
+        return logic.ne(self, other)
 
-    @numpy_names
-    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.amin(self, dim, keepdim)
+    def lt(self, other: Operand) -> Tensor:
+        return logic.lt(self, other)
 
-    @numpy_names
-    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
-        return reduce.var(self, dim, keepdim, correction)
+    def le(self, other: Operand) -> Tensor:
+        return logic.le(self, other)
 
-    @numpy_names
-    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-        return reduce.logsumexp(self, dim, keepdim)
+    def gt(self, other: Operand) -> Tensor:
+        return logic.gt(self, other)
 
-    @numpy_names
-    def softmax(self, dim: int) -> Tensor:
-        return reduce.softmax(self, dim)
+    def ge(self, other: Operand) -> Tensor:
+        return logic.ge(self, other)
 
-    @numpy_names
-    def log_softmax(self, dim: int) -> Tensor:
-        return reduce.log_softmax(self, dim)
+    def logical_and(self, other: Operand) -> Tensor:
+        return logic.logical_and(self, other)
 
-    # --- shape ---
+    def logical_or(self, other: Operand) -> Tensor:
+        return logic.logical_or(self, other)
 
-    @property
-    def T(self) -> Tensor:
-        """The dimensions in reverse order."""
-        return shape.permute(self, dims=tuple(range(self.array.ndim))[::-1])
+    def logical_xor(self, other: Operand) -> Tensor:
+        return logic.logical_xor(self, other)
 
-    @property
-    def mT(self) -> Tensor:
-        """The last two dimensions swapped."""
-        return shape.mT(self)
+    def logical_not(self) -> Tensor:
+        return logic.logical_not(self)
 
-    def reshape(self, *lengths: Any) -> Tensor:
-        return shape.reshape(self, shape=_sequence(lengths))
+    def isnan(self) -> Tensor:
+        return logic.isnan(self)
 
-    def view(self, *lengths: Any) -> Tensor:
-        """As `reshape`."""
-        return shape.reshape(self, shape=_sequence(lengths))
+    def isinf(self) -> Tensor:
+        return logic.isinf(self)
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """The dimensions from `start_dim` to `end_dim` as one."""
-        return shape.flatten(self, start_dim, end_dim)
+    def isfinite(self) -> Tensor:
+        return logic.isfinite(self)
 
-    def permute(self, *dims: Any) -> Tensor:
-        return shape.permute(self, dims=_sequence(dims))
+    def expm1(self) -> Tensor:
+        return elementwise.expm1(self)
 
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return shape.transpose(self, dim0, dim1)
+    def log1p(self) -> Tensor:
+        return elementwise.log1p(self)
 
-    def t(self) -> Tensor:
-        """The transpose of a matrix."""
-        return self.T
+    def floor(self) -> Tensor:
+        return rounding.floor(self)
 
-    @numpy_names
-    def unsqueeze(self, dim: int) -> Tensor:
-        return shape.unsqueeze(self, dim)
+    def ceil(self) -> Tensor:
+        return rounding.ceil(self)
 
-    @numpy_names
-    def squeeze(self, dim: Dim = None) -> Tensor:
-        return shape.squeeze(self, dim)
+    def round(self) -> Tensor:
+        return rounding.round(self)
 
-    def broadcast_to(self, lengths: tuple[int, ...]) -> Tensor:
-        return shape.broadcast_to(self, shape=tuple(lengths))
+    def trunc(self) -> Tensor:
+        return rounding.trunc(self)
 
-    def expand(self, *lengths: Any) -> Tensor:
-        """As `broadcast_to`; -1 leaves a length as it is."""
-        return shape.expand(self, _sequence(lengths))
+    def erf(self) -> Tensor:
+        return activation.erf(self)
 
-    @numpy_names
-    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.chunk(self, chunks, dim)
+    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
+        return activation.clamp(self, min, max)
 
-    @numpy_names
-    def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.split(self, split_size_or_sections, dim)
+    def rsqrt(self) -> Tensor:
+        return 1.0 / elementwise.sqrt(self)
 
-    @numpy_names
-    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.unbind(self, dim)
-
-    def flip(self, *dims: Any) -> Tensor:
-        return shape.flip(self, _sequence(dims))
-
-    # --- linear algebra and indexing ---
-
-    def matmul(self, other: Operand) -> Tensor:
-        return linalg.matmul(self, other)
-
-    def gather(self, dim: int, index: Operand) -> Tensor:
-        """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
-        return _index.gather(self, dim, index)
-
-    @numpy_names
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return reduce.argmax(self, dim, keepdim)
-
-
-def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """(2, 3) from either f(2, 3) or f((2, 3))."""
-    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
+    def reciprocal(self) -> Tensor:
+        return 1.0 / self

@@ -14,6 +14,7 @@ from .backend import Array, backend_of
 from .backend import numpy as host
 from .tensor import Tensor
 
+_FOREIGN = object()  # stands for the tree of a file that `save` did not write
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
 
 
@@ -58,12 +59,12 @@ def load(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"load: {path} is not a whole .safetensors file: {error}") from None
     try:
         arrays = host.npz_arrays(data)
-        tree = json.loads(arrays.pop(_TREE).tobytes()) if _TREE in arrays else None
+        tree = json.loads(arrays.pop(_TREE).tobytes()) if _TREE in arrays else _FOREIGN
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
         raise ValueError(
             f"load: {path} is not a whole .npz file (cut off, damaged or of another kind): {error}"
         ) from None
-    if tree is None:
+    if tree is _FOREIGN:
         return {name: Tensor.wrap(array) for name, array in arrays.items()}
     return _decode(tree, arrays)
 

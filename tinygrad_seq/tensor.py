@@ -1,4 +1,4 @@
-"""`Tensor`: an array that knows where it came from. What can be computed with one is in `operators`."""
+"""`Tensor`: an array that knows where it came from. What can be computed with one is in `methods`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .backend import Array, DType, array_module, backend_of, bool_, dtype, float
 from .device import device as Device
 from .device import device_of, resolve
 from .graph import Application, Leaf, Output, Value, is_grad_enabled, writes
-from .operators import Number, Operand, Operators
+from .methods import Methods
+from .operators import Number, Operand
 from .ops import elementwise, index, shape
 from .ops.dims import normalize_dim
 
@@ -18,7 +19,7 @@ _VIEWS = {shape.reshape, shape.permute, shape.broadcast_to, shape.flip_dims}
 _VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
 
 
-class Tensor(Operators):
+class Tensor(Methods):
     """An array of numbers on some device, with a reverse-mode derivative.
 
     `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Floats become float32 unless

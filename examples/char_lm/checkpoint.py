@@ -46,6 +46,7 @@ class Run:
     step: int = 0
     position: int = 0
     seconds: float = 0.0
+    recent: list[float] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
     held_out: list[tuple[int, float]] = field(default_factory=list)
 
@@ -57,7 +58,9 @@ class Run:
         return cls(settings, vocabulary, model, nn.optim.Adam(model.parameters(), lr=s.lr, betas=(0.9, 0.99)))
 
     def save(self, path: Path) -> None:
-        """Write the run to a file, which is whole at any time."""
+        """Write the run to a file, which is whole at any time. A diverged model does not replace a good one."""
+        if not all(bool(tg.isfinite(p).all()) for p in self.model.parameters()):
+            raise UserError(f"the model diverged by step {self.step}: lower --lr or --clip. It was not saved")
         stored = {
             "kind": KIND,
             "settings": asdict(self.settings),
@@ -69,6 +72,7 @@ class Run:
             "step": self.step,
             "position": self.position,
             "seconds": self.seconds,
+            "recent": self.recent,
             "losses": self.losses,
             "held_out": self.held_out,
         }
@@ -103,6 +107,6 @@ class Run:
             raise UserError(f"{path} does not fit the model that it describes: {reason}. Train anew") from None
         run.state = None if stored["state"] is None else tuple(s.to(device) for s in stored["state"])
         run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
-        run.losses, run.held_out = stored["losses"], stored["held_out"]
+        run.recent, run.losses, run.held_out = stored["recent"], stored["losses"], stored["held_out"]
         tg.default_generator.set_state(stored["random"])
         return run

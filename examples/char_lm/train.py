@@ -21,6 +21,7 @@ from .model import bits, detach, evaluate, write
 from .text import Corpus, Stream
 
 WARM_UP = 50  # steps over which the learning rate rises
+HOPELESS = 1e4  # nats per character, from which no run comes back
 LOSS_EVERY = 20  # steps that one point of the training curve stands for
 
 
@@ -76,7 +77,6 @@ def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float
     checkpoint = folder / "checkpoint.npz"
     stream = Stream(corpus.train, settings.batch, settings.chunk)
     stream.position = run.position
-    recent: list[float] = []
     began, before = time.monotonic(), run.seconds
     done_before = run.step
     saved = shown = began
@@ -97,14 +97,14 @@ def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float
             run.state, run.position, run.step = detach(state), stream.position, run.step + 1
             now = time.monotonic()
             run.seconds = before + now - began
-            recent.append(loss.item())
-            if not math.isfinite(recent[-1]):
+            run.recent.append(loss.item())
+            if not run.recent[-1] < HOPELESS:  # nan too
                 raise UserError(
-                    f"the loss became {recent[-1]} at step {run.step}: lower --lr, or --clip. Nothing was saved"
+                    f"the loss became {run.recent[-1]:g} at step {run.step}: lower --lr, or --clip. Nothing was saved"
                 )
             if run.step % LOSS_EVERY == 0:
-                run.losses.append((run.step, sum(recent) / len(recent)))
-                recent.clear()
+                run.losses.append((run.step, sum(run.recent) / len(run.recent)))
+                run.recent.clear()
                 done = progress_of(run)
                 speed = (run.step - done_before) * settings.batch * settings.chunk / (now - began)
                 progress.update(done, run.step, run.losses[-1][1], speed, run.seconds * (1 - done) / max(done, 1e-9))
@@ -121,8 +121,12 @@ def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float
 def excerpt(run: Run, corpus: Corpus, device: str, length: int = 200) -> str:
     """A sample of what the model writes now, set off by a bar."""
     generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
-    text = write(run.model, corpus.vocabulary, "The ", length, 0.8, generator, device)
-    return "\n".join("  | " + line for line in ("The " + text).splitlines())
+    return set_off(write(run.model, corpus.vocabulary, "", length, 0.8, generator, device))
+
+
+def set_off(text: str) -> str:
+    """The lines of a text behind a bar."""
+    return "\n".join("  | " + line for line in text.splitlines())
 
 
 def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
@@ -130,10 +134,12 @@ def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
     nats = evaluate(run.model, corpus.held_out, device)
     run.held_out.append((run.step, nats))
     run.save(folder / "checkpoint.npz")
-    print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes:\n")
-    for k, prime in enumerate(("The ", "An object ", "If the ")):
+    print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes, after ▸:\n")
+    for k in range(3):  # each goes on from a few words of the held-out text
+        start = k * len(corpus.held_out) // 3
+        prime = corpus.vocabulary.decode(corpus.held_out[start : start + 30])
         written = write(run.model, corpus.vocabulary, prime, 300, 0.7, tg.Generator(run.settings.seed + k), device)
-        print("\n".join("  | " + line for line in (prime + written).splitlines()), "\n")
+        print(set_off(f"{prime}▸{written}"), "\n")
     print("nats per character of the held-out last tenth of the text, read from end to end:")
     for name, value in (("this model", nats), ("unigram model", corpus.unigram()), ("uniform model", corpus.uniform())):
         print(f"  {name:<14} {value:.3f} nats   {bits(value):.3f} bits")

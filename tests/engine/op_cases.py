@@ -61,7 +61,7 @@ def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     elif layout == "reversed" and values.ndim:
         values = np.flip(np.flip(values).copy())
     elif layout == "with gaps":
-        every_other = (..., *[slice(None, None, 2)] * values.ndim)
+        every_other: Any = (..., *[slice(None, None, 2)] * values.ndim)
         wide = np.zeros([2 * n for n in values.shape])
         wide[every_other] = values
         values = wide[every_other]

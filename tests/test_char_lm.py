@@ -1,0 +1,211 @@
+"""The character-level language model as its user meets it: on the command line."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tg
+from examples.char_lm.__main__ import main
+from examples.char_lm.checkpoint import Run
+from examples.char_lm.model import evaluate, write
+from examples.char_lm.text import Corpus, Stream
+
+ROOT = Path(__file__).parent.parent
+TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
+SMALL = ["--hidden", "8", "--embedding", "4", "--batch", "4", "--chunk", "10", "--show-every", "1000"]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, "utf-8")
+    return path
+
+
+def train(text: Path, out: Path, *more: str) -> int:
+    return main(["train", "--text", str(text), "--out", str(out), *SMALL, *more])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """The one line that the program prints before it exits with 2."""
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("char_lm: ")
+    return lines[0]
+
+
+def test_it_learns_reports_and_writes(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(text, tmp_path / "out", "--steps", "60") == 0
+    shown = capsys.readouterr().out
+    run = Run.load(tmp_path / "out" / "checkpoint.npz", "cpu")
+    nats = run.held_out[-1][1]
+    assert nats < math.log(len(run.vocabulary))
+    for words in (
+        f"this model     {nats:.3f} nats",
+        "unigram model",
+        "uniform model",
+        "checkpoint",
+        "sample --checkpoint",
+    ):
+        assert words in shown
+    checkpoint = str(tmp_path / "out" / "checkpoint.npz")
+    written = []
+    for seed in ("1", "1", "2"):
+        assert main(["sample", "--checkpoint", checkpoint, "--prime", "the ", "--length", "30", "--seed", seed]) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1] != written[2]
+    assert written[0].startswith("the ")
+    assert len(written[0]) == 4 + 30 + 1
+
+
+def test_the_loss_curve_is_drawn(text: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason='the extra "examples"')
+    train(text, tmp_path / "out", "--steps", "40")
+    assert (tmp_path / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(text: Path, tmp_path: Path) -> None:
+    settings = ["--layers", "2", "--dropout", "0.3"]
+    train(text, tmp_path / "whole", "--steps", "50", *settings)
+    child = [sys.executable, "-m", "examples.char_lm", "train", "--text", str(text), "--out", str(tmp_path / "cut")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*child, *SMALL, *settings, "--steps", "50", "--save-every", "0.0001"], env=environment, cwd=ROOT
+    ) as process:
+        checkpoint = tmp_path / "cut" / "checkpoint.npz"
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()  # at any moment: the file is whole
+    run = Run.load(checkpoint, "cpu")
+    assert 0 < run.step <= 50
+    assert main(["train", "--resume", "--out", str(tmp_path / "cut")]) == 0
+    a, b = (Run.load(tmp_path / name / "checkpoint.npz", "cpu") for name in ("whole", "cut"))
+    assert a.step == b.step == 50
+    for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
+        np.testing.assert_array_equal(x.detach().numpy(), y.detach().numpy(), err_msg=name)
+    assert a.losses == b.losses
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_saves_and_says_how_to_go_on(text: Path, tmp_path: Path, number: int) -> None:
+    child = [sys.executable, "-m", "examples.char_lm", "train", "--text", str(text), "--out", str(tmp_path), *SMALL]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*child, "--minutes", "5", "--save-every", "0.2"],
+        env=environment,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        checkpoint = tmp_path / "checkpoint.npz"
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"train --resume --out {tmp_path}" in shown
+    assert Run.load(checkpoint, "cpu").step > 0
+
+
+def test_bad_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "t.txt", tmp_path / "out"
+    arguments = ["train", "--text", str(path), "--out", str(out), *SMALL, "--steps", "1"]
+    assert "cannot read the text" in refusal(capsys, arguments)
+    path.write_bytes(b"")
+    assert "is empty" in refusal(capsys, arguments)
+    path.write_bytes(b"caf\xe9 au lait")
+    assert "byte 0xe9 at offset 3" in refusal(capsys, arguments)
+    path.write_text("too short", "utf-8")
+    assert "the text is too short" in refusal(capsys, arguments)
+    assert "cannot read" in refusal(capsys, ["train", "--text", str(tmp_path), "--out", str(out)])
+    assert not (out / "checkpoint.npz").exists()
+
+
+def test_bad_checkpoints(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert "there is no checkpoint" in refusal(capsys, ["train", "--resume", "--out", str(out)])
+    train(text, out, "--steps", "2")
+    checkpoint = out / "checkpoint.npz"
+    whole = checkpoint.read_bytes()
+    sample = ["sample", "--checkpoint", str(checkpoint)]
+    capsys.readouterr()
+    assert "'Q', which the model has never seen" in refusal(capsys, [*sample, "--prime", "Q"])
+    text.write_text(TEXT.upper(), "utf-8")
+    assert "which the model has never seen" in refusal(capsys, ["train", "--resume", "--out", str(out)])
+    assert checkpoint.read_bytes() == whole
+    checkpoint.write_bytes(whole[:1000])
+    assert "cut off" in refusal(capsys, sample)
+    assert "cut off" in refusal(capsys, ["train", "--resume", "--out", str(out)])
+    assert checkpoint.read_bytes() == whole[:1000]
+    tg.save({"x": tg.ones(1)}, checkpoint)
+    assert "is not a checkpoint of this program" in refusal(capsys, sample)
+    checkpoint.write_bytes(whole)
+    stored = tg.load(checkpoint)
+    stored["model"]["head.bias"] = tg.ones(3)
+    tg.save(stored, checkpoint)
+    assert "does not fit the model that it describes: load_state_dict: CharLM" in refusal(capsys, sample)
+
+
+def test_unusable_folders_and_devices(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["train", "--text", str(text), *SMALL, "--steps", "1"]
+    assert "cannot write to the folder" in refusal(capsys, [*arguments, "--out", str(tmp_path / "file")])
+    assert "'cpu', 'cuda' or 'cuda:N'" in refusal(capsys, [*arguments, "--device", "gpu"])
+    try:
+        tg.device("cuda").backend  # noqa: B018 - asks whether there is one
+    except RuntimeError:
+        assert "device 'cuda'" in refusal(capsys, [*arguments, "--device", "cuda"])
+    for bad in (["--lr", "-1"], ["--steps", "0"], ["--steps", "2", "--minutes", "1"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments, *bad])
+        assert caught.value.code == 2
+        capsys.readouterr()
+
+
+def test_a_diverging_run_keeps_the_last_checkpoint(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    train(text, out, "--steps", "2")
+    whole = (out / "checkpoint.npz").read_bytes()
+    with np.errstate(all="ignore"):
+        assert train(text, out, "--steps", "200", "--lr", "1e30", "--clip", "1e30") == 2
+    assert "lower --lr" in capsys.readouterr().err
+    assert (out / "checkpoint.npz").read_bytes() == whole
+
+
+def test_streams_cover_the_text_in_order() -> None:
+    stream = Stream(np.arange(24), batch=2, steps=3)
+    chunks = iter(stream)
+    first = [next(chunks) for _ in range(4)]
+    np.testing.assert_array_equal(first[0][0], [[0, 12], [1, 13], [2, 14]])
+    np.testing.assert_array_equal(first[0][1], first[0][0] + 1)
+    np.testing.assert_array_equal(first[1][0][0], [3, 15])
+    assert [begins for _, _, begins in first] == [True, False, False, True]
+
+
+def test_the_models_it_is_compared_with() -> None:
+    corpus = Corpus.of("ab" * 50)
+    assert corpus.uniform() == math.log(2)
+    np.testing.assert_allclose(corpus.unigram(), math.log(2), atol=1e-3)
+    assert (len(corpus.train), len(corpus.held_out)) == (90, 10)
+
+
+def test_evaluation_carries_the_state(text: Path, tmp_path: Path) -> None:
+    train(text, tmp_path, "--steps", "30")
+    run = Run.load(tmp_path / "checkpoint.npz", "cpu")
+    tokens = run.vocabulary.encode(TEXT[:200], "the text")
+    np.testing.assert_allclose(evaluate(run.model, tokens, chunk=7), evaluate(run.model, tokens, chunk=1000), rtol=1e-5)
+    likeliest = [write(run.model, run.vocabulary, "the", 20, 0.0, tg.Generator(k)) for k in (0, 1)]
+    assert likeliest[0] == likeliest[1]

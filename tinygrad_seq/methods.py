@@ -1,0 +1,220 @@
+"""What can be computed with a tensor as a whole: reductions, shapes, products, indexing.
+
+Spelled out one by one, so that editors, type checkers and readers see them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .operators import Number, Operand, Operators
+from .ops import index as _index
+from .ops import linalg, order, reduce, shape
+from .ops.dims import numpy_names
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Dim: TypeAlias = int | tuple[int, ...] | None
+
+
+class Methods(Operators):
+    """The methods of `Tensor`. Where one takes `dim` and `keepdim`, `axis` and `keepdims` do as well."""
+
+    __slots__ = ()
+
+    # --- reductions ---
+
+    @numpy_names
+    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.sum(self, dim, keepdim)
+
+    @numpy_names
+    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.mean(self, dim, keepdim)
+
+    @numpy_names
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amax(self, dim, keepdim)
+
+    @numpy_names
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amin(self, dim, keepdim)
+
+    @numpy_names
+    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+        return reduce.var(self, dim, keepdim, correction)
+
+    @numpy_names
+    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
+        return reduce.logsumexp(self, dim, keepdim)
+
+    @numpy_names
+    def softmax(self, dim: int) -> Tensor:
+        return reduce.softmax(self, dim)
+
+    @numpy_names
+    def log_softmax(self, dim: int) -> Tensor:
+        return reduce.log_softmax(self, dim)
+
+    # --- shape ---
+
+    @property
+    def T(self) -> Tensor:
+        """The dimensions in reverse order."""
+        return shape.permute(self, dims=tuple(range(self.array.ndim))[::-1])
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions swapped."""
+        return shape.mT(self)
+
+    def reshape(self, *lengths: Any) -> Tensor:
+        return shape.reshape(self, shape=_sequence(lengths))
+
+    def view(self, *lengths: Any) -> Tensor:
+        """As `reshape`."""
+        return shape.reshape(self, shape=_sequence(lengths))
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The dimensions from `start_dim` to `end_dim` as one."""
+        return shape.flatten(self, start_dim, end_dim)
+
+    def permute(self, *dims: Any) -> Tensor:
+        return shape.permute(self, dims=_sequence(dims))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return shape.transpose(self, dim0, dim1)
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix."""
+        return self.T
+
+    @numpy_names
+    def unsqueeze(self, dim: int) -> Tensor:
+        return shape.unsqueeze(self, dim)
+
+    @numpy_names
+    def squeeze(self, dim: Dim = None) -> Tensor:
+        return shape.squeeze(self, dim)
+
+    def broadcast_to(self, lengths: tuple[int, ...]) -> Tensor:
+        return shape.broadcast_to(self, shape=tuple(lengths))
+
+    def expand(self, *lengths: Any) -> Tensor:
+        """As `broadcast_to`; -1 leaves a length as it is."""
+        return shape.expand(self, _sequence(lengths))
+
+    @numpy_names
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        return shape.chunk(self, chunks, dim)
+
+    @numpy_names
+    def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
+        return shape.split(self, split_size_or_sections, dim)
+
+    @numpy_names
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        return shape.unbind(self, dim)
+
+    def flip(self, *dims: Any) -> Tensor:
+        return shape.flip(self, _sequence(dims))
+
+    # --- linear algebra and indexing ---
+
+    def matmul(self, other: Operand) -> Tensor:
+        return linalg.matmul(self, other)
+
+    def gather(self, dim: int, index: Operand) -> Tensor:
+        """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
+        return _index.gather(self, dim, index)
+
+    @numpy_names
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return reduce.argmax(self, dim, keepdim)
+
+    @numpy_names
+    def std(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
+        return reduce.std(self, dim, keepdim, correction)
+
+    @numpy_names
+    def norm(self, p: Number = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.norm(self, p, dim, keepdim)
+
+    @numpy_names
+    def prod(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return reduce.prod(self, dim, keepdim)
+
+    @numpy_names
+    def cumsum(self, dim: int) -> Tensor:
+        return reduce.cumsum(self, dim)
+
+    @numpy_names
+    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.any(self, dim, keepdim)
+
+    @numpy_names
+    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.all(self, dim, keepdim)
+
+    @numpy_names
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The largest element, or with `dim` the pair (values, indices)."""
+        return order.max(self, dim, keepdim)
+
+    @numpy_names
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest element, or with `dim` the pair (values, indices)."""
+        return order.min(self, dim, keepdim)
+
+    @numpy_names
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return order.argmin(self, dim, keepdim)
+
+    @numpy_names
+    def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
+        return order.argsort(self, dim, descending)
+
+    @numpy_names
+    def sort(self, dim: int = -1, descending: bool = False) -> order.ValuesIndices:
+        return order.sort(self, dim, descending)
+
+    @numpy_names
+    def topk(self, k: int, dim: int = -1, largest: bool = True) -> order.ValuesIndices:
+        return order.topk(self, k, dim, largest)
+
+    def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+        return shape.movedim(self, source, destination)
+
+    def repeat(self, *repeats: Any) -> Tensor:
+        return shape.repeat(self, _sequence(repeats))
+
+    @numpy_names
+    def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
+        return shape.roll(self, shifts, dim)
+
+    def dot(self, other: Operand) -> Tensor:
+        return linalg.dot(self, other)
+
+    def outer(self, other: Operand) -> Tensor:
+        return linalg.outer(self, other)
+
+    def index_select(self, dim: int, index: Operand) -> Tensor:
+        return _index.index_select(self, dim, index)
+
+    def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return _index.scatter_add(self, dim, index, src)
+
+    def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
+        return _index.masked_fill(self, mask, value)
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        return _index.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        return _index.triu(self, diagonal)
+
+
+def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """(2, 3) from either f(2, 3) or f((2, 3))."""
+    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
