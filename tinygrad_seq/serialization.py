@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-import zipfile
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .backend import Array, backend_of
 from .backend import numpy as host
 from .tensor import Tensor
 
-_FOREIGN = object()  # stands for the tree of a file that `save` did not write
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
 
 
@@ -22,24 +21,31 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     """Write a tree of dictionaries, lists, tuples, numbers, strings, None and tensors to a file.
 
     Tensors are entries of an ordinary `.npz` file under their dotted names, as in `np.load(path)["lstm.weight_hh_l0"]`;
-    the rest is JSON in one more entry. A `.safetensors` file takes a dictionary of tensors alone.
+    the rest is JSON in one more entry, which a flat dictionary of tensors does without. A `.safetensors` file takes
+    such a dictionary alone.
 
-    The file appears at once and whole: it is written beside its place and then moved there, so that a crash leaves what
-    was there before.
+    The file appears at once and whole: it is written beside its place and then moved there, so that a crash at any
+    moment leaves what was there before.
 
     Raises:
         TypeError: if something in the tree can be stored in neither way.
+        ValueError: if the path ends in neither suffix.
         ImportError: for `.safetensors` without that package.
         OSError: if the file cannot be written.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        _replace(path, _safetensors().save(_flat(obj)))
+    if _suffix("save", path) == ".safetensors":
+        content = _safetensors().save(_flat(obj))
+        with _replacing(path) as file:
+            file.write(content)
         return
     arrays: dict[str, Array] = {}
     tree = _encode(obj, "", arrays)
-    arrays[_TREE] = host.bytes_to_array(json.dumps(tree).encode())
-    _replace(path, host.npz_bytes(arrays))
+    if tree != {"dict": [[name, {"tensor": name}] for name in arrays]}:  # if it is, the names say it all
+        # it stands first: a directory cut short loses what it names, which is noticed
+        arrays = {_TREE: host.bytes_to_array(json.dumps(tree).encode()), **arrays}
+    with _replacing(path) as file:
+        host.write_npz(file, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -50,31 +56,35 @@ def load(path: str | os.PathLike[str]) -> Any:
         ValueError: if the file is cut off, damaged, or of another kind.
     """
     path = Path(path)
-    data = path.read_bytes()
-    if path.suffix == ".safetensors":
-        safetensors = _safetensors()
-        try:
-            return {name: Tensor.wrap(array) for name, array in safetensors.load(data).items()}
-        except Exception as error:  # the package raises a class of its own that it does not export everywhere
-            raise ValueError(f"load: {path} is not a whole .safetensors file: {error}") from None
+    suffix = _suffix("load", path)
+    parser = _safetensors() if suffix == ".safetensors" else None
+    data = path.read_bytes()  # what goes wrong here is the system's; what goes wrong below is the content's
     try:
-        arrays = host.npz_arrays(data)
-        tree = json.loads(arrays.pop(_TREE).tobytes()) if _TREE in arrays else _FOREIGN
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
-        raise ValueError(
-            f"load: {path} is not a whole .npz file (cut off, damaged or of another kind): {error}"
-        ) from None
-    if tree is _FOREIGN:
+        arrays = host.read_npz(data) if parser is None else parser.load(data)
+        if _TREE in arrays:
+            return _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
         return {name: Tensor.wrap(array) for name, array in arrays.items()}
-    return _decode(tree, arrays)
+    except Exception as error:  # the parsers raise all kinds on bytes that were never meant for them
+        raise ValueError(
+            f"load: {path} is not a whole {suffix} file (cut off, damaged or of another kind): {error}"
+        ) from None
+
+
+def _suffix(name: str, path: Path) -> str:
+    if path.suffix not in (".npz", ".safetensors"):
+        raise ValueError(f"{name}: takes a path that ends in .npz or .safetensors, got {path}")
+    return path.suffix
 
 
 def _encode(obj: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """The tree as JSON values; the arrays of its tensors go into `arrays`. Containers are marked by their kind."""
+    """The tree as JSON values; the arrays of its tensors go into `arrays`. Containers are marked by their kind.
+
+    A dictionary becomes a list of pairs, because JSON would turn its integer keys into strings.
+    """
     if isinstance(obj, Tensor):
-        key = name or "tensor"
-        arrays[key] = backend_of(obj.array).to_host(obj.array)
-        return {"tensor": key}
+        entry = _free_name(name, arrays)
+        arrays[entry] = backend_of(obj.array).to_host(obj.array)
+        return {"tensor": entry}
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
     if isinstance(obj, dict):
@@ -91,10 +101,18 @@ def _encode(obj: Any, name: str, arrays: dict[str, Array]) -> Any:
     )
 
 
+def _free_name(name: str, taken: dict[str, Array]) -> str:
+    """`name` as a file in an archive can have it, and none has it yet: {"a": {"b": x}, "a.b": y} has two of "a.b"."""
+    name = name.encode("utf-8", "replace").decode().replace("\0", "") or "tensor"
+    while name in taken or name == _TREE:
+        name += "_"
+    return name
+
+
 def _decode(tree: Any, arrays: dict[str, Array]) -> Any:
     if not isinstance(tree, dict):
         return tree
-    (kind, content) = next(iter(tree.items()))
+    ((kind, content),) = tree.items()
     if kind == "tensor":
         return Tensor.wrap(arrays[content])
     if kind == "dict":
@@ -104,10 +122,9 @@ def _decode(tree: Any, arrays: dict[str, Array]) -> Any:
 
 
 def _flat(obj: Any) -> dict[str, Array]:
-    if not isinstance(obj, dict) or not all(isinstance(value, Tensor) for value in obj.values()):
-        raise TypeError("save: a .safetensors file takes a dictionary of tensors; use .npz for anything else")
-    arrays = {str(name): backend_of(t.array).to_host(t.array) for name, t in obj.items()}
-    return {name: array.copy("C") for name, array in arrays.items()}
+    if not isinstance(obj, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
+        raise TypeError("save: a .safetensors file takes a dictionary of tensors by name; use .npz for anything else")
+    return {name: backend_of(t.array).to_host(t.array).copy("C") for name, t in obj.items()}
 
 
 def _safetensors() -> Any:
@@ -118,18 +135,22 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file of these bytes at `path`, in one step."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` in one step at the end, or leaves no trace if that fails."""
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
-            os.chmod(temporary, path.stat().st_mode)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.chmod(temporary, target.stat().st_mode)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno:  # name the path that the user knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
