@@ -39,7 +39,7 @@ class Generator:
 
     def words(self, count: int, target: Device) -> Array:
         """The next `count` uniform 32-bit words, on a device."""
-        drawn = target.backend.random_words(self.seed, self.offset, count)
+        drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
         self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
         return drawn
 

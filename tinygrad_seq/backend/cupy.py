@@ -99,11 +99,13 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     xp.add.at(buffer, index, values)
 
 
-def random_words(seed: int, offset: int, count: int) -> Any:
+def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on: NumPy's very words."""
     blocks = (count + 7) // 8
-    out = xp.empty(4 * blocks, dtype=xp.uint64)
-    kernel = xp.RawKernel(_PHILOX, "philox4x64")
-    args = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(blocks), out)
-    kernel(((blocks + 255) // 256,), (256,), args)
+    with xp.cuda.Device(index):
+        out = xp.empty(4 * blocks, dtype=xp.uint64)
+        kernel = xp.RawKernel(_PHILOX, "philox4x64")
+        args = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(blocks), out)
+        if blocks:
+            kernel(((blocks + 255) // 256,), (256,), args)
     return out.view(xp.uint32)[:count]

@@ -128,7 +128,7 @@ def _add_rows(buffer: Any, index: Any, values: Any) -> None:
     buffer[rows[starts]] += xp.add.reduceat(values[order], starts, axis=0)
 
 
-def random_words(seed: int, offset: int, count: int) -> Any:
+def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on.
 
     The stream is a function of (seed, offset) alone (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 Dims = tuple[int, ...]
-_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def numpy_names(function: F) -> F:
@@ -19,11 +18,12 @@ def numpy_names(function: F) -> F:
 
     @wraps(function)
     def translated(*args: Any, **kwargs: Any) -> Any:
-        for theirs, ours in _NUMPY_NAMES.items():
-            if theirs in kwargs:
-                if ours in kwargs:
-                    raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
-                kwargs[ours] = kwargs.pop(theirs)
+        if "axis" in kwargs or "keepdims" in kwargs:
+            for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+                if theirs in kwargs:
+                    if ours in kwargs:
+                        raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
+                    kwargs[ours] = kwargs.pop(theirs)
         return function(*args, **kwargs)
 
     return cast(F, translated)

@@ -122,8 +122,14 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
     if chunks < 1:
         raise ValueError(f"chunk: chunks must be at least 1, got {chunks}")
-    length = x.shape[normalize_dim("chunk", dim, x.ndim)]
-    return tuple(split(x, -(-length // chunks) or 1, dim))
+    dim = normalize_dim("chunk", dim, x.ndim)
+    pieces: tuple[Any, ...] = split_sizes(x, sizes=_even(x.shape[dim], -(-x.shape[dim] // chunks)), dim=dim)
+    return pieces
+
+
+def _even(length: int, size: int) -> tuple[int, ...]:
+    """`length` in pieces of one size, the last of which may be smaller; one empty piece of nothing."""
+    return (size,) * (length // size) + ((length % size,) if length % size else ()) if length else (0,)
 
 
 @numpy_names
@@ -135,7 +141,7 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
         size = split_size_or_sections
         if size < 1:
             raise ValueError(f"split: the size of a piece must be at least 1, got {size}")
-        sizes = tuple([min(size, length - start) for start in range(0, length, size)]) or (0,)
+        sizes = _even(length, size)
     else:
         sizes = tuple(split_size_or_sections)
         if builtins.sum(sizes) != length or min(sizes, default=0) < 0:

@@ -1,0 +1,151 @@
+"""The GPU's path on a machine without one: strict arrays run through everything, and CuPy has what is called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+from tinygrad_seq.autodiff import ancestors
+from tinygrad_seq.graph import Application
+
+from .op_cases import DIFFERENTIABLE, primitives
+from .strict_array import StrictArray, installed
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _strict() -> Iterator[None]:
+    with installed():
+        yield
+
+
+def strict(a: Any) -> tg.Tensor:
+    return tg.Tensor.wrap(StrictArray(np.array(a)))
+
+
+def assert_all_strict(nodes: list[Any]) -> None:
+    for node in ancestors(nodes):
+        if isinstance(node, Application):
+            saved = [*node.inputs, *(node.output if isinstance(node.output, tuple) else [node.output])]
+            assert not [a for a in saved if isinstance(a, (np.ndarray, np.generic))]
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENTIABLE.keys() - {"to_device"}))
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_primitive_stays_on_its_device(name: str, data: st.DataObject) -> None:
+    call = data.draw(DIFFERENTIABLE[name])
+    found = []
+    for make in (tg.tensor, strict):
+        xs = [make(a).requires_grad_() if a.dtype.kind == "f" else make(a).array for a in call.arrays]
+        ys = primitives()[name](*xs, **call.params)
+        ys = ys if isinstance(ys, tuple) else (ys,)
+        if make is strict:
+            assert all(isinstance(y.array, StrictArray) for y in ys)
+            assert_all_strict([y.node for y in ys])
+        for y in ys:
+            y.backward(make(np.ones(y.shape)), retain_graph=True)
+        grads = [x.grad for x in xs if isinstance(x, tg.Tensor)]
+        if make is strict:
+            assert all(g is None or isinstance(g.array, StrictArray) for g in grads)
+        found.append([y.tolist() for y in ys] + [None if g is None else g.tolist() for g in grads])
+        total = sum([(y * y).sum() for y in ys], start=make(np.zeros(())))
+        total.backward(create_graph=True)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_training_stays_on_its_device(kind: str) -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        tg.manual_seed(0)
+        model = nn.ModuleList([nn.Embedding(5, 4), getattr(nn, kind)(4, 6, 2, dropout=0.2), nn.Linear(6, 5)]).to(device)
+        embedding, recurrent, head = model
+        optimizer = nn.optim.Adam(model.parameters(), lr=0.01)
+        tokens = tg.tensor(np.arange(24).reshape(8, 3) % 5, device=device)
+        seen = []
+        for _ in range(3):
+            hidden, _ = recurrent(embedding(tokens[:-1]))
+            loss = F.cross_entropy(head(hidden).reshape(-1, 5), tokens[1:].reshape(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            seen.append(loss.item())
+        assert all(p.device.type == device for p in model.parameters())
+        assert all(p.grad is not None and p.grad.device.type == device for p in model.parameters())
+        losses.append(seen)
+    assert losses[0] == losses[1]
+
+
+def test_devices_do_not_mix() -> None:
+    with pytest.raises(RuntimeError, match=r"add: operands are on cpu and cuda:0; move one with \.to\('cuda:0'\)"):
+        strict([1.0, 2.0]) + tg.ones(2)
+    with pytest.raises(TypeError, match=r"on cuda:0; move it first: \.cpu\(\)\.numpy\(\)"):
+        strict([1.0]).numpy()
+
+
+def test_moving_there_and_back_passes_gradients() -> None:
+    x = tg.ones(3, requires_grad=True)
+    y = (x.to("cuda") * 2.0).cpu()
+    assert isinstance(y.array, np.ndarray)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_new_tensors_are_made_on_the_device_in_force() -> None:
+    with tg.device("cuda"):
+        for x in (tg.zeros(2), tg.tensor([1.0]), tg.rand(3), tg.arange(4), tg.randn(2, 2), nn.Linear(2, 2).weight):
+            assert x.device == "cuda:0"
+    assert tg.zeros(1).device == "cpu"
+
+
+def test_random_numbers_are_the_same_everywhere() -> None:
+    for make in (tg.rand, tg.randn):
+        tg.manual_seed(1)
+        a = make(5, device="cpu")
+        tg.manual_seed(1)
+        np.testing.assert_array_equal(a.tolist(), make(5, device="cuda").tolist())
+
+
+def called_on_namespaces() -> set[str]:
+    """The names that the engine asks of `xp` or `array_module(...)`."""
+    found = set()
+    for path in (ROOT / "tinygrad_seq").rglob("*.py"):
+        if path.name == "numpy.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute):
+                of = node.value
+                asked = isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id == "array_module"
+                if asked or (isinstance(of, ast.Name) and of.id == "xp"):
+                    found.add(node.attr)
+    return found
+
+
+def test_cupy_has_what_the_engine_calls() -> None:
+    cupy = pytest.importorskip("cupy", reason='the extras "cuda12" and "cuda13"')
+    assert {"where", "maximum", "concatenate"} < called_on_namespaces()
+    assert [name for name in called_on_namespaces() if not hasattr(cupy, name)] == []
+
+
+def test_both_backends_have_the_same_functions() -> None:
+    public = {}
+    for name in ("numpy", "cupy"):
+        tree = ast.parse((ROOT / "tinygrad_seq" / "backend" / f"{name}.py").read_text("utf-8"))
+        public[name] = {n.name: [a.arg for a in n.args.args] for n in tree.body if isinstance(n, ast.FunctionDef)}
+    host_only = {"write_npz", "read_npz", "format_array", "bytes_to_array"}
+    shared = {n: a for n, a in public["numpy"].items() if not n.startswith("_") and n not in host_only}
+    assert {n: public["cupy"].get(n) for n in shared} == shared
