@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test test-deep check format bench peers clean
 
 demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
-	$(BIN)/python -m examples.char_lm train --minutes 2 --out runs/demo
+	$(BIN)/python -m examples.char_lm train --minutes 2 --out runs/demo --overwrite
 
 test: .venv/.installed-test  ## every test
 	$(BIN)/python -m pytest

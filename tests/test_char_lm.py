@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,9 +114,14 @@ def test_stopping_saves_and_says_how_to_go_on(text: Path, tmp_path: Path, number
             time.sleep(0.01)
         process.send_signal(number)
         shown, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert f"train --resume --out {tmp_path}" in shown
-    assert Run.load(checkpoint, "cpu").step > 0
+    assert process.returncode == 128 + number, errors
+    assert errors == ""
+    stopped_at = Run.load(checkpoint, "cpu").step
+    assert f"stopped at step {stopped_at};" in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("go on with: ")]
+    more = [*shlex.split(line.removeprefix("go on with: ")), "--steps", str(stopped_at + 1)]
+    subprocess.run(more, env=environment, cwd=ROOT, check=True, capture_output=True)
+    assert Run.load(checkpoint, "cpu").step == stopped_at + 1
 
 
 def test_bad_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +148,10 @@ def test_bad_checkpoints(text: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert "'Q', which the model has never seen" in refusal(capsys, [*sample, "--prime", "Q"])
     text.write_text(TEXT.upper(), "utf-8")
-    assert "which the model has never seen" in refusal(capsys, ["train", "--resume", "--out", str(out)])
+    assert "is not the text that" in refusal(capsys, ["train", "--resume", "--out", str(out)])
+    text.write_text(TEXT, "utf-8")
+    assert "--hidden 8, not 9" in refusal(capsys, ["train", "--resume", "--out", str(out), "--hidden", "9"])
+    assert "(--overwrite)" in refusal(capsys, ["train", "--text", str(text), "--out", str(out), *SMALL])
     assert checkpoint.read_bytes() == whole
     checkpoint.write_bytes(whole[:1000])
     assert "cut off" in refusal(capsys, sample)
@@ -155,6 +164,11 @@ def test_bad_checkpoints(text: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     stored["model"]["head.bias"] = tg.ones(3)
     tg.save(stored, checkpoint)
     assert "does not fit the model that it describes: load_state_dict: CharLM" in refusal(capsys, sample)
+    stored["settings"]["hidden"] = "8"
+    tg.save(stored, checkpoint)
+    assert "does not fit the model that it describes" in refusal(capsys, sample)
+    (tmp_path / "folder.npz").mkdir()
+    assert "cannot read the checkpoint" in refusal(capsys, ["sample", "--checkpoint", str(tmp_path / "folder.npz")])
 
 
 def test_unusable_folders_and_devices(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,11 +180,26 @@ def test_unusable_folders_and_devices(text: Path, tmp_path: Path, capsys: pytest
         tg.device("cuda").backend  # noqa: B018 - asks whether there is one
     except RuntimeError:
         assert "device 'cuda'" in refusal(capsys, [*arguments, "--device", "cuda"])
-    for bad in (["--lr", "-1"], ["--steps", "0"], ["--steps", "2", "--minutes", "1"]):
-        with pytest.raises(SystemExit) as caught:
-            main([*arguments, *bad])
-        assert caught.value.code == 2
-        capsys.readouterr()
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out" / "checkpoint.npz").mkdir(parents=True)
+    assert "is a folder" in refusal(capsys, [*arguments, "--out", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["--lr", "-1"], ["--lr", "nan"], ["--minutes", "inf"], ["--steps", "0"], ["--hidden", "1.5"], ["--chunk", "x"],
+        ["--dropout", "1"], ["--steps", "2", "--minutes", "1"], ["--resume", "--overwrite"], ["--color"],
+    ],
+)  # fmt: skip
+def test_bad_options(capsys: pytest.CaptureFixture[str], bad: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *bad])
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("char_lm: ")
+    assert bad[0] in lines[0]
 
 
 def test_a_diverging_run_keeps_the_last_checkpoint(
@@ -179,10 +208,55 @@ def test_a_diverging_run_keeps_the_last_checkpoint(
     out = tmp_path / "out"
     train(text, out, "--steps", "2")
     whole = (out / "checkpoint.npz").read_bytes()
-    with np.errstate(all="ignore"):
-        assert train(text, out, "--steps", "200", "--lr", "1e30", "--clip", "1e30") == 2
-    assert "lower --lr" in capsys.readouterr().err
+    capsys.readouterr()
+    diverging = ["--steps", "200", "--lr", "1e30", "--clip", "1e30", "--overwrite"]
+    assert "lower --lr" in refusal(capsys, ["train", "--text", str(text), "--out", str(out), *SMALL, *diverging])
     assert (out / "checkpoint.npz").read_bytes() == whole
+
+
+def test_a_budget_can_be_raised(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(text, tmp_path / "out", "--steps", "3")
+    more = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("train more"))
+    moved = text.rename(tmp_path / "moved.txt")
+    assert main([*shlex.split(more)[5:], "--text", str(moved)]) == 0
+    run = Run.load(tmp_path / "out" / "checkpoint.npz", "cpu")
+    assert run.step == 6
+    assert run.settings.text == str(moved)
+
+
+def test_any_alphabet(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("тише едешь дальше будешь " * 60, "utf-8")  # without a line break
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+
+    def run(*arguments: str) -> str:
+        child = [sys.executable, "-m", "examples.char_lm", *arguments]
+        done = subprocess.run(child, env=environment, cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    run(
+        "train",
+        "--text",
+        str(tmp_path / "t.txt"),
+        "--out",
+        str(tmp_path),
+        *SMALL,
+        "--show-every",
+        "0.001",
+        "--steps",
+        "5",
+    )
+    assert len(run("sample", "--checkpoint", str(tmp_path / "checkpoint.npz"), "--temperature", "1e-30")) == 501
+
+
+def test_it_runs_without_the_extra(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("rich", "rich.progress", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert train(text, tmp_path / "out", "--steps", "20") == 0
+    assert "no loss curve: matplotlib is missing" in capsys.readouterr().out
 
 
 def test_streams_cover_the_text_in_order() -> None:

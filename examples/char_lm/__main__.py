@@ -3,124 +3,160 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, NoReturn
 
 import tinygrad_seq as tg
 
 from .checkpoint import Run, Settings
+from .display import command
 from .errors import UserError
 from .model import write
-from .text import Corpus, Vocabulary, read
-from .train import prepare_folder, report, train
+from .text import Corpus, Stream, digest, read
+from .train import CHECKPOINT, prepare_folder, report, train
 
 DEFAULT_OUT = Path("runs/char_lm")
 
 
-def positive(text: str) -> float:
-    value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others of this program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"char_lm: {message}. See {self.prog} --help\n")
 
 
-def count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text}")
-    return value
+def number(kind: Callable[[str], Any], test: Callable[[Any], bool], takes: str) -> Callable[[str], Any]:
+    """A type of option: a number that passes a test."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and test(value)):
+            raise argparse.ArgumentTypeError(f"takes {takes}, got {text!r}")
+        return value
+
+    return parse
 
 
-def not_negative(text: str) -> float:
-    value = float(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
-    return value
-
-
-def probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to below 1, got {text}")
-    return value
+positive = number(float, lambda x: x > 0, "a number above 0")
+not_negative = number(float, lambda x: x >= 0, "a number from 0 on")
+probability = number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
+count = number(int, lambda x: x >= 1, "a whole number from 1 on")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options. The defaults were chosen by what learns most in two minutes on two cores."""
-    main = argparse.ArgumentParser(
-        prog="char_lm", description="A character-level language model: train it, let it write."
-    )
+    main = Parser(prog="char_lm", description="A character-level language model: train it, let it write.")
     commands = main.add_subparsers(dest="command", required=True)
 
     learn = commands.add_parser("train", help="learn a text", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    learn.add_argument("--text", type=Path, help="a UTF-8 file; by default Python's own documentation")
     learn.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder for the checkpoint and the loss curve")
-    learn.add_argument("--resume", action="store_true", help="go on with the checkpoint in that folder, as it was set")
-    budget = learn.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=positive, help="train for so long (2 if --steps is not given either)")
-    budget.add_argument("--steps", type=count, help="train for so many steps")
-    learn.add_argument("--hidden", type=count, default=256, help="size of the LSTM's state")
-    learn.add_argument("--embedding", type=count, default=64, help="size of a character's vector")
-    learn.add_argument("--layers", type=count, default=1, help="LSTM layers")
-    learn.add_argument("--dropout", type=probability, default=0.0, help="between layers")
-    learn.add_argument("--batch", type=count, default=48, help="streams read in parallel")
-    learn.add_argument("--chunk", type=count, default=50, help="characters per stream and step")
-    learn.add_argument("--lr", type=positive, default=1e-2, help="highest learning rate")
-    learn.add_argument("--clip", type=positive, default=1.0, help="longest gradient")
-    learn.add_argument("--seed", type=int, default=0)
+    start = learn.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on with the checkpoint in that folder, as it was set")
+    start.add_argument("--overwrite", action="store_true", help="begin anew where there is a checkpoint")
     learn.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     learn.add_argument("--save-every", type=positive, default=30.0, help="seconds between checkpoints")
     learn.add_argument("--show-every", type=positive, default=40.0, help="seconds between samples")
 
+    # the rest is the run's own and stands in its checkpoint: what is not given here is not in the result either
+    def setting(group: Any, name: str, kind: Callable[[str], Any], help: str) -> None:
+        default = getattr(Settings, name)
+        shown = help if default is None else f"{help} (default: {default})"
+        group.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=shown)
+
+    budget = learn.add_mutually_exclusive_group()
+    setting(budget, "minutes", positive, "train for so long in all (default: 2, if --steps is not given either)")
+    setting(budget, "steps", count, "train for so many steps in all")
+    setting(learn, "text", Path, "a UTF-8 file (default: Python's own documentation)")
+    setting(learn, "hidden", count, "size of the LSTM's state")
+    setting(learn, "embedding", count, "size of a character's vector")
+    setting(learn, "layers", count, "LSTM layers")
+    setting(learn, "dropout", probability, "share of the outputs dropped between layers")
+    setting(learn, "batch", count, "streams read in parallel")
+    setting(learn, "chunk", count, "characters per stream and step")
+    setting(learn, "lr", positive, "highest learning rate")
+    setting(learn, "clip", positive, "longest gradient")
+    setting(learn, "seed", int, "of all random numbers")
+
     say = commands.add_parser("sample", help="write", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    say.add_argument("--checkpoint", type=Path, default=DEFAULT_OUT / "checkpoint.npz")
+    say.add_argument("--checkpoint", type=Path, default=DEFAULT_OUT / CHECKPOINT, help="what `train` saved")
     say.add_argument("--prime", default="", help="how the text begins")
     say.add_argument("--length", type=count, default=500, help="characters to write")
     say.add_argument("--temperature", type=not_negative, default=0.8, help="0: always the likeliest; 1: as learned")
-    say.add_argument("--seed", type=int, default=0)
+    say.add_argument("--seed", type=int, default=0, help="another one, another text")
     say.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     return main
 
 
 def check_device(name: str) -> str:
+    """The name of a device that works."""
     try:
-        with tg.device(name):
-            return name
+        tg.zeros(1, device=name)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{error}. Or leave --device out, for the CPU") from None
+    return name
+
+
+def begin(given: dict[str, Any], device: str) -> tuple[Run, Corpus]:
+    """A new run, with the settings that were given."""
+    path = given.pop("text", None)
+    text = read(path)
+    corpus = Corpus.of(text)
+    if not given.keys() & {"steps", "minutes"}:
+        given["minutes"] = 2.0
+    settings = Settings(text=str(path.resolve()) if path else None, digest=digest(text), **given)
+    return Run.new(settings, corpus.vocabulary, device), corpus
+
+
+def resume(given: dict[str, Any], checkpoint: Path, device: str) -> tuple[Run, Corpus]:
+    """The run in a checkpoint. Its budget and the place of its text may be given anew; all else must be as it was."""
+    run = Run.load(checkpoint, device)
+    path = given.pop("text", Path(run.settings.text) if run.settings.text else None)
+    text = read(path)
+    if digest(text) != run.settings.digest:
+        raise UserError(
+            f"{path or 'the documentation of this Python'} is not the text that {checkpoint} was learning. Give that "
+            "one with --text, or begin anew with another --out"
+        )
+    run.settings.text = str(path.resolve()) if path else None
+    if given.keys() & {"steps", "minutes"}:
+        run.settings.steps, run.settings.minutes = given.pop("steps", None), given.pop("minutes", None)
+    for name, value in given.items():
+        if value != getattr(run.settings, name):
+            raise UserError(
+                f"{checkpoint} was trained with --{name} {getattr(run.settings, name)}, not {value}. Leave the option "
+                "out to go on, or begin anew with another --out"
+            )
+    print(f"going on with {checkpoint} at step {run.step}")
+    return run, Corpus.of(text, run.vocabulary)
 
 
 def run_train(options: argparse.Namespace) -> int:
-    device = check_device(options.device)
-    checkpoint = options.out / "checkpoint.npz"
-    if options.resume:
-        run = Run.load(checkpoint, device)
-        if options.steps is not None or options.minutes is not None:
-            run.settings.steps, run.settings.minutes = options.steps, options.minutes
-        learned = run.settings.text
-        corpus = Corpus.of(read(Path(learned) if learned else None), run.vocabulary)
-        print(f"going on at step {run.step}")
-    else:
-        corpus = Corpus.of(read(options.text))
-        names = ("hidden", "embedding", "layers", "dropout", "batch", "chunk", "lr", "clip", "seed", "steps", "minutes")
-        chosen = {name: getattr(options, name) for name in names}
-        if options.steps is None and options.minutes is None:
-            chosen["minutes"] = 2.0
-        text = str(options.text.resolve()) if options.text else None
-        run = Run.new(Settings(text=text, **chosen), corpus.vocabulary, device)
-    if len(corpus.held_out) < 2:
-        raise UserError("the text is too short: its last tenth must have 2 characters at least. Give a longer one")
+    device, checkpoint = check_device(options.device), options.out / CHECKPOINT
+    given = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
+    if checkpoint.is_file() and not (options.resume or options.overwrite):
+        raise UserError(
+            f"{checkpoint} exists: go on with it (--resume), replace it (--overwrite), or choose another --out"
+        )
+    run, corpus = resume(given, checkpoint, device) if options.resume else begin(given, device)
+    stream = Stream(corpus.train, run.settings.batch, run.settings.chunk)
     prepare_folder(options.out)
-    parameters = sum(p.numel() for p in run.model.parameters())
     print(
-        f"{len(corpus.train):,} characters to learn from, {len(corpus.vocabulary)} different; {parameters:,} parameters"
+        f"{len(corpus.train):,} characters to learn from, {len(corpus.vocabulary)} different; "
+        f"{sum(p.numel() for p in run.model.parameters()):,} parameters"
     )
-    finished = train(run, corpus, options.out, device, options.save_every, options.show_every)
-    if not finished:
+    stopped_by = train(run, stream, options.out, device, options.save_every, options.show_every)
+    if stopped_by:
+        where = ("--device", device) if device != "cpu" else ()
         print(f"\nstopped at step {run.step}; saved to {checkpoint}")
-        print(f"go on with: python -m examples.char_lm train --resume --out {options.out}")
-        return 130
+        print(f"go on with: {command('train', '--resume', '--out', options.out, *where)}")
+        return 128 + stopped_by
     report(run, corpus, options.out, device)
     return 0
 
@@ -128,20 +164,24 @@ def run_train(options: argparse.Namespace) -> int:
 def run_sample(options: argparse.Namespace) -> int:
     device = check_device(options.device)
     run = Run.load(options.checkpoint, device)
-    vocabulary: Vocabulary = run.vocabulary
     generator = tg.Generator(options.seed)
-    written = write(run.model, vocabulary, options.prime, options.length, options.temperature, generator, device)
+    written = write(run.model, run.vocabulary, options.prime, options.length, options.temperature, generator, device)
     print(options.prime + written)
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack characters that the model has
+        sys.stdout.reconfigure(errors="replace")
     try:
         return run_train(options) if options.command == "train" else run_sample(options)
     except UserError as error:
-        print(f"char_lm: {error}", file=sys.stderr)
+        print(f"char_lm: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # outside of the training loop, which saves first
+        print("\nstopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # as in `sample | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

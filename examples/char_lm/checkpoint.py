@@ -18,20 +18,24 @@ KIND = "tinygrad_seq char_lm 1"
 
 @dataclass
 class Settings:
-    """What a run was asked for. The model's sizes, and how it is trained."""
+    """What a run was asked for: the text, the model's sizes, how it is trained, and for how long.
 
-    text: str | None
-    hidden: int
-    embedding: int
-    layers: int
-    dropout: float
-    batch: int
-    chunk: int
-    lr: float
-    clip: float
-    seed: int
-    steps: int | None
-    minutes: float | None
+    The defaults are what learns most in two minutes on two cores.
+    """
+
+    text: str | None = None  # the file; None for Python's own documentation
+    digest: str = ""  # of the text, to know it again
+    hidden: int = 256
+    embedding: int = 64
+    layers: int = 1
+    dropout: float = 0.0
+    batch: int = 48
+    chunk: int = 50
+    lr: float = 1e-2
+    clip: float = 1.0
+    seed: int = 0
+    steps: int | None = None  # the budget, in one of two ways
+    minutes: float | None = None
 
 
 @dataclass
@@ -102,11 +106,10 @@ class Run:
             run = cls.new(Settings(**stored["settings"]), Vocabulary(stored["characters"]), device)
             run.model.load_state_dict(stored["model"])
             run.optimizer.load_state_dict(stored["optimizer"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path} does not fit the model that it describes: {reason}. Train anew") from None
-        run.state = None if stored["state"] is None else tuple(s.to(device) for s in stored["state"])
-        run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
-        run.recent, run.losses, run.held_out = stored["recent"], stored["losses"], stored["held_out"]
-        tg.default_generator.set_state(stored["random"])
+            run.state = None if stored["state"] is None else tuple(s.to(device) for s in stored["state"])
+            run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
+            run.recent, run.losses, run.held_out = stored["recent"], stored["losses"], stored["held_out"]
+            tg.default_generator.set_state(stored["random"])
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{path} does not fit the model that it describes: {error}. Train anew") from None
         return run

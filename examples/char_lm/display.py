@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,6 +18,14 @@ def minutes(seconds: float) -> str:
     """Seconds as m:ss."""
     whole = max(round(seconds), 0)
     return f"{whole // 60}:{whole % 60:02d}"
+
+
+def command(*arguments: object) -> str:
+    """What to type to run this program with these arguments, from the same folder."""
+    python = os.path.relpath(sys.executable)
+    if python.startswith(os.pardir):
+        python = "python" if shutil.which("python") == sys.executable else sys.executable
+    return shlex.join([python, "-m", "examples.char_lm", *map(str, arguments)])
 
 
 class Progress:
@@ -78,6 +89,10 @@ def draw_losses(path: Path, losses: list[tuple[int, float]], held_out: list[tupl
     axes.set(xlabel="step", ylabel="nats per character")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        return f"no loss curve: cannot write {path}: {error.strerror}"
+    finally:
+        pyplot.close(figure)
     return f"loss curve  {path}"

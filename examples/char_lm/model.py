@@ -14,6 +14,7 @@ from tinygrad_seq import Tensor
 from .text import Tokens, Vocabulary
 
 State = tuple[Tensor, Tensor]
+COLDEST = 1e-6  # the temperature below which dividing by it could overflow
 
 
 class CharLM(nn.Module):
@@ -62,10 +63,11 @@ def write(
     """`length` characters that go on from `prime`.
 
     Args:
+        prime: how the text begins; if empty, as after a line break, where the model knows one.
         temperature: divides the scores: below 1 the likely becomes likelier; 0 takes the likeliest each time.
     """
     model.eval()
-    tokens = vocabulary.encode(prime or "\n", "--prime")
+    tokens = vocabulary.encode(prime or vocabulary.line_break, "--prime")
     drawn: list[int] = []
     state: State | None = None
     with tg.no_grad():
@@ -73,7 +75,7 @@ def write(
         for _ in range(length):
             scores, state = model(given, state)
             last = scores[-1]
-            if temperature == 0:
+            if temperature < COLDEST:
                 given = last.argmax(-1, keepdim=True)
             else:
                 given = tg.multinomial((last / temperature).softmax(-1), generator=generator)

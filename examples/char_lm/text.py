@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ Tokens = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 def read(path: Path | None) -> str:
     """The text of a UTF-8 file; without one, Python's own documentation, which every CPython carries."""
     if path is None:
-        from pydoc_data.topics import topics
-
+        try:
+            from pydoc_data.topics import topics
+        except ImportError:
+            raise UserError("this Python came without its documentation. Give a UTF-8 text file with --text") from None
         return "\n".join(topics.values())
     try:
         text = path.read_bytes().decode("utf-8")
@@ -35,6 +38,11 @@ def read(path: Path | None) -> str:
     return text
 
 
+def digest(text: str) -> str:
+    """A fingerprint by which a text is known again."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Vocabulary:
     """The characters of a text, numbered in their order."""
 
@@ -45,14 +53,19 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.characters)
 
+    @property
+    def line_break(self) -> str:
+        """The character to begin a text after: a line break, or the first known one if there is none."""
+        return "\n" if "\n" in self._number else self.characters[0]
+
     def encode(self, text: str, what: str) -> Tokens:
         """Characters as numbers. `what` says in the error where a character comes from that is not known."""
         try:
             return np.array([self._number[character] for character in text], dtype=np.int64)
         except KeyError as error:
             raise UserError(
-                f"{what} contains {error.args[0]!r}, which the model has never seen; it knows these {len(self)} "
-                f"characters: {self.characters!r}"
+                f"{what} contains {error.args[0]!r}, which the model has never seen; it knows {len(self)} characters: "
+                f"{self.characters[:200]!r}" + (" and more" if len(self) > 200 else "")
             ) from None
 
     def decode(self, tokens: Tokens) -> str:

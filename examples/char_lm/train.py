@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
-from .checkpoint import Run
-from .display import Progress, draw_losses, minutes
+from .checkpoint import Run, Settings
+from .display import Progress, command, draw_losses, minutes
 from .errors import UserError
 from .model import bits, detach, evaluate, write
 from .text import Corpus, Stream
 
+CHECKPOINT = "checkpoint.npz"
 WARM_UP = 50  # steps over which the learning rate rises
 HOPELESS = 1e4  # nats per character, from which no run comes back
 LOSS_EVERY = 20  # steps that one point of the training curve stands for
@@ -58,6 +61,8 @@ def stop_requests() -> Iterator[list[int]]:
 
 def prepare_folder(folder: Path) -> None:
     """Make the folder for the results, and try to write there: better now than after the training."""
+    if (folder / CHECKPOINT).is_dir():
+        raise UserError(f"{folder / CHECKPOINT} is a folder, so there is no place for the checkpoint. Remove it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -66,29 +71,28 @@ def prepare_folder(folder: Path) -> None:
         raise UserError(f"cannot write to the folder {folder}: {error.strerror}. Choose another with --out") from None
 
 
-def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float, show_every: float) -> bool:
-    """Train until the budget is used. Returns whether it was; False if the user stopped it.
+def train(run: Run, stream: Stream, folder: Path, device: str, save_every: float, show_every: float) -> int:
+    """Train until the budget is used.
 
     Args:
         save_every: seconds between checkpoints.
         show_every: seconds between samples.
+
+    Returns:
+        0, or the number of the signal that stopped it before.
     """
-    settings, model, optimizer = run.settings, run.model, run.optimizer
-    checkpoint = folder / "checkpoint.npz"
-    stream = Stream(corpus.train, settings.batch, settings.chunk)
+    settings, model, optimizer, V = run.settings, run.model, run.optimizer, len(run.vocabulary)
     stream.position = run.position
     began, before = time.monotonic(), run.seconds
     done_before = run.step
     saved = shown = began
-    with Progress() as progress, stop_requests() as stop:
+    with Progress() as progress, stop_requests() as stop, np.errstate(all="ignore"):  # a bad loss is noticed below
         for inputs, targets, begins in stream:
             if progress_of(run) >= 1 or stop:
                 break
             optimizer.param_groups[0]["lr"] = learning_rate(run)
             scores, state = model(tg.tensor(inputs, device=device), None if begins else run.state)
-            loss = F.cross_entropy(
-                scores.reshape(-1, len(corpus.vocabulary)), tg.tensor(targets, device=device).reshape(-1)
-            )
+            loss = F.cross_entropy(scores.reshape(-1, V), tg.tensor(targets, device=device).reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -110,18 +114,18 @@ def train(run: Run, corpus: Corpus, folder: Path, device: str, save_every: float
                 progress.update(done, run.step, run.losses[-1][1], speed, run.seconds * (1 - done) / max(done, 1e-9))
             if now - shown >= show_every:
                 shown = now
-                progress.say(f"\n{excerpt(run, corpus, device)}\n")
+                progress.say(f"\n{excerpt(run, device)}\n")
             if now - saved >= save_every:
                 saved = now
-                run.save(checkpoint)
-    run.save(checkpoint)
-    return not stop
+                run.save(folder / CHECKPOINT)
+        run.save(folder / CHECKPOINT)
+    return stop[0] if stop else 0
 
 
-def excerpt(run: Run, corpus: Corpus, device: str, length: int = 200) -> str:
+def excerpt(run: Run, device: str, length: int = 200) -> str:
     """A sample of what the model writes now, set off by a bar."""
     generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
-    return set_off(write(run.model, corpus.vocabulary, "", length, 0.8, generator, device))
+    return set_off(write(run.model, run.vocabulary, "", length, 0.8, generator, device))
 
 
 def set_off(text: str) -> str:
@@ -129,21 +133,27 @@ def set_off(text: str) -> str:
     return "\n".join("  | " + line for line in text.splitlines())
 
 
+def more_of(settings: Settings) -> tuple[str, int | float]:
+    """The option that doubles the budget."""
+    return ("--steps", 2 * settings.steps) if settings.steps else ("--minutes", 2 * (settings.minutes or 0))
+
+
 def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
     """Judge the model on the held-out text, let it write, and say where everything is."""
     nats = evaluate(run.model, corpus.held_out, device)
     run.held_out.append((run.step, nats))
-    run.save(folder / "checkpoint.npz")
+    run.save(folder / CHECKPOINT)
     print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes, after ▸:\n")
     for k in range(3):  # each goes on from a few words of the held-out text
         start = k * len(corpus.held_out) // 3
         prime = corpus.vocabulary.decode(corpus.held_out[start : start + 30])
         written = write(run.model, corpus.vocabulary, prime, 300, 0.7, tg.Generator(run.settings.seed + k), device)
-        print(set_off(f"{prime}▸{written}"), "\n")
+        print(set_off(f"{prime}▸{written}") + "\n")
     print("nats per character of the held-out last tenth of the text, read from end to end:")
     for name, value in (("this model", nats), ("unigram model", corpus.unigram()), ("uniform model", corpus.uniform())):
         print(f"  {name:<14} {value:.3f} nats   {bits(value):.3f} bits")
-    checkpoint = folder / "checkpoint.npz"
+    checkpoint = folder / CHECKPOINT
     print(f"\ncheckpoint  {checkpoint}")
     print(draw_losses(folder / "loss.png", run.losses, run.held_out) if run.losses else "no loss curve: too few steps")
-    print(f'write more  python -m examples.char_lm sample --checkpoint {checkpoint} --prime "The "')
+    print(f"write more  {command('sample', '--checkpoint', checkpoint)}")
+    print(f"train more  {command('train', '--resume', '--out', folder, *more_of(run.settings))}")
