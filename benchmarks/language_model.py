@@ -102,7 +102,7 @@ def torch_peer(w: Workload, *, fused: bool) -> Callable[[], float]:
         hidden = lstm(features)[0] if fused else composition(features)
         loss = torch.nn.functional.cross_entropy(head(hidden).reshape(-1, w.V), y.reshape(-1))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         return loss.item()
