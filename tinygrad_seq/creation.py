@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import DType
+from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
-from .tensor import Tensor, as_dtype
+from .tensor import Tensor
 
 
 def _new(name: str, size: tuple[Any, ...], dtype: DType, device: Any, requires_grad: bool, *args: Any) -> Tensor:

@@ -101,12 +101,16 @@ class Leaf(Node):
     __slots__ = ("grad", "memory")
 
     def __init__(self, array: Array) -> None:
-        self.memory = id(_owner(array))
         self.parents = ()
-        self.shape = array.shape
-        self.dtype = array.dtype
         self.number = next_number()
         self.grad: Any = None
+        self.adopt(array)
+
+    def adopt(self, array: Array) -> None:
+        """Be the node of this array from now on, with the graph that is there."""
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.memory = id(_owner(array))
 
 
 class Application(Node):
@@ -316,7 +320,8 @@ class Primitive:
                 f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
             )
         shapes = ", ".join(str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays)
-        return type(error)(f"{self.name}: cannot take operands of shape {shapes}: {error}")
+        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))  # NumPy derives its own
+        return kind(f"{self.name}: cannot take operands of shape {shapes}: {error}")
 
 
 def _outline(array: Array) -> Any:

@@ -9,10 +9,11 @@ import math
 from typing import Any
 
 from .backend import Array, DType, array_module, dtype, float32, float64, int64
+from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
 from .graph import no_grad
-from .tensor import Tensor, as_dtype, as_tensor
+from .tensor import Tensor, as_tensor
 
 Size = tuple[int, ...]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .autodiff import recorded_sweep, sweep
-from .backend import Array, DType, array_module, backend_of, bool_, dtype, float32, float64, int64, is_array
+from .backend import Array, DType, array_module, backend_of, bool_, float32, float64, int64, is_array
+from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of, resolve
 from .graph import Application, Leaf, Output, Value, is_grad_enabled, writes
@@ -159,7 +160,14 @@ class Tensor(Methods):
             raise ValueError(f"data: cannot put shape {value.shape} into a tensor of shape {self.shape}")
         self.array = value.array
         if isinstance(self.node, Leaf):
-            self.node.dtype = value.dtype
+            self.node.adopt(self.array)
+            self.node.grad = None if self.node.grad is None else self.node.grad.to(value)
+
+    def __reduce__(self) -> Any:
+        """What `copy` and `pickle` ask for. The result of an operation has a graph behind it, which is not copied."""
+        if not self.is_leaf:
+            raise RuntimeError("copy: this tensor is the result of an operation; copy its detach() or clone() it")
+        return _restored, (type(self), self.array, self.requires_grad, self.grad)
 
     def clone(self) -> Tensor:
         """A copy; gradients pass through it."""
@@ -365,6 +373,13 @@ class Tensor(Methods):
 Tensor.result_class = Tensor
 
 
+def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    restored: Tensor = cls.wrap(array)
+    restored.requires_grad_(requires_grad)
+    restored.grad = grad
+    return restored
+
+
 def tensor(data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """A new tensor from numbers, nested lists, an array or a tensor, which it copies. See `Tensor`."""
     return Tensor(data, dtype, device, requires_grad)
@@ -392,24 +407,3 @@ def as_tensor(
     if like is not None:
         return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
     return Tensor(data, dtype, device)
-
-
-def as_dtype(given: Any) -> DType:
-    """A dtype from a dtype, a name ("float32") or a Python type (float is float32, the default)."""
-    return float32 if given is float else dtype(given)
-
-
-def to_array(data: Any, given: DType, target: Device) -> Array:
-    """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given."""
-    if isinstance(data, Value):
-        data = data.array
-    wanted = None if given is None else as_dtype(given)
-    if is_array(data):
-        array = target.backend.asarray(data, wanted, target.index)
-        return array.copy() if array is data or array.base is not None else array
-    if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
-        data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
-    array = target.backend.asarray(data, wanted, target.index)
-    if array.dtype.kind == "O":
-        raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
-    return array.astype(float32) if wanted is None and array.dtype == float64 else array

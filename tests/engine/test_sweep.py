@@ -295,6 +295,8 @@ def test_operands_that_do_not_fit_are_named() -> None:
         tg.ones(2) + tg.ones(3)
     with pytest.raises(ValueError, match=r"batched_matmul: .*\(2, 3\), \(2, 3\)"):
         tg.ones(2, 3) @ tg.ones(2, 3)
+    with pytest.raises(TypeError, match=r"add: .*'x'"):
+        tg.ones(2) + "x"
     with pytest.raises(IndexError, match=r"sum: dim=2 is out of range.*-2 to 1"):
         tg.ones(2, 3).sum(2)
 

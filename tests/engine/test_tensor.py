@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,17 @@ def test_grad_is_checked() -> None:
         (x * 1.0).grad = tg.ones(2)
 
 
+def test_data_may_be_replaced_between_forward_and_backward() -> None:
+    x = tg.ones(2, requires_grad=True)
+    y = (x * 3.0).sum()
+    x.data = tg.zeros(2)
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3, 3]
+    with pytest.raises(ValueError, match=r"cannot put shape \(3,\)"):
+        x.data = tg.ones(3)
+
+
 def test_copies_are_independent() -> None:
     x = tg.ones(2, requires_grad=True)
     y = copy.deepcopy(x)
@@ -157,6 +169,11 @@ def test_copies_are_independent() -> None:
     assert x.tolist() == [1, 1]
     assert y.requires_grad
     assert y.is_leaf
+    z = pickle.loads(pickle.dumps(y))
+    assert z.tolist() == [2, 2]
+    assert z.requires_grad
+    with pytest.raises(RuntimeError, match="result of an operation"):
+        copy.deepcopy(x * 2)
 
 
 def test_axis_and_keepdims_do_as_well() -> None:
