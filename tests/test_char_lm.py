@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import pytest
 import tinygrad_seq as tg
 from examples.char_lm.__main__ import main
 from examples.char_lm.checkpoint import Run
-from examples.char_lm.model import evaluate, write
+from examples.char_lm.model import CharLM, evaluate, write
 from examples.char_lm.text import Corpus, Stream
 
 ROOT = Path(__file__).parent.parent
@@ -212,6 +213,26 @@ def test_a_diverging_run_keeps_the_last_checkpoint(
     diverging = ["--steps", "200", "--lr", "1e30", "--clip", "1e30", "--overwrite"]
     assert "lower --lr" in refusal(capsys, ["train", "--text", str(text), "--out", str(out), *SMALL, *diverging])
     assert (out / "checkpoint.npz").read_bytes() == whole
+
+
+def test_training_carries_the_state_as_a_constant(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, returned, forward = [], [], CharLM.forward
+
+    def spy(model: CharLM, tokens: Any, state: Any = None) -> Any:
+        scores, after = forward(model, tokens, state)
+        if model.training:
+            given.append(state)
+            returned.append(after)
+        return scores, after
+
+    monkeypatch.setattr(CharLM, "forward", spy)
+    train(text, tmp_path, "--steps", "45")  # a stream of 405 characters has 40 chunks of 10
+    assert [step for step, state in enumerate(given) if state is None] == [0, 40]
+    for before, state in zip(returned, given[1:], strict=False):
+        if state is not None:
+            for x, y in zip(before, state, strict=True):
+                assert not y.requires_grad
+                np.testing.assert_array_equal(x.detach().numpy(), y.numpy())
 
 
 def test_a_budget_can_be_raised(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

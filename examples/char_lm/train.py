@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import tempfile
 import time
@@ -133,6 +134,12 @@ def set_off(text: str) -> str:
     return "\n".join("  | " + line for line in text.splitlines())
 
 
+def opening(passage: str) -> str:
+    """The first few words of a line in a passage, for the model to go on from."""
+    found = re.search(r"\n\s*((?:\S+ ){4})", passage)
+    return found[1] if found else passage[:30]
+
+
 def more_of(settings: Settings) -> tuple[str, int | float]:
     """The option that doubles the budget."""
     return ("--steps", 2 * settings.steps) if settings.steps else ("--minutes", 2 * (settings.minutes or 0))
@@ -144,9 +151,9 @@ def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
     run.held_out.append((run.step, nats))
     run.save(folder / CHECKPOINT)
     print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes, after ▸:\n")
-    for k in range(3):  # each goes on from a few words of the held-out text
+    for k in range(3):
         start = k * len(corpus.held_out) // 3
-        prime = corpus.vocabulary.decode(corpus.held_out[start : start + 30])
+        prime = opening(corpus.vocabulary.decode(corpus.held_out[start : start + 300]))
         written = write(run.model, corpus.vocabulary, prime, 300, 0.7, tg.Generator(run.settings.seed + k), device)
         print(set_off(f"{prime}▸{written}") + "\n")
     print("nats per character of the held-out last tenth of the text, read from end to end:")
