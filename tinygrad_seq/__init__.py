@@ -10,7 +10,7 @@ tensor([2., 4.])
 from .backend import bool_ as bool
 from .backend import complex64, complex128, dtype, float16, float32, float64, int8, int16, int32, int64, uint8
 from .checkpointing import checkpoint
-from .creation import arange, full, ones, ones_like, zeros, zeros_like
+from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -95,7 +95,20 @@ from .ops.shape import (
     unbind,
     unsqueeze,
 )
-from .random import Generator, default_generator, manual_seed, multinomial, rand, randint, randn, randperm
+from .random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+)
 from .serialization import load, save
 from .tensor import Tensor, as_tensor, from_numpy, tensor
 from .version import __version__
@@ -121,6 +134,7 @@ __all__ = [
     "argmin",
     "argsort",
     "as_tensor",
+    "bernoulli",
     "bool",
     "broadcast_to",
     "cat",
@@ -146,6 +160,7 @@ __all__ = [
     "exp",
     "expand",
     "expm1",
+    "eye",
     "flatten",
     "flip",
     "float",
@@ -156,6 +171,7 @@ __all__ = [
     "floor_divide",
     "from_numpy",
     "full",
+    "full_like",
     "gather",
     "ge",
     "gelu",
@@ -178,6 +194,7 @@ __all__ = [
     "jvp",
     "le",
     "leaky_relu",
+    "linspace",
     "load",
     "log",
     "log1p",
@@ -204,6 +221,7 @@ __all__ = [
     "neg",
     "no_grad",
     "norm",
+    "normal",
     "one_hot",
     "ones",
     "ones_like",
@@ -214,8 +232,10 @@ __all__ = [
     "primitive",
     "prod",
     "rand",
+    "rand_like",
     "randint",
     "randn",
+    "randn_like",
     "randperm",
     "relu",
     "remainder",

@@ -41,14 +41,35 @@ def full(
     return _new("full", (tuple(size),), type(fill_value) if dtype is None else dtype, device, requires_grad, fill_value)
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros of the shape and dtype and on the device of x."""
-    return zeros(x.shape, dtype=x.dtype, device=x.device)
+def zeros_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+    """Zeros of the shape and, unless given, the dtype and device of x."""
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def ones_like(x: Tensor) -> Tensor:
-    """Ones of the shape and dtype and on the device of x."""
-    return ones(x.shape, dtype=x.dtype, device=x.device)
+def ones_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+    """Ones of the shape and, unless given, the dtype and device of x."""
+    return ones(x.shape, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def full_like(x: Tensor, fill_value: float, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+    """One value in the shape and, unless given, the dtype and device of x."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType = float, device: str | Device | None = None) -> Tensor:
+    """Ones on the diagonal of an (n, m) matrix, m = n unless given, and zeros elsewhere."""
+    rows = arange(n, device=device).unsqueeze(1)
+    return (rows == arange(n if m is None else m, device=device)).to(as_dtype(dtype))
+
+
+def linspace(
+    start: float, end: float, steps: int, *, dtype: DType = float, device: str | Device | None = None
+) -> Tensor:
+    """`steps` evenly spaced numbers from `start` to `end`, both included."""
+    if steps < 0:
+        raise ValueError(f"linspace: steps must not be negative, got {steps}")
+    fractions = arange(steps, dtype="float64", device=device) / max(steps - 1, 1)
+    return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype))
 
 
 def arange(

@@ -97,6 +97,42 @@ def randn(
     return drawn.requires_grad_(requires_grad)
 
 
+def rand_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Uniform in [0, 1), of the shape and dtype and on the device of x."""
+    return rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+def randn_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Normal with mean 0 and variance 1, of the shape and dtype and on the device of x."""
+    return randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Normal with this mean and standard deviation: numbers and a size, or tensors that broadcast with each other.
+
+    Differentiable by `mean` and `std`: the draw is mean + std · z.
+    """
+    like = next((v for v in (mean, std) if isinstance(v, Tensor)), None)
+    if like is None:
+        return randn(() if size is None else size, generator=generator) * std + mean
+    if size is not None:
+        raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
+    zeros = (mean + std * 0).detach()
+    return mean + std * randn_like(zeros, generator=generator)
+
+
+def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """1 with the given probability and else 0, element by element, in the dtype of the probabilities.
+
+    Raises:
+        ValueError: if one is not from 0 to 1.
+    """
+    p = as_tensor(probability).detach()
+    if not bool(((p >= 0) & (p <= 1)).all()):
+        raise ValueError("bernoulli: probabilities must be from 0 to 1")
+    return (rand(p.shape, dtype=float64, device=p.device, generator=generator) < p).to(p.dtype)
+
+
 def randint(
     low: int,
     high: int | None = None,

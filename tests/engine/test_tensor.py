@@ -234,3 +234,25 @@ def test_creation() -> None:
     assert tg.ones_like(tg.ones(2, dtype=tg.float64)).dtype == tg.float64
     with pytest.raises(ValueError, match="step"):
         tg.arange(0, 3, 0)
+    assert tg.eye(2, 3).tolist() == [[1, 0, 0], [0, 1, 0]]
+    np.testing.assert_allclose(tg.linspace(0, 1, 5).numpy(), [0, 0.25, 0.5, 0.75, 1])
+    assert tg.linspace(2, 3, 1).tolist() == [2]
+    assert tg.full_like(tg.ones(2), 3).tolist() == [3, 3]
+    assert tg.rand_like(tg.ones(2, 3)).shape == tg.randn_like(tg.ones(2, 3)).shape == (2, 3)
+
+
+def test_normal_and_bernoulli() -> None:
+    mean, std = tg.zeros(4, 1, requires_grad=True), tg.tensor([1.0, 2.0], requires_grad=True)
+    z = tg.normal(mean, std)
+    assert z.shape == (4, 2)
+    z.sum().backward()
+    assert mean.grad is not None
+    assert mean.grad.tolist() == [[2]] * 4
+    assert abs(tg.normal(5.0, 0.1, (1000,)).mean().item() - 5) < 0.02
+    drawn = tg.bernoulli(tg.full((10_000,), 0.3))
+    assert abs(drawn.mean().item() - 0.3) < 0.02
+    assert set(drawn.tolist()) == {0.0, 1.0}
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        tg.bernoulli(tg.tensor([1.5]))
+    with pytest.raises(ValueError, match="numbers and a size, or tensors"):
+        tg.normal(mean, std, (2,))

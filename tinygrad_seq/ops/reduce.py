@@ -220,5 +220,7 @@ def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
     dims = normalize_dims("logsumexp", dim, x.ndim)
     top = reduce_max(getattr(x, "array", x), dims=dims, keepdim=True)
     top = where(array_module(top).isfinite(top), top, 0.0)  # inf - inf is nan
-    total = log(reduce_sum(exp(x - top), dims=dims, keepdim=True)) + top
+    total = reduce_sum(exp(x - top), dims=dims, keepdim=True)
+    some = total > 0
+    total = where(some, log(where(some, total, 1.0)) + top, float("-inf"))
     return total if keepdim else reshape(total, shape=tuple([n for d, n in enumerate(x.shape) if d not in dims]))
