@@ -110,7 +110,7 @@ from .random import (
     randperm,
 )
 from .serialization import load, save
-from .tensor import Tensor, as_tensor, from_numpy, tensor
+from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from .version import __version__
 
 float = float32
@@ -169,6 +169,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .backend import array_module
-from .graph import Application, Leaf, Node, Output, Value, enable_grad, writes
+from .graph import Application, Leaf, Node, Output, Value, enable_grad
+from .memory import memory
 from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered
 from .ops.reduce import reduce_sum
@@ -154,8 +155,8 @@ def sweep(
         elif isinstance(node, Application):
             g = _complete(partials.pop(node), node, wrap) if node in partials else gradients.pop(node)
             if g is not None:
-                if writes.last > node.number:
-                    writes.check(node)
+                if memory.last > node.number:
+                    memory.check(node)
                 _apply_rules(node, g, gradients, useful, wrap)
             if not retain_graph:
                 node.release()

@@ -7,7 +7,8 @@ from typing import Any
 
 from .autodiff import recorded_sweep, sweep
 from .backend import array_module
-from .graph import Leaf, Node, Primitive, Value, enable_grad, is_grad_enabled, next_number, writes
+from .graph import Leaf, Node, Primitive, Value, enable_grad, is_grad_enabled
+from .memory import memory, next_number
 from .ops.elementwise import cast
 from .random import default_generator
 from .tensor import Tensor
@@ -64,7 +65,7 @@ class _Segment:
     def backward(self, gs: tuple[Any, ...], _y: Any, *inputs: Any) -> list[Any]:
         """Run again, and carry the gradients of the results back to the inputs and to what f closed over."""
         for node in self.closed_over:
-            if isinstance(node, Leaf) and writes.time(node.memory) > self.start:
+            if isinstance(node, Leaf) and memory.time(node.memory) > self.start:
                 raise RuntimeError(
                     "checkpoint: a parameter was changed in place between the forward and the backward pass, so "
                     "computing again gives something else; call backward() before optimizer.step()"

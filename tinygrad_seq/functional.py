@@ -9,7 +9,7 @@ from .autodiff import ancestors, recorded_sweep, sweep
 from .graph import Leaf, Node, enable_grad, is_grad_enabled
 from .ops.elementwise import cast
 from .ops.shape import reshape, stack
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, wrapped
 from .tree import leaves, rebuild, tree_map
 
 Function = Callable[..., Any]
@@ -48,13 +48,17 @@ def _any_tracked(roots: Sequence[tuple[Node, Tensor]]) -> bool:
     return any(g.requires_grad for _, g in roots)
 
 
+def _tensor(gradient: Any) -> Tensor:
+    return gradient if isinstance(gradient, Tensor) else wrapped(gradient)
+
+
 def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], recorded: bool) -> list[Tensor]:
     targets = [v.node for v in variables if v.node is not None]
     if recorded:
         found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
     else:
         found = sweep([(node, g.array) for node, g in roots], targets, retain_graph=True)
-    return [as_tensor(found[v.node]) if v.node in found else Tensor.wrap(0 * v.array) for v in variables]
+    return [_tensor(found[v.node]) if v.node in found else Tensor.wrap(0 * v.array) for v in variables]
 
 
 def _evaluate(

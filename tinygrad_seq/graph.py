@@ -8,19 +8,17 @@ from which nodes its inputs came, and the arrays that its rules will ask for. Sh
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import count
 from typing import Any, ClassVar
 
 from .backend import SCALAR, Array, DType, backend_of, complex128, float32, float64, is_array
+from .memory import memory, next_number, owner_of
 
 Rule = Callable[..., Any]
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-next_number = count().__next__
 
 
 def is_grad_enabled() -> bool:
@@ -110,7 +108,7 @@ class Leaf(Node):
         """Be the node of this array from now on, with the graph that is there."""
         self.shape = array.shape
         self.dtype = array.dtype
-        self.memory = id(_owner(array))
+        self.memory = id(owner_of(array))
 
 
 class Application(Node):
@@ -148,47 +146,6 @@ class Output(Node):
 
     def release(self) -> None:
         self.parents = None
-
-
-class _Writes:
-    """Which arrays were written in place, and when, on the nodes' count: what a node saved must not change under it."""
-
-    def __init__(self) -> None:
-        self.last = -1
-        self._of_owner: dict[int, tuple[weakref.ref[Any], int]] = {}
-
-    def mark(self, array: Array) -> None:
-        """Note that the memory of `array` was written just now."""
-        owner = _owner(array)
-        key = id(owner)
-        self.last = next_number()
-        self._of_owner[key] = (weakref.ref(owner, lambda _: self._of_owner.pop(key, None)), self.last)
-
-    def time(self, memory: int) -> int:
-        """When the memory with this id was last written; -1 if it was not."""
-        return self._of_owner.get(memory, (None, -1))[1]
-
-    def check(self, node: Application) -> None:
-        """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
-        outputs = node.output if type(node.output) is tuple else (node.output,)
-        for role, arrays in (("an input", node.inputs), ("the output", outputs)):
-            for array in arrays:
-                if is_array(array) and self.time(id(_owner(array))) > node.number:
-                    raise RuntimeError(
-                        f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
-                        "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
-                        "clone() of it."
-                    )
-
-
-def _owner(array: Array) -> Array:
-    """The array whose memory this one is a view of; itself if it has its own."""
-    while getattr(array, "base", None) is not None and is_array(array.base):
-        array = array.base
-    return array
-
-
-writes = _Writes()
 
 
 class Primitive:
@@ -238,6 +195,7 @@ class Primitive:
         arrays = []
         parents = []
         wanted = 0  # bit i: input i requires a gradient
+        foreign = bool(memory.lent)  # whether an array may be one that its owner can write to behind our back
         bit = 1
         for x in inputs:
             if isinstance(x, Value):
@@ -248,8 +206,10 @@ class Primitive:
                 if node is not None:
                     wanted |= bit
             else:
-                # NumPy's scalars as Python numbers, which do not promote float32 to float64
-                arrays.append(x.item() if isinstance(x, SCALAR) else x)
+                if hasattr(x, "dtype"):  # NumPy's scalars as Python numbers, which do not promote float32 to float64
+                    x = x.item() if isinstance(x, SCALAR) else x
+                    foreign = True
+                arrays.append(x)
                 parents.append(None)
             bit <<= 1
         if cls is None:
@@ -259,7 +219,7 @@ class Primitive:
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, arrays) from error
         if type(y) is tuple:
-            return self._finish_many(cls, arrays, parents, wanted, params, y)
+            return self._finish_many(cls, arrays, parents, wanted, params, y, foreign)
         if isinstance(y, SCALAR):
             y = backend_of(y).asarray(y)
         kind = y.dtype
@@ -270,6 +230,8 @@ class Primitive:
         value.array = y
         if wanted and (kind is float32 or kind.kind in "fc") and _grad_enabled.get():
             value.node = node = self._record(arrays, parents, wanted, params, y)
+            if foreign:
+                memory.secure(node)
             node.shape = y.shape
             node.dtype = kind
         else:
@@ -292,13 +254,22 @@ class Primitive:
         return node
 
     def _finish_many(
-        self, cls: Any, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], ys: tuple[Any, ...]
+        self,
+        cls: Any,
+        arrays: list[Any],
+        parents: list[Any],
+        wanted: int,
+        params: dict[str, Any],
+        ys: tuple[Any, ...],
+        foreign: bool,
     ) -> tuple[Any, ...]:
         """What `__call__` does at its end, for several outputs."""
         ys = tuple([backend_of(y).asarray(y) if isinstance(y, SCALAR) else y for y in ys])
         if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
             return tuple([cls.wrap(y) for y in ys])
         node = self._record(arrays, parents, wanted, params, ys)
+        if foreign:
+            memory.secure(node)
         node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
         return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
 

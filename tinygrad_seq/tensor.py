@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from . import numpy_functions
 from .autodiff import recorded_sweep, sweep
-from .backend import Array, DType, array_module, backend_of, bool_, float32, float64, int64, is_array
+from .backend import SCALAR, Array, DType, array_module, backend_of, bool_, float32, float64, int64, is_array
 from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of, resolve
-from .graph import Application, Leaf, Output, Value, is_grad_enabled, writes
-from .methods import Methods
-from .operators import Number, Operand
-from .ops import elementwise, index, shape
+from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .inplace import InPlace
+from .memory import memory
+from .ops import elementwise
 from .ops.dims import normalize_dim
 
-_VIEWS = {shape.reshape, shape.permute, shape.broadcast_to, shape.flip_dims}
-_VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
 
-
-class Tensor(Methods):
+class Tensor(InPlace):
     """An array of numbers on some device, with a reverse-mode derivative.
 
     `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Floats become float32 unless
@@ -34,7 +32,6 @@ class Tensor(Methods):
     """
 
     __slots__ = ("__weakref__",)
-    __array_ufunc__ = None  # so that `ndarray + tensor` asks the tensor
 
     def __init__(
         self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
@@ -144,6 +141,24 @@ class Tensor(Methods):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         view = self.numpy()
         return view.astype(dtype) if copy or (dtype is not None and dtype != view.dtype) else view
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """NumPy's functions of elements, as ours: np.exp(tensor) and array * tensor are tensors, with gradients."""
+        return numpy_functions.call_ufunc(ufunc, method, inputs, settings)
+
+    def __array_function__(self, function: Any, _types: Any, args: Any, settings: Any) -> Any:
+        """NumPy's other functions, as ours: np.sum(tensor) is a tensor, with a gradient."""
+        return numpy_functions.call_function(function, args, settings)
+
+    def __dlpack__(self, **settings: Any) -> Any:
+        """The memory for another library, without a copy: `torch.from_dlpack(tensor.detach())`."""
+        if self.requires_grad:
+            raise RuntimeError("__dlpack__: the tensor requires a gradient, which would be lost; use .detach()")
+        memory.lend(self.array)
+        return self.array.__dlpack__(**settings)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
 
     def detach(self) -> Tensor:
         """The same numbers (the same memory) without the graph."""
@@ -290,7 +305,7 @@ class Tensor(Methods):
             found = sweep([(self.node, seed.array)], retain_graph=keep)
         for leaf, g in found.items():
             if isinstance(leaf, Leaf):
-                new = g if create_graph else as_tensor(g)
+                new = g if create_graph else wrapped(g)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
 
     def _seed(self, gradient: Any) -> Tensor:
@@ -306,71 +321,14 @@ class Tensor(Methods):
             raise RuntimeError(f"backward: the tensor has shape {self.shape}, but gradient has shape {seed.shape}")
         return seed.to(self.dtype)
 
-    # --- in place ---
-
-    def _assign(self, new: Tensor, name: str) -> Tensor:
-        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
-        if new.shape != self.shape:
-            raise ValueError(f"{name}: the result has shape {new.shape}, which does not fit in place of {self.shape}")
-        new = new.to(self.dtype)
-        if is_grad_enabled() and (self.node is not None or new.node is not None):
-            if isinstance(self.node, Leaf):
-                raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
-            source = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
-            if isinstance(source, Application) and source.primitive in _VIEWS:
-                raise RuntimeError(
-                    f"{name}: this tensor is a view made by '{source.primitive.name}', and a recorded change would not "
-                    "reach what it is a view of; clone() it first"
-                )
-            self.array, self.node = new.array, new.node
-        else:
-            array_module(self.array).copyto(self.array, new.array)
-            writes.mark(self.array)
-        return self
-
-    def copy_(self, source: Operand) -> Tensor:
-        """Take over the numbers of `source`, broadcast to this shape."""
-        return self._assign(as_tensor(source, like=self).broadcast_to(self.shape), "copy_")
-
-    def fill_(self, value: Number) -> Tensor:
-        return self._assign(Tensor.wrap(array_module(self.array).full_like(self.array, value)), "fill_")
-
-    def zero_(self) -> Tensor:
-        return self.fill_(0)
-
-    def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
-
-    def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
-
-    def mul_(self, other: Operand) -> Tensor:
-        return self._assign(self * other, "mul_")
-
-    def div_(self, other: Operand) -> Tensor:
-        return self._assign(self / other, "div_")
-
-    def __iadd__(self, other: Operand) -> Tensor:
-        return self._assign(self + other, "+=")
-
-    def __isub__(self, other: Operand) -> Tensor:
-        return self._assign(self - other, "-=")
-
-    def __imul__(self, other: Operand) -> Tensor:
-        return self._assign(self * other, "*=")
-
-    def __itruediv__(self, other: Operand) -> Tensor:
-        return self._assign(self / other, "/=")
-
-    def __setitem__(self, key: Any, value: Operand) -> None:
-        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
-            raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
-        key = tuple(k.array if isinstance(k, Tensor) else k for k in (key if isinstance(key, tuple) else (key,)))
-        self.array[key] = value.array if isinstance(value, Tensor) else value
-        writes.mark(self.array)
-
 
 Tensor.result_class = Tensor
+
+
+def wrapped(result: Array) -> Tensor:
+    """A tensor around a result of ours, which may be a NumPy scalar."""
+    wrapped: Tensor = Tensor.wrap(backend_of(result).asarray(result) if isinstance(result, SCALAR) else result)
+    return wrapped
 
 
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
@@ -386,16 +344,33 @@ def tensor(data: Any, dtype: DType = None, device: str | Device | None = None, r
 
 
 def from_numpy(array: Array) -> Tensor:
-    """A tensor on the memory of a NumPy array, without a copy."""
+    """A tensor on the memory of a NumPy array, without a copy.
+
+    What the graph needs of it for the backward pass it copies, since the array can be written to without the tensor's
+    knowledge.
+    """
     if not is_array(array):
         raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
+    array = backend_of(array).asarray(array)  # of a NumPy scalar
+    memory.lend(array)
+    return Tensor.wrap(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor on the memory of another library's array, without a copy: NumPy's, CuPy's, PyTorch's, JAX's, ...
+
+    As with `from_numpy`, the graph copies what it needs of it for the backward pass.
+    """
+    cuda = 2  # kDLCUDA, DLPack's number for it
+    array = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp.from_dlpack(source)
+    memory.lend(array)
     return Tensor.wrap(array)
 
 
 def as_tensor(
     data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None
 ) -> Tensor:
-    """`data` as a tensor: itself if it is one, sharing memory if it is an array, else a new one.
+    """`data` as a tensor: itself if it is one, else a new one, which copies what it is given.
 
     Args:
         like: put numbers and lists on the device of this tensor, and give them its dtype.
@@ -403,7 +378,7 @@ def as_tensor(
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
     if is_array(data) and dtype is None and device is None:
-        return Tensor.wrap(data if hasattr(data, "base") and data.ndim else backend_of(data).asarray(data))
+        return Tensor.wrap(backend_of(data).asarray(data).copy())
     if like is not None:
         return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
     return Tensor(data, dtype, device)

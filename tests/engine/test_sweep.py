@@ -134,6 +134,18 @@ def test_a_saved_array_changed_in_place_is_noticed(change: str) -> None:
         y.backward()
 
 
+def test_arrays_that_others_can_write_to_are_copied() -> None:
+    w = leaf(3)
+    for make in (lambda a: a, tg.from_numpy, tg.as_tensor, lambda a: tg.from_numpy(a)[:], tg.from_dlpack):
+        a = np.ones(3)
+        y = (w * make(a)).sum()
+        a[:] = 9.0
+        w.grad = None
+        y.backward()
+        assert w.grad is not None
+        assert w.grad.tolist() == [1, 1, 1]
+
+
 def test_a_parameter_updated_before_backward_is_noticed() -> None:
     w, x = leaf(3, 3), leaf(3, 3)
     y = (x @ w.T).sum()

@@ -56,6 +56,49 @@ def test_arrays_on_the_left_make_tensors() -> None:
         assert y.dtype == tg.float32
 
 
+def test_numpys_functions_are_ours_or_refuse() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    for y, values in (
+        (np.exp(x), np.exp([1, 2])),
+        (np.add(1, x), [2, 3]),
+        (np.sum(x), 3),
+        (np.mean(x, axis=0), 1.5),
+        (np.var(x), 0.25),
+        (np.stack([x, x], axis=1), [[1, 1], [2, 2]]),
+        (np.where(np.array([True, False]), x, 0.0), [1, 0]),
+        (np.matmul(np.eye(2, dtype=np.float32), x), [1, 2]),
+        (np.max(x), 2),
+    ):
+        assert isinstance(y, tg.Tensor)
+        assert y.requires_grad
+        np.testing.assert_allclose(y.detach().numpy(), values, rtol=1e-6)
+    refused: list[Any] = [np.arctan, np.linalg.norm, np.add.reduce, np.fft.fft, lambda x: np.exp(x, out=np.ones(2))]
+    for call in refused:
+        with pytest.raises(TypeError, match=r"the gradient would be lost.*tensor\.detach\(\)\.numpy\(\)"):
+            call(x)
+
+
+def test_dlpack_shares_memory() -> None:
+    x = tg.ones(3)
+    shared = np.from_dlpack(x)
+    assert tg.from_dlpack(np.arange(3.0)).tolist() == [0, 1, 2]
+    x[0] = 5.0
+    assert shared[0] == 5
+    with pytest.raises(RuntimeError, match=r"\.detach\(\)"):
+        np.from_dlpack(tg.ones(1, requires_grad=True))
+
+
+def test_dlpack_with_torch() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the other side here")
+    x = tg.ones(3)
+    theirs = torch.from_dlpack(x)
+    theirs[1] = 7
+    assert x.tolist() == [1, 7, 1]
+    ours = tg.from_dlpack(theirs)
+    theirs[2] = 8
+    assert ours.tolist() == [1, 7, 8]
+
+
 def test_repr() -> None:
     x = tg.tensor([1.0, 2.5], requires_grad=True)
     assert repr(x) == "tensor([1. , 2.5], requires_grad=True)"

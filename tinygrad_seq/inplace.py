@@ -1,0 +1,95 @@
+"""Changing a tensor in place: in its memory, noted so that no gradient is wrong, or as a recorded new result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .backend import array_module
+from .conversion import to_array
+from .device import device_of
+from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .memory import memory
+from .methods import Methods
+from .operators import Number, Operand
+from .ops import index, shape
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_VIEWS = {shape.reshape, shape.permute, shape.broadcast_to, shape.flip_dims}
+_VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
+
+
+class InPlace(Methods):
+    """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index."""
+
+    __slots__ = ()
+
+    def _assign(self, new: Tensor, name: str) -> Tensor:
+        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
+        if new.shape != self.array.shape:
+            raise ValueError(
+                f"{name}: the result has shape {new.shape}, which does not fit in place of {self.array.shape}"
+            )
+        new = new.to(self.array.dtype)
+        if is_grad_enabled() and (self.node is not None or new.node is not None):
+            if isinstance(self.node, Leaf):
+                raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
+            source = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
+            if isinstance(source, Application) and source.primitive in _VIEWS:
+                raise RuntimeError(
+                    f"{name}: this tensor is a view made by '{source.primitive.name}', and a recorded change would not "
+                    "reach what it is a view of; clone() it first"
+                )
+            self.array, self.node = new.array, new.node
+        else:
+            array_module(self.array).copyto(self.array, new.array)
+            memory.mark(self.array)
+        return self  # type: ignore[return-value]
+
+    def _as_operand(self, source: Operand) -> Tensor:
+        """`source` as a tensor; numbers and arrays with the dtype and on the device of this one."""
+        if isinstance(source, Value):
+            return source  # type: ignore[return-value]
+        return self.result_class.wrap(to_array(source, self.array.dtype, device_of(self.array)))
+
+    def copy_(self, source: Operand) -> Tensor:
+        """Take over the numbers of `source`, broadcast to this shape."""
+        return self._assign(self._as_operand(source).broadcast_to(self.array.shape), "copy_")
+
+    def fill_(self, value: Number) -> Tensor:
+        return self._assign(self._as_operand(value).broadcast_to(self.array.shape), "fill_")
+
+    def zero_(self) -> Tensor:
+        return self.fill_(0)
+
+    def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
+
+    def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
+
+    def mul_(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "mul_")
+
+    def div_(self, other: Operand) -> Tensor:
+        return self._assign(self / other, "div_")
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        return self._assign(self + other, "+=")
+
+    def __isub__(self, other: Operand) -> Tensor:
+        return self._assign(self - other, "-=")
+
+    def __imul__(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "*=")
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        return self._assign(self / other, "/=")
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
+        if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
+            raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
+        key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
+        self.array[key] = value.array if isinstance(value, Value) else value
+        memory.mark(self.array)

@@ -1,0 +1,74 @@
+"""What others can write to: saved arrays must not change behind the graph's back."""
+
+from __future__ import annotations
+
+import weakref
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from .backend import Array, is_array
+
+if TYPE_CHECKING:
+    from .graph import Application
+
+next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
+
+
+class _Memory:
+    """What a node saved must not change under it: which memory was written in place, and which others can write to.
+
+    Attributes:
+        last: when any memory was last written, on the nodes' count.
+        lent: memory that came from outside and is shared with its owner, by id.
+    """
+
+    def __init__(self) -> None:
+        self.last = -1
+        self._of_owner: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self.lent: dict[int, weakref.ref[Any]] = {}
+
+    def lend(self, array: Array) -> None:
+        """Note that whoever made this array can still write to it."""
+        owner = owner_of(array)
+        key = id(owner)
+        self.lent[key] = weakref.ref(owner, lambda _: self.lent.pop(key, None))
+
+    def secure(self, node: Application) -> None:
+        """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
+        node.inputs = [
+            x.copy() if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
+            for x, p in zip(node.inputs, node.parents or (), strict=True)
+        ]
+
+    def mark(self, array: Array) -> None:
+        """Note that the memory of `array` was written just now."""
+        owner = owner_of(array)
+        key = id(owner)
+        self.last = next_number()
+        self._of_owner[key] = (weakref.ref(owner, lambda _: self._of_owner.pop(key, None)), self.last)
+
+    def time(self, memory: int) -> int:
+        """When the memory with this id was last written; -1 if it was not."""
+        return self._of_owner.get(memory, (None, -1))[1]
+
+    def check(self, node: Application) -> None:
+        """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
+        outputs = node.output if type(node.output) is tuple else (node.output,)
+        for role, arrays in (("an input", node.inputs), ("the output", outputs)):
+            for array in arrays:
+                if is_array(array) and self.time(id(owner_of(array))) > node.number:
+                    raise RuntimeError(
+                        f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
+                        "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
+                        "clone() of it."
+                    )
+
+
+def owner_of(array: Array) -> Array:
+    """The array whose memory this one is a view of; itself if it has its own."""
+    while getattr(array, "base", None) is not None and is_array(array.base):
+        array = array.base
+    return array
+
+
+memory = _Memory()

@@ -1,0 +1,78 @@
+"""NumPy's functions when they are called with tensors: ours of the same meaning, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .ops import elementwise, linalg, logic, order, reduce, rounding, shape
+
+_UFUNCS: dict[str, Callable[..., Any]] = {
+    "absolute": elementwise.abs,
+    "ceil": rounding.ceil,
+    "divide": elementwise.div,
+    "equal": logic.eq,
+    "floor": rounding.floor,
+    "greater": logic.gt,
+    "greater_equal": logic.ge,
+    "invert": logic.logical_not,
+    "less": logic.lt,
+    "less_equal": logic.le,
+    "matmul": linalg.matmul,
+    "multiply": elementwise.mul,
+    "negative": elementwise.neg,
+    "not_equal": logic.ne,
+    "power": elementwise.pow,
+    "rint": rounding.round,
+    "subtract": elementwise.sub,
+    "true_divide": elementwise.div,
+}
+for _module, _names in (
+    (elementwise, "add cos exp expm1 log log1p maximum minimum sign sin sqrt tanh"),
+    (logic, "isfinite isinf isnan logical_and logical_not logical_or logical_xor"),
+    (rounding, "floor_divide remainder trunc"),
+):
+    _UFUNCS |= {name: getattr(_module, name) for name in _names.split()}
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "concatenate": lambda arrays, axis=0: shape.cat(arrays, axis),
+    "max": reduce.amax,
+    "min": reduce.amin,
+    "reshape": lambda x, lengths: shape.reshape(x, shape=tuple(lengths)),
+    "stack": lambda arrays, axis=0: shape.stack(arrays, axis),
+    "std": lambda x, axis=None, ddof=0, keepdims=False: reduce.std(x, axis, keepdims, ddof),
+    "transpose": lambda x, axes=None: shape.permute(x, dims=tuple(axes or range(x.ndim)[::-1])),
+    "var": lambda x, axis=None, ddof=0, keepdims=False: reduce.var(x, axis, keepdims, ddof),
+    "where": elementwise.where,
+}
+for _module, _names in (
+    (reduce, "all amax amin any argmax cumsum mean prod sum"),
+    (order, "argmin argsort sort"),
+    (shape, "expand_dims squeeze"),
+):
+    _FUNCTIONS |= {name: getattr(_module, name) for name in _names.split() if hasattr(_module, name)}
+
+
+def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """What NumPy hands over for np.exp(tensor), or array * tensor."""
+    ours = _UFUNCS.get(ufunc.__name__)
+    if ours is None or method != "__call__" or settings:
+        extra = "" if method == "__call__" else f".{method}"
+        raise _refusal(f"{ufunc.__name__}{extra}", settings)
+    return ours(*inputs)
+
+
+def call_function(function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """What NumPy hands over for np.sum(tensor)."""
+    ours = _FUNCTIONS.get(function.__name__)
+    if ours is None:
+        raise _refusal(function.__name__, settings)
+    return ours(*args, **settings)
+
+
+def _refusal(name: str, settings: dict[str, Any]) -> TypeError:
+    given = f" with {', '.join(settings)}" if settings else ""
+    return TypeError(
+        f"numpy.{name}{given} does not take tensors: the gradient would be lost. Use the operation of tinygrad_seq, or "
+        "give NumPy the numbers alone: tensor.detach().numpy()"
+    )
