@@ -153,9 +153,8 @@ def run_train(options: argparse.Namespace) -> int:
     )
     stopped_by = train(run, stream, options.out, device, options.save_every, options.show_every)
     if stopped_by:
-        where = ("--device", device) if device != "cpu" else ()
         print(f"\nstopped at step {run.step}; saved to {checkpoint}")
-        print(f"go on with: {command('train', '--resume', '--out', options.out, *where)}")
+        print(f"go on with: {command('train', '--resume', '--out', options.out, device=device)}")
         return 128 + stopped_by
     report(run, corpus, options.out, device)
     return 0

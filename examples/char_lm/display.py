@@ -20,8 +20,9 @@ def minutes(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def command(*arguments: object) -> str:
+def command(*arguments: object, device: str) -> str:
     """What to type to run this program with these arguments, from the same folder."""
+    arguments += ("--device", device) if device != "cpu" else ()
     python = os.path.relpath(sys.executable)
     if python.startswith(os.pardir):
         python = "python" if shutil.which("python") == sys.executable else sys.executable

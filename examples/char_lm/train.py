@@ -162,5 +162,5 @@ def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
     checkpoint = folder / CHECKPOINT
     print(f"\ncheckpoint  {checkpoint}")
     print(draw_losses(folder / "loss.png", run.losses, run.held_out) if run.losses else "no loss curve: too few steps")
-    print(f"write more  {command('sample', '--checkpoint', checkpoint)}")
-    print(f"train more  {command('train', '--resume', '--out', folder, *more_of(run.settings))}")
+    print(f"write more  {command('sample', '--checkpoint', checkpoint, device=device)}")
+    print(f"train more  {command('train', '--resume', '--out', folder, *more_of(run.settings), device=device)}")
