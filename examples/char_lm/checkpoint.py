@@ -29,9 +29,9 @@ class Settings:
     embedding: int = 64
     layers: int = 1
     dropout: float = 0.0
-    batch: int = 48
+    batch: int = 24
     chunk: int = 50
-    lr: float = 1e-2
+    lr: float = 8e-3
     clip: float = 1.0
     seed: int = 0
     steps: int | None = None  # the budget, in one of two ways
