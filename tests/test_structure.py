@@ -44,7 +44,7 @@ def test_imports_point_one_way(path: Path) -> None:
         if len(parts) > 2 or parts[1] in ORDER:
             mine = ORDER.index(parts[1])
             theirs = {m.split(".")[1] for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}
-            if parts[1] not in ("memory", "operators", "methods", "inplace"):  # name a later class in annotations
+            if parts[1] not in ("operators", "methods", "inplace"):  # name a later class in annotations
                 assert all(ORDER.index(name) <= mine for name in theirs), theirs
     else:
         inner = {m for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}

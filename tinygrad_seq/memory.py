@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import weakref
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .backend import Array, is_array
-
-if TYPE_CHECKING:
-    from .graph import Application
 
 next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
 
@@ -33,7 +30,7 @@ class _Memory:
         key = id(owner)
         self.lent[key] = weakref.ref(owner, lambda _: self.lent.pop(key, None))
 
-    def secure(self, node: Application) -> None:
+    def secure(self, node: Any) -> None:
         """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
         node.inputs = [
             x.copy() if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
@@ -51,7 +48,7 @@ class _Memory:
         """When the memory with this id was last written; -1 if it was not."""
         return self._of_owner.get(memory, (None, -1))[1]
 
-    def check(self, node: Application) -> None:
+    def check(self, node: Any) -> None:
         """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
         outputs = node.output if type(node.output) is tuple else (node.output,)
         for role, arrays in (("an input", node.inputs), ("the output", outputs)):
