@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .backend import Array, backend_of
-from .backend import numpy as host
+from .backend import Array, backend_of, npz
 from .tensor import Tensor
 
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
@@ -43,9 +42,9 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     tree = _encode(obj, "", arrays)
     if tree != {"dict": [[name, {"tensor": name}] for name in arrays]}:  # if it is, the names say it all
         # it stands first: a directory cut short loses what it names, which is noticed
-        arrays = {_TREE: host.bytes_to_array(json.dumps(tree).encode()), **arrays}
+        arrays = {_TREE: npz.bytes_to_array(json.dumps(tree).encode()), **arrays}
     with _replacing(path) as file:
-        host.write_npz(file, arrays)
+        npz.write(file, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -60,7 +59,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     parser = _safetensors() if suffix == ".safetensors" else None
     data = path.read_bytes()  # what goes wrong here is the system's; what goes wrong below is the content's
     try:
-        arrays = host.read_npz(data) if parser is None else parser.load(data)
+        arrays = npz.read(data) if parser is None else parser.load(data)
         if _TREE in arrays:
             return _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
         return {name: Tensor.wrap(array) for name, array in arrays.items()}

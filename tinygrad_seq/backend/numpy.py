@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
-from typing import IO, Any
+from typing import Any
 
 import numpy as xp
 
@@ -52,31 +50,6 @@ def format_array(array: Any, prefix: str, suffix: str) -> str:
     if array.size == 0:
         return f"{prefix}{array.tolist()}, shape={array.shape}{suffix}" if array.ndim > 1 else f"{prefix}[]{suffix}"
     return prefix + xp.array2string(array, separator=", ", prefix=prefix, precision=4, floatmode="maxprec") + suffix
-
-
-def write_npz(file: IO[bytes], arrays: dict[str, Any]) -> None:
-    """Write an `.npz` file of these arrays. As `np.savez`, which cannot take an array named "file"."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                xp.lib.format.write_array(entry, array, allow_pickle=False)
-
-
-def read_npz(data: bytes) -> dict[str, Any]:
-    """The arrays in the content of an `.npz` file. Of damaged content, an error of one kind or another."""
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for entry in archive.namelist():
-            if not entry.endswith(".npy"):
-                raise ValueError(f"it holds {entry!r}, which is not an array")
-            content = io.BytesIO(archive.read(entry))  # all of it, so that its checksum is looked at first
-            arrays[entry.removesuffix(".npy")] = xp.lib.format.read_array(content, allow_pickle=False)
-    return arrays
-
-
-def bytes_to_array(data: bytes) -> Any:
-    """Bytes as an array of uint8."""
-    return xp.frombuffer(data, xp.uint8)
 
 
 def synchronize() -> None:
