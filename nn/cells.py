@@ -10,6 +10,7 @@ from typing import Any
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, relu, sigmoid, tanh
 
+from . import functional as F
 from . import init
 from .module import Module, Parameter
 
@@ -58,8 +59,8 @@ class _Cell(Module):
                 f"{type(self).__name__}: x has shape {x.shape}; takes (B, {self.input_size}), or ({self.input_size},) "
                 f"without a batch: the last dimension must be input_size={self.input_size}"
             )
-        xW = x @ self.weight_ih.T
-        return xW if self.bias_ih is None or self.bias_hh is None else xW + (self.bias_ih + self.bias_hh)
+        bias = None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
+        return F.linear(x, self.weight_ih, bias)
 
     def _checked(self, x: Tensor, h: Tensor | None, name: str) -> Tensor:
         shape = (*x.shape[:-1], self.hidden_size)

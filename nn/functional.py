@@ -24,8 +24,7 @@ __all__ = [
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b. x (..., F), weight (O, F), bias (O,) -> (..., O)."""
-    y = x @ weight.T
-    return y if bias is None else y + bias
+    return x @ weight.T if bias is None else tg.addmm(bias, x, weight.T)
 
 
 def embedding(tokens: Any, weight: Tensor) -> Tensor:

@@ -89,9 +89,8 @@ class _Recurrent(Module):
         self, x: Tensor, state: tuple[Tensor, ...], suffix: str, reverse: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction."""
-        xW = x @ getattr(self, f"weight_ih_l{suffix}").T
-        if self.bias:
-            xW = xW + (getattr(self, f"bias_ih_l{suffix}") + getattr(self, f"bias_hh_l{suffix}"))
+        bias = getattr(self, f"bias_ih_l{suffix}") + getattr(self, f"bias_hh_l{suffix}") if self.bias else None
+        xW = F.linear(x, getattr(self, f"weight_ih_l{suffix}"), bias)
         W_hh = getattr(self, f"weight_hh_l{suffix}").T
         outputs = []
         for xW_t in xW.unbind(0)[::-1] if reverse else xW.unbind(0):

@@ -44,7 +44,7 @@ from .ops.elementwise import (
     where,
 )
 from .ops.index import gather, index_select, masked_fill, one_hot, pad, scatter_add, take_along_dim, tril, triu
-from .ops.linalg import dot, matmul, outer
+from .ops.linalg import addmm, dot, matmul, outer
 from .ops.logic import (
     eq,
     ge,
@@ -140,6 +140,7 @@ __all__ = [
     "__version__",
     "abs",
     "add",
+    "addmm",
     "all",
     "amax",
     "amin",

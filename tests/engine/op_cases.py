@@ -151,6 +151,12 @@ def matrices(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def matrices_and_bias(draw: st.DrawFn) -> Call:
+    a, b = draw(matrices()).arrays
+    return Call([array(draw, (b.shape[-1],)), a, b], {})
+
+
+@st.composite
 def indexing(draw: st.DrawFn) -> Call:
     """Slices and integers, or integer arrays with repeats, negative ones too."""
     shape = draw(shapes(min_dims=1, min_side=1))
@@ -201,6 +207,7 @@ def _cpu() -> Any:
 DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "abs": elementwise("away from 0"),
     "add": elementwise("real", "real"),
+    "affine": matrices_and_bias(),
     "batched_matmul": matrices(),
     "broadcast_to": broadcasting(),
     "cast": fixed(dtype=np.dtype("float64")),

