@@ -43,7 +43,12 @@ class InPlace(Methods):
                 )
             self.array, self.node = new.array, new.node
         else:
-            array_module(self.array).copyto(self.array, new.array)
+            try:
+                array_module(self.array).copyto(self.array, new.array)
+            except ValueError:
+                raise RuntimeError(
+                    f"{name}: the memory of this tensor is read-only (expanded, or a read-only array's); clone() it first"
+                ) from None
             memory.mark(self.array)
         return self  # type: ignore[return-value]
 

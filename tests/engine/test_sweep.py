@@ -172,6 +172,11 @@ def test_a_leaf_cannot_be_changed_while_recording() -> None:
         view.mul_(2.0)
 
 
+def test_read_only_memory_is_not_written() -> None:
+    with pytest.raises(RuntimeError, match=r"add_: the memory of this tensor is read-only.*clone\(\)"):
+        tg.ones(3, 1).expand(3, 4).add_(1.0)
+
+
 def test_in_place_on_a_result_is_recorded() -> None:
     w = leaf(3)
     y = w * 2.0
