@@ -47,7 +47,7 @@ class InPlace(Methods):
                 array_module(self.array).copyto(self.array, new.array)
             except ValueError:
                 raise RuntimeError(
-                    f"{name}: the memory of this tensor is read-only (expanded, or a read-only array's); clone() it first"
+                    f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
                 ) from None
             memory.mark(self.array)
         return self  # type: ignore[return-value]
