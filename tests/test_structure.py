@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "device", "memory", "graph", "tree", "ops", "autodiff", "conversion", "operators", "methods", "inplace",
-    "numpy_functions", "tensor", "random", "creation", "functional", "checkpointing", "serialization", "gradcheck",
+    "backend", "device", "memory", "graph", "anomaly", "tree", "ops", "autodiff", "conversion", "operators", "methods",
+    "inplace", "numpy_functions", "tensor", "random", "creation", "functional", "checkpointing", "serialization",
+    "gradcheck",
 ]  # fmt: skip
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .backend import array_module
-from .graph import Application, Leaf, Node, Output, Value, enable_grad
+from .graph import Application, Leaf, Node, Output, Value, enable_grad, observers
 from .memory import memory
 from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered
@@ -186,7 +186,9 @@ def _apply_rules(
         elif y is not None:
             y = wrap(y, node)
     if primitive.joint_rule is not None:
-        for parent, gx in zip(parents, primitive.joint_rule(g, y, *inputs, **node.params), strict=True):
+        gradients_of_all = primitive.joint_rule(g, y, *inputs, **node.params)
+        _tell_observers(node, g, gradients_of_all)
+        for parent, gx in zip(parents, gradients_of_all, strict=True):
             if parent is not None and gx is not None and (useful is None or parent in useful):
                 gradients.add(parent, gx)
         return
@@ -200,8 +202,15 @@ def _apply_rules(
                 "argument if it is meant to be a constant"
             )
         gx = rule(g, y, *inputs, **node.params)
+        if observers:
+            _tell_observers(node, g, gx)
         if gx is not None:
             gradients.add(parent, gx)
+
+
+def _tell_observers(node: Application, g: Any, results: Any) -> None:
+    for observe in observers:
+        observe(node.primitive, g if isinstance(g, tuple) else (g,), results, node, True)
 
 
 def recorded_sweep(

@@ -66,6 +66,9 @@ class Value:
 Value.result_class = Value
 _new: Callable[[type[Any]], Any] = object.__new__
 
+# Told of each application, as (primitive, operands, result, node or None, whether it is a rule of the backward pass).
+observers: list[Callable[[Primitive, Sequence[Any], Any, Any, bool], None]] = []
+
 
 class Node:
     """A point of the graph that a gradient can reach; it knows the shape and dtype that this gradient must have.
@@ -235,7 +238,10 @@ class Primitive:
             node.shape = y.shape
             node.dtype = kind
         else:
-            value.node = None
+            value.node = node = None
+        if observers:
+            for observe in observers:
+                observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
         return value
 
     def _record(self, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], y: Any) -> Any:
@@ -267,10 +273,13 @@ class Primitive:
         ys = tuple([backend_of(y).asarray(y) if isinstance(y, SCALAR) else y for y in ys])
         if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
             return tuple([cls.wrap(y) for y in ys])
+        operands = list(arrays) if observers else []  # recording lets go of some
         node = self._record(arrays, parents, wanted, params, ys)
         if foreign:
             memory.secure(node)
         node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
+        for observe in observers:
+            observe(self, operands, ys, node, False)
         return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
 
     def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...], bool]:
