@@ -142,12 +142,13 @@ def sweep(
         if node in stops or type(node) is Leaf:
             g = gradients.pop(node)
             if g is not None and (useful is None or node in useful):
-                results[node] = g
+                results[node] = _through_hooks(node, g) if Node.any_hooks else g
         elif useful is not None and node not in useful:
             continue
         elif type(node) is Output:
             g = gradients.pop(node)
             if g is not None:
+                g = _through_hooks(node, g) if Node.any_hooks else g
                 application: Any = node.parents[0]  # type: ignore[index]
                 partials.setdefault(application, [None] * len(application.shape))[node.index] = g
             if not retain_graph:
@@ -157,6 +158,8 @@ def sweep(
             if g is not None:
                 if memory.last > node.number:
                     memory.check(node)
+                if Node.any_hooks:
+                    g = _through_hooks(node, g)
                 _apply_rules(node, g, gradients, useful, wrap)
             if not retain_graph:
                 node.release()
@@ -206,6 +209,13 @@ def _apply_rules(
             _tell_observers(node, g, gx)
         if gx is not None:
             gradients.add(parent, gx)
+
+
+def _through_hooks(node: Node, g: Any) -> Any:
+    """The gradient, or what the hooks of its tensor make of it."""
+    for hook in list(getattr(node, "hooks", ())):
+        g = hook(g)
+    return g
 
 
 def _tell_observers(node: Application, g: Any, results: Any) -> None:

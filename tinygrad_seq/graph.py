@@ -76,9 +76,12 @@ class Node:
     Attributes:
         number: grows with each node, so sorting by it sorts the graph topologically.
         parents: for each input the node it came from, or None where no gradient is wanted. None once freed.
+        hooks: what to call with the gradient that arrives here; missing where there is nothing.
     """
 
-    __slots__ = ("dtype", "number", "parents", "shape")
+    __slots__ = ("dtype", "hooks", "number", "parents", "shape")
+    any_hooks: ClassVar[bool] = False  # whether a node ever got one: until then no sweep looks for them
+    hooks: list[Callable[[Any], Any]]
     parents: Sequence[Node | None] | None
     shape: tuple[int, ...]
     dtype: DType

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import numpy_functions
@@ -11,11 +11,22 @@ from .backend import SCALAR, Array, DType, array_module, backend_of, bool_, floa
 from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of, resolve
-from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .graph import Application, Leaf, Node, Output, Value, is_grad_enabled
 from .inplace import InPlace
 from .memory import memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
+
+
+class RemovableHandle:
+    """Takes a hook away again."""
+
+    def __init__(self, node: Node, call: Callable[[Any], Any]) -> None:
+        self._node, self._call = node, call
+
+    def remove(self) -> None:
+        """End the hook. A second time it does nothing."""
+        self._node.hooks = [hook for hook in self._node.hooks if hook is not self._call]
 
 
 class Tensor(InPlace):
@@ -307,6 +318,33 @@ class Tensor(InPlace):
             if isinstance(leaf, Leaf):
                 new = g if create_graph else wrapped(g)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.
+
+        Returns:
+            A handle, whose `remove()` ends it.
+
+        Raises:
+            RuntimeError: if the tensor requires no gradient, so that none arrives; in the backward pass, if the hook
+                returns something of another shape.
+        """
+        if self.node is None:
+            raise RuntimeError("register_hook: this tensor requires no gradient, so none will arrive")
+
+        def call(g: Any) -> Any:
+            given = g if isinstance(g, Tensor) else wrapped(g)
+            made = hook(given)
+            if made is None:
+                return g
+            if not isinstance(made, Tensor) or made.shape != given.shape:
+                what = f"shape {made.shape}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+                raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
+            return made.to(given.dtype) if isinstance(g, Tensor) else made.to(given.dtype).array
+
+        Node.any_hooks = True
+        self.node.hooks = [*getattr(self.node, "hooks", ()), call]
+        return RemovableHandle(self.node, call)
 
     def _seed(self, gradient: Any) -> Tensor:
         if gradient is None:

@@ -256,6 +256,35 @@ def test_outputs_that_nothing_came_back_to_count_as_zero() -> None:
     tg.gradgradcheck(lambda x: x.split([1, 3])[1].tanh().unbind(1)[0], x)
 
 
+def test_hooks_see_and_replace_gradients() -> None:
+    x: Any = leaf(3)
+    seen: list[list[float]] = []
+
+    def note(g: tg.Tensor) -> None:
+        seen.append(g.tolist())
+
+    y = x * 2.0
+    first, second = x.unbind(0)[:2]
+    y.register_hook(note)
+    handle = x.register_hook(lambda g: g * 10.0)
+    second.register_hook(lambda g: g * 5.0)
+    ((y * y).sum() + first + second).backward()
+    v = x.detach().numpy()
+    np.testing.assert_allclose(seen, [4 * v])
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), 10 * (8 * v + [1, 5, 0]))
+    handle.remove()
+    handle.remove()
+    x.grad = None
+    (x * x).sum().backward(create_graph=True)
+    np.testing.assert_allclose(x.grad.detach().numpy(), 2 * v)
+    x.register_hook(lambda g: g[:2])
+    with pytest.raises(RuntimeError, match=r"must return shape \(3,\) or None, got shape \(2,\)"):
+        (x * x).sum().backward()
+    with pytest.raises(RuntimeError, match="requires no gradient"):
+        tg.ones(1).register_hook(note)
+
+
 def test_grad_mode() -> None:
     x = leaf(2)
     with tg.no_grad():
