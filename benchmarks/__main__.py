@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from . import import_time
+from . import import_time, recording
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, machine, table
 
@@ -48,6 +48,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "benchmarks", "--here"], env=environment, check=True)
         print()
     import_time.main()
+    recording.main()
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class Value:
 Value.result_class = Value
 _new: Callable[[type[Any]], Any] = object.__new__
 
+_NO_PARAMS: dict[str, Any] = {}  # one for all nodes: a graph of a million has fewer objects for Python to watch
+
 # Told of each application, as (primitive, operands, result, node or None, whether it is a rule of the backward pass).
 observers: list[Callable[[Primitive, Sequence[Any], Any, Any, bool], None]] = []
 
@@ -258,7 +260,7 @@ class Primitive:
         node.parents = parents
         node.inputs = arrays
         node.output = y if keep_output else None
-        node.params = params
+        node.params = params or _NO_PARAMS
         node.number = next_number()
         return node
 
