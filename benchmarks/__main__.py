@@ -32,7 +32,7 @@ def training_step() -> None:
 
 def sequence_length() -> None:
     """Is the cost linear in T?"""
-    seconds = interleaved({"50": ours(W2), "400": ours(W2._replace(T=400))}, rounds=7)
+    seconds = interleaved({"50": ours(W2), "400": ours(W2._replace(T=400))}, rounds=11)
     print(f"\nStep time at T=400 / T=50: {seconds['400'] / seconds['50']:.2f} (8 is linear)")
 
 

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import PurePath
 from typing import Any
 
 from . import graph
 from .backend import array_module, is_array
 
-_PACKAGE = str(PurePath(__file__).parent)
+_PACKAGE = __file__.removesuffix("anomaly.py")
 _lines: ContextVar[dict[int, str] | None] = ContextVar("lines", default=None)  # by node number, the line that made it
 
 
