@@ -1,4 +1,4 @@
-"""Run all benchmarks: `python -m benchmarks`.
+"""Run all benchmarks: `python -m benchmarks`; one: `python -m benchmarks step`.
 
 Those that lean on matrix products run twice, each time in a process of its own: with the BLAS kernels that NumPy's
 library picks by itself, and with Haswell's, to which some machines pin it.
@@ -17,6 +17,7 @@ from .timing import interleaved, machine, table
 
 def training_step() -> None:
     """W2 beside PyTorch."""
+    print(f"\n{machine()}")
     candidates = {"tinygrad_seq": ours(W2)}
     try:
         candidates["PyTorch, same composition"] = torch_peer(W2, fused=False)
@@ -36,19 +37,22 @@ def sequence_length() -> None:
     print(f"\nStep time at T=400 / T=50: {seconds['400'] / seconds['50']:.2f} (8 is linear)")
 
 
+def own_process(part: str, **environment: str) -> None:
+    """Run one part where nothing else was imported: a peer's objects would slow Python's garbage collector."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE")}
+    subprocess.run([sys.executable, "-m", "benchmarks", part], env=clean | environment, check=True)
+
+
 def main() -> None:
-    if sys.argv[1:] == ["--here"]:
-        print(machine())
-        training_step()
-        sequence_length()
+    parts = {"step": training_step, "length": sequence_length, "import": import_time.main, "recording": recording.main}
+    if len(sys.argv) == 2:
+        parts[sys.argv[1]]()
         return
-    for pinned in (None, "Haswell"):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE")}
-        environment |= {"OPENBLAS_CORETYPE": pinned} if pinned else {}
-        subprocess.run([sys.executable, "-m", "benchmarks", "--here"], env=environment, check=True)
-        print()
-    import_time.main()
-    recording.main()
+    for kernels in ({}, {"OPENBLAS_CORETYPE": "Haswell"}):
+        own_process("step", **kernels)
+        own_process("length", **kernels)
+    own_process("import")
+    own_process("recording")
 
 
 if __name__ == "__main__":

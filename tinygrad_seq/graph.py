@@ -171,7 +171,7 @@ class Primitive:
         self.__wrapped__ = forward
         self.rules: tuple[Rule | None, ...] = ()
         self.joint_rule: Rule | None = None
-        self._plans: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}
+        self._plans: dict[int, tuple[tuple[int, ...], bool]] = {}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -228,7 +228,8 @@ class Primitive:
             raise self._explain(error, arrays) from error
         if type(y) is tuple:
             return self._finish_many(cls, arrays, parents, wanted, params, y, foreign)
-        if isinstance(y, SCALAR):
+        shape = y.shape
+        if not shape and isinstance(y, SCALAR):
             y = backend_of(y).asarray(y)
         kind = y.dtype
         if kind is float64 and "dtype" not in params:
@@ -237,10 +238,10 @@ class Primitive:
         value = _new(cls)
         value.array = y
         if wanted and (kind is float32 or kind.kind in "fc") and _grad_enabled.get():
-            value.node = node = self._record(arrays, parents, wanted, params, y)
+            value.node = node = self._record(arrays, parents, wanted, bit, params, y)
             if foreign:
                 memory.secure(node)
-            node.shape = y.shape
+            node.shape = shape
             node.dtype = kind
         else:
             value.node = node = None
@@ -249,9 +250,11 @@ class Primitive:
                 observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
         return value
 
-    def _record(self, arrays: list[Any], parents: list[Any], wanted: int, params: dict[str, Any], y: Any) -> Any:
+    def _record(
+        self, arrays: list[Any], parents: list[Any], wanted: int, bit: int, params: dict[str, Any], y: Any
+    ) -> Any:
         """The node of this application, but for its shape and dtype. Called millions of times: hence the plans."""
-        plan = self._plans.get((wanted, len(parents)))
+        plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
         drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
         for i in drop:
             arrays[i] = parents[i] or _outline(arrays[i])
@@ -279,7 +282,7 @@ class Primitive:
         if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
             return tuple([cls.wrap(y) for y in ys])
         operands = list(arrays) if observers else []  # recording lets go of some
-        node = self._record(arrays, parents, wanted, params, ys)
+        node = self._record(arrays, parents, wanted, 1 << len(arrays), params, ys)
         if foreign:
             memory.secure(node)
         node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
@@ -294,7 +297,7 @@ class Primitive:
         else:
             used = [_used_arguments(rule, count) for i, rule in enumerate(self.rules) if rule and wanted >> i & 1]
         drop = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
-        plan = self._plans[wanted, count] = (drop, any(u[0] for u in used))
+        plan = self._plans[wanted | 1 << count] = (drop, any(u[0] for u in used))
         return plan
 
     def _explain(self, error: Exception, arrays: list[Any]) -> Exception:
