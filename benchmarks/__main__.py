@@ -10,14 +10,17 @@ import os
 import subprocess
 import sys
 
+import tinygrad_seq as tg
+
 from . import import_time, recording
 from .language_model import W2, ours, torch_peer
-from .timing import interleaved, machine, table
+from .timing import interleaved, table
 
 
 def training_step() -> None:
     """W2 beside PyTorch."""
-    print(f"\n{machine()}")
+    print()
+    tg.show_config()
     candidates = {"tinygrad_seq": ours(W2)}
     try:
         candidates["PyTorch, same composition"] = torch_peer(W2, fused=False)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
-
-import tinygrad_seq as tg
 
 
 def interleaved(candidates: Mapping[str, Callable[[], Any]], rounds: int = 15, warmup: int = 2) -> dict[str, float]:
@@ -24,24 +18,6 @@ def interleaved(candidates: Mapping[str, Callable[[], Any]], rounds: int = 15, w
             if round_number >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
-
-
-def machine() -> str:
-    """One line on what the figures were taken with."""
-    parts = [platform.machine(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}"]
-    parts += [f"NumPy {np.__version__}", f"tinygrad_seq {tg.__version__}", f"BLAS kernels {blas_kernels()}"]
-    return ", ".join(parts)
-
-
-def blas_kernels() -> str:
-    """Which kernels NumPy's BLAS uses, and whether the environment chose them."""
-    chosen = os.environ.get("OPENBLAS_CORETYPE")
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return f"unknown (OPENBLAS_CORETYPE={chosen})"
-    found = [str(pool.get("architecture")) for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return f"{'/'.join(found) or 'unknown'} (OPENBLAS_CORETYPE: {chosen or 'unset'})"
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:

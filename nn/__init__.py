@@ -4,7 +4,7 @@ from . import functional, init, optim, utils
 from .cells import LSTMCell, RNNCell
 from .layers import Dropout, Embedding, Linear
 from .losses import CrossEntropyLoss, MSELoss, NLLLoss
-from .module import Module, ModuleList, Parameter, Sequential
+from .module import Module, ModuleList, Parameter, Sequential, functional_call
 from .recurrent import LSTM, RNN
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "RNNCell",
     "Sequential",
     "functional",
+    "functional_call",
     "init",
     "optim",
     "utils",

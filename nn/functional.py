@@ -5,19 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, log_softmax, relu, sigmoid, softmax, tanh
+from tinygrad_seq import (
+    Tensor,
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    one_hot,
+    pad,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
 
 __all__ = [
     "cross_entropy",
     "dropout",
+    "elu",
     "embedding",
+    "gelu",
+    "leaky_relu",
     "linear",
     "log_softmax",
     "mse_loss",
     "nll_loss",
+    "one_hot",
+    "pad",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
     "tanh",
 ]
 

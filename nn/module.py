@@ -227,3 +227,42 @@ class Sequential(ModuleList):
         for module in self:
             x = module(x)
         return x
+
+
+def functional_call(
+    module: Module, tensors: Mapping[str, Any], args: Any = (), kwargs: Mapping[str, Any] | None = None
+) -> Any:
+    """What the module returns for the arguments with some of its parameters and buffers replaced for this one call.
+
+    With it, a module is a function of its parameters, which `tg.grad`, `tg.jvp`, `tg.vmap` and the others take:
+
+    >>> def loss(parameters, x):
+    ...     return nn.functional_call(module, parameters, x).sum()
+    >>> tg.grad(loss)(dict(module.named_parameters()), x)
+
+    Args:
+        tensors: what to put in the place of the parameters and buffers of these names. One that is used in several
+            places is replaced in all of them.
+        args: the positional arguments, as a tuple, or the only one.
+
+    Raises:
+        KeyError: if the module has no tensor of such a name.
+    """
+    known = dict(module._named_tensors(lambda *_: True))
+    unknown = [name for name in tensors if name not in known]
+    if unknown:
+        raise KeyError(f"functional_call: {type(module).__name__} has no {unknown}; it has {sorted(known)}")
+    replacements = {id(known[name]): tensor for name, tensor in tensors.items()}
+    places = [
+        (owner, name, value)
+        for owner in module.modules()
+        for name, value in vars(owner).items()
+        if isinstance(value, Tensor) and id(value) in replacements
+    ]
+    try:
+        for owner, name, value in places:
+            setattr(owner, name, replacements[id(value)])
+        return module(*(args if isinstance(args, tuple) else (args,)), **(kwargs or {}))
+    finally:
+        for owner, name, value in places:
+            setattr(owner, name, value)

@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import backend as _backend  # noqa: F401  # first: NumPy loads faster where fewer imports are under way
+from . import cuda
 from .anomaly import detect_anomaly
+from .backend import (
+    array_module,
+    complex64,
+    complex128,
+    dtype,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
 from .backend import bool_ as bool
-from .backend import complex64, complex128, dtype, float16, float32, float64, int8, int16, int32, int64, uint8
 from .checkpointing import checkpoint
 from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
-from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .graph import Primitive, enable_grad, is_grad_enabled, no_grad, primitive
 from .ops.activation import clamp, elu, erf, gelu, leaky_relu, silu, softplus
@@ -37,6 +51,7 @@ from .ops.elementwise import (
     neg,
     pow,
     relu,
+    rsqrt,
     sigmoid,
     sign,
     sin,
@@ -62,13 +77,14 @@ from .ops.logic import (
     lt,
     ne,
 )
-from .ops.order import argmin, argsort, max, min, sort, topk
+from .ops.order import argsort, max, min, sort, topk
 from .ops.reduce import (
     all,
     amax,
     amin,
     any,
     argmax,
+    argmin,
     cumsum,
     log_softmax,
     logsumexp,
@@ -118,15 +134,19 @@ from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from .version import __version__
 
 if _TYPE_CHECKING:
+    from .config import show_config
+    from .drawing import draw_graph
     from .serialization import load, save
+
+# loaded on first use: what they import takes half as long as all the rest
+_LAZY = {"draw_graph": "drawing", "load": "serialization", "save": "serialization", "show_config": "config"}
 
 
 def __getattr__(name: str) -> _Any:
-    """`save` and `load` on first use: what they import takes half as long as all the rest."""
-    if name in ("load", "save"):
-        from . import serialization
+    if name in _LAZY:
+        from importlib import import_module
 
-        return getattr(serialization, name)
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -151,6 +171,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "array_module",
     "as_tensor",
     "bernoulli",
     "bool",
@@ -163,6 +184,7 @@ __all__ = [
     "complex64",
     "complex128",
     "cos",
+    "cuda",
     "cumsum",
     "default_generator",
     "detect_anomaly",
@@ -170,6 +192,7 @@ __all__ = [
     "div",
     "dot",
     "double",
+    "draw_graph",
     "dtype",
     "einsum",
     "elu",
@@ -263,9 +286,11 @@ __all__ = [
     "reshape",
     "roll",
     "round",
+    "rsqrt",
     "save",
     "scatter_add",
     "set_default_device",
+    "show_config",
     "sigmoid",
     "sign",
     "silu",
@@ -294,6 +319,7 @@ __all__ = [
     "value_and_grad",
     "var",
     "vjp",
+    "vmap",
     "where",
     "zeros",
     "zeros_like",

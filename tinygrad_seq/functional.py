@@ -255,3 +255,52 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
 def hessian(f: Function, argnums: int = 0) -> Function:
     """The function that returns the second derivatives of the scalar function f, (*shape of x, *shape of x)."""
     return jacobian(grad(f, argnums), argnums)
+
+
+def vmap(f: Function, in_dims: Any = 0, out_dims: int = 0) -> Function:
+    """The function that calls f once per sample, and stacks what it returns. `vmap(grad(f))`: gradients per sample.
+
+    A loop, not a transformation: it takes whatever f does (recurrence, control flow on values, random numbers, drawn
+    afresh for each sample), at the cost of one call per sample.
+
+    Args:
+        f: takes and returns tensors, or containers of them.
+        in_dims: the dimension along which the samples of an argument stand; None for an argument that all samples
+            share. One for all arguments, or a tuple with one for each.
+        out_dims: the new dimension of the results along which the samples stand.
+
+    Raises:
+        ValueError: from that function, if no argument has samples, or not all have the same number.
+
+    >>> loss = lambda w, x: ((x @ w) ** 2).sum()
+    >>> tg.vmap(tg.grad(loss), in_dims=(None, 0))(tg.ones(2), tg.eye(2))
+    tensor([[2., 0.],
+            [0., 2.]])
+    """
+
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(args)
+        if len(dims) != len(args):
+            raise ValueError(f"vmap: in_dims={in_dims} has {len(dims)} entries for {len(args)} arguments")
+        pieces = {
+            i: [as_tensor(x).unbind(dim) for x in leaves(args[i])] for i, dim in enumerate(dims) if dim is not None
+        }
+        counts = sorted({len(samples) for of_argument in pieces.values() for samples in of_argument})
+        if len(counts) != 1:
+            raise ValueError(
+                f"vmap: all arguments must have as many samples, along in_dims={in_dims} they have {counts}"
+            )
+
+        def sample(n: int) -> list[Any]:
+            return [
+                rebuild(arg, iter([samples[n] for samples in pieces[i]])) if i in pieces else arg
+                for i, arg in enumerate(args)
+            ]
+
+        results = [f(*sample(n), **kwargs) for n in range(counts[0])]
+        if not results:
+            raise ValueError("vmap: there are no samples, so the shape of the result is unknown")
+        columns = zip(*[leaves(result) for result in results], strict=True)
+        return rebuild(results[0], iter([stack([as_tensor(y) for y in column], out_dims) for column in columns]))
+
+    return mapped

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .backend import DType
+from .conversion import as_dtype
+from .device import device as Device
+from .device import device_of
 from .operators import Number, Operand, Operators
 from .ops import index as _index
 from .ops import linalg, order, reduce, shape
@@ -169,7 +173,7 @@ class Methods(Operators):
 
     @numpy_names
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return order.argmin(self, dim, keepdim)
+        return reduce.argmin(self, dim, keepdim)
 
     @numpy_names
     def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
@@ -208,11 +212,34 @@ class Methods(Operators):
     def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
         return _index.masked_fill(self, mask, value)
 
+    def take_along_dim(self, index: Operand, dim: int) -> Tensor:
+        """As `gather`, with the lengths of `index` and this tensor broadcast elsewhere than along `dim`."""
+        return _index.take_along_dim(self, index, dim)
+
     def tril(self, diagonal: int = 0) -> Tensor:
         return _index.tril(self, diagonal)
 
     def triu(self, diagonal: int = 0) -> Tensor:
         return _index.triu(self, diagonal)
+
+    # --- new tensors of the same kind ---
+
+    def new_full(
+        self, size: tuple[int, ...], fill_value: Number, *, dtype: DType = None, device: str | Device | None = None
+    ) -> Tensor:
+        """All of one value, with the dtype and on the device of this tensor unless others are given."""
+        target = device_of(self.array) if device is None else Device(device)
+        kind = self.array.dtype if dtype is None else as_dtype(dtype)
+        new: Tensor = self.result_class.wrap(target.backend.full(tuple(size), fill_value, kind, target.index))
+        return new
+
+    def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """All zeros, with the dtype and on the device of this tensor unless others are given."""
+        return self.new_full(_sequence(size), 0, dtype=dtype, device=device)
+
+    def new_ones(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """All ones, with the dtype and on the device of this tensor unless others are given."""
+        return self.new_full(_sequence(size), 1, dtype=dtype, device=device)
 
 
 def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:

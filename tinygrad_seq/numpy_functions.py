@@ -35,22 +35,26 @@ for _module, _names in (
     _UFUNCS |= {name: getattr(_module, name) for name in _names.split()}
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "broadcast_to": shape.broadcast_to,
     "concatenate": lambda arrays, axis=0: shape.cat(arrays, axis),
+    "cumsum": lambda x, axis=None: reduce.cumsum(shape.flatten(x), 0) if axis is None else reduce.cumsum(x, axis),
+    "expand_dims": shape.unsqueeze,
     "max": reduce.amax,
     "min": reduce.amin,
-    "reshape": lambda x, lengths: shape.reshape(x, shape=tuple(lengths)),
+    "reshape": lambda x, lengths: shape.reshape(x, (lengths,) if isinstance(lengths, int) else lengths),
+    "sort": lambda x, axis=-1: order.sort(x, axis).values,
     "stack": lambda arrays, axis=0: shape.stack(arrays, axis),
     "std": lambda x, axis=None, ddof=0, keepdims=False: reduce.std(x, axis, keepdims, ddof),
-    "transpose": lambda x, axes=None: shape.permute(x, dims=tuple(axes or range(x.ndim)[::-1])),
+    "transpose": lambda x, axes=None: shape.permute(x, axes or range(x.ndim)[::-1]),
     "var": lambda x, axis=None, ddof=0, keepdims=False: reduce.var(x, axis, keepdims, ddof),
     "where": elementwise.where,
 }
 for _module, _names in (
-    (reduce, "all amax amin any argmax cumsum mean prod sum"),
-    (order, "argmin argsort sort"),
-    (shape, "expand_dims squeeze"),
+    (reduce, "all amax amin any argmax argmin mean prod sum"),
+    (order, "argsort"),
+    (shape, "squeeze"),
 ):
-    _FUNCTIONS |= {name: getattr(_module, name) for name in _names.split() if hasattr(_module, name)}
+    _FUNCTIONS |= {name: getattr(_module, name) for name in _names.split()}
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:

@@ -254,7 +254,7 @@ class Operators(Value):
         return activation.clamp(self, min, max)
 
     def rsqrt(self) -> Tensor:
-        return 1.0 / elementwise.sqrt(self)
+        return elementwise.rsqrt(self)
 
     def reciprocal(self) -> Tensor:
         return 1.0 / self

@@ -11,22 +11,12 @@ from .backend import SCALAR, Array, DType, array_module, backend_of, bool_, floa
 from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of, resolve
-from .graph import Application, Leaf, Node, Output, Value, is_grad_enabled
+from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .hooks import RemovableHandle, Retained
 from .inplace import InPlace
 from .memory import memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
-
-
-class RemovableHandle:
-    """Takes a hook away again."""
-
-    def __init__(self, node: Node, call: Callable[[Any], Any]) -> None:
-        self._node, self._call = node, call
-
-    def remove(self) -> None:
-        """End the hook. A second time it does nothing."""
-        self._node.hooks = [hook for hook in self._node.hooks if hook is not self._call]
 
 
 class Tensor(InPlace):
@@ -275,14 +265,20 @@ class Tensor(InPlace):
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` has left here so far; None before. On leaves that require a gradient."""
-        return self.node.grad if isinstance(self.node, Leaf) else None
+        """What `backward` has left here so far, if this is a leaf that requires a gradient, or after `retain_grad`."""
+        if isinstance(self.node, Leaf):
+            return self.node.grad
+        retained = Retained.of(self.node)
+        return retained.grad if retained is not None else None
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self.node, Leaf):
+            retained = Retained.of(self.node)
             if value is not None:
                 raise RuntimeError("grad: only a leaf tensor that requires a gradient has one to assign")
+            if retained is not None:
+                retained.grad = None
             return
         if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
             raise ValueError(
@@ -342,9 +338,18 @@ class Tensor(InPlace):
                 raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
             return made.to(given.dtype) if isinstance(g, Tensor) else made.to(given.dtype).array
 
-        Node.any_hooks = True
-        self.node.hooks = [*getattr(self.node, "hooks", ()), call]
         return RemovableHandle(self.node, call)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient that arrives here in `.grad`, though this tensor is the result of an operation.
+
+        Raises:
+            RuntimeError: if the tensor requires no gradient, so that none arrives.
+        """
+        if self.node is None:
+            raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
+        if not self.is_leaf and Retained.of(self.node) is None:
+            RemovableHandle(self.node, Retained(lambda g: g if isinstance(g, Tensor) else wrapped(g)))
 
     def _seed(self, gradient: Any) -> Tensor:
         if gradient is None:

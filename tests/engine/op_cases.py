@@ -26,13 +26,13 @@ class Call(NamedTuple):
 
 
 def primitives() -> dict[str, Primitive]:
-    """All primitives of the engine, by the name that they have in their module."""
-    found = {}
+    """All primitives of the engine, by name."""
+    found: dict[str, Primitive] = {}
     for info in pkgutil.iter_modules(ops.__path__, "tinygrad_seq.ops."):
         module = importlib.import_module(info.name)
-        for name, value in vars(module).items():
+        for value in vars(module).values():
             if isinstance(value, Primitive) and value.__module__ == module.__name__:
-                found[name] = value
+                assert found.setdefault(value.name, value) is value
     return found
 
 
@@ -258,6 +258,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
 
 WITHOUT_DERIVATIVE: dict[str, st.SearchStrategy[Call]] = {
     "argmax_dim": along_dim(min_side=1, keepdim=st.booleans()),
+    "argmin_dim": along_dim(min_side=1, keepdim=st.booleans()),
     "argsort_dim": along_dim(descending=st.booleans()),
     "eq": elementwise("real", "real"),
     "ge": elementwise("real", "real"),

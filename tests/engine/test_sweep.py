@@ -379,3 +379,23 @@ def test_python_and_numpy_scalars_do_not_promote() -> None:
     assert (tg.tensor([1, 2]) * 2.5).dtype == tg.float32
     assert (tg.tensor([1, 2]) / 2).dtype == tg.float32
     assert tg.exp(tg.tensor([1, 2])).dtype == tg.float32
+
+
+def test_retain_grad_keeps_the_gradient_of_a_result() -> None:
+    x = tg.ones(2, requires_grad=True)
+    y = x * 3.0
+    first, second = y.unbind()
+    for tensor in (y, first, y):
+        tensor.retain_grad()
+    (first + 2.0 * second).backward(retain_graph=True)
+    assert y.grad is not None
+    assert first.grad is not None
+    assert second.grad is None
+    assert y.grad.tolist() == [1.0, 2.0]
+    assert first.grad.item() == 1.0
+    (first * 1.0).backward()
+    assert y.grad.tolist() == [2.0, 2.0]
+    y.grad = None
+    assert y.grad is None
+    with pytest.raises(RuntimeError, match="retain_grad: this tensor requires no gradient"):
+        tg.ones(1).retain_grad()

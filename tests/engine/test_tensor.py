@@ -299,3 +299,12 @@ def test_normal_and_bernoulli() -> None:
         tg.bernoulli(tg.tensor([1.5]))
     with pytest.raises(ValueError, match="numbers and a size, or tensors"):
         tg.normal(mean, std, (2,))
+
+
+def test_new_tensors_of_the_same_kind() -> None:
+    x = tg.zeros(3, dtype=tg.float64, requires_grad=True)
+    for new, wanted in ((x.new_zeros(2, 1), 0), (x.new_ones((2, 1)), 1), (x.new_full((2, 1), 7), 7)):
+        assert new.tolist() == [[wanted]] * 2
+        assert new.dtype == tg.float64
+        assert not new.requires_grad
+    assert x.new_ones(2, dtype=tg.int64).dtype == tg.int64

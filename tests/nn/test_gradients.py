@@ -19,22 +19,22 @@ d = tg.float64
 
 def with_parameters(module: nn.Module, call: Callable[..., Any]) -> tuple[Callable[..., Any], list[tg.Tensor]]:
     """call(module, *inputs) as a function of the inputs and then of all the module's parameters; and these."""
-    owners = [
-        (owner, name) for owner in module.modules() for name, p in vars(owner).items() if isinstance(p, nn.Parameter)
-    ]
-    values = [getattr(owner, name) for owner, name in owners]
+    parameters = dict(module.named_parameters())
 
     def function(*given: tg.Tensor) -> Any:
-        inputs, parameters = given[: len(given) - len(owners)], given[len(given) - len(owners) :]
-        try:
-            for (owner, name), value in zip(owners, parameters, strict=True):
-                setattr(owner, name, value)
-            return call(module, *inputs)
-        finally:
-            for (owner, name), value in zip(owners, values, strict=True):
-                setattr(owner, name, value)
+        inputs, values = given[: len(given) - len(parameters)], given[len(given) - len(parameters) :]
 
-    return function, [value.detach() for value in values]
+        class Call(nn.Module):
+            def __init__(self) -> None:
+                self.module = module
+
+            def forward(self) -> Any:
+                return call(module, *inputs)
+
+        names = [f"module.{name}" for name in parameters]
+        return nn.functional_call(Call(), dict(zip(names, values, strict=True)))
+
+    return function, [value.detach() for value in parameters.values()]
 
 
 def recurrent(kind: str, features: int, hidden: int, **settings: Any) -> Any:
@@ -125,7 +125,7 @@ def test_truncated_backpropagation_is_the_gradient_with_the_past_frozen() -> Non
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_derivative_of_every_network(kind: str, dtype: str) -> None:
-    """Gradient, gradient of gradient, jvp, hvp and ∂h_T/∂h_0 agree with each other, in both precisions."""
+    """Gradient, gradient of gradient, jvp, hvp, ∂h_T/∂h_0, per sample: they agree, in both precisions."""
     kept = getattr(tg, dtype)
     rtol, atol = (1e-9, 1e-12) if dtype == "float64" else (2e-3, 1e-5)
     module = recurrent(kind, 2, 3, dtype=kept)
@@ -152,3 +152,19 @@ def test_every_derivative_of_every_network(kind: str, dtype: str) -> None:
     J = tg.jacobian(last)(h0[0]).reshape(3, 3)
     columns = [tg.jvp(last, (h0[0],), (tg.tensor(np.eye(3)[k : k + 1], dtype=kept),))[1] for k in range(3)]
     np.testing.assert_allclose(J.numpy(), tg.stack(columns, dim=1).numpy(), rtol=rtol, atol=atol)
+
+    parameters = dict(module.named_parameters())
+    batch = tg.randn(5, 4, 2, dtype=kept)
+
+    def of_parameters(parameters: dict[str, tg.Tensor], x: tg.Tensor) -> tg.Tensor:
+        return (nn.functional_call(module, parameters, x)[0] ** 2).sum()
+
+    per_sample = tg.vmap(tg.grad(of_parameters), in_dims=(None, 1))(parameters, batch)
+    together = tg.grad(of_parameters)(parameters, batch)
+    for name, parameter in parameters.items():
+        assert per_sample[name].shape == (4, *parameter.shape)
+        assert per_sample[name].dtype == kept
+        np.testing.assert_allclose(per_sample[name].sum(0).numpy(), together[name].numpy(), rtol=rtol, atol=atol)
+    one = tg.grad(of_parameters)(parameters, batch[:, 2])
+    for name in parameters:
+        np.testing.assert_allclose(per_sample[name][2].numpy(), one[name].numpy(), rtol=rtol, atol=atol)

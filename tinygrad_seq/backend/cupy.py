@@ -51,6 +51,22 @@ def require() -> None:
         raise RuntimeError("device 'cuda': CuPy is installed, but this machine shows no CUDA device")
 
 
+def device_count() -> int:
+    """The number of GPUs."""
+    return int(xp.cuda.runtime.getDeviceCount())
+
+
+def describe() -> list[str]:
+    """CuPy, CUDA and the GPUs, a line each."""
+    runtime = xp.cuda.runtime
+    lines = [f"CuPy {xp.__version__}, CUDA runtime {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"]
+    for index in range(device_count()):
+        properties = runtime.getDeviceProperties(index)
+        name, memory = properties["name"].decode(), properties["totalGlobalMem"] / 2**30
+        lines.append(f"cuda:{index} {name}, {memory:.0f} GiB")
+    return lines
+
+
 def device_name(array: Any) -> str:
     """The device of an array: "cuda:0", "cuda:1", ..."""
     return f"cuda:{array.device.id}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as xp
@@ -50,6 +51,29 @@ def format_array(array: Any, prefix: str, suffix: str) -> str:
     if array.size == 0:
         return f"{prefix}{array.tolist()}, shape={array.shape}{suffix}" if array.ndim > 1 else f"{prefix}[]{suffix}"
     return prefix + xp.array2string(array, separator=", ", prefix=prefix, precision=4, floatmode="maxprec") + suffix
+
+
+def describe() -> list[str]:
+    """NumPy, its BLAS, the kernels it uses, and what holds them back, a line each."""
+    build = xp.show_config(mode="dicts")
+    blas = build["Build Dependencies"]["blas"]
+    lines = [f"NumPy {xp.__version__}, BLAS {blas['name']} {blas['version']}"]
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        lines.append("BLAS kernels unknown: threadpoolctl, which can tell, is not installed")
+    else:
+        for pool in threadpool_info():
+            if pool["user_api"] == "blas":
+                lines.append(f"BLAS kernels {pool.get('architecture', 'unknown')}, {pool['num_threads']} threads")
+    pinned = os.environ.get("OPENBLAS_CORETYPE")
+    wide = any(name.startswith(("AVX512", "X86_V4")) for name in build["SIMD Extensions"].get("found", ()))
+    if pinned and wide and pinned.lower() in ("haswell", "zen", "sandybridge", "nehalem", "generic", "prescott"):
+        lines.append(
+            f"WARNING: OPENBLAS_CORETYPE={pinned} is exported, so matrix products do without AVX-512, which this "
+            "CPU has; they may take twice as long. Unset it before Python starts."
+        )
+    return lines
 
 
 def synchronize() -> None:

@@ -138,6 +138,11 @@ def sqrt(x: Array) -> Array:
 sqrt.vjp(lambda g, y, _x: g / (2.0 * y))
 
 
+def rsqrt(x: Any) -> Any:
+    """1 / √x."""
+    return 1.0 / sqrt(x)
+
+
 @primitive
 def sin(x: Array) -> Array:
     """Sine of x in radians."""

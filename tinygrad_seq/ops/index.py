@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import Value, primitive
-from .dims import normalize_dim
+from .dims import normalize_dim, numpy_names
 from .elementwise import cast, where
 from .shape import reshape
 
@@ -128,14 +128,14 @@ def _index_array(x: Any, k: Any) -> Any:
 
 
 @primitive
-def take_along_dim(x: Array, indices: Array, *, dim: int) -> Array:
-    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast."""
+def _take_along_dim(x: Array, indices: Array, *, dim: int) -> Array:
+    """What `take_along_dim` computes."""
     return array_module(x).take_along_axis(x, indices, dim)
 
 
 @primitive
 def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `take_along_dim`."""
+    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `_take_along_dim`."""
     xp = array_module(g)
     out = xp.zeros(shape, g.dtype)
     grid: list[Any] = []
@@ -147,8 +147,23 @@ def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...])
     return out
 
 
-take_along_dim.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
-put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along_dim(g, indices, dim=dim), None)
+_take_along_dim.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
+put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: _take_along_dim(g, indices, dim=dim), None)
+
+
+@numpy_names
+def take_along_dim(x: Any, indices: Any, dim: int) -> Any:
+    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
+
+    Raises:
+        IndexError: if the tensors do not have the same number of dimensions, or an index is out of range.
+    """
+    indices = _index_array(x, indices)
+    if indices.ndim != x.ndim:
+        raise IndexError(
+            f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
+        )
+    return _take_along_dim(x, indices, dim=normalize_dim("take_along_dim", dim, x.ndim))
 
 
 def gather(x: Any, dim: int, index: Any) -> Any:
@@ -165,7 +180,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
         raise IndexError(f"gather: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
     if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
         x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))
-    return take_along_dim(x, index, dim=dim)
+    return _take_along_dim(x, index, dim=dim)
 
 
 def index_select(x: Any, dim: int, index: Any) -> Any:

@@ -8,7 +8,7 @@ from ..backend import Array, array_module
 from ..graph import primitive
 from .dims import normalize_dim, numpy_names
 from .index import getitem, take_along_dim
-from .reduce import amax, amin, argmax
+from .reduce import amax, amin, argmax, argmin
 from .shape import squeeze
 
 
@@ -52,12 +52,6 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesIndices:
     order = argsort_dim(x, dim=dim, descending=largest)
     indices = getitem(order, index=(*[slice(None)] * dim, slice(k)))
     return ValuesIndices(take_along_dim(x, indices, dim=dim), indices)
-
-
-@numpy_names
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """Where along `dim` (in the flattened tensor for None) the smallest element stands, the first of them at a tie."""
-    return argmax(-x, dim, keepdim)
 
 
 def _extreme(x: Any, dim: int, keepdim: bool, where: Any) -> ValuesIndices:

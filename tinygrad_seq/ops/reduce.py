@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, array_module
-from ..graph import primitive
+from ..graph import Primitive, primitive
 from .dims import Dims, normalize_dim, normalize_dims, numpy_names
 from .elementwise import abs, cast, div, exp, log, mul, sqrt, where
 from .index import getitem
@@ -59,13 +59,29 @@ def argmax_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
     return x.argmax(axis=dim, keepdims=keepdim)
 
 
+@primitive
+def argmin_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
+    """Where along `dim` the smallest element stands, the first of them at a tie. Integers: no gradient."""
+    return x.argmin(axis=dim, keepdims=keepdim)
+
+
+def _arg(name: str, which: Primitive, x: Any, dim: int | None, keepdim: bool) -> Any:
+    dim = None if dim is None else normalize_dim(name, dim, x.ndim)
+    if 0 in (x.shape if dim is None else x.shape[dim : dim + 1]):
+        raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
+    return which(x, dim=dim, keepdim=keepdim)
+
+
 @numpy_names
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Where along `dim` (in the flattened tensor for None) the largest element stands, the first of them at a tie."""
-    dim = None if dim is None else normalize_dim("argmax", dim, x.ndim)
-    if 0 in (x.shape if dim is None else x.shape[dim : dim + 1]):
-        raise ValueError(f"argmax: the tensor of shape {x.shape} has no elements along dim={dim}, so no largest one")
-    return argmax_dim(x, dim=dim, keepdim=keepdim)
+    return _arg("argmax", argmax_dim, x, dim, keepdim)
+
+
+@numpy_names
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Where along `dim` (in the flattened tensor for None) the smallest element stands, the first of them at a tie."""
+    return _arg("argmin", argmin_dim, x, dim, keepdim)
 
 
 @numpy_names

@@ -12,17 +12,22 @@ from .dims import normalize_dim, normalize_dims, numpy_names
 
 
 @primitive
-def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
-    """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
+def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """The elements of x in another shape."""
     return x.reshape(shape)
 
 
-reshape.vjp(lambda g, _y, _x, shape: reshape(g, shape=_x.shape))
+_reshape.vjp(lambda g, _y, _x, shape: _reshape(g, shape=_x.shape))
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Any:
+    """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
+    return _reshape(x, shape=tuple(shape))
 
 
 @primitive
-def permute(x: Array, *, dims: tuple[int, ...]) -> Array:
-    """The dimensions in another order. A view."""
+def _permute(x: Array, *, dims: tuple[int, ...]) -> Array:
+    """The dimensions of x in another order."""
     return x.transpose(dims)
 
 
@@ -30,22 +35,31 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(dims)), key=lambda i: dims[i] % len(dims)))
 
 
-permute.vjp(lambda g, _y, _x, dims: permute(g, dims=_inverse(dims)))
+_permute.vjp(lambda g, _y, _x, dims: _permute(g, dims=_inverse(dims)))
+
+
+def permute(x: Any, dims: Sequence[int]) -> Any:
+    """The dimensions in another order: `dims` names for each which one of x it is. A view."""
+    return _permute(x, dims=tuple(dims))
 
 
 def mT(x: Any) -> Any:
     """The last two dimensions swapped: x (..., N, M) -> (..., M, N)."""
-    dims = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
-    return permute(x, dims=dims)
+    return _permute(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 @primitive
-def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
-    """x repeated to `shape` as broadcasting does. A view."""
+def _broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+    """x repeated to `shape`."""
     return array_module(x).broadcast_to(x, shape)
 
 
-broadcast_to.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
+_broadcast_to.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """x repeated to `shape` as broadcasting does. A view."""
+    return _broadcast_to(x, shape=tuple(shape))
 
 
 @primitive
