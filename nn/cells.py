@@ -54,6 +54,7 @@ class _Cell(Module):
         self.bias_hh = parameter(rows) if bias else None
 
     def _project(self, x: Tensor) -> Tensor:
+        x = tg.as_tensor(x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: x has shape {x.shape}; takes (B, {self.input_size}), or ({self.input_size},) "

@@ -45,6 +45,7 @@ __all__ = [
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b. x (..., F), weight (O, F), bias (O,) -> (..., O)."""
+    x = tg.as_tensor(x)
     return x @ weight.T if bias is None else tg.addmm(bias, x, weight.T)
 
 

@@ -9,7 +9,7 @@ from tinygrad_seq import Tensor
 
 from . import functional as F
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, require_sizes
 
 
 class Linear(Module):
@@ -19,12 +19,14 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = tg.float32) -> None:
+        require_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        bound = in_features**-0.5 if in_features else 0.0
+        bound = in_features**-0.5
         self.weight = Parameter(init.uniform_(tg.zeros(out_features, in_features, dtype=dtype), -bound, bound))
         self.bias = Parameter(init.uniform_(tg.zeros(out_features, dtype=dtype), -bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        x = tg.as_tensor(x)
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"Linear: x has shape {x.shape}, but weight has shape {self.weight.shape}: the last dimension of x "
@@ -43,6 +45,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, dtype: Any = tg.float32) -> None:
+        require_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = Parameter(init.normal_(tg.zeros(num_embeddings, embedding_dim, dtype=dtype)))
 

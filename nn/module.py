@@ -29,6 +29,13 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+def require_sizes(name: str, **sizes: Any) -> None:
+    """Raise a ValueError unless all sizes are whole numbers from 1 on; the message names the module and the setting."""
+    for setting, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: {setting} must be a whole number from 1 on, got {value!r}")
+
+
 class Module:
     """A piece of a network. Assign parameters, buffers and other modules to attributes, and write `forward`.
 

@@ -11,7 +11,7 @@ from tinygrad_seq import Tensor
 from . import functional as F
 from . import init
 from .cells import LSTMState, lstm_step, nonlinearity_named, rnn_step
-from .module import Module, Parameter
+from .module import Module, Parameter, require_sizes
 
 
 class _Recurrent(Module):
@@ -36,9 +36,7 @@ class _Recurrent(Module):
         dtype: Any = tg.float32,
     ) -> None:
         name = type(self).__name__
-        for setting, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: {setting} must be a whole number from 1 on, got {value!r}")
+        require_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout is a probability from 0 to 1, got {dropout}")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -101,6 +99,7 @@ class _Recurrent(Module):
     def _forward(self, x: Tensor, states: tuple[Tensor | None, ...]) -> tuple[Tensor, list[Tensor]]:
         """Bring any accepted layout to (T, B, F), run, and bring the results back."""
         name = type(self).__name__
+        x = tg.as_tensor(x)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             layout = "(B, T, F)" if self.batch_first else "(T, B, F)"
             raise ValueError(

@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "device", "memory", "graph", "anomaly", "tree", "ops", "autodiff", "conversion", "operators", "methods",
-    "inplace", "numpy_functions", "tensor", "random", "creation", "functional", "checkpointing", "serialization",
-    "gradcheck",
+    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "ops", "autodiff", "conversion", "operators",
+    "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation", "functional",
+    "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck",
 ]  # fmt: skip
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -45,7 +45,12 @@ def test_imports_point_one_way(path: Path) -> None:
         if len(parts) > 2 or parts[1] in ORDER:
             mine = ORDER.index(parts[1])
             theirs = {m.split(".")[1] for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}
-            if parts[1] not in ("operators", "methods", "inplace"):  # name a later class in annotations
+            if parts[1] not in (
+                "operators",
+                "methods",
+                "inplace",
+                "differentiable",
+            ):  # name a later class in annotations
                 assert all(ORDER.index(name) <= mine for name in theirs), theirs
     else:
         inner = {m for m in modules if m.startswith("tinygrad_seq.") and m.split(".")[1] in ORDER}

@@ -16,7 +16,7 @@ from .memory import memory
 from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered
 from .ops.reduce import reduce_sum
-from .ops.shape import reshape
+from .ops.shape import reshape_to
 
 _by_number = operator.attrgetter("number")
 
@@ -26,7 +26,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     dims = tuple([d for d, n in enumerate(g.shape) if d < lead or (shape[d - lead] == 1 and n != 1)])
     g = reduce_sum(g, dims=dims, keepdim=True) if dims else g
-    return reshape(g, shape=shape)
+    return reshape_to(g, shape=shape)
 
 
 def ancestors(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:

@@ -27,7 +27,10 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
 
     Raises:
         RuntimeError: in the backward pass, if a parameter that f uses was changed in place after the forward pass.
+        TypeError: if f is no function.
     """
+    if not callable(f):
+        raise TypeError(f"checkpoint: takes a function first, got a {type(f).__name__}")
     if not is_grad_enabled():
         return f(*args)
     segment = _Segment(f, args)

@@ -11,7 +11,10 @@ from .graph import Value
 
 def as_dtype(given: Any) -> DType:
     """A dtype from a dtype, a name ("float32") or a Python type (float is float32, the default)."""
-    return float32 if given is float else dtype(given)
+    try:
+        return float32 if given is float else dtype(given)
+    except TypeError:
+        raise TypeError(f"dtype: {given!r} is none; takes one such as tg.float32, or its name, 'float32'") from None
 
 
 def to_array(data: Any, given: DType, target: Device) -> Array:
@@ -20,11 +23,17 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         data = data.array
     wanted = None if given is None else as_dtype(given)
     if is_array(data):
+        if data.dtype.kind not in "biufc":
+            raise TypeError(f"tensor: takes arrays of numbers, got one of {data.dtype}")
         array = target.backend.asarray(data, wanted, target.index)
         return array.copy() if array is data or array.base is not None else array
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
         data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
-    array = target.backend.asarray(data, wanted, target.index)
-    if array.dtype.kind == "O":
+    try:
+        array = target.backend.asarray(data, wanted, target.index)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"tensor: cannot make an array of this {type(data).__name__}: {error}") from error
+    if array.dtype.kind not in "biufc":
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
     return array.astype(float32) if wanted is None and array.dtype == float64 else array

@@ -8,6 +8,7 @@ from .backend import DType
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
+from .public import public
 from .tensor import Tensor
 
 
@@ -19,16 +20,19 @@ def _new(name: str, size: tuple[Any, ...], dtype: DType, device: Any, requires_g
     return made.requires_grad_(requires_grad)
 
 
+@public
 def zeros(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """All zeros: `zeros(2, 3)` or `zeros((2, 3))`."""
     return _new("full", size, dtype, device, requires_grad, 0)
 
 
+@public
 def ones(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """All ones: `ones(2, 3)` or `ones((2, 3))`."""
     return _new("full", size, dtype, device, requires_grad, 1)
 
 
+@public
 def full(
     size: tuple[int, ...],
     fill_value: float,
@@ -41,27 +45,32 @@ def full(
     return _new("full", (tuple(size),), type(fill_value) if dtype is None else dtype, device, requires_grad, fill_value)
 
 
+@public
 def zeros_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
     """Zeros of the shape and, unless given, the dtype and device of x."""
     return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device)
 
 
+@public
 def ones_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
     """Ones of the shape and, unless given, the dtype and device of x."""
     return ones(x.shape, dtype=dtype or x.dtype, device=device or x.device)
 
 
+@public
 def full_like(x: Tensor, fill_value: float, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
     """One value in the shape and, unless given, the dtype and device of x."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
 
 
+@public
 def eye(n: int, m: int | None = None, *, dtype: DType = float, device: str | Device | None = None) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix, m = n unless given, and zeros elsewhere."""
     rows = arange(n, device=device).unsqueeze(1)
     return (rows == arange(n if m is None else m, device=device)).to(as_dtype(dtype))
 
 
+@public
 def linspace(
     start: float, end: float, steps: int, *, dtype: DType = float, device: str | Device | None = None
 ) -> Tensor:
@@ -72,6 +81,7 @@ def linspace(
     return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype))
 
 
+@public
 def arange(
     start: float,
     end: float | None = None,
@@ -82,6 +92,8 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... short of `end`; `arange(n)` counts from 0 to n - 1. Integers if all arguments are."""
     start, end = (0, start) if end is None else (start, end)
+    if end is None:
+        raise TypeError("arange: takes numbers, got None")
     if step == 0:
         raise ValueError("arange: step must not be 0")
     integral = all(isinstance(v, int) for v in (start, end, step))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .autodiff import ancestors, recorded_sweep, sweep
+from .differentiable import wrapped
 from .graph import Leaf, Node, enable_grad, is_grad_enabled
 from .ops.elementwise import cast
 from .ops.shape import reshape, stack
-from .tensor import Tensor, as_tensor, wrapped
+from .tensor import Tensor, as_tensor
 from .tree import leaves, rebuild, tree_map
 
 Function = Callable[..., Any]
@@ -42,6 +43,17 @@ class _Evaluation(NamedTuple):
         with enable_grad():
             seeds = [Tensor.wrap(0 * y.array).requires_grad_() for y in ys]
             return self.pull([(y.node, seed) for y, seed in zip(ys, seeds, strict=True)], recorded=True), seeds
+
+
+def _require_function(name: str, f: Any) -> None:
+    if not callable(f):
+        raise TypeError(f"{name}: takes a function first, got a {type(f).__name__}")
+
+
+def _require_sequences(name: str, primals: Any, tangents: Any) -> None:
+    for given, what in ((primals, "primals"), (tangents, "tangents")):
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"{name}: {what} must be a tuple with one entry per argument, got a {type(given).__name__}")
 
 
 def _any_tracked(roots: Sequence[tuple[Node, Tensor]]) -> bool:
@@ -132,6 +144,7 @@ def value_and_grad(
     Raises:
         TypeError: if f returns something other than a scalar floating-point tensor, or an argument is of integers.
     """
+    _require_function("grad", f)
 
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         positions = _positions("grad", argnums, len(args))
@@ -153,6 +166,7 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False)
     >>> tg.grad(tg.grad(lambda x: x**3))(2.0)
     tensor(12.)
     """
+    _require_function("grad", f)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         value, gradient = value_and_grad(f, argnums, has_aux)(*args, **kwargs)
@@ -169,6 +183,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]
     Raises:
         ValueError: from that function, if a shape is not that of f's result.
     """
+    _require_function("vjp", f)
     evaluation = _evaluate("vjp", f, primals, {}, range(len(primals)))
     ys = leaves(evaluation.result)
 
@@ -192,6 +207,8 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     Raises:
         ValueError: if the tangents do not have the shapes of the primals.
     """
+    _require_function("jvp", f)
+    _require_sequences("jvp", primals, tangents)
     evaluation = _evaluate("jvp", f, primals, {}, range(len(primals)))
     gradients, seeds = evaluation.seeded()
     pairs = zip(gradients, leaves(_like("jvp", primals, tangents)), strict=True)
@@ -218,6 +235,8 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
     It is the gradient of gradient · tangents (Pearlmutter, "Fast exact multiplication by the Hessian", 1994).
     """
+    _require_function("hvp", f)
+    _require_sequences("hvp", primals, tangents)
     evaluation = _evaluate("hvp", f, primals, {}, range(len(primals)))
     y = _scalar("hvp", evaluation.result)
     gradients = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [], recorded=True)
@@ -231,6 +250,7 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
 
     One backward sweep for each element of the result. f takes and returns tensors.
     """
+    _require_function("jacobian", f)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         positions = _positions("jacobian", argnums, len(args))
@@ -277,6 +297,7 @@ def vmap(f: Function, in_dims: Any = 0, out_dims: int = 0) -> Function:
     tensor([[2., 0.],
             [0., 2.]])
     """
+    _require_function("vmap", f)
 
     def mapped(*args: Any, **kwargs: Any) -> Any:
         dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(args)

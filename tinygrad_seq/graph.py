@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from .backend import SCALAR, Array, DType, backend_of, complex128, float32, float64, is_array
 from .memory import memory, next_number, owner_of
+from .public import MISTAKES, explained, require_numbers
 
 Rule = Callable[..., Any]
 
@@ -203,7 +204,7 @@ class Primitive:
         arrays = []
         parents = []
         wanted = 0  # bit i: input i requires a gradient
-        foreign = bool(memory.lent)  # whether an array may be one that its owner can write to behind our back
+        foreign = False  # whether there is an array that is no tensor's
         bit = 1
         for x in inputs:
             if isinstance(x, Value):
@@ -220,12 +221,14 @@ class Primitive:
                 arrays.append(x)
                 parents.append(None)
             bit <<= 1
-        if cls is None:
-            return self.forward(*inputs, **params)
         try:
+            if cls is None:
+                if not foreign:
+                    require_numbers(inputs)
+                return self.forward(*inputs, **params)
             y = self.forward(*arrays, **params)
-        except (ValueError, TypeError, IndexError) as error:
-            raise self._explain(error, arrays) from error
+        except MISTAKES as error:
+            raise self._explain(error, arrays, params) from error
         if type(y) is tuple:
             return self._finish_many(cls, arrays, parents, wanted, params, y, foreign)
         shape = y.shape
@@ -239,7 +242,7 @@ class Primitive:
         value.array = y
         if wanted and (kind is float32 or kind.kind in "fc") and _grad_enabled.get():
             value.node = node = self._record(arrays, parents, wanted, bit, params, y)
-            if foreign:
+            if foreign or memory.lent:
                 memory.secure(node)
             node.shape = shape
             node.dtype = kind
@@ -283,7 +286,7 @@ class Primitive:
             return tuple([cls.wrap(y) for y in ys])
         operands = list(arrays) if observers else []  # recording lets go of some
         node = self._record(arrays, parents, wanted, 1 << len(arrays), params, ys)
-        if foreign:
+        if foreign or memory.lent:
             memory.secure(node)
         node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
         for observe in observers:
@@ -300,16 +303,14 @@ class Primitive:
         plan = self._plans[wanted | 1 << count] = (drop, any(u[0] for u in used))
         return plan
 
-    def _explain(self, error: Exception, arrays: list[Any]) -> Exception:
-        """The same error with our function's name and the shapes in front; on mixed devices, the way out."""
+    def _explain(self, error: Exception, arrays: Sequence[Any], params: dict[str, Any]) -> Exception:
+        """The same error with our name and the operands in front; on mixed devices, the way out."""
         devices = sorted({backend_of(a).device_name(a) for a in arrays if is_array(a)})
         if len(devices) > 1:
             return RuntimeError(
                 f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
             )
-        shapes = ", ".join(str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays)
-        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))  # NumPy derives its own
-        return kind(f"{self.name}: cannot take operands of shape {shapes}: {error}")
+        return explained(self.name, error, arrays, params)
 
 
 def _outline(array: Array) -> Any:
@@ -342,12 +343,21 @@ def _keep_float32(y: Array, arrays: list[Any]) -> Array:
     return y.astype(float32)
 
 
-def primitive(forward: Callable[..., Any]) -> Primitive:
+@overload
+def primitive(forward: Callable[..., Any]) -> Primitive: ...
+@overload
+def primitive(*, name: str) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
     """Decorator: make a function on arrays a primitive. Give it its rules with `vjp`.
 
     >>> @primitive
     ... def square(x):
     ...     return x * x
     >>> square.vjp(lambda g, _y, x: g * 2 * x)
+
+    Args:
+        name: what messages and drawings call it, if not by the function's name: `@primitive(name="sum")`.
     """
-    return Primitive(forward)
+    if forward is None:
+        return lambda function: Primitive(function, name)
+    return Primitive(forward, name)

@@ -12,11 +12,12 @@ from .memory import memory
 from .methods import Methods
 from .operators import Number, Operand
 from .ops import index, shape
+from .public import MISTAKES, explained
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_VIEWS = {shape.reshape, shape.permute, shape.broadcast_to, shape.flip_dims}
+_VIEWS = {shape.reshape_to, shape.permute_dims, shape.broadcast_dims, shape.flip_dims}
 _VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
 
 
@@ -60,10 +61,15 @@ class InPlace(Methods):
 
     def copy_(self, source: Operand) -> Tensor:
         """Take over the numbers of `source`, broadcast to this shape."""
-        return self._assign(self._as_operand(source).broadcast_to(self.array.shape), "copy_")
+        new = self._as_operand(source)
+        try:
+            return self._assign(new.broadcast_to(self.array.shape), "copy_")
+        except ValueError:
+            raise ValueError(f"copy_: cannot put shape {new.shape} into a tensor of shape {self.array.shape}") from None
 
     def fill_(self, value: Number) -> Tensor:
-        return self._assign(self._as_operand(value).broadcast_to(self.array.shape), "fill_")
+        """Take over one number everywhere."""
+        return self.copy_(value)
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
@@ -96,5 +102,8 @@ class InPlace(Methods):
         if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
             raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
-        self.array[key] = value.array if isinstance(value, Value) else value
+        try:
+            self.array[key] = value.array if isinstance(value, Value) else value
+        except MISTAKES as error:
+            raise explained("assigning to an index", error, (self, value), {}) from error
         memory.mark(self.array)

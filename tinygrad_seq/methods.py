@@ -14,7 +14,7 @@ from .device import device_of
 from .operators import Number, Operand, Operators
 from .ops import index as _index
 from .ops import linalg, order, reduce, shape
-from .ops.dims import numpy_names
+from .public import public
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -29,35 +29,35 @@ class Methods(Operators):
 
     # --- reductions ---
 
-    @numpy_names
+    @public
     def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.sum(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.mean(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.amax(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.amin(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
         return reduce.var(self, dim, keepdim, correction)
 
-    @numpy_names
+    @public
     def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
         return reduce.logsumexp(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def softmax(self, dim: int) -> Tensor:
         return reduce.softmax(self, dim)
 
-    @numpy_names
+    @public
     def log_softmax(self, dim: int) -> Tensor:
         return reduce.log_softmax(self, dim)
 
@@ -94,11 +94,11 @@ class Methods(Operators):
         """The transpose of a matrix."""
         return self.T
 
-    @numpy_names
+    @public
     def unsqueeze(self, dim: int) -> Tensor:
         return shape.unsqueeze(self, dim)
 
-    @numpy_names
+    @public
     def squeeze(self, dim: Dim = None) -> Tensor:
         return shape.squeeze(self, dim)
 
@@ -109,15 +109,15 @@ class Methods(Operators):
         """As `broadcast_to`; -1 leaves a length as it is."""
         return shape.expand(self, _sequence(lengths))
 
-    @numpy_names
+    @public
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         return shape.chunk(self, chunks, dim)
 
-    @numpy_names
+    @public
     def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
         return shape.split(self, split_size_or_sections, dim)
 
-    @numpy_names
+    @public
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return shape.unbind(self, dim)
 
@@ -133,57 +133,57 @@ class Methods(Operators):
         """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
         return _index.gather(self, dim, index)
 
-    @numpy_names
+    @public
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         return reduce.argmax(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def std(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
         return reduce.std(self, dim, keepdim, correction)
 
-    @numpy_names
+    @public
     def norm(self, p: Number = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.norm(self, p, dim, keepdim)
 
-    @numpy_names
+    @public
     def prod(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         return reduce.prod(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def cumsum(self, dim: int) -> Tensor:
         return reduce.cumsum(self, dim)
 
-    @numpy_names
+    @public
     def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.any(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.all(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The largest element, or with `dim` the pair (values, indices)."""
         return order.max(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The smallest element, or with `dim` the pair (values, indices)."""
         return order.min(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         return reduce.argmin(self, dim, keepdim)
 
-    @numpy_names
+    @public
     def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
         return order.argsort(self, dim, descending)
 
-    @numpy_names
+    @public
     def sort(self, dim: int = -1, descending: bool = False) -> order.ValuesIndices:
         return order.sort(self, dim, descending)
 
-    @numpy_names
+    @public
     def topk(self, k: int, dim: int = -1, largest: bool = True) -> order.ValuesIndices:
         return order.topk(self, k, dim, largest)
 
@@ -193,7 +193,7 @@ class Methods(Operators):
     def repeat(self, *repeats: Any) -> Tensor:
         return shape.repeat(self, _sequence(repeats))
 
-    @numpy_names
+    @public
     def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
         return shape.roll(self, shifts, dim)
 

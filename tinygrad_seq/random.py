@@ -13,6 +13,7 @@ from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
 from .graph import no_grad
+from .public import public
 from .tensor import Tensor, as_tensor
 
 Size = tuple[int, ...]
@@ -48,6 +49,7 @@ class Generator:
 default_generator = Generator()
 
 
+@public
 def manual_seed(seed: int) -> Generator:
     """Start the default stream of random numbers anew: the same seed gives the same numbers."""
     return default_generator.manual_seed(seed)
@@ -66,6 +68,7 @@ def uniform(size: Size, kind: DType, target: Device, generator: Generator | None
     return ((draw(count, target) >> 8).astype(kind) * dtype(kind).type(2.0**-24)).reshape(size)
 
 
+@public
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -78,6 +81,7 @@ def rand(
     return drawn.requires_grad_(requires_grad)
 
 
+@public
 def randn(
     *size: Any,
     generator: Generator | None = None,
@@ -97,21 +101,26 @@ def randn(
     return drawn.requires_grad_(requires_grad)
 
 
+@public
 def rand_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Uniform in [0, 1), of the shape and dtype and on the device of x."""
     return rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
+@public
 def randn_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and dtype and on the device of x."""
     return randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
+@public
 def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Generator | None = None) -> Tensor:
     """Normal with this mean and standard deviation: numbers and a size, or tensors that broadcast with each other.
 
     Differentiable by `mean` and `std`: the draw is mean + std · z.
     """
+    if isinstance(std, (int, float)) and not std >= 0:
+        raise ValueError(f"normal: std must not be negative, got {std}")
     like = next((v for v in (mean, std) if isinstance(v, Tensor)), None)
     if like is None:
         return randn(() if size is None else size, generator=generator) * std + mean
@@ -121,6 +130,7 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
     return mean + std * randn_like(zeros, generator=generator)
 
 
+@public
 def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the given probability and else 0, element by element, in the dtype of the probabilities.
 
@@ -133,6 +143,7 @@ def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Ten
     return (rand(p.shape, dtype=float64, device=p.device, generator=generator) < p).to(p.dtype)
 
 
+@public
 def randint(
     low: int,
     high: int | None = None,
@@ -151,12 +162,14 @@ def randint(
     return Tensor.wrap((low + u * (high - low)).astype(dtype))
 
 
+@public
 def randperm(n: int, *, generator: Generator | None = None, device: str | Device | None = None) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     u = uniform((n,), float64, resolve(device), generator)
     return Tensor.wrap(u.argsort())
 
 
+@public
 def multinomial(probabilities: Any, num_samples: int = 1, *, generator: Generator | None = None) -> Tensor:
     """Draw class numbers with replacement. probabilities (..., V), up to a factor -> (..., num_samples).
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from . import numpy_functions
-from .autodiff import recorded_sweep, sweep
-from .backend import SCALAR, Array, DType, array_module, backend_of, bool_, float32, float64, int64, is_array
+from .backend import Array, DType, backend_of, bool_, float32, float64, int64, is_array
 from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of, resolve
+from .differentiable import Differentiable
 from .graph import Application, Leaf, Output, Value, is_grad_enabled
-from .hooks import RemovableHandle, Retained
-from .inplace import InPlace
 from .memory import memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
 
 
-class Tensor(InPlace):
+class Tensor(Differentiable):
     """An array of numbers on some device, with a reverse-mode derivative.
 
     `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Floats become float32 unless
@@ -227,151 +225,8 @@ class Tensor(InPlace):
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 
-    # --- gradients ---
 
-    @property
-    def requires_grad(self) -> bool:
-        """Whether a gradient can reach this tensor. Assignable on leaves."""
-        return self.node is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a gradient (or no longer), in place.
-
-        Raises:
-            TypeError: for integers and booleans, which have no derivative.
-            RuntimeError: for switching it off on the result of an operation; `detach()` gives one without.
-        """
-        if not requires_grad:
-            if not self.is_leaf:
-                raise RuntimeError("requires_grad_(False): this tensor is the result of an operation; use .detach()")
-            self.node = None
-        elif self.node is None:
-            if self.dtype.kind not in "fc":
-                raise TypeError(
-                    f"requires_grad: a tensor of {self.dtype} carries no gradient, only floating-point ones do; "
-                    "convert it first: .float()"
-                )
-            self.node = Leaf(self.array)
-        return self
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether this tensor was made by its user rather than by a recorded operation."""
-        return self.node is None or isinstance(self.node, Leaf)
-
-    @property
-    def grad(self) -> Tensor | None:
-        """What `backward` has left here so far, if this is a leaf that requires a gradient, or after `retain_grad`."""
-        if isinstance(self.node, Leaf):
-            return self.node.grad
-        retained = Retained.of(self.node)
-        return retained.grad if retained is not None else None
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if not isinstance(self.node, Leaf):
-            retained = Retained.of(self.node)
-            if value is not None:
-                raise RuntimeError("grad: only a leaf tensor that requires a gradient has one to assign")
-            if retained is not None:
-                retained.grad = None
-            return
-        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
-            raise ValueError(
-                f"grad: a tensor of shape {self.shape} and {self.dtype} cannot have a gradient of shape "
-                f"{value.shape} and {value.dtype}"
-            )
-        self.node.grad = value
-
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
-
-        Args:
-            gradient: what arrives at this tensor, of its shape; not needed for a scalar, where it is 1.
-            retain_graph: keep the graph, to go through it again. By default what `create_graph` says.
-            create_graph: record the backward pass, so that the gradients can be differentiated in turn.
-
-        Raises:
-            RuntimeError: if nothing here requires a gradient, the tensor is not a scalar and no `gradient` was given,
-                or the graph was freed by an earlier backward pass.
-        """
-        if self.node is None:
-            raise RuntimeError(
-                "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
-                "requires_grad=True on the inputs, and compute outside no_grad"
-            )
-        seed = self._seed(gradient)
-        keep = create_graph if retain_graph is None else retain_graph
-        if create_graph:
-            found = recorded_sweep([(self.node, seed)], None, retain_graph=keep, value_class=Tensor)
-        else:
-            found = sweep([(self.node, seed.array)], retain_graph=keep)
-        for leaf, g in found.items():
-            if isinstance(leaf, Leaf):
-                new = g if create_graph else wrapped(g)
-                leaf.grad = new if leaf.grad is None else leaf.grad + new
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.
-
-        Returns:
-            A handle, whose `remove()` ends it.
-
-        Raises:
-            RuntimeError: if the tensor requires no gradient, so that none arrives; in the backward pass, if the hook
-                returns something of another shape.
-        """
-        if self.node is None:
-            raise RuntimeError("register_hook: this tensor requires no gradient, so none will arrive")
-
-        def call(g: Any) -> Any:
-            given = g if isinstance(g, Tensor) else wrapped(g)
-            made = hook(given)
-            if made is None:
-                return g
-            if not isinstance(made, Tensor) or made.shape != given.shape:
-                what = f"shape {made.shape}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
-                raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
-            return made.to(given.dtype) if isinstance(g, Tensor) else made.to(given.dtype).array
-
-        return RemovableHandle(self.node, call)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient that arrives here in `.grad`, though this tensor is the result of an operation.
-
-        Raises:
-            RuntimeError: if the tensor requires no gradient, so that none arrives.
-        """
-        if self.node is None:
-            raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
-        if not self.is_leaf and Retained.of(self.node) is None:
-            RemovableHandle(self.node, Retained(lambda g: g if isinstance(g, Tensor) else wrapped(g)))
-
-    def _seed(self, gradient: Any) -> Tensor:
-        if gradient is None:
-            if self.numel() != 1:
-                raise RuntimeError(
-                    f"backward: takes a scalar, got shape {self.shape}; reduce it first, as in loss.sum().backward(), "
-                    "or pass the gradient that arrives here"
-                )
-            return Tensor.wrap(array_module(self.array).ones_like(self.array))
-        seed = as_tensor(gradient)
-        if seed.shape != self.shape:
-            raise RuntimeError(f"backward: the tensor has shape {self.shape}, but gradient has shape {seed.shape}")
-        return seed.to(self.dtype)
-
-
-Tensor.result_class = Tensor
-
-
-def wrapped(result: Array) -> Tensor:
-    """A tensor around a result of ours, which may be a NumPy scalar."""
-    wrapped: Tensor = Tensor.wrap(backend_of(result).asarray(result) if isinstance(result, SCALAR) else result)
-    return wrapped
+Value.result_class = Tensor
 
 
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
@@ -394,6 +249,8 @@ def from_numpy(array: Array) -> Tensor:
     """
     if not is_array(array):
         raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"from_numpy: takes arrays of numbers, got one of {array.dtype}")
     array = backend_of(array).asarray(array)  # of a NumPy scalar
     memory.lend(array)
     return Tensor.wrap(array)
@@ -404,6 +261,10 @@ def from_dlpack(source: Any) -> Tensor:
 
     As with `from_numpy`, the graph copies what it needs of it for the backward pass.
     """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: takes an array that has __dlpack__, got a {type(source).__name__}; use tg.tensor"
+        )
     cuda = 2  # kDLCUDA, DLPack's number for it
     array = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp.from_dlpack(source)
     memory.lend(array)
@@ -420,7 +281,7 @@ def as_tensor(
     """
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
-    if is_array(data) and dtype is None and device is None:
+    if is_array(data) and dtype is None and device is None and data.dtype.kind in "biufc":
         return Tensor.wrap(backend_of(data).asarray(data).copy())
     if like is not None:
         return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))

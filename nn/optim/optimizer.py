@@ -25,11 +25,11 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
-        given = list(params)
+        given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not given:
             raise ValueError(f"{name}: got no parameters; pass model.parameters()")
         for setting in ("lr", "eps", "weight_decay", "momentum"):
-            if defaults.get(setting, 0) < 0:
+            if not defaults.get(setting, 0) >= 0:  # nan is not
                 raise ValueError(f"{name}: {setting} must not be negative, got {defaults[setting]}")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.param_groups: list[Group] = [
@@ -40,8 +40,11 @@ class Optimizer:
         ]
         everything = [p for group in self.param_groups for p in group["params"]]
         for p in everything:
-            if not isinstance(p, Tensor) or not p.is_leaf:
-                raise TypeError(f"{name}: takes leaf tensors such as model.parameters(), got {type(p).__name__}")
+            if not isinstance(p, Tensor) or not p.is_leaf or not p.requires_grad:
+                what = type(p).__name__ if not isinstance(p, Tensor) else "a result" if not p.is_leaf else "a constant"
+                raise TypeError(
+                    f"{name}: takes leaf tensors that require a gradient, such as model.parameters(), got {what}"
+                )
         if len({id(p) for p in everything}) < len(everything):
             raise ValueError(f"{name}: a parameter is listed twice")
         self.state: dict[int, dict[str, Any]] = {}

@@ -45,4 +45,5 @@ def test_positions() -> None:
     calls: list[Any] = [lambda v: np.argsort(v), lambda v: np.argmin(v, 1), lambda v: np.argmax(v)]
     for call in calls:
         np.testing.assert_array_equal(call(x).numpy(), call(x.numpy()))
-    assert tg.tensor(np.array([3, 0, 2], np.uint8)).argmin().item() == 1
+    unsigned = tg.tensor(np.array([3, 1, 2], np.uint8))
+    assert (unsigned.argmin().item(), unsigned.amin().item(), unsigned.min(0).values.item()) == (1, 1, 1)

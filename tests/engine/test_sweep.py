@@ -151,7 +151,7 @@ def test_a_parameter_updated_before_backward_is_noticed() -> None:
     y = (x @ w.T).sum()
     with tg.no_grad():
         w -= 0.1
-    with pytest.raises(RuntimeError, match="'batched_matmul'"):
+    with pytest.raises(RuntimeError, match="'matmul'"):
         y.backward()
 
 
@@ -337,9 +337,9 @@ def test_backward_explains_itself() -> None:
 
 
 def test_operands_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ValueError, match=r"add: .*\(2,\), \(3,\)"):
+    with pytest.raises(ValueError, match=r"add: cannot take shape \(2,\), shape \(3,\)"):
         tg.ones(2) + tg.ones(3)
-    with pytest.raises(ValueError, match=r"batched_matmul: .*\(2, 3\), \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"matmul: cannot take shape \(2, 3\), shape \(2, 3\)"):
         tg.ones(2, 3) @ tg.ones(2, 3)
     with pytest.raises(TypeError, match=r"add: .*'x'"):
         tg.ones(2) + "x"

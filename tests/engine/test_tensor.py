@@ -103,7 +103,7 @@ def test_repr() -> None:
     x = tg.tensor([1.0, 2.5], requires_grad=True)
     assert repr(x) == "tensor([1. , 2.5], requires_grad=True)"
     assert repr(x * 2) == "tensor([2., 5.], grad_fn=<mul>)"
-    assert repr(x.unbind(0)[0]) == "tensor(1., grad_fn=<unbind_dim>)"
+    assert repr(x.unbind(0)[0]) == "tensor(1., grad_fn=<unbind>)"
     assert repr(tg.zeros(0, dtype=tg.float64)) == "tensor([], dtype=float64)"
     assert repr(tg.zeros(2, 0)) == "tensor([[], []], shape=(2, 0))"
     assert f"{tg.tensor(1.234):.1f}" == "1.2"

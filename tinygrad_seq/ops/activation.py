@@ -7,6 +7,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
+from ..public import public
 from .elementwise import exp, expm1, sigmoid, tanh, where
 
 
@@ -35,21 +36,25 @@ def erf(x: Array) -> Array:
 erf.vjp(lambda g, _y, x: g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))))
 
 
+@public
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x elsewhere (at 0 too)."""
     return where(x > 0, x, negative_slope * x)
 
 
+@public
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha · (exp(x) - 1) elsewhere (Clevert et al., 2016)."""
     return where(x > 0, x, alpha * expm1(where(x > 0, 0.0, x)))
 
 
+@public
 def silu(x: Any) -> Any:
     """x · sigmoid(x), also known as swish."""
     return x * sigmoid(x)
 
 
+@public
 def gelu(x: Any, approximate: str = "none") -> Any:
     """x · Φ(x), with Φ the normal distribution function, or with approximate="tanh" its approximation by tanh.
 
@@ -62,6 +67,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     raise ValueError(f"gelu: approximate is 'none' or 'tanh', got {approximate!r}")
 
 
+@public
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """x, but no less than `min` and no more than `max`. On the bounds the gradient passes to x."""
     if min is None and max is None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..backend import array_module
+from ..public import public
 from .index import ARRAY, getitem
 from .linalg import batched_matmul
 from .reduce import reduce_sum
@@ -14,6 +15,7 @@ from .shape import permute, reshape
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
+@public
 def einsum(equation: str, *operands: Any) -> Any:
     """Sums of products by named dimensions: "ij,jk->ik" is a matrix product, "ii->i" a diagonal, "ij->ji" a transpose.
 

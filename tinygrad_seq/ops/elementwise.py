@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backend import Array, DType, array_module, backend_of, complex64, result_type
 from ..graph import primitive
+from ..public import public
 
 
 @primitive
@@ -138,6 +139,7 @@ def sqrt(x: Array) -> Array:
 sqrt.vjp(lambda g, y, _x: g / (2.0 * y))
 
 
+@public
 def rsqrt(x: Any) -> Any:
     """1 / √x."""
     return 1.0 / sqrt(x)

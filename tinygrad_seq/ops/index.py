@@ -6,7 +6,8 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import Value, primitive
-from .dims import normalize_dim, numpy_names
+from ..public import public
+from .dims import normalize_dim
 from .elementwise import cast, where
 from .shape import reshape
 
@@ -127,15 +128,15 @@ def _index_array(x: Any, k: Any) -> Any:
     return array
 
 
-@primitive
-def _take_along_dim(x: Array, indices: Array, *, dim: int) -> Array:
+@primitive(name="take_along_dim")
+def take_along(x: Array, indices: Array, *, dim: int) -> Array:
     """What `take_along_dim` computes."""
     return array_module(x).take_along_axis(x, indices, dim)
 
 
 @primitive
 def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `_take_along_dim`."""
+    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `take_along`."""
     xp = array_module(g)
     out = xp.zeros(shape, g.dtype)
     grid: list[Any] = []
@@ -147,11 +148,11 @@ def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...])
     return out
 
 
-_take_along_dim.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
-put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: _take_along_dim(g, indices, dim=dim), None)
+take_along.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
+put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, dim=dim), None)
 
 
-@numpy_names
+@public
 def take_along_dim(x: Any, indices: Any, dim: int) -> Any:
     """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
 
@@ -163,9 +164,10 @@ def take_along_dim(x: Any, indices: Any, dim: int) -> Any:
         raise IndexError(
             f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
         )
-    return _take_along_dim(x, indices, dim=normalize_dim("take_along_dim", dim, x.ndim))
+    return take_along(x, indices, dim=normalize_dim("take_along_dim", dim, x.ndim))
 
 
+@public
 def gather(x: Any, dim: int, index: Any) -> Any:
     """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
 
@@ -180,9 +182,10 @@ def gather(x: Any, dim: int, index: Any) -> Any:
         raise IndexError(f"gather: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
     if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
         x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))
-    return _take_along_dim(x, index, dim=dim)
+    return take_along(x, index, dim=dim)
 
 
+@public
 def index_select(x: Any, dim: int, index: Any) -> Any:
     """The entries of dimension `dim` that a list of integers names, in that order."""
     dim = normalize_dim("index_select", dim, x.ndim)
@@ -192,6 +195,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     return getitem(x, index, index=(*[slice(None)] * dim, ARRAY))
 
 
+@public
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
 
@@ -213,11 +217,13 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     return x + scatter(added, shape=x.shape, indices=(corner,), counts=(0,))
 
 
+@public
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
     """x with `value` where the mask is true."""
     return where(mask, value, x)
 
 
+@public
 def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
     """x with `value` around it: `pad` holds how much before and after the last dimension, then the one before it, ...
 
@@ -245,16 +251,19 @@ def _below(x: Any, diagonal: int) -> Array:
     return xp.arange(x.shape[-2])[:, None] + diagonal >= xp.arange(x.shape[-1])
 
 
+@public
 def tril(x: Any, diagonal: int = 0) -> Any:
     """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
     return where(_below(x, diagonal), x, 0)
 
 
+@public
 def triu(x: Any, diagonal: int = 0) -> Any:
     """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
     return where(_below(x, diagonal - 1), 0, x)
 
 
+@public
 def one_hot(x: Any, num_classes: int) -> Any:
     """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers.
 

@@ -7,12 +7,17 @@ from typing import Any
 
 from ..backend import Array
 from ..graph import primitive
+from ..public import public
 from .shape import mT, reshape
 
 
-@primitive
+@primitive(name="matmul")
 def batched_matmul(a: Array, b: Array) -> Array:
     """Matrix product. a (..., N, K), b (..., K, M) -> (..., N, M)."""
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(
+            f"the last dimension of the first has length {a.shape[-1]}, the last but one of the second {b.shape[-2]}"
+        )
     if b.ndim == 2 and a.ndim > 2:  # one product instead of one for each leading index
         return (a.reshape(math.prod(a.shape[:-1]), a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return a @ b
@@ -52,6 +57,7 @@ affine.vjp(
 )
 
 
+@public
 def addmm(bias: Any, a: Any, b: Any) -> Any:
     """bias + a @ b. bias (M,), a (..., K), b (K, M) -> (..., M)."""
     if a.ndim < 2 or b.ndim < 2:
@@ -59,6 +65,7 @@ def addmm(bias: Any, a: Any, b: Any) -> Any:
     return affine(bias, a, b)
 
 
+@public
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), and its dimension of 1 is dropped."""
     if a.ndim >= 2 and b.ndim >= 2:
@@ -72,6 +79,7 @@ def matmul(a: Any, b: Any) -> Any:
     return reshape(y, shape=shape)
 
 
+@public
 def dot(a: Any, b: Any) -> Any:
     """The sum of products of two vectors. a (N,), b (N,) -> ()."""
     if a.ndim != 1 or b.ndim != 1:
@@ -79,6 +87,7 @@ def dot(a: Any, b: Any) -> Any:
     return matmul(a, b)
 
 
+@public
 def outer(a: Any, b: Any) -> Any:
     """All products of two vectors. a (N,), b (M,) -> (N, M)."""
     if a.ndim != 1 or b.ndim != 1:

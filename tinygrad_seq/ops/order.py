@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, array_module
 from ..graph import primitive
-from .dims import normalize_dim, numpy_names
+from ..public import public
+from .dims import normalize_dim
 from .index import getitem, take_along_dim
 from .reduce import amax, amin, argmax, argmin
 from .shape import squeeze
@@ -19,7 +20,7 @@ class ValuesIndices(NamedTuple):
     indices: Any
 
 
-@primitive
+@primitive(name="argsort")
 def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
     """The order that sorts x along `dim`; equal elements stay in theirs. Integers: no gradient."""
     if not descending:
@@ -29,13 +30,13 @@ def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
     return xp.flip(x.shape[dim] - 1 - order, dim)
 
 
-@numpy_names
+@public
 def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
     """The order that sorts x along `dim`; equal elements stay in theirs."""
     return argsort_dim(x, dim=normalize_dim("argsort", dim, x.ndim), descending=descending)
 
 
-@numpy_names
+@public
 def sort(x: Any, dim: int = -1, descending: bool = False) -> ValuesIndices:
     """x sorted along `dim`, and the order that sorts it."""
     dim = normalize_dim("sort", dim, x.ndim)
@@ -43,7 +44,7 @@ def sort(x: Any, dim: int = -1, descending: bool = False) -> ValuesIndices:
     return ValuesIndices(take_along_dim(x, indices, dim=dim), indices)
 
 
-@numpy_names
+@public
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements along `dim`, the first first, and where they stood."""
     dim = normalize_dim("topk", dim, x.ndim)
@@ -60,7 +61,7 @@ def _extreme(x: Any, dim: int, keepdim: bool, where: Any) -> ValuesIndices:
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
-@numpy_names
+@public
 def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The largest element; with `dim`, the largest along it and where they stand: the first of them at a tie.
 
@@ -71,7 +72,7 @@ def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("max", dim, x.ndim), keepdim, argmax)
 
 
-@numpy_names
+@public
 def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The smallest element; with `dim`, the smallest along it and where they stand: the first of them at a tie."""
     if dim is None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..backend import Array, array_module
 from ..graph import Primitive, primitive
-from .dims import Dims, normalize_dim, normalize_dims, numpy_names
+from ..public import public
+from .dims import Dims, normalize_dim, normalize_dims
 from .elementwise import abs, cast, div, exp, log, mul, sqrt, where
 from .index import getitem
 from .shape import broadcast_to, cat_dim, flip_dims, reshape
@@ -16,7 +17,7 @@ def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
     return tuple([1 if d in dims else n for d, n in enumerate(shape)])
 
 
-@primitive
+@primitive(name="sum")
 def reduce_sum(x: Array, *, dims: Dims, keepdim: bool) -> Array:
     """The sum over `dims`."""
     return x.sum(axis=dims, keepdims=keepdim)
@@ -25,23 +26,30 @@ def reduce_sum(x: Array, *, dims: Dims, keepdim: bool) -> Array:
 reduce_sum.vjp(lambda g, _y, _x, dims, keepdim: broadcast_to(reshape(g, shape=_kept(_x.shape, dims)), shape=_x.shape))
 
 
-@primitive
+@primitive(name="amax")
 def reduce_max(x: Array, *, dims: Dims, keepdim: bool) -> Array:
     """The largest element over `dims`. Elements that tie for it share the gradient equally."""
     return x.max(axis=dims, keepdims=keepdim)
 
 
-def _max_vjp(g: Any, y: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
+@primitive(name="amin")
+def reduce_min(x: Array, *, dims: Dims, keepdim: bool) -> Array:
+    """The smallest element over `dims`. Elements that tie for it share the gradient equally."""
+    return x.min(axis=dims, keepdims=keepdim)
+
+
+def _extreme_vjp(g: Any, y: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
     kept = _kept(x.shape, dims)
     ties = x == reshape(y, shape=kept)
     share = cast(reduce_sum(ties, dims=dims, keepdim=True), dtype=g.dtype)
     return where(ties, reshape(g, shape=kept) / share, 0.0)
 
 
-reduce_max.vjp(_max_vjp)
+reduce_max.vjp(_extreme_vjp)
+reduce_min.vjp(_extreme_vjp)
 
 
-@primitive
+@primitive(name="log_softmax")
 def log_softmax_dim(x: Array, *, dim: int) -> Array:
     """log(softmax(x)). A primitive because log(0) would give -inf, and because it is one pass where five are slow."""
     xp = array_module(x)
@@ -53,13 +61,13 @@ def log_softmax_dim(x: Array, *, dim: int) -> Array:
 log_softmax_dim.vjp(lambda g, y, _x, dim: g - exp(y) * reduce_sum(g, dims=(dim,), keepdim=True))
 
 
-@primitive
+@primitive(name="argmax")
 def argmax_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
     """Where along `dim` the largest element stands, the first of them at a tie. Integers: no gradient."""
     return x.argmax(axis=dim, keepdims=keepdim)
 
 
-@primitive
+@primitive(name="argmin")
 def argmin_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
     """Where along `dim` the smallest element stands, the first of them at a tie. Integers: no gradient."""
     return x.argmin(axis=dim, keepdims=keepdim)
@@ -72,25 +80,25 @@ def _arg(name: str, which: Primitive, x: Any, dim: int | None, keepdim: bool) ->
     return which(x, dim=dim, keepdim=keepdim)
 
 
-@numpy_names
+@public
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Where along `dim` (in the flattened tensor for None) the largest element stands, the first of them at a tie."""
     return _arg("argmax", argmax_dim, x, dim, keepdim)
 
 
-@numpy_names
+@public
 def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Where along `dim` (in the flattened tensor for None) the smallest element stands, the first of them at a tie."""
     return _arg("argmin", argmin_dim, x, dim, keepdim)
 
 
-@numpy_names
+@public
 def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """The sum over `dim` (one, several, or None: all)."""
     return reduce_sum(x, dims=normalize_dims("sum", dim, x.ndim), keepdim=keepdim)
 
 
-@numpy_names
+@public
 def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """The mean over `dim` (one, several, or None: all). Of no elements at all it is nan."""
     dims = normalize_dims("mean", dim, x.ndim)
@@ -103,7 +111,7 @@ def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     return mul(total, 1.0 / count) if count else mul(total, float("nan"))
 
 
-@numpy_names
+@public
 def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
     """The variance over `dim`, divided by the number of elements less `correction`."""
     dims = normalize_dims("var", dim, x.ndim)
@@ -114,10 +122,10 @@ def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction
     return div(reduce_sum(centered * centered, dims=dims, keepdim=keepdim), float(max(count - correction, 0)))
 
 
-@numpy_names
+@public
 def std(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-    return _sqrt_or_zero(var(x, dim, keepdim, correction))
+    return _sqrt_or_zero(var(x, normalize_dims("std", dim, x.ndim), keepdim, correction))
 
 
 def _sqrt_or_zero(x: Any) -> Any:
@@ -126,7 +134,7 @@ def _sqrt_or_zero(x: Any) -> Any:
     return where(positive, sqrt(where(positive, x, 1.0)), x * 0.0)
 
 
-@numpy_names
+@public
 def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """(Σ |x|^p)^(1/p) over `dim`, for p=inf the largest |x|. Where it is 0, so is its gradient."""
     dims = normalize_dims("norm", dim, x.ndim)
@@ -144,7 +152,7 @@ def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = 
     return where(positive, where(positive, total, 1.0) ** (1.0 / p), total * 0.0)
 
 
-@numpy_names
+@public
 def prod(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The product over `dim` (of all elements for None).
 
@@ -164,7 +172,7 @@ def prod(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return x if keepdim else reshape(x, shape=(*x.shape[:dim], *x.shape[dim + 1 :]))
 
 
-@primitive
+@primitive(name="cumsum")
 def cumsum_dim(x: Array, *, dim: int) -> Array:
     """Sums up to and including each entry of `dim`."""
     return x.cumsum(axis=dim)
@@ -173,64 +181,68 @@ def cumsum_dim(x: Array, *, dim: int) -> Array:
 cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(dim,)), dim=dim), dims=(dim,)))
 
 
-@numpy_names
+@public
 def cumsum(x: Any, dim: int) -> Any:
     """Sums up to and including each entry of `dim`."""
     return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
 
 
-@primitive
+@primitive(name="any")
 def reduce_any(x: Array, *, dims: Dims, keepdim: bool) -> Array:
     """Whether one element over `dims` is true. Booleans: no gradient."""
     return x.any(axis=dims, keepdims=keepdim)
 
 
-@primitive
+@primitive(name="all")
 def reduce_all(x: Array, *, dims: Dims, keepdim: bool) -> Array:
     """Whether all elements over `dims` are true. Booleans: no gradient."""
     return x.all(axis=dims, keepdims=keepdim)
 
 
-@numpy_names
+@public
 def any(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """Whether one element over `dim` is true (not zero)."""
     return reduce_any(x, dims=normalize_dims("any", dim, x.ndim), keepdim=keepdim)
 
 
-@numpy_names
+@public
 def all(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """Whether all elements over `dim` are true (not zero)."""
     return reduce_all(x, dims=normalize_dims("all", dim, x.ndim), keepdim=keepdim)
 
 
-@numpy_names
+@public
 def amax(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """The largest element over `dim` (one, several, or None: all). Ties share the gradient."""
-    dims = normalize_dims("amax", dim, x.ndim)
-    if 0 in [x.shape[d] for d in dims]:
-        raise ValueError(f"amax: the tensor of shape {x.shape} has no elements along dim={dim}, so no largest one")
-    return reduce_max(x, dims=dims, keepdim=keepdim)
+    return reduce_max(x, dims=_with_elements("amax", dim, x), keepdim=keepdim)
 
 
-@numpy_names
+@public
 def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """The smallest element over `dim` (one, several, or None: all). Ties share the gradient."""
-    return -amax(-x, dim, keepdim)
+    return reduce_min(x, dims=_with_elements("amin", dim, x), keepdim=keepdim)
 
 
-@numpy_names
+def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
+    dims = normalize_dims(name, dim, x.ndim)
+    if 0 in [x.shape[d] for d in dims]:
+        raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
+    return dims
+
+
+@public
 def log_softmax(x: Any, dim: int) -> Any:
     """x - logsumexp(x): the logarithm of softmax, finite wherever x is."""
     return log_softmax_dim(x, dim=normalize_dim("log_softmax", dim, x.ndim))
 
 
-@numpy_names
+@public
 def softmax(x: Any, dim: int) -> Any:
     """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1."""
-    return exp(log_softmax(x, dim))
+    return exp(log_softmax_dim(x, dim=normalize_dim("softmax", dim, x.ndim)))
 
 
-@numpy_names
+@public
 def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf."""
     dims = normalize_dims("logsumexp", dim, x.ndim)

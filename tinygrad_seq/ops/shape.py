@@ -8,25 +8,27 @@ from typing import Any
 
 from ..backend import Array, array_module
 from ..graph import primitive
-from .dims import normalize_dim, normalize_dims, numpy_names
+from ..public import public
+from .dims import normalize_dim, normalize_dims
 
 
-@primitive
-def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+@primitive(name="reshape")
+def reshape_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The elements of x in another shape."""
     return x.reshape(shape)
 
 
-_reshape.vjp(lambda g, _y, _x, shape: _reshape(g, shape=_x.shape))
+reshape_to.vjp(lambda g, _y, _x, shape: reshape_to(g, shape=_x.shape))
 
 
+@public
 def reshape(x: Any, shape: Sequence[int]) -> Any:
     """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
-    return _reshape(x, shape=tuple(shape))
+    return reshape_to(x, shape=tuple(shape))
 
 
-@primitive
-def _permute(x: Array, *, dims: tuple[int, ...]) -> Array:
+@primitive(name="permute")
+def permute_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
     """The dimensions of x in another order."""
     return x.transpose(dims)
 
@@ -35,40 +37,42 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(dims)), key=lambda i: dims[i] % len(dims)))
 
 
-_permute.vjp(lambda g, _y, _x, dims: _permute(g, dims=_inverse(dims)))
+permute_dims.vjp(lambda g, _y, _x, dims: permute_dims(g, dims=_inverse(dims)))
 
 
+@public
 def permute(x: Any, dims: Sequence[int]) -> Any:
     """The dimensions in another order: `dims` names for each which one of x it is. A view."""
-    return _permute(x, dims=tuple(dims))
+    return permute_dims(x, dims=tuple(dims))
 
 
 def mT(x: Any) -> Any:
     """The last two dimensions swapped: x (..., N, M) -> (..., M, N)."""
-    return _permute(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    return permute_dims(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-@primitive
-def _broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+@primitive(name="broadcast_to")
+def broadcast_dims(x: Array, *, shape: tuple[int, ...]) -> Array:
     """x repeated to `shape`."""
     return array_module(x).broadcast_to(x, shape)
 
 
-_broadcast_to.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
+broadcast_dims.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
 
 
+@public
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     """x repeated to `shape` as broadcasting does. A view."""
-    return _broadcast_to(x, shape=tuple(shape))
+    return broadcast_dims(x, shape=tuple(shape))
 
 
-@primitive
+@primitive(name="cat")
 def cat_dim(*xs: Array, dim: int) -> Array:
     """The arrays one after another along `dim`."""
     return array_module(xs[0]).concatenate(xs, axis=dim)
 
 
-@primitive
+@primitive(name="split")
 def split_sizes(x: Array, *, sizes: tuple[int, ...], dim: int) -> tuple[Array, ...]:
     """x cut along `dim` into pieces of the given sizes. Views."""
     before = (slice(None),) * (dim % x.ndim)
@@ -83,13 +87,13 @@ cat_dim.vjp_joint(lambda g, _y, *_xs, dim: split_sizes(g, sizes=tuple([x.shape[d
 split_sizes.vjp(lambda g, _y, _x, sizes, dim: cat_dim(*g, dim=dim))
 
 
-@primitive
+@primitive(name="stack")
 def stack_dim(*xs: Array, dim: int) -> Array:
     """Arrays of one shape as the entries of a new dimension `dim`."""
     return array_module(xs[0]).stack(xs, axis=dim)
 
 
-@primitive
+@primitive(name="unbind")
 def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
     """The entries of dimension `dim`, each without it. Views."""
     x = array_module(x).moveaxis(x, dim, 0) if dim else x
@@ -100,7 +104,7 @@ stack_dim.vjp_joint(lambda g, _y, *_xs, dim: unbind_dim(g, dim=dim))
 unbind_dim.vjp(lambda g, _y, _x, dim: stack_dim(*g, dim=dim))
 
 
-@primitive
+@primitive(name="flip")
 def flip_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
     """x with the order of the elements reversed along `dims`. A view."""
     return array_module(x).flip(x, dims)
@@ -109,20 +113,21 @@ def flip_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
 flip_dims.vjp(lambda g, _y, _x, dims: flip_dims(g, dims=dims))
 
 
-@numpy_names
+@public
 def unsqueeze(x: Any, dim: int) -> Any:
     """x with a dimension of length 1 put in at `dim`."""
     dim = normalize_dim("unsqueeze", dim, x.ndim + 1)
     return reshape(x, shape=(*x.shape[:dim], 1, *x.shape[dim:]))
 
 
-@numpy_names
+@public
 def squeeze(x: Any, dim: int | tuple[int, ...] | None = None) -> Any:
     """x without its dimensions of length 1; with `dim`, without that one (or those), if its length is 1."""
     dims = normalize_dims("squeeze", dim, x.ndim)
     return reshape(x, shape=tuple([n for d, n in enumerate(x.shape) if n != 1 or d not in dims]))
 
 
+@public
 def transpose(x: Any, dim0: int, dim1: int) -> Any:
     """x with two dimensions swapped. A view."""
     dim0, dim1 = normalize_dim("transpose", dim0, x.ndim), normalize_dim("transpose", dim1, x.ndim)
@@ -131,7 +136,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
     return permute(x, dims=tuple(dims))
 
 
-@numpy_names
+@public
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
     if chunks < 1:
@@ -146,7 +151,7 @@ def _even(length: int, size: int) -> tuple[int, ...]:
     return (size,) * (length // size) + ((length % size,) if length % size else ()) if length else (0,)
 
 
-@numpy_names
+@public
 def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into pieces of one size (the last may be smaller), or of the sizes listed. Views."""
     dim = normalize_dim("split", dim, x.ndim)
@@ -164,35 +169,43 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
     return pieces
 
 
-@numpy_names
+@public
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     """The entries of dimension `dim`, each without it. Views."""
     entries: tuple[Any, ...] = unbind_dim(x, dim=normalize_dim("unbind", dim, x.ndim))
     return entries
 
 
-@numpy_names
+def _several(name: str, tensors: Any) -> Sequence[Any]:
+    if isinstance(tensors, (str, dict)):
+        raise TypeError(f"{name}: takes a list or a tuple of tensors, got a {type(tensors).__name__}")
+    tensors = tuple(tensors)
+    if not tensors:
+        raise ValueError(f"{name}: takes at least one tensor, got none")
+    return tensors
+
+
+@public
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors of one shape as the entries of a new dimension `dim`."""
-    if not tensors:
-        raise ValueError("stack: takes at least one tensor, got none")
+    tensors = _several("stack", tensors)
     return stack_dim(*tensors, dim=normalize_dim("stack", dim, tensors[0].ndim + 1))
 
 
-@numpy_names
+@public
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """The tensors one after another along `dim`; their other lengths must agree."""
-    if not tensors:
-        raise ValueError("cat: takes at least one tensor, got none")
+    tensors = _several("cat", tensors)
     return cat_dim(*tensors, dim=normalize_dim("cat", dim, tensors[0].ndim))
 
 
-@numpy_names
+@public
 def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
     """x with the order of the elements reversed along `dim` (one or several). A view."""
     return flip_dims(x, dims=normalize_dims("flip", dim, x.ndim))
 
 
+@public
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The dimensions from `start_dim` to `end_dim` (both included) as one. A 0-d tensor becomes 1-d."""
     if x.ndim == 0:
@@ -206,6 +219,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return reshape(x, shape=(*x.shape[:first], length, *x.shape[last + 1 :]))
 
 
+@public
 def expand(x: Any, lengths: tuple[int, ...]) -> Any:
     """x broadcast to these lengths; -1 leaves one as it is. A view."""
     lead = len(lengths) - x.ndim
@@ -213,6 +227,7 @@ def expand(x: Any, lengths: tuple[int, ...]) -> Any:
     return broadcast_to(x, shape=shape)
 
 
+@public
 def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
     """The dimensions `source` moved to the places `destination`, the others in their order. A view."""
     moved = normalize_dims("movedim", source, x.ndim)
@@ -224,6 +239,7 @@ def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int,
     return permute(x, dims=tuple([by_place[d] if d in by_place else next(rest) for d in range(x.ndim)]))
 
 
+@public
 def repeat(x: Any, repeats: Sequence[int]) -> Any:
     """x laid out `repeats[d]` times along each dimension d; new dimensions come first."""
     lead = len(repeats) - x.ndim
@@ -236,15 +252,15 @@ def repeat(x: Any, repeats: Sequence[int]) -> Any:
     return reshape(x, shape=tuple([r * n for r, n in zip(repeats, lengths, strict=True)]))
 
 
-@numpy_names
+@public
 def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | None = None) -> Any:
     """The elements moved on by `shifts` along `dim`, those pushed out coming in again; in flat order for dim=None."""
     if dim is None:
         if not isinstance(shifts, int):
             raise ValueError(f"roll: several shifts {shifts} take as many dimensions in dim")
         return reshape(roll(reshape(x, shape=(-1,)), shifts, 0), shape=x.shape)
+    dims = [normalize_dim("roll", d, x.ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
     by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    dims = [normalize_dim("roll", d, x.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
     if len(by) != len(dims):
         raise ValueError(f"roll: got {len(by)} shifts for {len(dims)} dimensions")
     for shift, d in zip(by, dims, strict=True):

@@ -1,0 +1,84 @@
+"""What the public functions have in common: NumPy's names for dimensions, and mistakes that are explained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from .backend import is_array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MISTAKES = (AttributeError, IndexError, OverflowError, TypeError, ValueError)
+
+
+def public(function: F) -> F:
+    """Decorator: the function also takes `axis` for `dim` and `keepdims` for `keepdim`, and its errors name it.
+
+    Editors and type checkers go on showing `dim` and `keepdim`. An error that says already where it comes from passes
+    as it is; of the others, an AttributeError is a TypeError: something was given that is not a tensor.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs or "keepdims" in kwargs:
+            for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+                if theirs in kwargs:
+                    if ours in kwargs:
+                        raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
+                    kwargs[ours] = kwargs.pop(theirs)
+        try:
+            return function(*args, **kwargs)
+        except MISTAKES as error:
+            if _says_where(error, function.__name__):
+                raise
+            raise explained(function.__name__, error, args, kwargs) from error
+
+    return cast(F, called)
+
+
+def _says_where(error: Exception, name: str) -> bool:
+    """Whether a message names a function already: ours do, and Python's about missing arguments."""
+    message = str(error)
+    return not isinstance(error, AttributeError) and (
+        re.match(r"[A-Za-z_]\w*: ", message) is not None or message.startswith(f"{name}(")
+    )
+
+
+def explained(name: str, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
+    """The error with the function's name and its arguments in front."""
+    strange = [x for x in args if x is None or not _fits(x)]
+    if strange and (strange[0] is args[0] or isinstance(error, (AttributeError, TypeError))):
+        return TypeError(f"{name}: takes tensors, arrays and numbers, got {_in_short(strange[0])}")
+    given = ", ".join([_in_short(x) for x in args] + [f"{key}={_in_short(x)}" for key, x in kwargs.items()])
+    kinds = [kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind)]  # NumPy derives its own
+    return (kinds or [TypeError])[0](f"{name}: cannot take {given}: {error}")
+
+
+def require_numbers(inputs: Sequence[Any]) -> None:
+    """Raise a TypeError unless all inputs are numbers, tensors, arrays, or sequences of them."""
+    for x in inputs:
+        if not _fits(x):
+            raise TypeError(f"takes tensors, arrays and numbers, got {_in_short(x)}")
+
+
+def _fits(x: Any) -> bool:
+    if isinstance(x, (list, tuple)):
+        return all(_fits(element) for element in x)
+    return _is_number(x) or is_array(x) or hasattr(x, "array")
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (bool, int, float, complex))
+
+
+def _in_short(x: Any) -> str:
+    """An argument in a few words."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"shape {tuple(x.shape)}"
+    if _is_number(x) or x is None or isinstance(x, (str, list, tuple)):
+        text = repr(x)
+        return text if len(text) <= 40 else text[:37] + "..."
+    return f"a {type(x).__name__}"
