@@ -27,7 +27,7 @@ bench: .venv/.installed-bench  ## speed and memory, beside the peers that are in
 	$(BIN)/python -m benchmarks
 
 peers: .venv/.installed-bench  ## install what the benchmarks compare with
-	$(BIN)/python -m pip install -q torch==2.13.0 autograd mygrad
+	$(BIN)/python -m pip install -q torch==2.13.0 autograd jax micrograd mygrad
 
 clean:  ## remove what the other targets made, but not the runs
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

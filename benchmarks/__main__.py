@@ -12,7 +12,7 @@ import sys
 
 import tinygrad_seq as tg
 
-from . import import_time, recording
+from . import engines, import_time, memory, recording
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, table
 
@@ -47,15 +47,22 @@ def own_process(part: str, **environment: str) -> None:
 
 
 def main() -> None:
-    parts = {"step": training_step, "length": sequence_length, "import": import_time.main, "recording": recording.main}
+    parts = {
+        "step": training_step,
+        "length": sequence_length,
+        "import": import_time.main,
+        "recording": recording.main,
+        "memory": memory.main,
+        "engines": engines.main,
+    }
     if len(sys.argv) == 2:
         parts[sys.argv[1]]()
         return
     for kernels in ({}, {"OPENBLAS_CORETYPE": "Haswell"}):
         own_process("step", **kernels)
         own_process("length", **kernels)
-    own_process("import")
-    own_process("recording")
+    for part in ("import", "recording", "memory", "engines"):
+        own_process(part)
 
 
 if __name__ == "__main__":

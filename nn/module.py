@@ -245,7 +245,8 @@ def functional_call(
 
     >>> def loss(parameters, x):
     ...     return nn.functional_call(module, parameters, x).sum()
-    >>> tg.grad(loss)(dict(module.named_parameters()), x)
+    >>> parameters = {name: p.detach() for name, p in module.named_parameters()}
+    >>> tg.grad(loss)(parameters, x)
 
     Args:
         tensors: what to put in the place of the parameters and buffers of these names. One that is used in several

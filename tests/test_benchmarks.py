@@ -1,0 +1,29 @@
+"""What the benchmarks say of this engine, except for its speed."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import engines, memory
+from benchmarks.language_model import Workload
+
+TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
+
+
+@pytest.mark.parametrize("question", engines.PROBES)
+def test_the_table_says_yes(question: str) -> None:
+    assert engines.answer(question, "tinygrad_seq") == "yes"
+
+
+def test_checkpoints_change_nothing_but_memory() -> None:
+    assert memory.checkpointed(TINY)() == pytest.approx(memory.stored(TINY)(), rel=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's figures")
+def test_checkpoints_save_memory() -> None:
+    stored, checkpointed = (memory.peak(name) for name in list(memory.CANDIDATES)[-2:])
+    assert stored is not None
+    assert checkpointed is not None
+    assert checkpointed < stored / 4
