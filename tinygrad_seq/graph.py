@@ -199,7 +199,10 @@ class Primitive:
         self._plans.clear()
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it."""
+        """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it.
+
+        In one piece, because it is called millions of times, and each call of Python's own costs as much as NumPy's.
+        """
         cls = None
         arrays = []
         parents = []
@@ -229,69 +232,44 @@ class Primitive:
             y = self.forward(*arrays, **params)
         except MISTAKES as error:
             raise self._explain(error, arrays, params) from error
-        if type(y) is tuple:
-            return self._finish_many(cls, arrays, parents, wanted, params, y, foreign)
-        shape = y.shape
-        if not shape and isinstance(y, SCALAR):
-            y = backend_of(y).asarray(y)
-        kind = y.dtype
-        if kind is float64 and "dtype" not in params:
-            y = _keep_float32(y, arrays)
+        several = type(y) is tuple
+        if several:
+            y = tuple([backend_of(part).asarray(part) if isinstance(part, SCALAR) else part for part in y])
+            shape, kind = tuple([part.shape for part in y]), y[0].dtype if y else None
+        else:
+            shape = y.shape
+            if not shape and isinstance(y, SCALAR):
+                y = backend_of(y).asarray(y)
             kind = y.dtype
-        value = _new(cls)
-        value.array = y
-        if wanted and (kind is float32 or kind.kind in "fc") and _grad_enabled.get():
-            value.node = node = self._record(arrays, parents, wanted, bit, params, y)
-            if foreign or memory.lent:
-                memory.secure(node)
+            if kind is float64 and "dtype" not in params:
+                y = _keep_float32(y, arrays)
+                kind = y.dtype
+        node = None
+        if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and _grad_enabled.get():
+            plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
+            drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
+            for i in drop:
+                arrays[i] = parents[i] or _outline(arrays[i])
+            node = _new(Application)
+            node.primitive = self
+            node.parents = parents
+            node.inputs = arrays
+            node.output = y if keep_output else None
+            node.params = params or _NO_PARAMS
+            node.number = next_number()
             node.shape = shape
             node.dtype = kind
-        else:
-            value.node = node = None
+            if foreign or memory.lent:
+                memory.secure(node)
         if observers:
             for observe in observers:
                 observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
+        if several:
+            return tuple([cls.wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
+        value = _new(cls)
+        value.array = y
+        value.node = node
         return value
-
-    def _record(
-        self, arrays: list[Any], parents: list[Any], wanted: int, bit: int, params: dict[str, Any], y: Any
-    ) -> Any:
-        """The node of this application, but for its shape and dtype. Called millions of times: hence the plans."""
-        plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
-        drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
-        for i in drop:
-            arrays[i] = parents[i] or _outline(arrays[i])
-        node = _new(Application)
-        node.primitive = self
-        node.parents = parents
-        node.inputs = arrays
-        node.output = y if keep_output else None
-        node.params = params or _NO_PARAMS
-        node.number = next_number()
-        return node
-
-    def _finish_many(
-        self,
-        cls: Any,
-        arrays: list[Any],
-        parents: list[Any],
-        wanted: int,
-        params: dict[str, Any],
-        ys: tuple[Any, ...],
-        foreign: bool,
-    ) -> tuple[Any, ...]:
-        """What `__call__` does at its end, for several outputs."""
-        ys = tuple([backend_of(y).asarray(y) if isinstance(y, SCALAR) else y for y in ys])
-        if not (wanted and ys and ys[0].dtype.kind in "fc" and _grad_enabled.get()):
-            return tuple([cls.wrap(y) for y in ys])
-        operands = list(arrays) if observers else []  # recording lets go of some
-        node = self._record(arrays, parents, wanted, 1 << len(arrays), params, ys)
-        if foreign or memory.lent:
-            memory.secure(node)
-        node.shape, node.dtype = tuple([y.shape for y in ys]), ys[0].dtype
-        for observe in observers:
-            observe(self, operands, ys, node, False)
-        return tuple([cls.wrap(y, Output(y, node, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(ys)])
 
     def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...], bool]:
         """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once."""
@@ -311,6 +289,11 @@ class Primitive:
                 f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
             )
         return explained(self.name, error, arrays, params)
+
+
+def _output(array: Array, application: Application, index: int) -> Output | None:
+    """The node of one of several outputs; None for integers, which carry no gradient."""
+    return Output(array, application, index) if array.dtype.kind in "fc" else None
 
 
 def _outline(array: Array) -> Any:
