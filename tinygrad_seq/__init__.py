@@ -32,7 +32,7 @@ from .checkpointing import checkpoint
 from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
-from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
 from .graph import Primitive, enable_grad, is_grad_enabled, no_grad, primitive
 from .ops.activation import clamp, elu, erf, gelu, leaky_relu, silu, softplus
 from .ops.einsum import einsum
@@ -157,6 +157,7 @@ long = int64
 __all__ = [
     "Generator",
     "GradcheckError",
+    "NotTestedWarning",
     "Primitive",
     "Tensor",
     "__version__",

@@ -49,6 +49,8 @@ def run(module: Any, x: tg.Tensor, *states: tg.Tensor) -> Any:
     return module(x, states if isinstance(module, nn.LSTM) else states[0])
 
 
+# a network of one unit may be dead
+pytestmark = pytest.mark.filterwarnings("ignore::tinygrad_seq.gradcheck.NotTestedWarning")
 KINDS = ["LSTM", "RNN tanh", "RNN relu"]
 
 

@@ -1,5 +1,6 @@
 """Is this gradient right? The analytic gradient against derivatives computed from values alone."""
 
-from .check import GradcheckError, gradcheck, gradgradcheck
+from .check import gradcheck, gradgradcheck
+from .report import GradcheckError, NotTestedWarning, Report
 
-__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+__all__ = ["GradcheckError", "NotTestedWarning", "Report", "gradcheck", "gradgradcheck"]

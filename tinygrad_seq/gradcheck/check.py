@@ -1,142 +1,158 @@
-"""`gradcheck` and `gradgradcheck`: every element of every gradient against a numerical derivative."""
+"""`gradcheck` and `gradgradcheck`: is the gradient right, and if not, where is it wrong?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from ..autodiff import recorded_sweep
-from ..backend import Array, backend_of, float64
-from ..graph import enable_grad, no_grad
-from ..random import Generator, rand
-from ..tensor import Tensor, as_tensor
-from .numeric import Estimate, basis, central_difference, complex_step
+from ..backend import Array, array_module
+from .compare import Comparison, seconds_of
+from .contract import check_contract
+from .guess import guess
+from .report import GradcheckError, NotTestedWarning, Report
+from .subjects import SecondOrder, Subject, TensorSubject, subject_of
 
-Function = Callable[..., Any]
+host = array_module(0.0)
 
-
-class GradcheckError(AssertionError):
-    """A gradient is wrong. The message says which input, at which index, and both values."""
+PATIENCE = 1.0  # seconds that looking at every entry may take; beyond that, random directions
 
 
-def _outputs(result: Any) -> list[Tensor]:
-    """The floating-point tensors that a function returned."""
-    flat = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, (tuple, list)) else []
-    nested = [_outputs(y) if isinstance(y, (tuple, list)) else [y] for y in flat]
-    tensors = [y for part in nested for y in part if isinstance(y, Tensor) and y.dtype.kind in "fc"]
-    if not tensors:
-        raise TypeError(
-            f"gradcheck: the function must return a floating-point tensor, it returned {type(result).__name__}"
-        )
-    return tensors
+def gradcheck(
+    f: Any, inputs: Any, *, exhaustive: bool | None = None, seed: int = 0, raise_exception: bool = True
+) -> Report:
+    """Check the gradient of f with respect to every element of its inputs and parameters.
 
-
-def _cotangents(ys: Sequence[Tensor]) -> list[Tensor]:
-    """One random weight for each output element, none of them small: uniform in ±[0.5, 1.5]."""
-    generator = Generator(20260)
-    draws = [rand(y.shape, dtype=float64, generator=generator) for y in ys]
-    return [Tensor.wrap(((u.array < 0.5) * 2.0 - 1.0) * (0.5 + (2.0 * u.array) % 1.0)) for u in draws]
-
-
-def _weighted_sum(f: Function, arrays: Sequence[Array], weights: Sequence[Tensor]) -> Any:
-    """The number that is differentiated: the outputs of f, weighted and added up."""
-    with no_grad():
-        ys = _outputs(f(*[Tensor.wrap(a) for a in arrays]))
-        return sum((y.array * w.array).sum().item() for y, w in zip(ys, weights, strict=True))
-
-
-def analytic_gradients(f: Function, xs: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> Any:
-    """f's own gradients of the weighted sum of its outputs, one per input (zeros if none arrives), and the weights."""
-    with enable_grad():
-        leaves = [x.detach().requires_grad_() for x in xs]
-        ys = _outputs(f(*leaves))
-        weights = _cotangents(ys) if weights is None else weights
-        roots = [(y.node, w.to(y.dtype)) for y, w in zip(ys, weights, strict=True) if y.node is not None]
-        found = recorded_sweep(roots, [leaf.node for leaf in leaves if leaf.node], value_class=Tensor)
-    return [found.get(leaf.node, Tensor.wrap(leaf.array * 0)) for leaf in leaves if leaf.node], weights
-
-
-def gradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float = 1e-12) -> bool:
-    """Check every element of the gradient of f at the given inputs.
-
-    The derivative is computed from values alone: by the complex step, which is exact to rounding, and where that
-    disagrees or cannot be used, by central differences extrapolated to step 0. Every output counts, under random
-    weights.
+    The derivative is computed from values alone: by the complex step, which is exact to rounding, where f takes complex
+    numbers and differences confirm it, else by central differences extrapolated to step 0, with an error estimate for
+    each entry. Tolerances are measured: the rounding noise of the gradient itself, and the error of the estimate. All
+    is computed in float64, and the gradient once more in the inputs' own precision. Every output counts, under random
+    weights; random numbers that f draws are drawn again at each call. At a kink, any slope between those to the two
+    sides is right.
 
     Args:
-        f: takes tensors and returns one or several; computed in float64 here whatever the inputs are.
+        f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose
+            parameters are checked as well; a pair (forward, backward) of functions on NumPy arrays, with
+            `backward(cotangent, *inputs, output)` returning the gradients; or a function, `autograd.Function` or module
+            PyTorch's.
         inputs: one or several floating-point tensors or arrays.
-        rtol: difference allowed, relative to the larger of the element and the typical element of its gradient.
-        atol: difference allowed in any case.
+        exhaustive: look at every entry, or along random directions, and at single entries only where one disagrees. By
+            default whatever is done in about a second.
+        seed: of the weights and directions.
+        raise_exception: raise what is found; else it is only in the report.
 
     Returns:
-        True.
+        A report, true if the check passed. `str()` shows it on a screen, `to_dict()` gives it to programs.
 
     Raises:
-        GradcheckError: if an element is wrong; the message points at it.
-        TypeError: if f returns no tensor, or an input is not floating-point.
+        GradcheckError: if something is wrong; its message is the report.
+        TypeError: if f is nothing of these, returns no tensor, or an input is not floating-point.
+
+    Warns:
+        NotTestedWarning: if nothing could be tested: all gradients are zero, or drown in rounding.
     """
-    given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    xs = [as_tensor(x).detach() for x in given]
-    for i, x in enumerate(xs):
-        if x.dtype.kind != "f":
-            raise TypeError(
-                f"gradcheck: input {i} is of {x.dtype}; takes floating-point inputs, close f over the others"
-            )
-    xs = [x.to(float64) for x in xs]
-    gradients, weights = analytic_gradients(f, xs)
-    arrays = [x.array for x in xs]
-    for i, (x, gradient) in enumerate(zip(xs, gradients, strict=True)):
-        if gradient.shape != x.shape:
-            raise GradcheckError(f"input {i} has shape {x.shape}, its gradient {gradient.shape}")
-        analytic = backend_of(gradient.array).to_host(gradient.detach().array)
-        scale = float(abs(analytic).mean()) if analytic.size else 0.0
-        for where, direction in basis(x.array):
-            ours = float(analytic[where])
-
-            def along(moved: Array, i: int = i) -> Any:
-                others = [
-                    a.astype(moved.dtype) for a in arrays
-                ]  # all complex or none: a gradient is cast to its input's
-                return _weighted_sum(f, [*others[:i], moved, *others[i + 1 :]], weights)
-
-            estimate = _agreeing(ours, along, x.array, direction, max(rtol * max(abs(ours), scale), atol))
-            if estimate is not None:
-                raise GradcheckError(
-                    f"input {i}, shape {x.shape}: the gradient at index {list(where)} is wrong: analytic {ours:.10g}, "
-                    f"numeric {estimate.value:.10g} ± {estimate.error:.1e}, difference {abs(ours - estimate.value):.1e}"
-                )
-    return True
+    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+    subject = subject_of(f, given)
+    return _settled(_checked(subject, Report(1), exhaustive, seed), raise_exception)
 
 
-def _agreeing(ours: float, along: Any, x: Array, direction: Array, tolerance: float) -> Estimate | None:
-    """None if a numerical derivative agrees with ours, else that derivative."""
+def gradgradcheck(
+    f: Any, inputs: Any, *, exhaustive: bool | None = None, seed: int = 0, raise_exception: bool = True
+) -> Report:
+    """Check the gradient of the gradient of f: `gradcheck` of the function from inputs and cotangents to gradients.
+
+    Takes, returns and raises what `gradcheck` does; f is a function of tensors or a Module.
+
+    Raises:
+        TypeError: for a pair or for PyTorch's functions: what they compute cannot be differentiated again here.
+    """
+    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+    first = subject_of(f, given)
+    if not isinstance(first, TensorSubject):
+        raise TypeError("gradgradcheck: takes a function of tensors or a Module; others have no second derivative here")
+    rng = host.random.default_rng(seed)
+    cotangents = random_cotangents(_outputs(first), rng)
+    return _settled(_checked(SecondOrder(first, cotangents), Report(2), exhaustive, seed + 1), raise_exception)
+
+
+def random_cotangents(ys: Sequence[Array], rng: Any) -> list[Array]:
+    """One random weight for each output element, none of them small, signs at random."""
+    return [host.where(rng.random(y.shape) < 0.5, -1.0, 1.0) * rng.uniform(0.5, 1.5, y.shape) for y in ys]
+
+
+def _outputs(subject: Subject) -> list[Array]:
+    """The outputs at the given point, which must be finite."""
+    ys = subject.values(subject.arrays)
+    for k, y in enumerate(ys):
+        if not host.isfinite(y).all():
+            raise ValueError(f"gradcheck: output {k} is not finite at the given inputs, so it has no derivative there")
+    return ys
+
+
+def _checked(subject: Subject, report: Report, exhaustive: bool | None, seed: int) -> Report:
+    rng = host.random.default_rng(seed)
+    cotangents = random_cotangents(_outputs(subject), rng)
     try:
-        exact = complex_step(lambda z: complex(along(z)), x, direction)
-    except (TypeError, ValueError):  # f does not take complex numbers
-        exact = None
-    if exact is not None and abs(ours - exact.value) <= tolerance:
-        return None
-    second = central_difference(lambda z: float(along(z).real), x, direction)
-    return None if abs(ours - second.value) <= tolerance + 4 * second.error else second
+        subject.gradients(subject.arrays, cotangents)
+    except (TypeError, NotImplementedError):
+        raise
+    except Exception as error:
+        report.problems.append(f"the backward pass raises {type(error).__name__}: {error}")
+        return report
+    check_contract(subject, cotangents, report)
+    if report.problems:
+        return report  # what is not the same twice, or changes its inputs, cannot be compared with anything
+    if exhaustive is None:
+        entries = sum(a.size for a in subject.arrays)
+        exhaustive = entries * 3 * seconds_of(lambda: subject.values(subject.arrays)) < PATIENCE
+    comparison = Comparison(subject, subject.arrays, cotangents, rng, exhaustive)
+    for i in range(len(subject.arrays)):
+        found = comparison.report(i)
+        found.guess = guess(found, comparison.gradients[i])
+        report.inputs.append(found)
+    if report.verdict == "pass" and exhaustive:
+        _elsewhere(subject, report, rng)
+    return report
 
 
-def gradgradcheck(f: Function, inputs: Any, *, rtol: float = 1e-7, atol: float = 1e-12) -> bool:
-    """Check the gradient of the gradient of f: `gradcheck` of the function from the inputs to their gradients.
+def _elsewhere(subject: Subject, report: Report, rng: Any) -> None:
+    """Under other cotangents, and at larger inputs where the function is finite: along a few directions."""
+    points = [("under other cotangents", subject.arrays)]
+    larger = [_larger(a) if i < subject.movable else a for i, a in enumerate(subject.arrays)]
+    if any(a is not b for a, b in zip(larger, subject.arrays, strict=True)):
+        points.append(("at inputs eight times as large", larger))
+    for where, arrays in points:
+        try:
+            with warnings.catch_warnings(), host.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                ys = subject.values(arrays)
+                if not all(host.isfinite(y).all() for y in ys):
+                    continue
+                comparison = Comparison(subject, arrays, random_cotangents(ys, rng), rng, exhaustive=False)
+                found = [comparison.report(i) for i in range(len(arrays))]
+        except Exception:  # outside of what the function takes
+            if arrays is subject.arrays:
+                raise
+            continue
+        for before, after in zip(report.inputs, found, strict=True):
+            if after.verdict == "fail":
+                after.problems.insert(0, where)
+                before.verdict, before.wrong, before.problems = "fail", after.wrong, after.problems
 
-    Takes, returns and raises what `gradcheck` does.
-    """
-    given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    xs = [as_tensor(x).detach().to(float64) for x in given]
-    _, weights = analytic_gradients(f, xs)
 
-    def gradients(*moved: Tensor) -> tuple[Tensor, ...]:
-        with enable_grad():
-            leaves = [x if x.node is not None else x.detach().requires_grad_() for x in moved]
-            ys = _outputs(f(*leaves))
-            roots = [(y.node, w.to(y.dtype)) for y, w in zip(ys, weights, strict=True) if y.node is not None]
-            targets = [leaf.node for leaf in leaves if leaf.node is not None]
-            found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
-        return tuple([found[x.node] if x.node in found else x * 0 for x in leaves])
+def _larger(a: Array) -> Array:
+    """Eight times a, if it looks like numbers without bounds: of both signs, and not all small."""
+    return a * 8.0 if a.size and a.min() < 0 < a.max() and abs(a).max() > 1 else a
 
-    return gradcheck(gradients, tuple(xs), rtol=rtol, atol=atol)
+
+def _settled(report: Report, raise_exception: bool) -> Report:
+    """The report, or what it raises."""
+    if report.verdict == "fail" and raise_exception:
+        raise GradcheckError(report)
+    if report.verdict == "not tested" and any(i.entries for i in report.inputs):
+        warnings.warn(
+            "gradcheck tested nothing: all gradients are zero or drown in rounding at the given inputs\n" + str(report),
+            NotTestedWarning,
+            stacklevel=3,
+        )
+    return report
