@@ -85,7 +85,7 @@ def _slopes(
     noise: Sequence[Array],
 ) -> list[Estimate]:
     """(high - low) / width for falling widths, weighted and added up, and what rounding can make of each."""
-    value, rounding = host.zeros(len(widths)), host.zeros(len(widths))
+    value, rounding, unseen = host.zeros(len(widths)), host.zeros(len(widths)), 0.0
     with host.errstate(all="ignore"):
         for k, w in enumerate(weights):
             differences = host.stack([host.asarray(high[k].real - low[k].real, dtype=float) for high, low in pairs])
@@ -95,10 +95,13 @@ def _slopes(
             # an output that moves, but not for small steps, is rounded to multiples of at least its smallest move
             grain = host.where(moves, abs(differences), host.inf).min(axis=0)
             grain = host.where(moves.any(axis=0) & ~moves.all(axis=0), grain, 0.0)
-            off = host.maximum(host.maximum(unit * largest, noise[k]), grain) * moves.any(axis=0)
+            moved = moves.any(axis=0)
+            off = host.maximum(host.maximum(unit * largest, noise[k]), grain) * moved
+            unseen += float((abs(w) * unit * largest * ~moved).sum())
             value += (w * differences).reshape(len(widths), -1).sum(axis=1)
             rounding += float((abs(w) * off).sum())
-    return [Estimate(float(v) / h, float(r) / h) for v, r, h in zip(value, rounding, widths, strict=True)]
+    unseen /= widths[0]  # a slope so small that rounding hides it even over the widest step
+    return [Estimate(float(v) / h, float(r) / h + unseen) for v, r, h in zip(value, rounding, widths, strict=True)]
 
 
 def _extrapolated(slopes: Sequence[Estimate], powers: int) -> Estimate:
