@@ -23,6 +23,7 @@ host = array_module(0.0)
 
 RTOL = 1e-9  # of an entry: what is smaller is no mistake of a rule
 SAFETY = 20.0  # measured noise is a sample; the true one may be larger by so much
+ENOUGH = 20  # wrong entries that were looked at from all sides; then the complex step alone will do
 LOCATED = 8  # wrong entries to look for when directions find something
 
 
@@ -31,13 +32,20 @@ class Comparison:
 
     Args:
         exhaustive: whether every entry is looked at, or random directions.
+        rtol: what is no mistake of a rule, as a part of an entry.
     """
 
     def __init__(
-        self, subject: Subject, arrays: Sequence[Array], cotangents: Sequence[Array], rng: Any, exhaustive: bool
+        self,
+        subject: Subject,
+        arrays: Sequence[Array],
+        cotangents: Sequence[Array],
+        rng: Any,
+        exhaustive: bool,
+        rtol: float = RTOL,
     ) -> None:
         self.subject, self.arrays, self.weights, self.rng = subject, list(arrays), list(cotangents), rng
-        self.exhaustive = exhaustive
+        self.exhaustive, self.rtol = exhaustive, rtol
         self.missing = [False] * len(self.arrays)
         self.gradients = self._gradients(self.arrays, 1.0)
         self.noise = self._noise()
@@ -57,8 +65,12 @@ class Comparison:
             moved = [x * (1 + 2.0**-51 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays]
             samples.append(self._gradients(moved, 1.0))
         with host.errstate(invalid="ignore"):
-            moved_by = [[abs(s[i] - g) for s in samples] for i, g in enumerate(self.gradients)]
-        return [host.max(m, axis=0) for m in moved_by]
+            by = [
+                [abs(s[i] - g) if s[i].shape == g.shape else 0 * g for s in samples]
+                for i, g in enumerate(self.gradients)
+            ]
+        self.nonlinear = [bool((m[0] > 1e-6 * _largest(g)).any()) for m, g in zip(by, self.gradients, strict=True)]
+        return [_believable(host.max(m, axis=0), g) for m, g in zip(by, self.gradients, strict=True)]
 
     @cached_property
     def _line(self) -> list[Array]:
@@ -71,12 +83,15 @@ class Comparison:
     @cached_property
     def gradient_scatter(self) -> list[Array]:
         """The rounding noise of each gradient, where moving by an ulp may not show it."""
-        return scatter_about_a_curve(lambda t: self._gradients(self._at(t), 1.0))
+        scatter = scatter_about_a_curve(lambda t: self._gradients(self._at(t), 1.0))
+        return [_believable(noise, g) for noise, g in zip(scatter, self.gradients, strict=True)]
 
     @cached_property
     def value_scatter(self) -> list[Array]:
         """The rounding noise of each output."""
-        return scatter_about_a_curve(lambda t: [y.real for y in self.subject.values(self._at(t))])
+        values = [y.real for y in self.subject.values(self.arrays)]
+        scatter = scatter_about_a_curve(lambda t: [y.real for y in self.subject.values(self._at(t))])
+        return [_believable(noise, y, 1e-6) for noise, y in zip(scatter, values, strict=True)]
 
     def report(self, i: int) -> InputReport:
         """What is found of input number i."""
@@ -90,6 +105,12 @@ class Comparison:
             return report
         if not host.isfinite(g).all():
             return self._not_finite(report, g)
+        if self.nonlinear[i]:
+            report.verdict = "fail"
+            report.problems.append(
+                "the gradient is not in proportion to the cotangent: is it left out, or not a factor?"
+            )
+            return report
         if x.size:
             _Input(self, i, report).look()
         return report
@@ -173,16 +194,18 @@ class _Input:
         unit[index] = 1.0
         ours, noise = float(self.g[index]), SAFETY * float(self.noise[index])
         exact = self.by_complex_step(unit) if self.certified else None
-        if exact is not None and abs(ours - exact) <= RTOL * max(abs(ours), abs(exact)) + noise:
+        if exact is not None and abs(ours - exact) <= self.c.rtol * max(abs(ours), abs(exact)) + noise:
             self._count(ours, exact, noise)
             return True
+        if exact is not None and len(self.report.wrong) >= ENOUGH:
+            return self._wrong(index, ours, Estimate(exact, noise))
         first = 0.05 * float(self.scale[index])
         rough = self.by_differences(unit, first)
-        slack = RTOL * max(abs(ours), abs(rough.value)) + noise
+        slack = self.c.rtol * max(abs(ours), abs(rough.value)) + noise
         if abs(ours - rough.value) <= SAFETY * rough.error + slack:
             if exact is not None and abs(exact - rough.value) <= SAFETY * rough.error < 0.01 * abs(exact):
                 noise = max(noise, SAFETY * float(self.c.gradient_scatter[self.i][index]))
-                if abs(ours - exact) > RTOL * max(abs(ours), abs(exact)) + noise:
+                if abs(ours - exact) > self.c.rtol * max(abs(ours), abs(exact)) + noise:
                     return self._wrong(index, ours, Estimate(exact, noise))  # the sharper of two that agree
             self._count(ours, rough.value, noise + SAFETY * rough.error)
             return True
@@ -276,6 +299,15 @@ class _Input:
         masked = masked.reshape(direction.shape)
         numeric = self.by_complex_step(masked) if self.certified else self.by_differences(masked).value
         return abs(float((self.g * masked).sum()) - numeric)
+
+
+def _largest(g: Array) -> float:
+    return float(abs(g).max(initial=0.0))
+
+
+def _believable(noise: Array, measured: Array, part: float = 1e-3) -> Array:
+    """Without what is no rounding noise but a jump next to a kink, or a wave that is shorter than the spacing."""
+    return host.where(noise > part * _largest(measured), 0.0, noise)
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

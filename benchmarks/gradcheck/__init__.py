@@ -1,0 +1,1 @@
+"""Correct and wrong gradients, and what checkers say of them: `python -m benchmarks gradcheck`."""
