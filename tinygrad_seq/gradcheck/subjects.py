@@ -225,19 +225,22 @@ class PairSubject:
     def _arguments(self, g: Any, arrays: Arrays, y: Any) -> list[Any]:
         """In the order that the backward function takes them."""
         try:
-            kinds = [p.kind for p in inspect.signature(self.backward).parameters.values()]
+            parameters = inspect.signature(self.backward).parameters
         except (TypeError, ValueError):  # a builtin
             return [g, *arrays, y]
+        names, kinds = list(parameters), [p.kind for p in parameters.values()]
         positional = [
             k for k in kinds if k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         ]
         count = len(positional)
         if inspect.Parameter.VAR_POSITIONAL in kinds or count == len(arrays) + 2:
             return [g, *arrays, y]
+        if count == 3 and (
+            len(arrays) != 2 or names[1] in ("inputs", "xs", "args") or names[2] in ("y", "output", "out")
+        ):
+            return [g, tuple(arrays), y]
         if count == len(arrays) + 1:
             return [g, *arrays]
-        if count == 3:
-            return [g, tuple(arrays), y]
         raise TypeError(
             f"gradcheck: backward takes {count} arguments; it must take the cotangent, the {len(arrays)} inputs and "
             "the output"
