@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "backend", "public", "device", "memory", "graph", "anomaly", "tree", "ops", "autodiff", "conversion", "operators",
     "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation", "functional",
-    "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck",
+    "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck", "testing",
 ]  # fmt: skip
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]
 
