@@ -1,4 +1,4 @@
-"""The catalogue under each checker: `python -m benchmarks.gradcheck [SEEDS]`; and `python -m benchmarks.gradcheck lstm`."""
+"""The catalogue under each checker, and a whole LSTM under ours: `python -m benchmarks.gradcheck [SEEDS | lstm]`."""
 
 from __future__ import annotations
 
