@@ -38,6 +38,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     outputs = [y for y in leaves(result) if y.node is not None]
     if not outputs:
         return result
+    segment.sums = _sums(outputs)
     segment.closed_over = _older_than(segment.start, [y.node for y in outputs])
     once = [tuple([y.array for y in outputs])]
     applied = Primitive(lambda *_: once.pop(), "checkpoint")  # hands them over and does not hold on to them
@@ -57,6 +58,7 @@ class _Segment:
         self.stream = default_generator.get_state()
         self.start = next_number()
         self.closed_over: list[Node] = []
+        self.sums: list[float] = []  # of the outputs, to see whether they come out again
 
     def run(self, variables: list[Tensor]) -> Any:
         """f of its arguments, with variables in the place of those that are recorded."""
@@ -82,6 +84,12 @@ class _Segment:
             variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
             result = self.run(variables)
         default_generator.set_state(here)
+        again = _sums([y for y in leaves(result) if y.node is not None])
+        if any(abs(a - b) > 1e-5 * abs(b) for a, b in zip(again, self.sums, strict=True)):
+            raise RuntimeError(
+                "checkpoint: computing again gave something else than the forward pass. Something that the function "
+                "uses was changed in between, or it draws from a generator of its own: make that one inside of it"
+            )
         roots = [(y.node, g) for y, g in zip([y for y in leaves(result) if y.node is not None], gs, strict=True)]
         targets = [v.node for v in variables if v.node is not None] + self.closed_over
         if recorded:
@@ -89,6 +97,10 @@ class _Segment:
         else:
             found = sweep(roots, targets)
         return [found.get(node) for node in targets]
+
+
+def _sums(outputs: list[Tensor]) -> list[float]:
+    return [float(abs(y.array).sum()) for y in outputs]
 
 
 def _older_than(start: int, roots: Iterable[Node]) -> list[Node]:

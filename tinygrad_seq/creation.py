@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import DType
+from .backend import DType, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
@@ -99,4 +99,5 @@ def arange(
     integral = all(isinstance(v, int) for v in (start, end, step))
     kind = as_dtype((int if integral else float) if dtype is None else dtype)
     target = resolve(device)
-    return Tensor.wrap(target.backend.arange(start, end, step, dtype=kind, index=target.index))
+    exact = int64 if integral else float64  # in float32 the rounding of the step would add up
+    return Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))

@@ -10,6 +10,7 @@ from .backend import SCALAR, Array, array_module, backend_of
 from .graph import Leaf, Value
 from .hooks import RemovableHandle, Retained
 from .inplace import InPlace
+from .memory import owner_of
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -21,6 +22,14 @@ def wrapped(result: Array) -> Tensor:
         backend_of(result).asarray(result) if isinstance(result, SCALAR) else result
     )
     return tensor
+
+
+def _own(gradient: Tensor, taken: set[int]) -> Tensor:
+    """A gradient in memory of its own: rules hand on what they are given, to several leaves too."""
+    owner = owner_of(gradient.array)
+    shared = id(owner) in taken or not getattr(owner.flags, "writeable", True)
+    taken.add(id(owner))
+    return type(gradient).wrap(gradient.array.copy()) if shared else gradient
 
 
 class Differentiable(InPlace):
@@ -109,9 +118,10 @@ class Differentiable(InPlace):
             found = recorded_sweep([(self.node, seed)], None, retain_graph=keep, value_class=self.result_class)
         else:
             found = sweep([(self.node, seed.array)], retain_graph=keep)
+        taken = {id(owner_of(seed.array))}
         for leaf, g in found.items():
             if isinstance(leaf, Leaf):
-                new = g if create_graph else wrapped(g)
+                new = g if create_graph else _own(wrapped(g), taken)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .autodiff import ancestors, recorded_sweep, sweep
+from .backend import array_module
 from .differentiable import wrapped
 from .graph import Leaf, Node, enable_grad, is_grad_enabled
 from .ops.elementwise import cast
@@ -41,7 +42,7 @@ class _Evaluation(NamedTuple):
         """The gradients of the variables as functions of the gradients ȳ that arrive at the results, and these ȳ."""
         ys = [y for y in leaves(self.result) if y.node is not None]
         with enable_grad():
-            seeds = [Tensor.wrap(0 * y.array).requires_grad_() for y in ys]
+            seeds = [_zeros(y).requires_grad_() for y in ys]
             return self.pull([(y.node, seed) for y, seed in zip(ys, seeds, strict=True)], recorded=True), seeds
 
 
@@ -60,6 +61,10 @@ def _any_tracked(roots: Sequence[tuple[Node, Tensor]]) -> bool:
     return any(g.requires_grad for _, g in roots)
 
 
+def _zeros(like: Tensor) -> Tensor:
+    return Tensor.wrap(array_module(like.array).zeros_like(like.array))
+
+
 def _tensor(gradient: Any) -> Tensor:
     return gradient if isinstance(gradient, Tensor) else wrapped(gradient)
 
@@ -70,7 +75,7 @@ def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], rec
         found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
     else:
         found = sweep([(node, g.array) for node, g in roots], targets, retain_graph=True)
-    return [_tensor(found[v.node]) if v.node in found else Tensor.wrap(0 * v.array) for v in variables]
+    return [_tensor(found[v.node]) if v.node in found else _zeros(v) for v in variables]
 
 
 def _evaluate(
@@ -117,7 +122,7 @@ def _scalar(name: str, y: Any) -> Tensor:
 
 
 def _ones(y: Tensor) -> Tensor:
-    return Tensor.wrap(y.array * 0 + 1)
+    return Tensor.wrap(array_module(y.array).ones_like(y.array))
 
 
 def _sorted_out(gradients: list[Tensor], args: Sequence[Any], positions: list[int], argnums: Any) -> Any:
@@ -215,9 +220,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     roots = [(g.node, t) for g, t in pairs if g.node is not None]
     products = iter(_pull(roots, seeds, evaluation.outer or (is_grad_enabled() and _any_tracked(roots))))
     value = evaluation.value()
-    return value, tree_map(
-        lambda y: next(products) if y.node is not None else Tensor.wrap(0 * y.array), evaluation.result
-    )
+    return value, tree_map(lambda y: next(products) if y.node is not None else _zeros(y), evaluation.result)
 
 
 def _like(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
@@ -260,7 +263,7 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
             raise TypeError(f"jacobian: the function must return a tensor, it returned a {type(y).__name__}")
         rows = []
         for flat in range(y.numel()):
-            one = (y.array * 0).reshape(-1)
+            one = _zeros(y).array.reshape(-1)
             one[flat] = 1
             rows.append(evaluation.pull([(y.node, Tensor.wrap(one.reshape(y.shape)))] if y.node is not None else []))
         built = []

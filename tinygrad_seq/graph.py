@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, overload
 
-from .backend import SCALAR, Array, DType, backend_of, complex128, float32, float64, is_array
+from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array
 from .memory import memory, next_number, owner_of
 from .public import MISTAKES, explained, require_numbers
 
@@ -221,6 +221,8 @@ class Primitive:
                 if hasattr(x, "dtype"):  # NumPy's scalars as Python numbers, which do not promote float32 to float64
                     x = x.item() if isinstance(x, SCALAR) else x
                     foreign = True
+                elif type(x) is list:
+                    x = _frozen(x)
                 arrays.append(x)
                 parents.append(None)
             bit <<= 1
@@ -241,8 +243,8 @@ class Primitive:
             if not shape and isinstance(y, SCALAR):
                 y = backend_of(y).asarray(y)
             kind = y.dtype
-            if kind is float64 and "dtype" not in params:
-                y = _keep_float32(y, arrays)
+            if (kind is float64 or kind is float16) and "dtype" not in params:
+                y = self._settled(y, arrays, params)
                 kind = y.dtype
         node = None
         if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and _grad_enabled.get():
@@ -281,6 +283,17 @@ class Primitive:
         plan = self._plans[wanted | 1 << count] = (drop, any(u[0] for u in used))
         return plan
 
+    def _settled(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
+        """What NumPy makes float64 or float16 of integers is float32 here."""
+        kinds = [a.dtype for a in arrays if is_array(a)]
+        if y.dtype == float64:
+            return y if float64 in kinds or complex128 in kinds else y.astype(float32)
+        if float16 in kinds:
+            return y
+        exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
+        result: Array = self.forward(*exact, **params)
+        return result
+
     def _explain(self, error: Exception, arrays: Sequence[Any], params: dict[str, Any]) -> Exception:
         """The same error with our name and the operands in front; on mixed devices, the way out."""
         devices = sorted({backend_of(a).device_name(a) for a in arrays if is_array(a)})
@@ -294,6 +307,11 @@ class Primitive:
 def _output(array: Array, application: Application, index: int) -> Output | None:
     """The node of one of several outputs; None for integers, which carry no gradient."""
     return Output(array, application, index) if array.dtype.kind in "fc" else None
+
+
+def _frozen(numbers: Any) -> Any:
+    """Nested lists as tuples, which nobody can change behind the graph's back."""
+    return tuple([_frozen(x) for x in numbers]) if isinstance(numbers, (list, tuple)) else numbers
 
 
 def _outline(array: Array) -> Any:
@@ -317,13 +335,6 @@ def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:
         rest = not names[code.co_argcount + code.co_kwonlyargcount].startswith("_")
         positional += [rest] * (1 + n_inputs - len(positional))
     return positional[: 1 + n_inputs] + [False] * (1 + n_inputs - len(positional))
-
-
-def _keep_float32(y: Array, arrays: list[Any]) -> Array:
-    """Round a float64 result that no float64 operand asked for (say, of an integer array) to float32."""
-    if any(a.dtype in (float64, complex128) for a in arrays if is_array(a)):
-        return y
-    return y.astype(float32)
 
 
 @overload

@@ -8,7 +8,7 @@ from .backend import array_module
 from .conversion import to_array
 from .device import device_of
 from .graph import Application, Leaf, Output, Value, is_grad_enabled
-from .memory import memory
+from .memory import memory, owner_of
 from .methods import Methods
 from .operators import Number, Operand
 from .ops import index, shape
@@ -41,6 +41,11 @@ class InPlace(Methods):
                 raise RuntimeError(
                     f"{name}: this tensor is a view made by '{source.primitive.name}', and a recorded change would not "
                     "reach what it is a view of; clone() it first"
+                )
+            if self.node is None and owner_of(self.array).size > self.array.size:
+                raise RuntimeError(
+                    f"{name}: this tensor is a view of a larger one, and a recorded change would not reach that; "
+                    "clone() it first, or put the parts together with cat() or stack()"
                 )
             self.array, self.node = new.array, new.node
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .backend import Array, DType, array_module, dtype, float32, float64, int64
+from .backend import Array, DType, array_module, dtype, float16, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
@@ -60,11 +60,13 @@ def _sizes(size: tuple[Any, ...]) -> Size:
 
 
 def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
-    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64."""
+    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16."""
     count = math.prod(size)
     draw = (generator or default_generator).words
     if kind == float64:
         return ((draw(2 * count, target).view("uint64") >> 11) * 2.0**-53).reshape(size)
+    if kind == float16:
+        return ((draw(count, target) >> 21).astype(kind) * dtype(kind).type(2.0**-11)).reshape(size)
     return ((draw(count, target) >> 8).astype(kind) * dtype(kind).type(2.0**-24)).reshape(size)
 
 
@@ -97,7 +99,9 @@ def randn(
     xp = array_module(u)
     radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
     angle = (2.0 * math.pi) * u[1]
-    drawn: Tensor = Tensor.wrap(xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].reshape(shape))
+    drawn: Tensor = Tensor.wrap(
+        xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(shape)
+    )
     return drawn.requires_grad_(requires_grad)
 
 

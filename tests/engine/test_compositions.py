@@ -233,3 +233,13 @@ def test_mistakes_are_named() -> None:
     ):
         with pytest.raises((ValueError, IndexError, TypeError), match=words):
             call()
+
+
+@pytest.mark.parametrize(
+    "reduce", ["sum", "mean", "std", "var", "amax", "amin", "logsumexp", "norm", "prod", "softmax"]
+)
+def test_a_nan_is_not_lost(reduce: str) -> None:
+    x = tg.tensor([1.0, math.nan, 2.0])
+    assert getattr(x, reduce)(dim=0).isnan().any().item()
+    assert x.norm(3).isnan().item()
+    assert x.norm(math.inf).isnan().item()

@@ -82,7 +82,10 @@ def synchronize() -> None:
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) in one buffer. Exact far out too, unlike (tanh(x / 2) + 1) / 2, for a third more time."""
-    if x.dtype.kind == "c":  # complex infinity divides to nan, so keep the exponential small
+    kind = x.dtype.kind
+    if kind in "biu":  # minus an unsigned integer is another large one
+        x = x.astype(float32)
+    elif kind == "c":  # complex infinity divides to nan, so keep the exponential small
         left = x.real < 0
         e = xp.exp(xp.where(left, x, -x))
         return xp.where(left, e, 1) / (1 + e)
@@ -101,13 +104,14 @@ def erf(x: Any) -> Any:
     """The error function. NumPy has none, so Python's: exact to the last digit, at 0.1 µs per element."""
     if x.dtype.kind == "c":
         raise TypeError("erf: takes real numbers")
-    return xp.asarray(_erf(x), dtype=x.dtype)
+    return xp.asarray(_erf(x), dtype=float32 if x.dtype.kind in "biu" else x.dtype)
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`."""
-    if isinstance(index, tuple) and len(index) == 1 and buffer.ndim > 1 and values.ndim > 1:
-        _add_rows(buffer, index[0], values)
+    rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
+    if rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and values.ndim > 1:
+        _add_rows(buffer, rows, values)
     else:
         xp.add.at(buffer, index, values)
 

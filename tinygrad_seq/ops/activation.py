@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, array_module, backend_of
+from ..backend import Array, array_module, backend_of, float32
 from ..graph import primitive
 from ..public import public
 from .elementwise import exp, expm1, sigmoid, tanh, where
@@ -21,6 +21,8 @@ def softplus(x: Array) -> Array:
     if x.dtype.kind == "c":
         left = x.real < 0
         return xp.where(left, 0, x) + xp.log1p(xp.exp(xp.where(left, x, -x)))
+    if x.dtype.kind in "biu":  # minus an unsigned integer is another large one
+        x = x.astype(float32)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 

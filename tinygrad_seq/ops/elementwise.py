@@ -76,7 +76,7 @@ def pow(a: Array, b: Array) -> Array:
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
         return g * (b * a ** (b - 1)) if b != 0 else g * 0.0
-    return g * (b * a ** where(b == 0, 1.0, b - 1.0))
+    return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
 
 
 def _pow_vjp_exponent(g: Any, y: Any, a: Any, _b: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index as whole
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
@@ -105,6 +106,8 @@ def index(x: Any, key: Any) -> Any:
     static: list[Any] = []
     arrays = []
     for k in keys:
+        if isinstance(k, slice):  # whose bounds may be tensors, which can be changed later
+            k = slice(*[None if bound is None else whole(bound) for bound in (k.start, k.stop, k.step)])
         if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
         elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
@@ -254,13 +257,13 @@ def _below(x: Any, diagonal: int) -> Array:
 @public
 def tril(x: Any, diagonal: int = 0) -> Any:
     """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
-    return where(_below(x, diagonal), x, 0)
+    return cast(where(_below(x, diagonal), x, 0), dtype=x.dtype)
 
 
 @public
 def triu(x: Any, diagonal: int = 0) -> Any:
     """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
-    return where(_below(x, diagonal - 1), 0, x)
+    return cast(where(_below(x, diagonal - 1), 0, x), dtype=x.dtype)
 
 
 @public

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, float32, int64
 from ..graph import Primitive, primitive
 from ..public import public
 from .dims import Dims, normalize_dim, normalize_dims
@@ -92,9 +92,15 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _arg("argmin", argmin_dim, x, dim, keepdim)
 
 
+def _wide(x: Any) -> Any:
+    """Integers as int64, which their sums and products fit sooner."""
+    return x if x.dtype.kind in "fc" or x.dtype == int64 else cast(x, dtype=int64)
+
+
 @public
 def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
-    """The sum over `dim` (one, several, or None: all)."""
+    """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64."""
+    x = _wide(x)
     return reduce_sum(x, dims=normalize_dims("sum", dim, x.ndim), keepdim=keepdim)
 
 
@@ -108,7 +114,7 @@ def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     count = 1
     for d in dims:
         count *= x.shape[d]
-    return mul(total, 1.0 / count) if count else mul(total, float("nan"))
+    return div(total, float(count)) if count else mul(total, float("nan"))
 
 
 @public
@@ -130,8 +136,8 @@ def std(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction
 
 def _sqrt_or_zero(x: Any) -> Any:
     """√x, with derivative 0 at 0: a norm has its minimum there, and 0 is a subgradient."""
-    positive = x > 0
-    return where(positive, sqrt(where(positive, x, 1.0)), x * 0.0)
+    zero = x <= 0  # not of a nan, which stays one
+    return where(zero, x * 0.0, sqrt(where(zero, 1.0, x)))
 
 
 @public
@@ -147,17 +153,20 @@ def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = 
     if p <= 0:
         raise ValueError(f"norm: p must be positive, got {p}")
     magnitude = abs(x)
-    total = reduce_sum(where(magnitude > 0, where(magnitude > 0, magnitude, 1.0) ** p, 0.0), dims=dims, keepdim=keepdim)
-    positive = total > 0
-    return where(positive, where(positive, total, 1.0) ** (1.0 / p), total * 0.0)
+    zero = magnitude <= 0
+    total = reduce_sum(where(zero, 0.0, where(zero, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
+    zero = total <= 0
+    return where(zero, total * 0.0, where(zero, 1.0, total) ** (1.0 / p))
 
 
 @public
 def prod(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The product over `dim` (of all elements for None).
 
-    Halves are multiplied with each other until one is left: no division, so zeros have the right gradient.
+    Halves are multiplied with each other until one is left: no division, so zeros have the right gradient. Of integers
+    and booleans an int64.
     """
+    x = _wide(x)
     if dim is None:
         product = prod(reshape(x, shape=(-1,)), 0)
         return reshape(product, shape=(1,) * x.ndim) if keepdim else product
@@ -184,6 +193,7 @@ cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(di
 @public
 def cumsum(x: Any, dim: int) -> Any:
     """Sums up to and including each entry of `dim`."""
+    x = _wide(x)
     return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
 
 
@@ -233,22 +243,26 @@ def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
 @public
 def log_softmax(x: Any, dim: int) -> Any:
     """x - logsumexp(x): the logarithm of softmax, finite wherever x is."""
-    return log_softmax_dim(x, dim=normalize_dim("log_softmax", dim, x.ndim))
+    dim = normalize_dim("log_softmax", dim, x.ndim)
+    return x * 1.0 if x.shape[dim] == 0 else log_softmax_dim(x, dim=dim)
 
 
 @public
 def softmax(x: Any, dim: int) -> Any:
     """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1."""
-    return exp(log_softmax_dim(x, dim=normalize_dim("softmax", dim, x.ndim)))
+    return exp(log_softmax(x, normalize_dim("softmax", dim, x.ndim)))
 
 
 @public
 def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf."""
+    """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf, nan where one is nan."""
     dims = normalize_dims("logsumexp", dim, x.ndim)
+    x = cast(x, dtype=float32) if x.dtype.kind in "biu" else x
+    if 0 in [x.shape[d] for d in dims]:
+        return reduce_sum(x, dims=dims, keepdim=keepdim) - float("inf")
     top = reduce_max(getattr(x, "array", x), dims=dims, keepdim=True)
     top = where(array_module(top).isfinite(top), top, 0.0)  # inf - inf is nan
     total = reduce_sum(exp(x - top), dims=dims, keepdim=True)
-    some = total > 0
-    total = where(some, log(where(some, total, 1.0)) + top, float("-inf"))
+    empty = total <= 0
+    total = where(empty, float("-inf"), log(where(empty, 1.0, total)) + top)
     return total if keepdim else reshape(total, shape=tuple([n for d, n in enumerate(x.shape) if d not in dims]))

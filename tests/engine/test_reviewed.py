@@ -1,0 +1,119 @@
+"""Corners in which an engine like this goes wrong silently."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tg
+
+
+@pytest.mark.parametrize("mask", [[True, True, True], [True, False, True], [False, False, False]])
+def test_rows_by_a_mask(mask: list[bool]) -> None:
+    x = tg.ones(3, 2, requires_grad=True)
+    weights = tg.tensor([[1.0], [2.0], [3.0]])
+    (x[tg.tensor(mask)] * weights[tg.tensor(mask)]).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[w * m] * 2 for w, m in zip([1.0, 2.0, 3.0], mask, strict=True)]
+
+
+def test_masks_of_several_dimensions() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 2))
+    tg.gradcheck(lambda v: v[tg.tensor(x[..., 0] > 0)].sin(), x)
+
+
+def test_lists_and_bounds_may_be_changed_afterwards() -> None:
+    x, numbers = tg.ones(3, requires_grad=True), [1.0, 2.0, 3.0]
+    y = x * numbers
+    numbers[0] = 100.0
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 2.0, 3.0]
+    x, start = tg.ones(4, requires_grad=True), tg.tensor(3)
+    y = x[start:] * 3
+    start.fill_(1)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 0.0, 0.0, 3.0]
+
+
+def test_gradients_have_memory_of_their_own() -> None:
+    a, b, seed = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True), tg.ones(2)
+    (a + b).backward(seed)
+    assert a.grad is not None
+    assert b.grad is not None
+    a.grad.mul_(3.0)
+    assert b.grad.tolist() == seed.tolist() == [1.0, 1.0]
+    x = tg.ones(2, requires_grad=True)
+    x.sum().backward()
+    assert x.grad is not None
+    x.grad.zero_()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the squares overflow
+def test_large_and_infinite_values_have_derivatives() -> None:
+    square = lambda x: x * x  # noqa: E731
+    np.testing.assert_allclose(tg.grad(square)(1e30).item(), 2e30, rtol=1e-6)
+    assert tg.jacobian(square)(tg.tensor([1e30, 1.0])).isfinite().all().item()
+    _, (product,) = tg.hvp(lambda x: (x**2).sum(), (tg.tensor([1e30]),), (tg.tensor([1.0]),))
+    assert product.tolist() == [2.0]
+    unused = tg.grad(lambda x, y: x * 2.0, argnums=(0, 1))(tg.tensor(1.0), tg.tensor(np.inf))[1]
+    assert unused.item() == 0.0
+    mixed = tg.grad(lambda b: tg.grad(lambda a: a**b)(tg.tensor(2.0)))(tg.tensor(0.0))
+    assert mixed.item() == 0.5
+
+
+def test_what_a_checkpoint_cannot_compute_again() -> None:
+    x, c = tg.ones(2, requires_grad=True), tg.ones(2)
+    y = tg.checkpoint(lambda x, c: x * c, x, c)
+    c.fill_(7.0)
+    with pytest.raises(RuntimeError, match="checkpoint: computing again gave something else"):
+        y.sum().backward()
+    generator = tg.Generator(3)
+    y = tg.checkpoint(lambda x: x * tg.rand(2, generator=generator), x)
+    with pytest.raises(RuntimeError, match="a generator of its own"):
+        y.sum().backward()
+
+
+def test_a_part_of_a_constant_takes_no_recorded_change() -> None:
+    buffer, w = tg.zeros(2, 3), tg.ones(3, requires_grad=True)
+    row = buffer[0]
+    with pytest.raises(RuntimeError, match="a view of a larger one"):
+        row += w
+    whole = tg.randn(3)
+    whole += w
+    assert whole.requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+def test_functions_of_integers_are_float32(dtype: str) -> None:
+    numbers = np.array([1, 2, 9], dtype)
+    exact = numbers.astype("float64")
+    for name, wanted in (
+        ("exp", np.exp(exact)),
+        ("sqrt", np.sqrt(exact)),
+        ("tanh", np.tanh(exact)),
+        ("sigmoid", 1 / (1 + np.exp(-exact))),
+        ("softplus", np.log1p(np.exp(exact))),
+        ("erf", [0.8427008, 0.9953223, 1.0]),
+    ):
+        found = getattr(tg, name)(tg.tensor(numbers))
+        assert found.dtype == tg.float32, name
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+    for name in ("sum", "prod"):
+        total = getattr(tg, name)(tg.tensor(numbers))
+        assert (total.dtype, total.item()) == (tg.int64, int(getattr(np, name)(exact)))
+    assert tg.tensor(numbers).logsumexp(0).dtype == tg.float32
+
+
+def test_exact_means_and_ranges() -> None:
+    assert tg.ones(49, dtype=tg.float64).mean().item() == 1.0
+    assert tg.arange(10000, 10010, 0.1)[99].item() == pytest.approx(10009.9, rel=1e-7)
+    assert tg.arange(0, 3, 0.5, dtype=tg.int64).tolist() == [0, 0, 1, 1, 2, 2]
+    assert (tg.rand(100, dtype=tg.float16) < 1).all().item()
+
+
+def test_along_nothing() -> None:
+    empty = tg.zeros(3, 0)
+    assert empty.softmax(1).shape == empty.log_softmax(1).shape == (3, 0)
+    assert empty.logsumexp(1).tolist() == [-np.inf] * 3
