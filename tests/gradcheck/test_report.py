@@ -197,6 +197,24 @@ def test_bad_calls(message: str, kind: type[Exception], call: Any) -> None:
         call()
 
 
+def test_a_shape_that_depends_on_the_values_is_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"the shape of the result depends on the values: \[\(2,\)\] at the given inputs"
+    ):
+        tg.gradcheck(lambda x: x[x > 0.999], np.array([1.0, 2.0, 0.5]))
+
+
+def test_an_error_next_to_the_inputs_says_where() -> None:
+    def only_here(x: Any) -> Any:
+        if x[0].item() != 1.0:
+            raise ValueError("not one")
+        return x * 2.0
+
+    with pytest.raises(ValueError, match="not one") as caught:
+        tg.gradcheck(only_here, np.array([1.0, 2.0]))
+    assert any("moved a little" in note for note in caught.value.__notes__)
+
+
 def test_pytorchs_functions_and_modules() -> None:
     torch = pytest.importorskip("torch")
 

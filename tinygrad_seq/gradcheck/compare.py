@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +52,8 @@ class Comparison:
         self.noise = self._noise()
 
     def _gradients(self, arrays: Sequence[Array], scale: float) -> list[Array]:
-        found = self.subject.gradients(arrays, [scale * w for w in self.weights])
+        with _noted("at the given inputs" if arrays is self.arrays else "with all inputs moved a little"):
+            found = self.subject.gradients(arrays, [scale * w for w in self.weights])
         self.missing = [g is None for g in found]
         return [
             host.zeros(x.shape) if g is None else host.asarray(g, dtype=float) / scale
@@ -144,8 +146,15 @@ class _Input:
         """The outputs with this input replaced."""
         arrays = list(self.c.arrays)
         arrays[self.i] = moved
-        with host.errstate(all="ignore"):
-            return self.c.subject.values(arrays)
+        with host.errstate(all="ignore"), _noted(f"with {self.report.name} moved a little"):
+            ys = self.c.subject.values(arrays)
+        shapes, expected = [y.shape for y in ys], [w.shape for w in self.c.weights]
+        if shapes != expected:
+            raise ValueError(
+                f"gradcheck: the shape of the result depends on the values: {expected} at the given inputs, {shapes} "
+                f"with {self.report.name} moved a little. Such a function has no derivative there"
+            )
+        return ys
 
     def by_complex_step(self, direction: Array, step: float = COMPLEX_STEP) -> float:
         return complex_step(self.values, self.x, direction, self.c.weights, step)
@@ -303,6 +312,16 @@ class _Input:
         masked = masked.reshape(direction.shape)
         numeric = self.by_complex_step(masked) if self.certified else self.by_differences(masked).value
         return abs(float((self.g * masked).sum()) - numeric)
+
+
+@contextmanager
+def _noted(where: str) -> Iterator[None]:
+    """Say in an exception of the function where it was called."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"gradcheck: raised {where}")
+        raise
 
 
 def _largest(g: Array) -> float:
