@@ -12,9 +12,12 @@ from .graph import Value
 def as_dtype(given: Any) -> DType:
     """A dtype from a dtype, a name ("float32") or a Python type (float is float32, the default)."""
     try:
-        return float32 if given is float else dtype(given)
+        found = float32 if given is float else dtype(given)
     except TypeError:
-        raise TypeError(f"dtype: {given!r} is none; takes one such as tg.float32, or its name, 'float32'") from None
+        found = None
+    if found is None or found.kind not in "biufc":
+        raise TypeError(f"dtype: {given!r} is none; takes one such as tg.float32, or its name, 'float32'")
+    return found
 
 
 def to_array(data: Any, given: DType, target: Device) -> Array:

@@ -14,7 +14,7 @@ from .tensor import Tensor
 
 def _new(name: str, size: tuple[Any, ...], dtype: DType, device: Any, requires_grad: bool, *args: Any) -> Tensor:
     target = resolve(device)
-    lengths = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    lengths = tuple(size[0]) if len(size) == 1 and hasattr(size[0], "__iter__") else size
     with_settings = getattr(target.backend, name)
     made: Tensor = Tensor.wrap(with_settings(lengths, *args, dtype=as_dtype(dtype), index=target.index))
     return made.requires_grad_(requires_grad)

@@ -88,6 +88,8 @@ class Differentiable(InPlace):
             if retained is not None:
                 retained.grad = None
             return
+        if value is not None and not isinstance(value, Value):
+            raise TypeError(f"grad: takes a tensor or None, got a {type(value).__name__}")
         if value is not None and (value.shape != self.array.shape or value.dtype != self.array.dtype):
             raise ValueError(
                 f"grad: a tensor of shape {self.array.shape} and {self.array.dtype} cannot have a gradient of shape "

@@ -32,6 +32,11 @@ class InPlace(Methods):
             raise ValueError(
                 f"{name}: the result has shape {new.shape}, which does not fit in place of {self.array.shape}"
             )
+        if self.array.dtype.kind in "biu" and new.array.dtype.kind in "fc":
+            raise TypeError(
+                f"{name}: the result is {new.array.dtype}, which does not fit in place of {self.array.dtype}; "
+                "convert the tensor first: .float()"
+            )
         new = new.to(self.array.dtype)
         if is_grad_enabled() and (self.node is not None or new.node is not None):
             if isinstance(self.node, Leaf):

@@ -46,8 +46,8 @@ class Methods(Operators):
         return reduce.amin(self, dim, keepdim)
 
     @public
-    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
-        return reduce.var(self, dim, keepdim, correction)
+    def var(self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1) -> Tensor:
+        return reduce.var(self, dim, keepdim=keepdim, correction=correction)
 
     @public
     def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
@@ -138,8 +138,8 @@ class Methods(Operators):
         return reduce.argmax(self, dim, keepdim)
 
     @public
-    def std(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> Tensor:
-        return reduce.std(self, dim, keepdim, correction)
+    def std(self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1) -> Tensor:
+        return reduce.std(self, dim, keepdim=keepdim, correction=correction)
 
     @public
     def norm(self, p: Number = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -244,4 +244,4 @@ class Methods(Operators):
 
 def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:
     """(2, 3) from either f(2, 3) or f((2, 3))."""
-    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
+    return tuple(given[0]) if len(given) == 1 and hasattr(given[0], "__iter__") else given

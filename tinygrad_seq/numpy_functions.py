@@ -15,7 +15,7 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "floor": rounding.floor,
     "greater": logic.gt,
     "greater_equal": logic.ge,
-    "invert": logic.logical_not,
+    "invert": lambda x: ~x,
     "less": logic.lt,
     "less_equal": logic.le,
     "matmul": linalg.matmul,
@@ -44,9 +44,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reshape": lambda x, lengths: shape.reshape(x, (lengths,) if isinstance(lengths, int) else lengths),
     "sort": lambda x, axis=-1: order.sort(x, axis).values,
     "stack": lambda arrays, axis=0: shape.stack(arrays, axis),
-    "std": lambda x, axis=None, ddof=0, keepdims=False: reduce.std(x, axis, keepdims, ddof),
+    "std": lambda x, axis=None, ddof=0, keepdims=False: reduce.std(x, axis, keepdim=keepdims, correction=ddof),
     "transpose": lambda x, axes=None: shape.permute(x, axes or range(x.ndim)[::-1]),
-    "var": lambda x, axis=None, ddof=0, keepdims=False: reduce.var(x, axis, keepdims, ddof),
+    "var": lambda x, axis=None, ddof=0, keepdims=False: reduce.var(x, axis, keepdim=keepdims, correction=ddof),
     "where": elementwise.where,
 }
 for _module, _names in (

@@ -18,6 +18,14 @@ Number: TypeAlias = float  # inside the class, `float` is the method
 Operand: TypeAlias = Any  # a Tensor, an array, or a number
 
 
+def _boolean(x: Operand) -> Operand:
+    """x, which must not be a number: for integers, & | ^ ~ mean their bits elsewhere."""
+    dtype = getattr(getattr(x, "array", x), "dtype", None)
+    if dtype is not None and dtype.kind != "b":
+        raise TypeError(f"& | ^ ~: take booleans, got {dtype}; compare first, or use logical_and() and its kin")
+    return x
+
+
 class Operators(Value):
     """The operators of `Tensor`, and the methods that work element by element."""
 
@@ -101,25 +109,25 @@ class Operators(Value):
         return rounding.remainder(other, self)
 
     def __and__(self, other: Operand) -> Tensor:
-        return logic.logical_and(self, other)
+        return logic.logical_and(_boolean(self), _boolean(other))
 
     def __rand__(self, other: Operand) -> Tensor:
-        return logic.logical_and(other, self)
+        return logic.logical_and(_boolean(other), _boolean(self))
 
     def __or__(self, other: Operand) -> Tensor:
-        return logic.logical_or(self, other)
+        return logic.logical_or(_boolean(self), _boolean(other))
 
     def __ror__(self, other: Operand) -> Tensor:
-        return logic.logical_or(other, self)
+        return logic.logical_or(_boolean(other), _boolean(self))
 
     def __xor__(self, other: Operand) -> Tensor:
-        return logic.logical_xor(self, other)
+        return logic.logical_xor(_boolean(self), _boolean(other))
 
     def __rxor__(self, other: Operand) -> Tensor:
-        return logic.logical_xor(other, self)
+        return logic.logical_xor(_boolean(other), _boolean(self))
 
     def __invert__(self) -> Tensor:
-        return logic.logical_not(self)
+        return logic.logical_not(_boolean(self))
 
     # --- elementwise ---
 

@@ -56,7 +56,7 @@ def manual_seed(seed: int) -> Generator:
 
 
 def _sizes(size: tuple[Any, ...]) -> Size:
-    return tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    return tuple(size[0]) if len(size) == 1 and hasattr(size[0], "__iter__") else size
 
 
 def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
@@ -174,13 +174,17 @@ def randperm(n: int, *, generator: Generator | None = None, device: str | Device
 
 
 @public
-def multinomial(probabilities: Any, num_samples: int = 1, *, generator: Generator | None = None) -> Tensor:
-    """Draw class numbers with replacement. probabilities (..., V), up to a factor -> (..., num_samples).
+def multinomial(
+    probabilities: Any, num_samples: int = 1, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Draw class numbers. probabilities (..., V), up to a factor -> (..., num_samples).
 
-    By inversion: the class in whose share of [0, 1) a uniform number falls.
+    With replacement by inversion: the class in whose share of [0, 1) a uniform number falls. Without, the classes with
+    the largest u^(1/p) (Efraimidis & Spirakis, "Weighted random sampling with a reservoir", 2006).
 
     Raises:
-        ValueError: if a row has a negative entry, one that is not finite, or adds up to 0.
+        ValueError: if a row has a negative entry, one that is not finite, or adds up to 0; or, without replacement, if
+            it has fewer classes that can be drawn than there are samples.
     """
     with no_grad():
         p = as_tensor(probabilities).detach()
@@ -189,6 +193,15 @@ def multinomial(probabilities: Any, num_samples: int = 1, *, generator: Generato
         total = cumulative[..., -1:]
         if not bool(((p.array >= 0).all()) & xp.isfinite(total).all() & (total > 0).all()):
             raise ValueError("multinomial: every row of probabilities must be finite, not negative, and not all zero")
+        if not replacement and num_samples > 1:
+            if int((p.array > 0).sum(axis=-1).min()) < num_samples:
+                raise ValueError(
+                    f"multinomial: cannot draw {num_samples} different classes from a row that has fewer with a "
+                    "probability; use replacement=True"
+                )
+            u = uniform(p.shape, float64, p.device, generator)
+            keys = xp.where(p.array > 0, xp.log(1.0 - u) / xp.where(p.array > 0, p.array, 1.0), -xp.inf)
+            return Tensor.wrap(xp.argsort(-keys, axis=-1)[..., :num_samples])
         u = uniform((*p.shape[:-1], num_samples), float64, p.device, generator)
         drawn = (u[..., None] * total[..., None] >= cumulative[..., None, :]).sum(axis=-1)
         return Tensor.wrap(drawn.astype(int64))

@@ -170,6 +170,10 @@ class Tensor(Differentiable):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: takes a tensor, got a {type(value).__name__}; use copy_() for numbers and arrays")
+        if isinstance(self.node, Leaf) and value.dtype.kind not in "fc":
+            raise TypeError(f"data: a tensor of {value.dtype} cannot require a gradient, as this one does")
         if value.shape != self.shape:
             raise ValueError(f"data: cannot put shape {value.shape} into a tensor of shape {self.shape}")
         self.array = value.array

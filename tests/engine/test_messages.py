@@ -128,6 +128,25 @@ leaf = tg.ones(2, requires_grad=True)
         case("normal: std must not be negative, got nan", ValueError, lambda: tg.normal(0.0, nan, (2,))),
         case("Dropout: p is a probability", ValueError, lambda: nn.Dropout(nan)),
         case("Adam: lr must not be negative, got nan", ValueError, lambda: nn.optim.Adam([leaf], lr=nan)),
+        # what elsewhere has another meaning, or would be another number without a word
+        case("floor_divide: integers cannot be divided by 0", ZeroDivisionError, lambda: tg.tensor([7]) // 0),
+        case("remainder: integers cannot be divided by 0", ZeroDivisionError, lambda: tg.tensor([7]) % tg.tensor([0])),
+        case("+=: the result is float32", TypeError, lambda: tg.tensor([1]).__iadd__(1.5)),
+        case("& | ^ ~: take booleans", TypeError, lambda: tg.tensor([6]) & 3),
+        case("gather: got index -1", IndexError, lambda: tg.gather(tg.ones(3), 0, [-1])),
+        case("index_select: got index 3", IndexError, lambda: tg.ones(3).index_select(0, [3])),
+        case("scatter_add: got index -1", IndexError, lambda: tg.ones(3).scatter_add(0, [-1], tg.ones(1))),
+        case("pad: (0, -5) cuts more off", ValueError, lambda: tg.pad(tg.ones(3), (0, -5))),
+        case("var: cannot take", TypeError, lambda: tg.ones(3).var(0, False)),  # type: ignore[call-arg]
+        case("dtype: <class 'object'> is none", TypeError, lambda: tg.ones(2, dtype=object)),
+        case("multinomial: cannot draw 2 different", ValueError, lambda: tg.multinomial(tg.tensor([1.0, 0.0]), 2)),
+        case("data: takes a tensor", TypeError, lambda: setattr(tg.ones(1), "data", 3)),
+        case(
+            "data: a tensor of int64 cannot",
+            TypeError,
+            lambda: setattr(tg.ones(3, requires_grad=True), "data", tg.arange(3)),
+        ),
+        case("grad: takes a tensor or None", TypeError, lambda: setattr(tg.ones(1, requires_grad=True), "grad", 1.0)),
         # modules
         case("Linear: in_features must be a whole number", ValueError, lambda: nn.Linear(-1, 2)),
         case("Embedding: num_embeddings must be", ValueError, lambda: nn.Embedding(0, 2)),

@@ -131,6 +131,17 @@ def _index_array(x: Any, k: Any) -> Any:
     return array
 
 
+def _in_range(name: str, index: Array, length: int) -> Array:
+    """The index, whose numbers must be from 0 on: NumPy would count negative ones from the end."""
+    if index.dtype.kind == "b":
+        raise TypeError(f"{name}: takes integers, got booleans; index with x[mask]")
+    if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= length:
+            raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
+    return index
+
+
 @primitive(name="take_along_dim")
 def take_along(x: Array, indices: Array, *, dim: int) -> Array:
     """What `take_along_dim` computes."""
@@ -178,7 +189,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
         IndexError: if the shapes do not fit, or an index is out of range.
     """
     dim = normalize_dim("gather", dim, x.ndim)
-    index = _index_array(x, index)
+    index = _in_range("gather", _index_array(x, index), x.shape[dim])
     if index.ndim != x.ndim or any(
         n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim
     ):
@@ -195,6 +206,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     index = _index_array(x, index)
     if index.ndim != 1:
         raise ValueError(f"index_select: index must have one dimension, got shape {index.shape}")
+    index = _in_range("index_select", index, x.shape[dim])
     return getitem(x, index, index=(*[slice(None)] * dim, ARRAY))
 
 
@@ -206,7 +218,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
         IndexError: if the shapes do not fit, or an index is out of range.
     """
     dim = normalize_dim("scatter_add", dim, x.ndim)
-    index = _index_array(x, index)
+    index = _in_range("scatter_add", _index_array(x, index), x.shape[dim])
     if index.ndim != x.ndim or src.ndim != x.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
         raise IndexError(f"scatter_add: index of shape {index.shape} does not fit src of shape {src.shape}")
     if any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
@@ -235,6 +247,8 @@ def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise ValueError(f"pad: takes pairs (before, after) for up to {x.ndim} dimensions from the last, got {pad}")
     pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    if any(n + min(before, 0) + min(after, 0) < 0 for n, (before, after) in zip(x.shape, pairs, strict=True)):
+        raise ValueError(f"pad: {pad} cuts more off than the tensor of shape {x.shape} has")
     inner = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, pairs, strict=True)]
     x = getitem(x, index=tuple(inner))
     pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]

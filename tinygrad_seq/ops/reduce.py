@@ -118,7 +118,7 @@ def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
 
 
 @public
-def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
+def var(x: Any, dim: int | Dims | None = None, *, keepdim: bool = False, correction: int = 1) -> Any:
     """The variance over `dim`, divided by the number of elements less `correction`."""
     dims = normalize_dims("var", dim, x.ndim)
     centered = x - mean(x, dims, keepdim=True)
@@ -129,9 +129,9 @@ def var(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction
 
 
 @public
-def std(x: Any, dim: int | Dims | None = None, keepdim: bool = False, correction: int = 1) -> Any:
+def std(x: Any, dim: int | Dims | None = None, *, keepdim: bool = False, correction: int = 1) -> Any:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-    return _sqrt_or_zero(var(x, normalize_dims("std", dim, x.ndim), keepdim, correction))
+    return _sqrt_or_zero(var(x, normalize_dims("std", dim, x.ndim), keepdim=keepdim, correction=correction))
 
 
 def _sqrt_or_zero(x: Any) -> Any:

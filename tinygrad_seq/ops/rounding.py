@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, float64
 from ..graph import primitive
 
 
@@ -38,9 +38,17 @@ round.vjp(lambda g, *_: g * 0.0)
 trunc.vjp(lambda g, *_: g * 0.0)
 
 
+def _no_zero(name: str, a: Array, b: Array) -> None:
+    """Raise a ZeroDivisionError for integers divided by 0: among them there is no infinity to return."""
+    whole = all(isinstance(v, int) or getattr(v, "dtype", float64).kind in "biu" for v in (a, b))
+    if whole and (b == 0 if isinstance(b, int) else bool((b == 0).any())):
+        raise ZeroDivisionError(f"{name}: integers cannot be divided by 0; convert them with .float() for inf and nan")
+
+
 @primitive
 def floor_divide(a: Array, b: Array) -> Array:
-    """floor(a / b), as Python's // has it."""
+    """floor(a / b), as Python's // has it. Integers cannot be divided by 0."""
+    _no_zero("floor_divide", a, b)
     return a // b
 
 
@@ -49,7 +57,8 @@ floor_divide.vjp(lambda g, *_: g * 0.0, lambda g, *_: g * 0.0)
 
 @primitive
 def remainder(a: Array, b: Array) -> Array:
-    """a - b · floor(a / b), as Python's % has it: the sign is b's."""
+    """a - b · floor(a / b), as Python's % has it: the sign is b's. Integers cannot be divided by 0."""
+    _no_zero("remainder", a, b)
     return a % b
 
 
