@@ -65,6 +65,13 @@ def _zeros(like: Tensor) -> Tensor:
     return Tensor.wrap(array_module(like.array).zeros_like(like.array))
 
 
+def _close(variables: Sequence[Tensor]) -> None:
+    """The derivative is done: from now on nobody can ask for one by these variables."""
+    for variable in variables:
+        if isinstance(variable.node, Leaf):
+            variable.node.closed = True
+
+
 def _tensor(gradient: Any) -> Tensor:
     return gradient if isinstance(gradient, Tensor) else wrapped(gradient)
 
@@ -101,7 +108,7 @@ def _evaluate(
     stops: set[Node] = {v.node for v in variables if v.node is not None}
     roots = [y.node for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
     outer = nested and any(
-        (node in stops and node.parents) or (node not in stops and isinstance(node, Leaf))
+        (node in stops and node.parents) or (isinstance(node, Leaf) and not node.closed and node not in stops)
         for node in ancestors(roots, stops)
     )
     return _Evaluation(result, variables, outer)
@@ -157,6 +164,7 @@ def value_and_grad(
         result, aux = evaluation.result if has_aux else (evaluation.result, None)
         y = _scalar("grad", result)
         found = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [])
+        _close(evaluation.variables)
         value = y if evaluation.outer else y.detach()
         return ((value, aux) if has_aux else value), _sorted_out(found, args, positions, argnums)
 
@@ -219,6 +227,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     pairs = zip(gradients, leaves(_like("jvp", primals, tangents)), strict=True)
     roots = [(g.node, t) for g, t in pairs if g.node is not None]
     products = iter(_pull(roots, seeds, evaluation.outer or (is_grad_enabled() and _any_tracked(roots))))
+    _close([*evaluation.variables, *seeds])
     value = evaluation.value()
     return value, tree_map(lambda y: next(products) if y.node is not None else _zeros(y), evaluation.result)
 
@@ -245,6 +254,7 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     gradients = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [], recorded=True)
     pairs = zip(gradients, leaves(_like("hvp", primals, tangents)), strict=True)
     products = iter(evaluation.pull([(g.node, t) for g, t in pairs if g.node is not None]))
+    _close(evaluation.variables)
     return evaluation.value(), tuple([rebuild(primal, products) for primal in primals])
 
 
@@ -266,6 +276,7 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
             one = _zeros(y).array.reshape(-1)
             one[flat] = 1
             rows.append(evaluation.pull([(y.node, Tensor.wrap(one.reshape(y.shape)))] if y.node is not None else []))
+        _close(evaluation.variables)
         built = []
         for k, x in enumerate(evaluation.variables):
             stacked = stack([row[k] for row in rows]) if rows else Tensor.wrap(x.array.reshape(-1)[:0])

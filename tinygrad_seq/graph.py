@@ -103,14 +103,19 @@ class Node:
 
 
 class Leaf(Node):
-    """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here."""
+    """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here.
 
-    __slots__ = ("grad", "memory")
+    Attributes:
+        closed: whether it was a variable of `grad` or its kin, which are done, so that nobody can ask for it any more.
+    """
+
+    __slots__ = ("closed", "grad", "memory")
 
     def __init__(self, array: Array) -> None:
         self.parents = ()
         self.number = next_number()
         self.grad: Any = None
+        self.closed = False
         self.adopt(array)
 
     def adopt(self, array: Array) -> None:

@@ -261,6 +261,21 @@ class Operators(Value):
     def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
         return activation.clamp(self, min, max)
 
+    def leaky_relu(self, negative_slope: Number = 0.01) -> Tensor:
+        return activation.leaky_relu(self, negative_slope)
+
+    def elu(self, alpha: Number = 1.0) -> Tensor:
+        return activation.elu(self, alpha)
+
+    def gelu(self, approximate: str = "none") -> Tensor:
+        return activation.gelu(self, approximate)
+
+    def silu(self) -> Tensor:
+        return activation.silu(self)
+
+    def softplus(self) -> Tensor:
+        return activation.softplus(self)
+
     def rsqrt(self) -> Tensor:
         return elementwise.rsqrt(self)
 

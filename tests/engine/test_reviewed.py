@@ -117,3 +117,33 @@ def test_along_nothing() -> None:
     empty = tg.zeros(3, 0)
     assert empty.softmax(1).shape == empty.log_softmax(1).shape == (3, 0)
     assert empty.logsumexp(1).tolist() == [-np.inf] * 3
+
+
+def test_numbers_beside_index_tensors_stay_where_they_are() -> None:
+    x = tg.randn(2, 3, 4)
+    for found, wanted in (
+        (x[0, :, [0, 1]], x[0][:, [0, 1]]),
+        (x[0, None, [0, 1]], x[0][None, [0, 1]]),
+        (x[..., [0, 1], 2], x[..., 2][:, [0, 1]]),
+        (x[tg.tensor([True, False]), :, 1], x[..., 1][tg.tensor([True, False])]),
+        (x[1, x[1] > 0], x[1][x[1] > 0]),
+    ):
+        np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+
+
+def test_a_gradient_of_a_jvp_is_a_constant() -> None:
+    cube = lambda x: (x**3).sum()  # noqa: E731
+    x = tg.tensor([1.0, 2.0])
+    found = tg.grad(lambda v: tg.jvp(cube, (x,), (v,))[1])(tg.ones(2))
+    assert not found.requires_grad
+    assert found.tolist() == [3.0, 12.0]
+    assert tg.grad(lambda v: tg.jvp(cube, (v,), (tg.ones(2),))[1])(x).tolist() == [6.0, 12.0]
+
+
+def test_extremes_of_nan_and_float16() -> None:
+    x = tg.tensor([1.0, np.nan, 2.0], requires_grad=True)
+    x.amax().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    assert tg.ones(100_000, dtype=tg.float16).mean().item() == 1.0
+    assert tg.tensor(np.array([300.0, 400.0], np.float16)).norm().item() == 500.0

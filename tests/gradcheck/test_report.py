@@ -126,6 +126,12 @@ def test_large_inputs_go_by_directions_and_point_at_the_entry() -> None:
     assert report.inputs[0].how == "random directions, complex step"
 
 
+def test_saturation_is_counted() -> None:
+    report = tg.gradcheck((np.tanh, lambda g, x, y: g * (1 - y * y)), np.array([1.0, 18.0, 40.0]))
+    assert report.inputs[0].tested == 1
+    assert report.inputs[0].below_noise + report.inputs[0].zero == 2
+
+
 def test_kinks_are_counted() -> None:
     report = tg.gradcheck(lambda x: x.relu(), np.array([0.0, 1.0, -1.0]))
     assert (report.inputs[0].kinks, report.inputs[0].tested, report.inputs[0].zero) == (1, 1, 1)

@@ -192,6 +192,8 @@ class _Input:
         else:
             self.report.how = f"random directions, {by}"
             self._directions()
+        seen = self.report.tested + self.report.zero + self.report.kinks + len(self.report.wrong)
+        self.report.below_noise = max(self.report.entries - seen, 0)
         if self.report.wrong:
             self.report.verdict = "fail"
             if self.c.missing[self.i]:

@@ -42,6 +42,7 @@ class InputReport:
         entries: how many there are.
         tested: how many of them have a gradient that stands out of the noise.
         zero: how many have gradient 0, in value and by the rule: dead, saturated, or not used.
+        below_noise: how many have a gradient that drowns in rounding: saturated, mostly.
         kinks: at how many the slopes to both sides differ; there any value between them is right.
         how: "every entry" or "random directions", by "complex step" or "central differences".
         wrong: the wrong entries; in directions the first that were found.
@@ -55,6 +56,7 @@ class InputReport:
     entries: int = 0
     tested: int = 0
     zero: int = 0
+    below_noise: int = 0
     kinks: int = 0
     how: str = ""
     wrong: list[Entry] = field(default_factory=list)
@@ -98,8 +100,9 @@ class Report:
         lines = [f"{title}: {self.verdict}", *[f"  {problem}" for problem in self.problems]]
         width = max([len(i.name) for i in self.inputs], default=0)
         for i in self.inputs:
+            parts = ((i.zero, "zero"), (i.below_noise, "below the noise"), (i.kinks, "at kinks"))
             count = f"{i.tested} of {i.entries} tested" if i.entries else "no entries"
-            details = [count, *[f"{n} {what}" for n, what in ((i.zero, "zero"), (i.kinks, "at kinks")) if n], i.how]
+            details = [count, *[f"{n} {what}" for n, what in parts if n], i.how]
             lines.append(f"  {i.name:{width}}  {i.verdict:10}  shape {i.shape}: {', '.join(d for d in details if d)}")
             lines += [f"    {problem}" for problem in i.problems]
             lines += [f"    {i.name}, shape {i.shape}, {entry}" for entry in i.wrong[:SHOWN]]

@@ -103,6 +103,10 @@ def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
 def index(x: Any, key: Any) -> Any:
     """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
     keys = key if isinstance(key, tuple) else (key,)
+    if len(keys) > 1 and any(_is_whole(k) for k in keys) and any(_is_array(k) for k in keys):
+        # the numbers first: NumPy would take them for index arrays, and put the dimension of these in front
+        chosen = [k if _is_whole(k) or k is Ellipsis else slice(None) for k in keys for _ in range(_consumed(k))]
+        return index(getitem(x, index=tuple(chosen)), tuple([k for k in keys if not _is_whole(k)]))
     static: list[Any] = []
     arrays = []
     for k in keys:
@@ -119,6 +123,22 @@ def index(x: Any, key: Any) -> Any:
                 "integer or boolean tensors"
             )
     return getitem(x, *arrays, index=tuple(static))
+
+
+def _is_whole(k: Any) -> bool:
+    return isinstance(k, int) and not isinstance(k, bool)
+
+
+def _is_array(k: Any) -> bool:
+    return isinstance(k, (list, Value)) or hasattr(k, "dtype")
+
+
+def _consumed(k: Any) -> int:
+    """How many entries an index that only picks whole numbers needs in the place of k."""
+    if k is None:
+        return 0
+    array = getattr(k, "array", k)
+    return int(array.ndim) if getattr(array, "dtype", None) is not None and array.dtype.kind == "b" else 1
 
 
 def _index_array(x: Any, k: Any) -> Any:

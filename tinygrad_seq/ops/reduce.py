@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module, float32, int64
+from ..backend import Array, array_module, float16, float32, int64
 from ..graph import Primitive, primitive
 from ..public import public
 from .dims import Dims, normalize_dim, normalize_dims
@@ -40,7 +40,8 @@ def reduce_min(x: Array, *, dims: Dims, keepdim: bool) -> Array:
 
 def _extreme_vjp(g: Any, y: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
     kept = _kept(x.shape, dims)
-    ties = x == reshape(y, shape=kept)
+    y = reshape(y, shape=kept)
+    ties = (x == y) | ((x != x) & (y != y))  # a nan is where it is
     share = cast(reduce_sum(ties, dims=dims, keepdim=True), dtype=g.dtype)
     return where(ties, reshape(g, shape=kept) / share, 0.0)
 
@@ -110,6 +111,8 @@ def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     dims = normalize_dims("mean", dim, x.ndim)
     if x.dtype.kind not in "fc":
         raise TypeError(f"mean: takes a floating-point tensor, got {x.dtype}; convert it with .float()")
+    if x.dtype == float16:  # whose sum overflows sooner than its mean
+        return cast(mean(cast(x, dtype=float32), dim, keepdim), dtype=float16)
     total = reduce_sum(x, dims=dims, keepdim=keepdim)
     count = 1
     for d in dims:
@@ -144,6 +147,8 @@ def _sqrt_or_zero(x: Any) -> Any:
 def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """(Σ |x|^p)^(1/p) over `dim`, for p=inf the largest |x|. Where it is 0, so is its gradient."""
     dims = normalize_dims("norm", dim, x.ndim)
+    if x.dtype == float16:  # whose squares overflow sooner than its norm
+        return cast(norm(cast(x, dtype=float32), p, dims, keepdim), dtype=float16)
     if p == 2:
         return _sqrt_or_zero(reduce_sum(x * x, dims=dims, keepdim=keepdim))
     if p == float("inf"):
