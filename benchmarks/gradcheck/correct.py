@@ -250,8 +250,8 @@ def lstm(x: Any, h: Any, c: Any, W: Any) -> Any:
     return np.stack(states)
 
 
-def lstm_backward(grad: Any, x: Any, h: Any, c: Any, W: Any, y: Any) -> Any:
-    H = h.shape[-1]
+def lstm_steps(x: Any, h: Any, c: Any, W: Any) -> list[tuple[Any, ...]]:
+    """For each step [h, x], the gates i, f, g, o, and the cell before and after."""
     kept = []
     for x_t in x:
         joined = np.concatenate([h, x_t], -1)
@@ -260,6 +260,11 @@ def lstm_backward(grad: Any, x: Any, h: Any, c: Any, W: Any, y: Any) -> Any:
         before, c = c, f * c + i * g
         h = o * np.tanh(c)
         kept.append((joined, i, f, g, o, before, c))
+    return kept
+
+
+def lstm_backward(grad: Any, x: Any, h: Any, c: Any, W: Any, y: Any) -> Any:
+    H, kept = h.shape[-1], lstm_steps(x, h, c, W)
     dx, dW, dh, dc = np.zeros_like(x), np.zeros_like(W), np.zeros_like(h), np.zeros_like(h)
     for t in reversed(range(len(x))):
         joined, i, f, g, o, before, c = kept[t]

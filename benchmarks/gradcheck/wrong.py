@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .correct import CORRECT, LSTM_INPUTS, ROWS, Case, draws, lstm, normal, prod_backward, rnn, sigmoid, softmax
+from .correct import CORRECT, LSTM_INPUTS, ROWS, Case, draws, lstm, lstm_steps, normal, rnn
 
 WRONG: dict[str, Case] = {}
 
@@ -165,15 +165,7 @@ for _term in ("h_0", "dW overwritten", "W transposed", "no carry", "cut after 3 
 
 def lstm_wrong(term: str) -> Callable[..., Any]:
     def backward(grad: Any, x: Any, h: Any, c: Any, W: Any, y: Any) -> Any:
-        H = h.shape[-1]
-        kept = []
-        for x_t in x:
-            joined = np.concatenate([h, x_t], -1)
-            i, f, g, o = np.split(joined @ W.T, 4, -1)
-            i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-            before, c = c, f * c + i * g
-            h = o * np.tanh(c)
-            kept.append((joined, i, f, g, o, before, c))
+        H, kept = h.shape[-1], lstm_steps(x, h, c, W)
         dx, dW, dh, dc = np.zeros_like(x), np.zeros_like(W), np.zeros_like(h), np.zeros_like(h)
         for t in reversed(range(len(x))):
             joined, i, f, g, o, before, c = kept[t]
@@ -242,5 +234,3 @@ WRONG["tiny gradient beside large outputs"] = Case(
 WRONG["one tiny entry of many is zero"] = Case(
     lambda x: np.array([1.0, 1e-7, 1.0]) * x**2, lambda g, x, y: g * np.array([2.0, 0.0, 2.0]) * x, normal(3)
 )
-
-__all__ = ["WRONG", "prod_backward", "softmax"]

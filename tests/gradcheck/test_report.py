@@ -64,6 +64,15 @@ def test_guess_of_a_missing_sum() -> None:
     assert found.problems == ["the gradient has shape (4, 4), the input (4,)"]
 
 
+@pytest.mark.parametrize(
+    ("change", "words"), [(lambda d: d.T, "transpose"), (lambda d: d[:, :2], ""), (lambda d: d.sum(), "")]
+)
+def test_a_gradient_of_another_shape_is_a_finding(change: Any, words: str) -> None:
+    found = failing(wrong(change), X[:3]).inputs[0]
+    assert found.problems[0].startswith("the gradient has shape")
+    assert words in found.guess
+
+
 def test_guess_of_overwritten_repeats() -> None:
     rows = np.array([0, 1, 1, 2])
 

@@ -34,7 +34,7 @@ def gradcheck(
         f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose
             parameters are checked as well; a pair (forward, backward) of functions on NumPy arrays, with
             `backward(cotangent, *inputs, output)` returning the gradients; or a function, `autograd.Function` or module
-            PyTorch's.
+            of PyTorch's.
         inputs: one or several floating-point tensors or arrays.
         exhaustive: look at every entry, or along random directions, and at single entries only where one disagrees. By
             default whatever is done in about a second.

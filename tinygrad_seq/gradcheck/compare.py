@@ -106,8 +106,10 @@ class Comparison:
         if g.shape != x.shape:
             report.verdict = "fail"
             report.problems.append(f"the gradient has shape {g.shape}, the input {x.shape}")
-            if host.broadcast_shapes(g.shape, x.shape) == g.shape:
+            if _broadcasts(x.shape, g.shape):
                 report.guess = "a missing sum over the dimensions along which the input was broadcast"
+            elif g.shape == x.shape[::-1]:
+                report.guess = "a missing (or a needless) transpose"
             return report
         if not host.isfinite(g).all():
             return self._not_finite(report, g)
@@ -324,6 +326,12 @@ def _noted(where: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"gradcheck: raised {where}")
         raise
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether broadcasting stretches one shape to the other."""
+    lead = len(to) - len(shape)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, to[lead:], strict=True))
 
 
 def _largest(g: Array) -> float:
