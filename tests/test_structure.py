@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "ops", "autodiff", "conversion", "operators",
+    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "conversion", "ops", "autodiff", "operators",
     "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation", "functional",
     "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck", "testing",
 ]  # fmt: skip

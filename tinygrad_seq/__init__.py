@@ -60,7 +60,18 @@ from .ops.elementwise import (
     tanh,
     where,
 )
-from .ops.index import gather, index_select, masked_fill, one_hot, pad, scatter_add, take_along_dim, tril, triu
+from .ops.index import (
+    embedding,
+    gather,
+    index_select,
+    masked_fill,
+    one_hot,
+    pad,
+    scatter_add,
+    take_along_dim,
+    tril,
+    triu,
+)
 from .ops.linalg import addmm, dot, matmul, outer
 from .ops.logic import (
     eq,
@@ -197,6 +208,7 @@ __all__ = [
     "dtype",
     "einsum",
     "elu",
+    "embedding",
     "enable_grad",
     "eq",
     "erf",

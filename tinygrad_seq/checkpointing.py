@@ -35,6 +35,9 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
         return f(*args)
     segment = _Segment(f, args)
     result = segment.run([x.detach().requires_grad_() for x in segment.inputs])
+    strange = [y for y in leaves(result) if not isinstance(y, Tensor)]
+    if strange:
+        raise TypeError(f"checkpoint: the function must return tensors, it returned a {type(strange[0]).__name__}")
     outputs = [y for y in leaves(result) if y.node is not None]
     if not outputs:
         return result

@@ -15,9 +15,31 @@ def as_dtype(given: Any) -> DType:
         found = float32 if given is float else dtype(given)
     except TypeError:
         found = None
-    if found is None or found.kind not in "biufc":
+    if found is None or not is_numeric(found):
         raise TypeError(f"dtype: {given!r} is none; takes one such as tg.float32, or its name, 'float32'")
     return found
+
+
+def names_dtype(text: str) -> bool:
+    """Whether this is the name of a dtype, such as "float32"."""
+    try:
+        as_dtype(text)
+    except TypeError:
+        return False
+    return True
+
+
+def is_numeric(kind: DType) -> bool:
+    """Whether tensors can be of this dtype: booleans, integers, floats and complex numbers of up to 8 bytes a part."""
+    return kind.kind in "biufc" and kind.itemsize <= (16 if kind.kind == "c" else 8) and kind.isnative
+
+
+def require_numbers_in(name: str, array: Array) -> None:
+    """Raise a TypeError unless a tensor can have this array's numbers, and all of them."""
+    if hasattr(array, "mask"):
+        raise TypeError(f"{name}: got a masked array, whose mask would be lost; give it .filled(value) instead")
+    if not is_numeric(array.dtype):
+        raise TypeError(f"{name}: takes arrays of numbers, got one of {array.dtype}")
 
 
 def to_array(data: Any, given: DType, target: Device) -> Array:
@@ -26,8 +48,9 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         data = data.array
     wanted = None if given is None else as_dtype(given)
     if is_array(data):
-        if data.dtype.kind not in "biufc":
-            raise TypeError(f"tensor: takes arrays of numbers, got one of {data.dtype}")
+        if not data.dtype.isnative:  # bytes in the other order, as some files have them
+            data = data.astype(data.dtype.newbyteorder("="))
+        require_numbers_in("tensor", data)
         array = target.backend.asarray(data, wanted, target.index)
         return array.copy() if array is data or array.base is not None else array
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
@@ -37,6 +60,6 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"tensor: cannot make an array of this {type(data).__name__}: {error}") from error
-    if array.dtype.kind not in "biufc":
+    if not is_numeric(array.dtype):
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
     return array.astype(float32) if wanted is None and array.dtype == float64 else array

@@ -8,28 +8,27 @@ from .backend import DType, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
+from .ops.dims import lengths
 from .public import public
 from .tensor import Tensor
 
 
-def _new(name: str, size: tuple[Any, ...], dtype: DType, device: Any, requires_grad: bool, *args: Any) -> Tensor:
+def _full(name: str, size: tuple[Any, ...], value: float, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
     target = resolve(device)
-    lengths = tuple(size[0]) if len(size) == 1 and hasattr(size[0], "__iter__") else size
-    with_settings = getattr(target.backend, name)
-    made: Tensor = Tensor.wrap(with_settings(lengths, *args, dtype=as_dtype(dtype), index=target.index))
+    made: Tensor = Tensor.wrap(target.backend.full(lengths(name, size), value, as_dtype(dtype), target.index))
     return made.requires_grad_(requires_grad)
 
 
 @public
 def zeros(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """All zeros: `zeros(2, 3)` or `zeros((2, 3))`."""
-    return _new("full", size, dtype, device, requires_grad, 0)
+    return _full("zeros", size, 0, dtype, device, requires_grad)
 
 
 @public
 def ones(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """All ones: `ones(2, 3)` or `ones((2, 3))`."""
-    return _new("full", size, dtype, device, requires_grad, 1)
+    return _full("ones", size, 1, dtype, device, requires_grad)
 
 
 @public
@@ -42,7 +41,7 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """All of one value, whose type decides the dtype unless one is given."""
-    return _new("full", (tuple(size),), type(fill_value) if dtype is None else dtype, device, requires_grad, fill_value)
+    return _full("full", (size,), fill_value, type(fill_value) if dtype is None else dtype, device, requires_grad)
 
 
 @public
@@ -66,8 +65,8 @@ def full_like(x: Tensor, fill_value: float, *, dtype: DType = None, device: str 
 @public
 def eye(n: int, m: int | None = None, *, dtype: DType = float, device: str | Device | None = None) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix, m = n unless given, and zeros elsewhere."""
-    rows = arange(n, device=device).unsqueeze(1)
-    return (rows == arange(n if m is None else m, device=device)).to(as_dtype(dtype))
+    rows, columns = lengths("eye", (n, n if m is None else m))
+    return (arange(rows, device=device).unsqueeze(1) == arange(columns, device=device)).to(as_dtype(dtype))
 
 
 @public
@@ -75,8 +74,7 @@ def linspace(
     start: float, end: float, steps: int, *, dtype: DType = float, device: str | Device | None = None
 ) -> Tensor:
     """`steps` evenly spaced numbers from `start` to `end`, both included."""
-    if steps < 0:
-        raise ValueError(f"linspace: steps must not be negative, got {steps}")
+    (steps,) = lengths("linspace", (steps,))
     fractions = arange(steps, dtype="float64", device=device) / max(steps - 1, 1)
     return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype))
 

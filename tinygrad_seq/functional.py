@@ -105,6 +105,9 @@ def _evaluate(
     with enable_grad():
         given = [tree_map(fresh, arg) if n in positions else arg for n, arg in enumerate(args)]
         result = f(*given, **kwargs)
+    strange = [y for y in leaves(result) if not isinstance(y, Tensor)]
+    if strange and name in ("vjp", "jvp"):
+        raise TypeError(f"{name}: the function must return tensors, it returned a {type(strange[0]).__name__}")
     stops: set[Node] = {v.node for v in variables if v.node is not None}
     roots = [y.node for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
     outer = nested and any(
@@ -116,6 +119,8 @@ def _evaluate(
 
 def _positions(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
     chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    if not all(isinstance(n, int) for n in chosen):
+        raise TypeError(f"{name}: argnums must be an integer or several, got {argnums!r}")
     if any(not -count <= n < count for n in chosen):
         raise TypeError(f"{name}: argnums={argnums}, but the function was called with {count} positional arguments")
     return [n % count for n in chosen]
@@ -201,7 +206,10 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]
     ys = leaves(evaluation.result)
 
     def pull_back(cotangents: Any) -> tuple[Any, ...]:
-        given = [as_tensor(g, like=y) for g, y in zip(leaves(cotangents), ys, strict=True)]
+        vectors = leaves(cotangents)
+        if len(vectors) != len(ys):
+            raise ValueError(f"vjp: the function returned {len(ys)} tensors, but there are {len(vectors)} vectors")
+        given = [as_tensor(g, like=y) for g, y in zip(vectors, ys, strict=True)]
         for g, y in zip(given, ys, strict=True):
             if g.shape != y.shape:
                 raise ValueError(f"vjp: the function returned shape {y.shape}, but the vector has shape {g.shape}")

@@ -8,12 +8,13 @@ from which nodes its inputs came, and the arrays that its rules will ask for. Sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any, ClassVar, overload
 
-from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array
+from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .memory import memory, next_number, owner_of
 from .public import MISTAKES, explained, require_numbers
 
@@ -27,22 +28,39 @@ def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 
 
-@contextmanager
-def grad_mode(enabled: bool) -> Iterator[None]:
-    """Switch recording on or off inside a `with` block, in this thread or async task alone."""
-    token = _grad_enabled.set(enabled)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
+class grad_mode(ContextDecorator):
+    """Switch recording on or off in a `with` block or a decorated function, in this thread or async task alone."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_grad_enabled.set(self._enabled))
+
+    def __exit__(self, *_: object) -> None:
+        _grad_enabled.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> grad_mode:
+        """One of its own for each call of a decorated function, which may run in several threads."""
+        return grad_mode(self._enabled)
+
+    def __call__(self, function: Any) -> Any:
+        kind = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        if kind & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):  # whose body runs after the call
+            raise TypeError(
+                f"no_grad: '{function.__name__}' is a generator or a coroutine, which a decorator does not reach into; "
+                "write `with tg.no_grad():` inside of it, around what lies between two yields or awaits"
+            )
+        return super().__call__(function)
 
 
-def no_grad() -> Any:
+def no_grad() -> grad_mode:
     """Context manager (and decorator): nothing inside is recorded."""
     return grad_mode(False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> grad_mode:
     """Context manager (and decorator): recording is on inside, also within a `no_grad` block."""
     return grad_mode(True)
 
@@ -223,8 +241,8 @@ class Primitive:
                 if node is not None:
                     wanted |= bit
             else:
-                if hasattr(x, "dtype"):  # NumPy's scalars as Python numbers, which do not promote float32 to float64
-                    x = x.item() if isinstance(x, SCALAR) else x
+                if hasattr(x, "dtype"):
+                    x = x if is_plain(x) else _plain(x, self.name)
                     foreign = True
                 elif type(x) is list:
                     x = _frozen(x)
@@ -251,6 +269,8 @@ class Primitive:
             if (kind is float64 or kind is float16) and "dtype" not in params:
                 y = self._settled(y, arrays, params)
                 kind = y.dtype
+            elif kind is not float32 and kind.kind not in "biufc":
+                raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
         node = None
         if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and _grad_enabled.get():
             plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
@@ -317,6 +337,15 @@ def _output(array: Array, application: Application, index: int) -> Output | None
 def _frozen(numbers: Any) -> Any:
     """Nested lists as tuples, which nobody can change behind the graph's back."""
     return tuple([_frozen(x) for x in numbers]) if isinstance(numbers, (list, tuple)) else numbers
+
+
+def _plain(x: Any, name: str) -> Any:
+    """NumPy's scalars as Python numbers, which do not promote float32 to float64; subclasses of arrays as arrays."""
+    if isinstance(x, SCALAR):
+        return x.item()
+    if hasattr(x, "mask"):
+        raise TypeError(f"{name}: got a masked array, whose mask would be lost; give .filled(value) instead")
+    return backend_of(x).asarray(x) if is_array(x) else x
 
 
 def _outline(array: Array) -> Any:

@@ -12,7 +12,7 @@ from .memory import memory, owner_of
 from .methods import Methods
 from .operators import Number, Operand
 from .ops import index, shape
-from .public import MISTAKES, explained
+from .public import MISTAKES, explained, require_numbers
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -22,7 +22,11 @@ _VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
 
 
 class InPlace(Methods):
-    """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index."""
+    """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index.
+
+    Where no gradient is at stake, the memory changes, and with it whatever shares it. A change that is recorded makes
+    the tensor a new result instead: detached tensors and views that were taken of it before keep the old numbers.
+    """
 
     __slots__ = ()
 
@@ -79,6 +83,8 @@ class InPlace(Methods):
 
     def fill_(self, value: Number) -> Tensor:
         """Take over one number everywhere."""
+        if value is None:
+            raise TypeError("fill_: takes a number, got None")
         return self.copy_(value)
 
     def zero_(self) -> Tensor:
@@ -111,6 +117,7 @@ class InPlace(Methods):
     def __setitem__(self, key: Any, value: Operand) -> None:
         if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
             raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
+        require_numbers((value,), "assigning to an index: ")
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
         try:
             self.array[key] = value.array if isinstance(value, Value) else value

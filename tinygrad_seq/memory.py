@@ -6,7 +6,7 @@ import weakref
 from itertools import count
 from typing import Any
 
-from .backend import Array, is_array
+from .backend import Array, backend_of, is_array
 
 next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
 
@@ -16,19 +16,33 @@ class _Memory:
 
     Attributes:
         last: when any memory was last written, on the nodes' count.
-        lent: memory that came from outside and is shared with its owner, by id.
+        lent: memory that is shared with somebody outside, by id of its owner.
     """
 
     def __init__(self) -> None:
         self.last = -1
         self._of_owner: dict[int, tuple[weakref.ref[Any], int]] = {}
         self.lent: dict[int, weakref.ref[Any]] = {}
+        self._exported: dict[int, tuple[int, int]] = {}  # when, and a checksum of the numbers at that time
 
     def lend(self, array: Array) -> None:
-        """Note that whoever made this array can still write to it."""
+        """Note that somebody else can write to the memory of this array."""
         owner = owner_of(array)
         key = id(owner)
-        self.lent[key] = weakref.ref(owner, lambda _: self.lent.pop(key, None))
+
+        def forget(_: Any) -> None:
+            self.lent.pop(key, None)
+            self._exported.pop(key, None)
+
+        self.lent[key] = weakref.ref(owner, forget)
+
+    def export(self, array: Array) -> None:
+        """Lend memory that was ours alone so far: nodes may have saved it, and expect its numbers as they are now."""
+        owner = owner_of(array)
+        if id(owner) not in self.lent:
+            self.last = next_number()
+            self._exported[id(owner)] = (self.last, backend_of(owner).checksum(owner))
+        self.lend(array)
 
     def secure(self, node: Any) -> None:
         """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
@@ -48,12 +62,19 @@ class _Memory:
         """When the memory with this id was last written; -1 if it was not."""
         return self._of_owner.get(memory, (None, -1))[1]
 
+    def _changed(self, owner: Array, since: int) -> bool:
+        """Whether memory was written after the count stood at `since`, by us or, as its checksum says, by others."""
+        if self.time(id(owner)) > since:
+            return True
+        when, checksum = self._exported.get(id(owner), (-1, 0))
+        return bool(when > since and backend_of(owner).checksum(owner) != checksum)
+
     def check(self, node: Any) -> None:
         """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
         outputs = node.output if type(node.output) is tuple else (node.output,)
         for role, arrays in (("an input", node.inputs), ("the output", outputs)):
             for array in arrays:
-                if is_array(array) and self.time(id(owner_of(array))) > node.number:
+                if is_array(array) and self._changed(owner_of(array), node.number):
                     raise RuntimeError(
                         f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
                         "after it was used, so its gradient would be wrong. Change it after backward(), or change a "

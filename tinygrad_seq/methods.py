@@ -13,7 +13,9 @@ from .device import device as Device
 from .device import device_of
 from .operators import Number, Operand, Operators
 from .ops import index as _index
-from .ops import linalg, order, reduce, shape
+from .ops import linalg, order, reduce
+from .ops import shape as _shape
+from .ops.dims import lengths
 from .public import public
 
 if TYPE_CHECKING:
@@ -30,12 +32,12 @@ class Methods(Operators):
     # --- reductions ---
 
     @public
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.sum(self, dim, keepdim)
+    def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.sum(self, dim, keepdim, dtype=dtype)
 
     @public
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.mean(self, dim, keepdim)
+    def mean(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.mean(self, dim, keepdim, dtype=dtype)
 
     @public
     def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -46,8 +48,10 @@ class Methods(Operators):
         return reduce.amin(self, dim, keepdim)
 
     @public
-    def var(self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1) -> Tensor:
-        return reduce.var(self, dim, keepdim=keepdim, correction=correction)
+    def var(
+        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+    ) -> Tensor:
+        return reduce.var(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
 
     @public
     def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
@@ -66,29 +70,29 @@ class Methods(Operators):
     @property
     def T(self) -> Tensor:
         """The dimensions in reverse order."""
-        return shape.permute(self, dims=tuple(range(self.array.ndim))[::-1])
+        return _shape.permute(self, dims=tuple(range(self.array.ndim))[::-1])
 
     @property
     def mT(self) -> Tensor:
         """The last two dimensions swapped."""
-        return shape.mT(self)
+        return _shape.mT(self)
 
-    def reshape(self, *lengths: Any) -> Tensor:
-        return shape.reshape(self, shape=_sequence(lengths))
+    def reshape(self, *shape: Any) -> Tensor:
+        return _shape.reshape(self, lengths("reshape", shape, -1))
 
-    def view(self, *lengths: Any) -> Tensor:
+    def view(self, *shape: Any) -> Tensor:
         """As `reshape`."""
-        return shape.reshape(self, shape=_sequence(lengths))
+        return _shape.reshape(self, lengths("view", shape, -1))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """The dimensions from `start_dim` to `end_dim` as one."""
-        return shape.flatten(self, start_dim, end_dim)
+        return _shape.flatten(self, start_dim, end_dim)
 
     def permute(self, *dims: Any) -> Tensor:
-        return shape.permute(self, dims=_sequence(dims))
+        return _shape.permute(self, dims[0] if len(dims) == 1 else dims)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return shape.transpose(self, dim0, dim1)
+        return _shape.transpose(self, dim0, dim1)
 
     def t(self) -> Tensor:
         """The transpose of a matrix."""
@@ -96,33 +100,33 @@ class Methods(Operators):
 
     @public
     def unsqueeze(self, dim: int) -> Tensor:
-        return shape.unsqueeze(self, dim)
+        return _shape.unsqueeze(self, dim)
 
     @public
     def squeeze(self, dim: Dim = None) -> Tensor:
-        return shape.squeeze(self, dim)
+        return _shape.squeeze(self, dim)
 
-    def broadcast_to(self, lengths: tuple[int, ...]) -> Tensor:
-        return shape.broadcast_to(self, shape=tuple(lengths))
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        return _shape.broadcast_to(self, shape=lengths("broadcast_to", (shape,)))
 
-    def expand(self, *lengths: Any) -> Tensor:
+    def expand(self, *sizes: Any) -> Tensor:
         """As `broadcast_to`; -1 leaves a length as it is."""
-        return shape.expand(self, _sequence(lengths))
+        return _shape.expand(self, lengths("expand", sizes, -1))
 
     @public
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.chunk(self, chunks, dim)
+        return _shape.chunk(self, chunks, dim)
 
     @public
     def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.split(self, split_size_or_sections, dim)
+        return _shape.split(self, split_size_or_sections, dim)
 
     @public
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        return shape.unbind(self, dim)
+        return _shape.unbind(self, dim)
 
     def flip(self, *dims: Any) -> Tensor:
-        return shape.flip(self, _sequence(dims))
+        return _shape.flip(self, dims[0] if len(dims) == 1 else dims)
 
     # --- linear algebra and indexing ---
 
@@ -138,20 +142,22 @@ class Methods(Operators):
         return reduce.argmax(self, dim, keepdim)
 
     @public
-    def std(self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1) -> Tensor:
-        return reduce.std(self, dim, keepdim=keepdim, correction=correction)
+    def std(
+        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+    ) -> Tensor:
+        return reduce.std(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
 
     @public
-    def norm(self, p: Number = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.norm(self, p, dim, keepdim)
 
     @public
-    def prod(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return reduce.prod(self, dim, keepdim)
+    def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.prod(self, dim, keepdim, dtype=dtype)
 
     @public
-    def cumsum(self, dim: int) -> Tensor:
-        return reduce.cumsum(self, dim)
+    def cumsum(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.cumsum(self, dim, dtype=dtype)
 
     @public
     def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -162,13 +168,13 @@ class Methods(Operators):
         return reduce.all(self, dim, keepdim)
 
     @public
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest element, or with `dim` the pair (values, indices)."""
+    def max(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The largest element, with `dim` the pair (values, indices), with a tensor the larger of two elements."""
         return order.max(self, dim, keepdim)
 
     @public
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest element, or with `dim` the pair (values, indices)."""
+    def min(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The smallest element, with `dim` the pair (values, indices), with a tensor the smaller of two elements."""
         return order.min(self, dim, keepdim)
 
     @public
@@ -188,14 +194,14 @@ class Methods(Operators):
         return order.topk(self, k, dim, largest)
 
     def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
-        return shape.movedim(self, source, destination)
+        return _shape.movedim(self, source, destination)
 
     def repeat(self, *repeats: Any) -> Tensor:
-        return shape.repeat(self, _sequence(repeats))
+        return _shape.repeat(self, lengths("repeat", repeats))
 
     @public
     def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
-        return shape.roll(self, shifts, dim)
+        return _shape.roll(self, shifts, dim)
 
     def dot(self, other: Operand) -> Tensor:
         return linalg.dot(self, other)
@@ -230,18 +236,13 @@ class Methods(Operators):
         """All of one value, with the dtype and on the device of this tensor unless others are given."""
         target = device_of(self.array) if device is None else Device(device)
         kind = self.array.dtype if dtype is None else as_dtype(dtype)
-        new: Tensor = self.result_class.wrap(target.backend.full(tuple(size), fill_value, kind, target.index))
-        return new
+        made = target.backend.full(lengths("new_full", (size,)), fill_value, kind, target.index)
+        return self.result_class.wrap(made)
 
     def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All zeros, with the dtype and on the device of this tensor unless others are given."""
-        return self.new_full(_sequence(size), 0, dtype=dtype, device=device)
+        return self.new_full(lengths("new_zeros", size), 0, dtype=dtype, device=device)
 
     def new_ones(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All ones, with the dtype and on the device of this tensor unless others are given."""
-        return self.new_full(_sequence(size), 1, dtype=dtype, device=device)
-
-
-def _sequence(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """(2, 3) from either f(2, 3) or f((2, 3))."""
-    return tuple(given[0]) if len(given) == 1 and hasattr(given[0], "__iter__") else given
+        return self.new_full(lengths("new_ones", size), 1, dtype=dtype, device=device)

@@ -45,7 +45,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sort": lambda x, axis=-1: order.sort(x, axis).values,
     "stack": lambda arrays, axis=0: shape.stack(arrays, axis),
     "std": lambda x, axis=None, ddof=0, keepdims=False: reduce.std(x, axis, keepdim=keepdims, correction=ddof),
-    "transpose": lambda x, axes=None: shape.permute(x, axes or range(x.ndim)[::-1]),
+    "transpose": lambda x, axes=None: shape.permute(x, axes or tuple(range(x.ndim))[::-1]),
     "var": lambda x, axis=None, ddof=0, keepdims=False: reduce.var(x, axis, keepdim=keepdims, correction=ddof),
     "where": elementwise.where,
 }

@@ -249,8 +249,8 @@ class Operators(Value):
     def ceil(self) -> Tensor:
         return rounding.ceil(self)
 
-    def round(self) -> Tensor:
-        return rounding.round(self)
+    def round(self, *, decimals: int = 0) -> Tensor:
+        return rounding.round(self, decimals=decimals) if decimals else rounding.round(self)
 
     def trunc(self) -> Tensor:
         return rounding.trunc(self)

@@ -57,11 +57,11 @@ def explained(name: str, error: Exception, args: Sequence[Any], kwargs: Mapping[
     return (kinds or [TypeError])[0](f"{name}: cannot take {given}: {error}")
 
 
-def require_numbers(inputs: Sequence[Any]) -> None:
-    """Raise a TypeError unless all inputs are numbers, tensors, arrays, or sequences of them."""
+def require_numbers(inputs: Sequence[Any], name: str = "") -> None:
+    """Raise a TypeError, which begins with `name`, unless all inputs are numbers, tensors, arrays, or lists of them."""
     for x in inputs:
         if not _fits(x):
-            raise TypeError(f"takes tensors, arrays and numbers, got {_in_short(x)}")
+            raise TypeError(f"{name}takes tensors, arrays and numbers, got {_in_short(x)}")
 
 
 def _fits(x: Any) -> bool:

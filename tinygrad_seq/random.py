@@ -6,6 +6,8 @@ Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1,
 from __future__ import annotations
 
 import math
+from operator import index
+from types import NoneType
 from typing import Any
 
 from .backend import Array, DType, array_module, dtype, float16, float32, float64, int64
@@ -13,6 +15,7 @@ from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
 from .graph import no_grad
+from .ops.dims import lengths
 from .public import public
 from .tensor import Tensor, as_tensor
 
@@ -27,6 +30,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed from its beginning."""
+        if not isinstance(seed, (int, float)):
+            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}")
         self.seed = int(seed) % 2**64
         self.offset = 0
         return self
@@ -55,12 +60,17 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
-def _sizes(size: tuple[Any, ...]) -> Size:
-    return tuple(size[0]) if len(size) == 1 and hasattr(size[0], "__iter__") else size
+def _floating(name: str, kind: DType) -> DType:
+    kind = as_dtype(kind)
+    if kind.kind != "f":
+        raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
+    return kind
 
 
 def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
     """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16."""
+    if not isinstance(generator, (Generator, NoneType)):
+        raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
     count = math.prod(size)
     draw = (generator or default_generator).words
     if kind == float64:
@@ -79,7 +89,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    drawn: Tensor = Tensor.wrap(uniform(_sizes(size), as_dtype(dtype), resolve(device), generator))
+    drawn: Tensor = Tensor.wrap(uniform(lengths("rand", size), _floating("rand", dtype), resolve(device), generator))
     return drawn.requires_grad_(requires_grad)
 
 
@@ -92,7 +102,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1 (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
-    shape, kind, target = _sizes(size), as_dtype(dtype), resolve(device)
+    shape, kind, target = lengths("randn", size), _floating("randn", dtype), resolve(device)
     count = math.prod(shape)
     half = (count + 1) // 2
     u = uniform((2, half), kind, target, generator)
@@ -130,6 +140,8 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
         return randn(() if size is None else size, generator=generator) * std + mean
     if size is not None:
         raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
+    if isinstance(std, Tensor) and not bool((std >= 0).all()):
+        raise ValueError("normal: std must not be negative, and an entry of it is")
     zeros = (mean + std * 0).detach()
     return mean + std * randn_like(zeros, generator=generator)
 
@@ -150,7 +162,7 @@ def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Ten
 @public
 def randint(
     low: int,
-    high: int | None = None,
+    high: Any = None,
     size: Size = (),
     *,
     generator: Generator | None = None,
@@ -158,18 +170,22 @@ def randint(
     device: str | Device | None = None,
 ) -> Tensor:
     """Integers in [low, high), or in [0, low) if `high` is not given: `randint(6, (3,))`, `randint(1, 7, (3,))`."""
-    if high is None or isinstance(high, tuple):
-        low, high, size = 0, low, high if isinstance(high, tuple) else size
+    if high is None or isinstance(high, (tuple, list)):
+        low, high, size = 0, low, size if high is None else high
+    try:
+        low, high = index(low), index(high)
+    except TypeError:
+        raise TypeError(f"randint: takes whole numbers, got low={low!r}, high={high!r}") from None
     if high <= low:
         raise ValueError(f"randint: takes low < high, got low={low}, high={high}")
-    u = uniform(tuple(size), float64, resolve(device), generator)
+    u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
     return Tensor.wrap((low + u * (high - low)).astype(dtype))
 
 
 @public
 def randperm(n: int, *, generator: Generator | None = None, device: str | Device | None = None) -> Tensor:
     """The integers 0 to n - 1 in random order."""
-    u = uniform((n,), float64, resolve(device), generator)
+    u = uniform(lengths("randperm", (n,)), float64, resolve(device), generator)
     return Tensor.wrap(u.argsort())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import numpy_functions
 from .backend import Array, DType, backend_of, bool_, float32, float64, int64, is_array
-from .conversion import as_dtype, to_array
+from .conversion import as_dtype, is_numeric, names_dtype, require_numbers_in, to_array
 from .device import device as Device
 from .device import device_of, resolve
 from .differentiable import Differentiable
@@ -153,7 +153,7 @@ class Tensor(Differentiable):
         """The memory for another library, without a copy: `torch.from_dlpack(tensor.detach())`."""
         if self.requires_grad:
             raise RuntimeError("__dlpack__: the tensor requires a gradient, which would be lost; use .detach()")
-        memory.lend(self.array)
+        memory.export(self.array)
         return self.array.__dlpack__(**settings)
 
     def __dlpack_device__(self) -> Any:
@@ -200,7 +200,7 @@ class Tensor(Differentiable):
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device
-            elif isinstance(target, (str, Device)):
+            elif isinstance(target, Device) or (isinstance(target, str) and not names_dtype(target)):
                 device = target
             else:
                 dtype = target
@@ -253,8 +253,7 @@ def from_numpy(array: Array) -> Tensor:
     """
     if not is_array(array):
         raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"from_numpy: takes arrays of numbers, got one of {array.dtype}")
+    require_numbers_in("from_numpy", array)
     array = backend_of(array).asarray(array)  # of a NumPy scalar
     memory.lend(array)
     return Tensor.wrap(array)
@@ -285,7 +284,7 @@ def as_tensor(
     """
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
-    if is_array(data) and dtype is None and device is None and data.dtype.kind in "biufc":
+    if is_array(data) and dtype is None and device is None and is_numeric(data.dtype) and not hasattr(data, "mask"):
         return Tensor.wrap(backend_of(data).asarray(data).copy())
     if like is not None:
         return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))

@@ -207,10 +207,10 @@ def test_mistakes_are_named() -> None:
         ("amax: the tensor of shape", lambda: tg.zeros(0, 3).amax(0)),
         ("argmax: the tensor of shape", lambda: tg.zeros(0).argmax()),
         ("topk: k=5", lambda: x.topk(5)),
-        ("norm: p must be positive", lambda: x.norm(0)),
+        ("norm: p must be positive", lambda: x.norm(-1)),
         ("mean: takes a floating-point tensor, got int64", lambda: tg.arange(3).mean()),
         ("split: sizes", lambda: x.split([1, 1], 1)),
-        ("split: the size of a piece", lambda: x.split(0)),
+        ("split: takes whole numbers from 1 on", lambda: x.split(0)),
         ("chunk: chunks must be", lambda: x.chunk(0)),
         ("stack: takes at least one", lambda: tg.stack([])),
         ("cat: takes at least one", lambda: tg.cat([])),
@@ -229,7 +229,7 @@ def test_mistakes_are_named() -> None:
         ("movedim: source", lambda: tg.movedim(x, 0, (0, 1))),
         ("flatten: start_dim=1 comes after", lambda: x.flatten(1, 0)),
         ("sum: dim=.* names a dimension twice", lambda: x.sum((0, -2))),
-        ("linspace: steps", lambda: tg.linspace(0, 1, -1)),
+        ("linspace: takes whole numbers from 0 on", lambda: tg.linspace(0, 1, -1)),
     ):
         with pytest.raises((ValueError, IndexError, TypeError), match=words):
             call()

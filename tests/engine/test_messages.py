@@ -73,6 +73,10 @@ x = tg.ones(2, 3)
 leaf = tg.ones(2, requires_grad=True)
 
 
+def numbers() -> Any:
+    yield 1
+
+
 @pytest.mark.parametrize(
     ("message", "kind", "call"),
     [
@@ -97,6 +101,25 @@ leaf = tg.ones(2, requires_grad=True)
         case("tensor: cannot make an array of this list", ValueError, lambda: tg.tensor([[1, 2], [3]])),
         case("tensor: takes arrays of numbers, got one of <U1", TypeError, lambda: tg.tensor(np.array(["a"]))),
         case("tensor: takes arrays of numbers", TypeError, lambda: tg.as_tensor(np.array(["a"]))),
+        case("tensor: got a masked array", TypeError, lambda: tg.as_tensor(np.ma.masked_equal([1, 2], 1))),
+        case("mul: got a masked array", TypeError, lambda: x * np.ma.masked_equal([1, 2, 3], 1)),
+        case("from_numpy: got a masked array", TypeError, lambda: tg.from_numpy(np.ma.masked_equal([1, 2], 1))),
+        case("from_numpy: takes arrays of numbers", TypeError, lambda: tg.from_numpy(np.ones(2, np.longdouble))),
+        case("dtype: 'longdouble' is none", TypeError, lambda: x.to(dtype="longdouble")),
+        case("add: takes tensors, arrays and numbers", TypeError, lambda: x + np.array([1, 2, 3], object)),
+        case("stack: takes tensors, arrays and numbers", TypeError, lambda: tg.stack([tg.tensor(1.0), "a"])),
+        case("fill_: takes a number, got None", TypeError, lambda: tg.ones(2).fill_(None)),  # type: ignore[arg-type]
+        case("assigning to an index: takes", TypeError, lambda: x.detach().__setitem__(0, None)),
+        case("flip: dim must be", TypeError, lambda: x.flip(None)),
+        case("einsum: 'i->' takes tensors one by one", TypeError, lambda: tg.einsum("i->", [x])),
+        case("norm: p must be a number or 'fro', got None", TypeError, lambda: x.norm(None)),  # type: ignore[arg-type]
+        case("checkpoint: the function must return tensors", TypeError, lambda: tg.checkpoint(lambda x: 3.0, leaf)),
+        case("vjp: the function must return tensors", TypeError, lambda: tg.vjp(lambda x: 3.0, leaf)),
+        case(
+            "vjp: the function returned 1 tensors, but there are 2", ValueError, lambda: tg.vjp(tg.exp, leaf)[1]((x, x))
+        ),
+        case("grad: argnums must be an integer", TypeError, lambda: tg.grad(tg.sum, argnums="a")(x)),  # type: ignore[arg-type]
+        case("no_grad: 'numbers' is a generator", TypeError, lambda: tg.no_grad()(numbers)),
         case("from_numpy: takes a NumPy array, got list", TypeError, lambda: tg.from_numpy([1])),
         case("from_numpy: takes arrays of numbers", TypeError, lambda: tg.from_numpy(np.array(["a"]))),
         case("from_dlpack: takes an array that has __dlpack__", TypeError, lambda: tg.from_dlpack("a")),
@@ -117,14 +140,25 @@ leaf = tg.ones(2, requires_grad=True)
         case("indexing: got an index of type str", TypeError, lambda: x["a"]),
         case("assigning to an index: cannot take", IndexError, lambda: x.detach().__setitem__(5, 1.0)),
         # sizes and empty input
-        case("full: cannot take ", ValueError, lambda: tg.full((-1,), 2.0)),
-        case("zeros: cannot take -2", ValueError, lambda: tg.zeros(-2)),
+        case("full: takes whole numbers from 0 on, got (-1,)", ValueError, lambda: tg.full((-1,), 2.0)),
+        case("zeros: takes whole numbers from 0 on", ValueError, lambda: tg.zeros(-2)),
+        case("rand: takes whole numbers from 0 on", ValueError, lambda: tg.rand(-1)),
+        case("eye: takes whole numbers, got (2.5, 2.5)", TypeError, lambda: tg.eye(2.5)),  # type: ignore[arg-type]
+        case("linspace: takes whole numbers", TypeError, lambda: tg.linspace(0, 1, 2.5)),  # type: ignore[arg-type]
+        case("view: takes whole numbers, got (None,)", TypeError, lambda: x.view(None)),
+        case("repeat: takes whole numbers, got (1.5, 2)", TypeError, lambda: x.repeat(1.5, 2)),
+        case("new_zeros: takes whole numbers", TypeError, lambda: x.new_zeros(1.5)),
+        case("randint: takes whole numbers, got low=0, high=2.5", TypeError, lambda: tg.randint(0, 2.5, (1,))),
+        case("rand: draws floating-point numbers, got dtype int64", TypeError, lambda: tg.rand(2, dtype=tg.int64)),
+        case("generator: takes a tg.Generator, got 3", TypeError, lambda: tg.rand(2, generator=3)),  # type: ignore[arg-type]
+        case("manual_seed: takes a whole number, got 'a'", TypeError, lambda: tg.manual_seed("a")),  # type: ignore[arg-type]
         case("arange: step must not be 0", ValueError, lambda: tg.arange(0, 5, 0)),
         case("amax: the tensor of shape (0, 3)", ValueError, lambda: tg.zeros(0, 3).amax(0)),
         case("item: takes a tensor with one element", ValueError, lambda: x.item()),
         # numbers that are none
         case("multinomial: every row", ValueError, lambda: tg.multinomial(tg.tensor([nan, 1.0]))),
         case("bernoulli: probabilities", ValueError, lambda: tg.bernoulli(tg.tensor([nan]))),
+        case("normal: std must not be negative, and", ValueError, lambda: tg.normal(x, tg.tensor(-1.0))),
         case("normal: std must not be negative, got nan", ValueError, lambda: tg.normal(0.0, nan, (2,))),
         case("Dropout: p is a probability", ValueError, lambda: nn.Dropout(nan)),
         case("Adam: lr must not be negative, got nan", ValueError, lambda: nn.optim.Adam([leaf], lr=nan)),

@@ -147,3 +147,52 @@ def test_extremes_of_nan_and_float16() -> None:
     assert x.grad.tolist() == [0.0, 1.0, 0.0]
     assert tg.ones(100_000, dtype=tg.float16).mean().item() == 1.0
     assert tg.tensor(np.array([300.0, 400.0], np.float16)).norm().item() == 500.0
+
+
+def test_memory_exported_after_it_was_saved() -> None:
+    x = tg.ones(3, requires_grad=True)
+    y = x.exp()
+    np.from_dlpack(y.detach())
+    theirs = y.array  # whoever it is exported to can write like this
+    y.sum().backward(retain_graph=True)  # nothing written yet
+    theirs[:] = 0.0
+    with pytest.raises(RuntimeError, match=r"the output of 'exp', of shape .3,., was changed in place"):
+        y.sum().backward()
+    z = y * y  # made of numbers that others can write to, so of copies of them
+    theirs[:] = 7.0
+    seed = tg.ones(3)
+    assert tg.grad(lambda v: (v * v).sum())(seed).tolist() == [2.0] * 3
+    assert z.tolist() == [0.0] * 3
+
+
+def test_bytes_in_the_other_order_and_dtypes_by_name() -> None:
+    swapped = np.array([1.0, 2.0], ">f4")
+    x = tg.tensor(swapped)
+    assert x.dtype == tg.float32
+    assert x.tolist() == [1.0, 2.0]
+    assert tg.as_tensor(swapped).dtype == tg.float32
+    assert x.to("float64").dtype == tg.float64
+    assert x.to("cpu") is x
+
+
+def test_a_number_has_one_dimension_for_reductions() -> None:
+    x = tg.tensor(3.0)
+    assert x.sum(0).item() == x.mean(-1).item() == x.amax(0).item() == 3.0
+    assert x.sum(0).shape == ()
+
+
+def test_settings_as_pytorch_has_them() -> None:
+    x = tg.tensor([[1.0, -2.0], [0.0, 4.0]])
+    assert x.sum(dtype=tg.float64).dtype == x.cumsum(0, dtype=tg.float64).dtype == tg.float64
+    assert tg.arange(3).mean(dtype=tg.float32).item() == 1.0
+    assert x.norm(0).item() == 3.0
+    assert x.norm(-np.inf).item() == 0.0
+    assert x.norm("fro").item() == x.norm().item()
+    assert tg.max(x, -x).tolist() == x.max(tg.abs(x)).tolist() == [[1.0, 2.0], [0.0, 4.0]]
+    assert x.min(tg.zeros(2, 2)).tolist() == [[0.0, -2.0], [0.0, 0.0]]
+    assert x.var(unbiased=False).item() == x.var(correction=0).item()
+    assert tg.round(tg.tensor([1.26]), decimals=1).item() == pytest.approx(1.3)
+    assert tg.one_hot(tg.tensor([0, 2])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert [len(piece) for piece in tg.zeros(0).chunk(3)] == [0, 0, 0]
+    assert tg.ones(2).masked_fill(tg.tensor([True, False]), tg.tensor(2.0, dtype=tg.float64)).dtype == tg.float32
+    assert tg.embedding(x, [[1, 0]]).tolist() == [[[0.0, 4.0], [1.0, -2.0]]]

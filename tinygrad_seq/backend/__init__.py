@@ -22,6 +22,7 @@ dtype = numpy_backend.dtype
 result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
 
+_OF_NUMPY = (numpy_backend.ndarray, SCALAR)  # subclasses such as memmap included
 _BY_ARRAY_TYPE: dict[type, ModuleType] = {numpy_backend.ndarray: numpy_backend}
 
 
@@ -49,7 +50,12 @@ def register(array_type: type, backend: ModuleType) -> None:
 
 def is_array(value: object) -> bool:
     """Whether `value` is an array of a registered backend (CuPy's included, once an array of it exists)."""
-    return type(value) in _BY_ARRAY_TYPE or backend_of(value) is not numpy_backend or isinstance(value, SCALAR)
+    return type(value) in _BY_ARRAY_TYPE or backend_of(value) is not numpy_backend or isinstance(value, _OF_NUMPY)
+
+
+def is_plain(array: Array) -> bool:
+    """Whether this is an array of exactly a registered type: a subclass may mean something else by `*`."""
+    return type(array) in _BY_ARRAY_TYPE
 
 
 def backend_for(device_type: str) -> ModuleType:

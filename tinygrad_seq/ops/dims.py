@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from operator import index
+from typing import Any
 
 Dims = tuple[int, ...]
+
+
+def lengths(name: str, size: Any, least: int = 0) -> tuple[int, ...]:
+    """(2, 3) from what was given to f(2, 3) or f((2, 3)).
+
+    Raises:
+        TypeError: if a length is no whole number.
+        ValueError: if one is smaller than `least`.
+    """
+    if len(size) == 1 and hasattr(size[0], "__iter__") and getattr(size[0], "ndim", True):
+        size = size[0]
+    try:
+        found = tuple([index(n) for n in size])
+    except TypeError:
+        raise TypeError(f"{name}: takes whole numbers, got {size!r}") from None
+    if min(found, default=least) < least:
+        raise ValueError(f"{name}: takes whole numbers from {least} on, got {found}")
+    return found
 
 
 def normalize_dim(name: str, dim: int, ndim: int) -> int:
@@ -31,7 +50,7 @@ def normalize_dims(name: str, dim: int | Dims | None, ndim: int) -> Dims:
         IndexError: if there is no such dimension.
         ValueError: if one is named twice.
     """
-    if dim is None:
+    if dim is None or (ndim == 0 and dim in (0, -1)):  # a number is also the only entry of a dimension, as in PyTorch
         return tuple(range(ndim))
     dims = tuple([normalize_dim(name, d, ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))])
     if len(set(dims)) < len(dims):

@@ -25,8 +25,12 @@ def einsum(equation: str, *operands: Any) -> Any:
     Raises:
         ValueError: if the equation does not fit the operands.
     """
+    if not isinstance(equation, str):
+        raise TypeError(f"einsum: the equation must be a string, got a {type(equation).__name__}")
     if not operands:
         raise ValueError(f"einsum: {equation!r} needs at least one operand")
+    if not all(hasattr(x, "shape") for x in operands):
+        raise TypeError(f"einsum: {equation!r} takes tensors one by one, got {[type(x).__name__ for x in operands]}")
     inputs, output = _parse(equation, operands)
     sizes: dict[str, int] = {}
     for labels, x in zip(inputs, operands, strict=True):

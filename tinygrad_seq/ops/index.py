@@ -231,6 +231,18 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
 
 
 @public
+def embedding(weight: Any, tokens: Any) -> Any:
+    """The rows of a table that integers name. weight (V, F), tokens (...) -> (..., F).
+
+    Raises:
+        TypeError: if the tokens are no integers.
+        IndexError: if one is not from 0 to V - 1.
+    """
+    tokens = _in_range("embedding", _index_array(weight, tokens), weight.shape[0])
+    return getitem(weight, tokens, index=(ARRAY,))
+
+
+@public
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
 
@@ -254,8 +266,8 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
 
 @public
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """x with `value` where the mask is true."""
-    return where(mask, value, x)
+    """x with `value`, in the dtype of x, where the mask is true."""
+    return where(mask, cast(value, dtype=x.dtype) if hasattr(value, "dtype") else value, x)
 
 
 @public
@@ -301,8 +313,8 @@ def triu(x: Any, diagonal: int = 0) -> Any:
 
 
 @public
-def one_hot(x: Any, num_classes: int) -> Any:
-    """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers.
+def one_hot(x: Any, num_classes: int = -1) -> Any:
+    """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers. -1: as many as are needed.
 
     Raises:
         TypeError: if x does not hold integers.
@@ -311,6 +323,8 @@ def one_hot(x: Any, num_classes: int) -> Any:
     if x.dtype.kind not in "iu":
         raise TypeError(f"one_hot: takes integers, got {x.dtype}")
     array = getattr(x, "array", x)
+    if num_classes == -1:
+        num_classes = int(array.max()) + 1 if array.size else 0
     if array.size and not (int(array.min()) >= 0 and int(array.max()) < num_classes):
         raise IndexError(f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}")
     classes = array_module(array).arange(num_classes)

@@ -8,6 +8,7 @@ from ..backend import Array, array_module
 from ..graph import primitive
 from ..public import public
 from .dims import normalize_dim
+from .elementwise import maximum, minimum
 from .index import getitem, take_along_dim
 from .reduce import amax, amin, argmax, argmin
 from .shape import squeeze
@@ -62,19 +63,28 @@ def _extreme(x: Any, dim: int, keepdim: bool, where: Any) -> ValuesIndices:
 
 
 @public
-def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with `dim`, the largest along it and where they stand: the first of them at a tie.
+
+    With a tensor as second argument, as in PyTorch, the larger of each two elements: `maximum`.
 
     Without `dim`, elements that tie share the gradient; with it, the one that is named gets it.
     """
     if dim is None:
         return amax(x, None, keepdim)
+    if hasattr(dim, "shape"):
+        return maximum(x, dim)
     return _extreme(x, normalize_dim("max", dim, x.ndim), keepdim, argmax)
 
 
 @public
-def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest element; with `dim`, the smallest along it and where they stand: the first of them at a tie."""
+def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element; with `dim`, the smallest along it and where they stand: the first of them at a tie.
+
+    With a tensor as second argument, as in PyTorch, the smaller of each two elements: `minimum`.
+    """
     if dim is None:
         return amin(x, None, keepdim)
+    if hasattr(dim, "shape"):
+        return minimum(x, dim)
     return _extreme(x, normalize_dim("min", dim, x.ndim), keepdim, argmin)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module, float16, float32, int64
+from ..backend import Array, DType, array_module, float16, float32, int64
+from ..conversion import as_dtype
 from ..graph import Primitive, primitive
 from ..public import public
 from .dims import Dims, normalize_dim, normalize_dims
@@ -93,21 +94,24 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _arg("argmin", argmin_dim, x, dim, keepdim)
 
 
-def _wide(x: Any) -> Any:
-    """Integers as int64, which their sums and products fit sooner."""
+def _wide(x: Any, dtype: DType = None) -> Any:
+    """x in this dtype; without one, integers as int64, which their sums and products fit sooner."""
+    if dtype is not None:
+        return cast(x, dtype=as_dtype(dtype))
     return x if x.dtype.kind in "fc" or x.dtype == int64 else cast(x, dtype=int64)
 
 
 @public
-def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
-    """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64."""
-    x = _wide(x)
+def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
+    """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64. `dtype`: convert x first."""
+    x = _wide(x, dtype)
     return reduce_sum(x, dims=normalize_dims("sum", dim, x.ndim), keepdim=keepdim)
 
 
 @public
-def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
-    """The mean over `dim` (one, several, or None: all). Of no elements at all it is nan."""
+def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
+    """The mean over `dim` (one, several, or None: all). Of no elements at all nan. `dtype`: convert x first."""
+    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
     dims = normalize_dims("mean", dim, x.ndim)
     if x.dtype.kind not in "fc":
         raise TypeError(f"mean: takes a floating-point tensor, got {x.dtype}; convert it with .float()")
@@ -121,8 +125,16 @@ def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
 
 
 @public
-def var(x: Any, dim: int | Dims | None = None, *, keepdim: bool = False, correction: int = 1) -> Any:
-    """The variance over `dim`, divided by the number of elements less `correction`."""
+def var(
+    x: Any,
+    dim: int | Dims | None = None,
+    *,
+    keepdim: bool = False,
+    correction: int = 1,
+    unbiased: bool | None = None,
+) -> Any:
+    """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False."""
+    correction = correction if unbiased is None else int(unbiased)
     dims = normalize_dims("var", dim, x.ndim)
     centered = x - mean(x, dims, keepdim=True)
     count = 1
@@ -132,9 +144,17 @@ def var(x: Any, dim: int | Dims | None = None, *, keepdim: bool = False, correct
 
 
 @public
-def std(x: Any, dim: int | Dims | None = None, *, keepdim: bool = False, correction: int = 1) -> Any:
+def std(
+    x: Any,
+    dim: int | Dims | None = None,
+    *,
+    keepdim: bool = False,
+    correction: int = 1,
+    unbiased: bool | None = None,
+) -> Any:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-    return _sqrt_or_zero(var(x, normalize_dims("std", dim, x.ndim), keepdim=keepdim, correction=correction))
+    dims = normalize_dims("std", dim, x.ndim)
+    return _sqrt_or_zero(var(x, dims, keepdim=keepdim, correction=correction, unbiased=unbiased))
 
 
 def _sqrt_or_zero(x: Any) -> Any:
@@ -144,8 +164,14 @@ def _sqrt_or_zero(x: Any) -> Any:
 
 
 @public
-def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
-    """(Σ |x|^p)^(1/p) over `dim`, for p=inf the largest |x|. Where it is 0, so is its gradient."""
+def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+    """(Σ |x|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |x|, for p=0 how many are not 0.
+
+    p="fro" is 2. Where a norm with p > 0 is 0, so is its gradient.
+    """
+    p = 2 if p == "fro" else p
+    if not isinstance(p, (int, float)):
+        raise TypeError(f"norm: p must be a number or 'fro', got {p!r}")
     dims = normalize_dims("norm", dim, x.ndim)
     if x.dtype == float16:  # whose squares overflow sooner than its norm
         return cast(norm(cast(x, dtype=float32), p, dims, keepdim), dtype=float16)
@@ -155,8 +181,12 @@ def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = 
         return amax(abs(x), dims, keepdim)
     if p == 1:
         return reduce_sum(abs(x), dims=dims, keepdim=keepdim)
-    if p <= 0:
-        raise ValueError(f"norm: p must be positive, got {p}")
+    if p == -float("inf"):
+        return amin(abs(x), dims, keepdim)
+    if p == 0:
+        return reduce_sum(cast(x != 0, dtype=x.dtype), dims=dims, keepdim=keepdim)
+    if not p > 0:
+        raise ValueError(f"norm: p must be positive, 0 or -inf, got {p}")
     magnitude = abs(x)
     zero = magnitude <= 0
     total = reduce_sum(where(zero, 0.0, where(zero, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
@@ -165,13 +195,13 @@ def norm(x: Any, p: float = 2.0, dim: int | Dims | None = None, keepdim: bool = 
 
 
 @public
-def prod(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
     """The product over `dim` (of all elements for None).
 
     Halves are multiplied with each other until one is left: no division, so zeros have the right gradient. Of integers
-    and booleans an int64.
+    and booleans an int64. `dtype`: convert x first.
     """
-    x = _wide(x)
+    x = _wide(x, dtype)
     if dim is None:
         product = prod(reshape(x, shape=(-1,)), 0)
         return reshape(product, shape=(1,) * x.ndim) if keepdim else product
@@ -196,9 +226,9 @@ cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(di
 
 
 @public
-def cumsum(x: Any, dim: int) -> Any:
-    """Sums up to and including each entry of `dim`."""
-    x = _wide(x)
+def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
+    """Sums up to and including each entry of `dim`. `dtype`: convert x first."""
+    x = _wide(x, dtype)
     return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
 
 

@@ -21,9 +21,9 @@ def ceil(x: Array) -> Array:
 
 
 @primitive
-def round(x: Array) -> Array:
-    """The nearest whole number; from halfway, the even one."""
-    return array_module(x).round(x.real).astype(x.dtype)
+def round(x: Array, *, decimals: int = 0) -> Array:
+    """The nearest number with so many decimals; from halfway, the even one."""
+    return array_module(x).round(x.real, decimals).astype(x.dtype)
 
 
 @primitive
@@ -34,7 +34,7 @@ def trunc(x: Array) -> Array:
 
 floor.vjp(lambda g, *_: g * 0.0)
 ceil.vjp(lambda g, *_: g * 0.0)
-round.vjp(lambda g, *_: g * 0.0)
+round.vjp(lambda g, *_, decimals=0: g * 0.0)
 trunc.vjp(lambda g, *_: g * 0.0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..backend import Array, array_module
 from ..graph import primitive
 from ..public import public
-from .dims import normalize_dim, normalize_dims
+from .dims import Dims, lengths, normalize_dim, normalize_dims
 
 
 @primitive(name="reshape")
@@ -24,7 +24,7 @@ reshape_to.vjp(lambda g, _y, _x, shape: reshape_to(g, shape=_x.shape))
 @public
 def reshape(x: Any, shape: Sequence[int]) -> Any:
     """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
-    return reshape_to(x, shape=tuple(shape))
+    return reshape_to(x, shape=lengths("reshape", (shape,), -1))
 
 
 @primitive(name="permute")
@@ -41,9 +41,9 @@ permute_dims.vjp(lambda g, _y, _x, dims: permute_dims(g, dims=_inverse(dims)))
 
 
 @public
-def permute(x: Any, dims: Sequence[int]) -> Any:
+def permute(x: Any, dims: int | Dims) -> Any:
     """The dimensions in another order: `dims` names for each which one of x it is. A view."""
-    return permute_dims(x, dims=tuple(dims))
+    return permute_dims(x, dims=normalize_dims("permute", dims, x.ndim))
 
 
 def mT(x: Any) -> Any:
@@ -63,7 +63,7 @@ broadcast_dims.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
 @public
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     """x repeated to `shape` as broadcasting does. A view."""
-    return broadcast_dims(x, shape=tuple(shape))
+    return broadcast_dims(x, shape=lengths("broadcast_to", (shape,)))
 
 
 @primitive(name="cat")
@@ -142,7 +142,9 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if chunks < 1:
         raise ValueError(f"chunk: chunks must be at least 1, got {chunks}")
     dim = normalize_dim("chunk", dim, x.ndim)
-    pieces: tuple[Any, ...] = split_sizes(x, sizes=_even(x.shape[dim], -(-x.shape[dim] // chunks)), dim=dim)
+    length = x.shape[dim]
+    sizes = _even(length, -(-length // chunks)) if length else (0,) * chunks
+    pieces: tuple[Any, ...] = split_sizes(x, sizes=sizes, dim=dim)
     return pieces
 
 
@@ -156,14 +158,12 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
     """x cut along `dim` into pieces of one size (the last may be smaller), or of the sizes listed. Views."""
     dim = normalize_dim("split", dim, x.ndim)
     length = x.shape[dim]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size < 1:
-            raise ValueError(f"split: the size of a piece must be at least 1, got {size}")
+    if hasattr(split_size_or_sections, "__index__"):
+        (size,) = lengths("split", (split_size_or_sections,), least=1)
         sizes = _even(length, size)
     else:
-        sizes = tuple(split_size_or_sections)
-        if builtins.sum(sizes) != length or min(sizes, default=0) < 0:
+        sizes = lengths("split", (split_size_or_sections,))
+        if builtins.sum(sizes) != length:
             raise ValueError(f"split: sizes {sizes} do not add up to the length {length} of dim {dim}")
     pieces: tuple[Any, ...] = split_sizes(x, sizes=sizes, dim=dim)
     return pieces
@@ -202,6 +202,8 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
 @public
 def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
     """x with the order of the elements reversed along `dim` (one or several). A view."""
+    if dim is None:
+        raise TypeError("flip: dim must be an integer or several, got None")
     return flip_dims(x, dims=normalize_dims("flip", dim, x.ndim))
 
 
@@ -220,10 +222,10 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @public
-def expand(x: Any, lengths: tuple[int, ...]) -> Any:
+def expand(x: Any, sizes: tuple[int, ...]) -> Any:
     """x broadcast to these lengths; -1 leaves one as it is. A view."""
-    lead = len(lengths) - x.ndim
-    shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(lengths)])
+    lead = len(sizes) - x.ndim
+    shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(sizes)])
     return broadcast_to(x, shape=shape)
 
 
@@ -245,11 +247,12 @@ def repeat(x: Any, repeats: Sequence[int]) -> Any:
     lead = len(repeats) - x.ndim
     if lead < 0:
         raise ValueError(f"repeat: takes at least {x.ndim} numbers for a tensor of shape {x.shape}, got {len(repeats)}")
-    lengths = (*[1] * lead, *x.shape)
+    repeats = lengths("repeat", (repeats,))
+    old = (*[1] * lead, *x.shape)
     # (n, m) -> (1, n, 1, m) -> (r, n, s, m) -> (r n, s m)
-    x = reshape(x, shape=tuple([part for n in lengths for part in (1, n)]))
-    x = broadcast_to(x, shape=tuple([part for r, n in zip(repeats, lengths, strict=True) for part in (r, n)]))
-    return reshape(x, shape=tuple([r * n for r, n in zip(repeats, lengths, strict=True)]))
+    x = reshape(x, shape=tuple([part for n in old for part in (1, n)]))
+    x = broadcast_to(x, shape=tuple([part for r, n in zip(repeats, old, strict=True) for part in (r, n)]))
+    return reshape(x, shape=tuple([r * n for r, n in zip(repeats, old, strict=True)]))
 
 
 @public
