@@ -195,7 +195,7 @@ class Primitive:
         self.__wrapped__ = forward
         self.rules: tuple[Rule | None, ...] = ()
         self.joint_rule: Rule | None = None
-        self._plans: dict[int, tuple[tuple[int, ...], bool]] = {}
+        self._plans: dict[int, tuple[tuple[int, ...] | None, bool]] = {}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -254,7 +254,7 @@ class Primitive:
                 if not foreign:
                     require_numbers(inputs)
                 return self.forward(*inputs, **params)
-            y = self.forward(*arrays, **params)
+            y = self.forward(*arrays, **params) if params else self.forward(*arrays)  # empty ones cost 0.04 µs
         except MISTAKES as error:
             raise self._explain(error, arrays, params) from error
         several = type(y) is tuple
@@ -266,21 +266,26 @@ class Primitive:
             if not shape and isinstance(y, SCALAR):
                 y = backend_of(y).asarray(y)
             kind = y.dtype
-            if (kind is float64 or kind is float16) and "dtype" not in params:
+            if kind is float32:
+                pass
+            elif (kind is float64 or kind is float16) and "dtype" not in params:
                 y = self._settled(y, arrays, params)
                 kind = y.dtype
-            elif kind is not float32 and kind.kind not in "biufc":
+            elif kind.kind not in "biufc":
                 raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
         node = None
         if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and _grad_enabled.get():
             plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
             drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
-            for i in drop:
-                arrays[i] = parents[i] or _outline(arrays[i])
             node = _new(Application)
             node.primitive = self
             node.parents = parents
-            node.inputs = arrays
+            if drop is None:  # one list for both: 0.15 µs less for Python's collector
+                node.inputs = parents
+            else:
+                for i in drop:
+                    arrays[i] = parents[i] or _outline(arrays[i])
+                node.inputs = arrays
             node.output = y if keep_output else None
             node.params = params or _NO_PARAMS
             node.number = next_number()
@@ -298,13 +303,15 @@ class Primitive:
         value.node = node
         return value
 
-    def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...], bool]:
+    def _plan(self, wanted: int, count: int) -> tuple[tuple[int, ...] | None, bool]:
         """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once."""
         if self.joint_rule is not None:
             used = [_used_arguments(self.joint_rule, count)]
         else:
             used = [_used_arguments(rule, count) for i, rule in enumerate(self.rules) if rule and wanted >> i & 1]
-        drop = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
+        drop: tuple[int, ...] | None = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
+        if drop == tuple(range(count)) and wanted == (1 << count) - 1:
+            drop = None  # their nodes stand for all inputs
         plan = self._plans[wanted | 1 << count] = (drop, any(u[0] for u in used))
         return plan
 
