@@ -32,7 +32,7 @@ def checkpointed(w: Workload) -> Callable[[], float]:
 
     def piece(tokens: tg.Tensor, target: tg.Tensor, h: tg.Tensor, c: tg.Tensor) -> Any:
         hidden, (h, c) = lstm(embedding(tokens), (h, c))
-        return F.cross_entropy(head(hidden).reshape(-1, w.V), target.reshape(-1), "sum"), h, c
+        return F.cross_entropy(head(hidden).reshape(-1, w.V), target.reshape(-1), reduction="sum"), h, c
 
     def step() -> float:
         h = c = tg.zeros(w.L, w.B, w.H)
@@ -54,7 +54,7 @@ def stored(w: Workload) -> Callable[[], float]:
     x, y = w.batch()
 
     def step() -> float:
-        loss = F.cross_entropy(head(lstm(embedding(x))[0]).reshape(-1, w.V), y.reshape(-1), "sum")
+        loss = F.cross_entropy(head(lstm(embedding(x))[0]).reshape(-1, w.V), y.reshape(-1), reduction="sum")
         loss.backward()
         return loss.item()
 

@@ -1,27 +1,87 @@
 """Recurrent networks and what trains them, as compositions of the operations of `tinygrad_seq`, in PyTorch's names."""
 
 from . import functional, init, optim, utils
-from .cells import LSTMCell, RNNCell
-from .layers import Dropout, Embedding, Linear
-from .losses import CrossEntropyLoss, MSELoss, NLLLoss
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .layers import (
+    ELU,
+    GELU,
+    CosineSimilarity,
+    Dropout,
+    Embedding,
+    Flatten,
+    Hardtanh,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSigmoid,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from .losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Module, ModuleList, Parameter, Sequential, functional_call
-from .recurrent import LSTM, RNN
+from .recurrent import GRU, LSTM, RNN, Recurrent
+from .state import State
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GRU",
     "LSTM",
     "RNN",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "Cell",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "Flatten",
+    "GRUCell",
+    "Hardtanh",
+    "HuberLoss",
+    "Identity",
+    "KLDivLoss",
+    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
     "Module",
     "ModuleList",
     "NLLLoss",
     "Parameter",
     "RNNCell",
+    "ReLU",
+    "Recurrent",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
+    "State",
+    "Tanh",
     "functional",
     "functional_call",
     "init",

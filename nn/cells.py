@@ -1,88 +1,134 @@
-"""One step of a recurrent network: the equations, and the cells that own the weights for them.
+"""One step of a recurrent network: the equations, and the weights for them.
 
-The equations take `xW`, the input's share x Wᵢₕᵀ + b of the gates: a layer computes it for all time steps at once.
+A step takes `xW`, the input's share of what it computes: a layer computes that for all time steps at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, relu, sigmoid, tanh
 
-from . import functional as F
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, require_sizes
 
 LSTMState = tuple[Tensor, Tensor]
 
 
-def rnn_step(xW: Tensor, h: Tensor, W_hh: Tensor, f: Any) -> Tensor:
-    """s_t = f(U x_t + W s_{t-1}). xW (B, H), h (B, H), W_hh (H, H) -> (B, H)."""
-    return f(xW + h @ W_hh)
+class Cell(Module):
+    """One step of a recurrent network. `nn.Recurrent` makes a layer of it. A cell of your own is a few lines:
 
+    >>> class Leaky(nn.Cell):
+    ...     def __init__(self, input_size, hidden_size):
+    ...         super().__init__(input_size, hidden_size)
+    ...         self.U, self.W = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+    ...     def step(self, x, h):
+    ...         return 0.9 * h + 0.1 * tg.tanh(self.U(x) + self.W(h))
 
-def lstm_step(xW: Tensor, state: LSTMState, W_hh: Tensor) -> LSTMState:
-    """One LSTM step. xW (B, 4H), state h (B, H) and c (B, H), W_hh (H, 4H) -> h (B, H), c (B, H).
+    What of a step depends on the input alone belongs into `project`: a layer calls it once for a whole sequence.
 
-    Hochreiter & Schmidhuber, "Long short-term memory", 1997, with the forget gate of Gers et al., 2000. The four gates
-    stand side by side: input, forget, candidate, output.
+    Attributes:
+        states: the names of the tensors that a state is made of; the first of them is the output. A state of one tensor
+            is that tensor, one of several a tuple of them.
     """
-    h, c = state
-    i, f, g, o = (xW + h @ W_hh).chunk(4, dim=-1)
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
-    c = f * c + i * g  # keep what the forget gate keeps, add what the input gate admits
-    h = o * tanh(c)
-    return h, c
 
+    states: tuple[str, ...] = ("h",)
 
-class _Cell(Module):
-    """What the cells share: weights for G gates, uniform within 1/√H, in PyTorch's names and layouts."""
-
-    gates: int
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = tg.float32) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        require_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        rows, bound = self.gates * hidden_size, hidden_size**-0.5
 
-        def parameter(*shape: int) -> Parameter:
-            return Parameter(init.uniform_(tg.zeros(shape, dtype=dtype), -bound, bound))
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The widths of the state's tensors."""
+        return (self.hidden_size,) * len(self.states)
 
-        self.weight_ih = parameter(rows, input_size)
-        self.weight_hh = parameter(rows, hidden_size)
-        self.bias_ih = parameter(rows) if bias else None
-        self.bias_hh = parameter(rows) if bias else None
+    def project(self, x: Tensor) -> Tensor:
+        """What a step makes of the input alone. x (..., F) -> (..., anything)."""
+        return x
 
-    def _project(self, x: Tensor) -> Tensor:
-        x = tg.as_tensor(x)
+    def step(self, xW: Tensor, state: Any) -> Any:
+        """One time step: from `project(x)` (B, ·) and the state before to the state after."""
+        raise NotImplementedError(f"{type(self).__name__} has no step method: write one")
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        """One step from the input itself. x (B, F) or (F,), each tensor of the state (B, H) or (H,); zeros if None."""
+        name, x = type(self).__name__, tg.as_tensor(x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
-                f"{type(self).__name__}: x has shape {x.shape}; takes (B, {self.input_size}), or ({self.input_size},) "
-                f"without a batch: the last dimension must be input_size={self.input_size}"
+                f"{name}: x has shape {x.shape}; takes (B, {self.input_size}), or ({self.input_size},) without a "
+                f"batch: the last dimension must be input_size={self.input_size}"
             )
-        bias = None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
-        return F.linear(x, self.weight_ih, bias)
-
-    def _checked(self, x: Tensor, h: Tensor | None, name: str) -> Tensor:
-        shape = (*x.shape[:-1], self.hidden_size)
-        if h is None:
-            return tg.zeros(shape, dtype=x.dtype, device=x.device)
-        if h.shape != shape:
-            raise ValueError(f"{type(self).__name__}: for x of shape {x.shape}, {name} must be {shape}, got {h.shape}")
-        return h
+        shapes = [(*x.shape[:-1], size) for size in self.state_sizes]
+        if state is None:
+            zeros = tuple([tg.zeros(shape, dtype=x.dtype, device=x.device) for shape in shapes])
+            state = zeros if len(zeros) > 1 else zeros[0]
+        given = (state,) if isinstance(state, Tensor) else tuple(state)
+        if [s.shape for s in given] != shapes:
+            wanted = ", ".join([f"{letter} {shape}" for letter, shape in zip(self.states, shapes, strict=True)])
+            raise ValueError(
+                f"{name}: for x of shape {x.shape} the state must be {wanted}, got {[s.shape for s in given]}"
+            )
+        return self.step(self.project(x), given if len(given) > 1 else given[0])
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+        return f"{self.input_size}, {self.hidden_size}"
 
 
-class RNNCell(_Cell):
-    """One step of a plain recurrent network: h' = f(x Wᵢₕᵀ + bᵢₕ + h Wₕₕᵀ + bₕₕ). x (B, F), h (B, H) -> (B, H).
+class WeightedCell(Cell):
+    """A cell with PyTorch's weights: weight_ih (G·H, F), weight_hh (G·H, P), bias_ih and bias_hh (G·H,) for G gates.
+
+    Uniform within 1/√H. P is the width of the output, H unless it is projected.
+
+    Args:
+        recurrent_init: fills each gate's part of weight_hh in place, such as `nn.init.orthogonal_` (Saxe et al., 2014).
+    """
+
+    gates: tuple[str, ...] = ("h",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self._made = {"dtype": tg.float32 if dtype is None else dtype, "device": device}
+        rows = len(self.gates) * hidden_size
+        self.weight_ih = self._parameter(rows, input_size)
+        self.weight_hh = self._parameter(rows, self.state_sizes[0])
+        self.bias_ih = self._parameter(rows) if bias else None
+        self.bias_hh = self._parameter(rows) if bias else None
+        if recurrent_init is not None:
+            with tg.no_grad():
+                for part in self.weight_hh.detach().split(hidden_size):
+                    recurrent_init(part)
+
+    def _parameter(self, *shape: int) -> Parameter:
+        bound = self.hidden_size**-0.5
+        return Parameter(init.uniform_(tg.zeros(shape, **self._made), -bound, bound))
+
+    def project(self, x: Tensor) -> Tensor:
+        """x Wᵢₕᵀ + bᵢₕ + bₕₕ."""
+        bias = None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
+        return tg.linear(x, self.weight_ih, bias)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.bias_ih is not None else ", bias=False")
+
+
+class RNNCell(WeightedCell):
+    """The plain recurrent network (Elman, 1990): s_t = f(U x_t + W s_{t-1}). x (B, F), h (B, H) -> (B, H).
 
     Args:
         nonlinearity: f, "tanh" or "relu".
     """
-
-    gates = 1
 
     def __init__(
         self,
@@ -90,33 +136,94 @@ class RNNCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        *,
-        dtype: Any = tg.float32,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        self._f = nonlinearity_named(nonlinearity)
+        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
 
-    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        return rnn_step(self._project(x), self._checked(x, h, "h"), self.weight_hh.T, self._f)
-
-
-class LSTMCell(_Cell):
-    """One LSTM step; see `lstm_step` for the equations. x (B, F), state h (B, H) and c (B, H) -> (h, c)."""
-
-    gates = 4
-
-    def forward(self, x: Tensor, state: LSTMState | None = None) -> LSTMState:
-        h, c = state if state is not None else (None, None)
-        return lstm_step(self._project(x), (self._checked(x, h, "h"), self._checked(x, c, "c")), self.weight_hh.T)
+    def step(self, xW: Tensor, h: Tensor) -> Tensor:
+        f = tanh if self.nonlinearity == "tanh" else relu
+        return f(xW + tg.linear(h, self.weight_hh))
 
 
-def nonlinearity_named(name: str) -> Any:
-    """The function by that name.
+class LSTMCell(WeightedCell):
+    """Long short-term memory (Hochreiter & Schmidhuber, 1997), with the forget gate of Gers et al., 2000.
 
-    Raises:
-        ValueError: unless it is "tanh" or "relu".
+    x (B, F), state h (B, H) and c (B, H) -> (h, c). The gates stand one below the other in the weights: input, forget,
+    candidate, output.
+
+    Args:
+        proj_size: if above 0, the output is projected to this width by weight_hr (P, H) (Sak et al., 2014).
+        forget_bias: the forget gate's bias to begin with, in place of a random one; 1 begins by remembering
+            (Jozefowicz et al., 2015).
     """
-    if name not in ("tanh", "relu"):
-        raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {name!r}")
-    return tanh if name == "tanh" else relu
+
+    states = ("h", "c")
+    gates = ("i", "f", "g", "o")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(proj_size, int) or not 0 <= proj_size < max(hidden_size, 1):
+            raise ValueError(f"LSTM: proj_size must be from 0 to below hidden_size={hidden_size}, got {proj_size}")
+        self.proj_size = proj_size
+        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
+        self.weight_hr = self._parameter(proj_size, hidden_size) if proj_size else None
+        if forget_bias is not None:
+            if self.bias_ih is None or self.bias_hh is None:
+                raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
+            with tg.no_grad():
+                self.bias_ih.chunk(4)[1].fill_(forget_bias)
+                self.bias_hh.chunk(4)[1].fill_(0.0)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.proj_size or self.hidden_size, self.hidden_size)
+
+    def open(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """How far each gate is open, and the candidate between the forget and the output gate."""
+        i, f, g, o = (xW + tg.linear(state[0], self.weight_hh)).chunk(4, dim=-1)
+        return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+    def step(self, xW: Tensor, state: LSTMState) -> LSTMState:
+        i, f, g, o = self.open(xW, state)
+        c = f * state[1] + i * g  # keep what the forget gate keeps, add what the input gate admits
+        h = o * tanh(c)
+        return (h if self.weight_hr is None else tg.linear(h, self.weight_hr)), c
+
+
+class GRUCell(WeightedCell):
+    """Gated recurrent unit (Cho et al., 2014), in cuDNN's and PyTorch's form. x (B, F), h (B, H) -> (B, H).
+
+    The gates stand one below the other in the weights: reset, update, candidate. The reset gate scales what the
+    candidate takes from h, bₕₕ included.
+    """
+
+    gates = ("r", "z", "n")
+
+    def project(self, x: Tensor) -> Tensor:
+        return tg.linear(x, self.weight_ih, self.bias_ih)
+
+    def open(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far each gate is open, and the candidate."""
+        r, z, n = xW.chunk(3, dim=-1)
+        r_h, z_h, n_h = tg.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
+        r, z = sigmoid(r + r_h), sigmoid(z + z_h)
+        return r, z, tanh(n + r * n_h)
+
+    def step(self, xW: Tensor, h: Tensor) -> Tensor:
+        _, z, n = self.open(xW, h)
+        return n + z * (h - n)  # (1 - z) n + z h: the update gate keeps what was

@@ -1,14 +1,16 @@
-"""Layers without memory: Linear, Embedding, Dropout."""
+"""Layers without memory: Linear, Embedding, LayerNorm, Dropout, and the activations as modules."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 
 from . import functional as F
 from . import init
+from .functional.layers import padding_row
 from .module import Module, Parameter, require_sizes
 
 
@@ -25,8 +27,8 @@ class Linear(Module):
         self.weight = Parameter(init.uniform_(tg.zeros(out_features, in_features, dtype=dtype), -bound, bound))
         self.bias = Parameter(init.uniform_(tg.zeros(out_features, dtype=dtype), -bound, bound)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = tg.as_tensor(x)
+    def forward(self, input: Tensor) -> Tensor:
+        x = tg.as_tensor(input)
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"Linear: x has shape {x.shape}, but weight has shape {self.weight.shape}: the last dimension of x "
@@ -39,21 +41,89 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table of V vectors, looked up by integers. tokens (...) -> (..., F).
+    """A table of V vectors, looked up by integers. input (...) -> (..., F).
 
     Parameters: weight (V, F), standard normal.
+
+    Args:
+        padding_idx: this row starts at zero and gets no gradient. Negative numbers count from the end.
+
+    Raises:
+        IndexError: if there is no such row.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, dtype: Any = tg.float32) -> None:
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, dtype: Any = tg.float32
+    ) -> None:
         require_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_row("Embedding", padding_idx, num_embeddings)
         self.weight = Parameter(init.normal_(tg.zeros(num_embeddings, embedding_dim, dtype=dtype)))
+        if self.padding_idx is not None:
+            init.zeros_(self.weight[self.padding_idx].detach())  # a view
 
-    def forward(self, tokens: Any) -> Tensor:
-        return F.embedding(tokens, self.weight)
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Self:
+        """An embedding whose weight is this tensor (V, F), in its memory.
+
+        Args:
+            freeze: leave it as it is in training.
+            padding_idx: as of the class, but the row stays as it is given.
+        """
+        weight = Parameter(embeddings, requires_grad=not freeze)
+        if weight.ndim != 2:
+            raise ValueError(f"Embedding: from_pretrained takes a table (V, F), got shape {weight.shape}")
+        made = cls.__new__(cls)  # without drawing numbers for a weight that is there already
+        made.num_embeddings, made.embedding_dim = weight.shape
+        made.padding_idx = None if padding_idx is None else padding_row("Embedding", padding_idx, weight.shape[0])
+        made.weight = weight
+        return made
+
+    def forward(self, input: Any) -> Tensor:
+        return F.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class LayerNorm(Module):
+    """(x - mean) / √(variance + eps) · weight + bias, over the last dimensions; see `functional.layer_norm`.
+
+    Parameters: weight, ones, and bias, zeros, of shape `normalized_shape`.
+
+    Args:
+        normalized_shape: the lengths of the last dimensions: F or (F,) for x (..., F).
+        elementwise_affine: have weight and bias.
+        bias: have a bias, if there is a weight.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = tg.float32,
+    ) -> None:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        if not shape:
+            raise ValueError(
+                "LayerNorm: normalized_shape takes the lengths of the last dimensions, one at least, got ()"
+            )
+        for n in shape:
+            require_sizes("LayerNorm", normalized_shape=n)
+        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        self.weight = Parameter(tg.ones(shape, dtype=dtype)) if elementwise_affine else None
+        self.bias = Parameter(tg.zeros(shape, dtype=dtype)) if elementwise_affine and bias else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
 
 class Dropout(Module):
@@ -64,8 +134,168 @@ class Dropout(Module):
             raise ValueError(f"Dropout: p is a probability from 0 to 1, got {p}")
         self.p = p
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.training)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Identity(Module):
+    """What it is given, as it is. Takes any arguments, so that it can stand in the place of any layer."""
+
+    def __init__(self, *_args: Any, **_settings: Any) -> None:
+        pass
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class FunctionModule(Module):
+    """A function as a module, which calls it with the settings that it was made with.
+
+    A subclass says which `function`, and lists the settings in its `__init__`, if there are any. They are attributes;
+    those that are tensors are buffers.
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = tuple(settings)
+        for name, value in settings.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        return type(self).function(*inputs, **named, **{name: getattr(self, name) for name in self._settings})
+
+    def extra_repr(self) -> str:
+        values = {name: getattr(self, name) for name in self._settings}
+        shown = {name: v for name, v in values.items() if v is not None and not isinstance(v, Tensor)}
+        return ", ".join([f"{name}={value!r}" for name, value in shown.items()])
+
+
+class Flatten(FunctionModule):
+    """The dimensions from `start_dim` to `end_dim` as one; by default all but the first."""
+
+    function = tg.flatten
+    start_dim: int
+    end_dim: int
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__(start_dim=start_dim, end_dim=end_dim)
+
+
+class Tanh(FunctionModule):
+    """The hyperbolic tangent."""
+
+    function = F.tanh
+
+
+class Sigmoid(FunctionModule):
+    """1 / (1 + exp(-x))."""
+
+    function = F.sigmoid
+
+
+class LogSigmoid(FunctionModule):
+    """log(sigmoid(x))."""
+
+    function = F.logsigmoid
+
+
+class ReLU(FunctionModule):
+    """max(x, 0)."""
+
+    function = F.relu
+
+
+class SiLU(FunctionModule):
+    """x · sigmoid(x)."""
+
+    function = F.silu
+
+
+class LeakyReLU(FunctionModule):
+    """x where it is positive, negative_slope · x elsewhere."""
+
+    function = F.leaky_relu
+    negative_slope: float
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__(negative_slope=negative_slope)
+
+
+class ELU(FunctionModule):
+    """x where it is positive, alpha · (exp(x) - 1) elsewhere."""
+
+    function = F.elu
+    alpha: float
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha=alpha)
+
+
+class GELU(FunctionModule):
+    """x · Φ(x), with Φ the normal distribution function; approximate="tanh" is an approximation of it."""
+
+    function = F.gelu
+    approximate: str
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__(approximate=approximate)
+
+
+class Softplus(FunctionModule):
+    """log(1 + exp(beta · x)) / beta, and x itself where beta · x > threshold."""
+
+    function = F.softplus
+    beta: float
+    threshold: float
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__(beta=beta, threshold=threshold)
+
+
+class Hardtanh(FunctionModule):
+    """x, but no less than min_val and no more than max_val."""
+
+    function = F.hardtanh
+    min_val: float
+    max_val: float
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__(min_val=min_val, max_val=max_val)
+
+
+class Softmax(FunctionModule):
+    """exp(x) / Σ exp(x) along `dim`."""
+
+    function = F.softmax
+    dim: int
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim=dim)
+
+
+class LogSoftmax(FunctionModule):
+    """x - log Σ exp(x) along `dim`."""
+
+    function = F.log_softmax
+    dim: int
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim=dim)
+
+
+class CosineSimilarity(FunctionModule):
+    """x₁·x₂ / (‖x₁‖ ‖x₂‖) along `dim`; see `functional.cosine_similarity`."""
+
+    function = F.cosine_similarity
+    dim: int
+    eps: float
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__(dim=dim, eps=eps)

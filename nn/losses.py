@@ -1,40 +1,114 @@
-"""Losses as modules, for those who like them so; the functions in `functional` do the work."""
+"""Losses as modules, for those who like them so; the functions in `functional` do the work, and say what they take."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq import Tensor
+import tinygrad_seq as tg
 
 from . import functional as F
-from .module import Module
+from .layers import FunctionModule
 
 
-class CrossEntropyLoss(Module):
-    """-log softmax(scores)[target], in nats. See `functional.cross_entropy`."""
-
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
-
-    def forward(self, scores: Tensor, target: Any) -> Tensor:
-        return F.cross_entropy(scores, target, self.reduction)
+def _tensor(weight: Any) -> Any:
+    return None if weight is None else tg.as_tensor(weight)
 
 
-class NLLLoss(Module):
+class _Loss(FunctionModule):
+    """What the losses have in common."""
+
+    reduction: str
+
+
+class CrossEntropyLoss(_Loss):
+    """-log softmax(input)[target], in nats. See `functional.cross_entropy`."""
+
+    function = F.cross_entropy
+
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(
+            weight=_tensor(weight), ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+        )
+
+
+class NLLLoss(_Loss):
     """Minus the log-probability of the target. See `functional.nll_loss`."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    function = F.nll_loss
 
-    def forward(self, log_probabilities: Tensor, target: Any) -> Tensor:
-        return F.nll_loss(log_probabilities, target, self.reduction)
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(weight=_tensor(weight), ignore_index=ignore_index, reduction=reduction)
 
 
-class MSELoss(Module):
-    """(x - target)². See `functional.mse_loss`."""
+class BCELoss(_Loss):
+    """-(t log x + (1 - t) log(1 - x)). See `functional.binary_cross_entropy`."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    function = F.binary_cross_entropy
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(x, target, self.reduction)
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
+        super().__init__(weight=_tensor(weight), reduction=reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """The same of sigmoid(x), accurate. See `functional.binary_cross_entropy_with_logits`."""
+
+    function = F.binary_cross_entropy_with_logits
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(weight=_tensor(weight), reduction=reduction, pos_weight=_tensor(pos_weight))
+
+
+class MSELoss(_Loss):
+    """(x - t)². See `functional.mse_loss`."""
+
+    function = F.mse_loss
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+
+class L1Loss(_Loss):
+    """|x - t|. See `functional.l1_loss`."""
+
+    function = F.l1_loss
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """A parabola up to beta, beyond that straight. See `functional.smooth_l1_loss`."""
+
+    function = F.smooth_l1_loss
+
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, beta=beta)
+
+
+class HuberLoss(_Loss):
+    """A parabola up to delta, beyond that straight. See `functional.huber_loss`."""
+
+    function = F.huber_loss
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, delta=delta)
+
+
+class KLDivLoss(_Loss):
+    """t (log t - x). See `functional.kl_div`."""
+
+    function = F.kl_div
+
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction=reduction, log_target=log_target)
+
+
+class CTCLoss(_Loss):
+    """-log of the probability of all alignments of the target. See `functional.ctc_loss`."""
+
+    function = F.ctc_loss
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(blank=blank, reduction=reduction, zero_infinity=zero_infinity)

@@ -1,191 +1,432 @@
-"""RNN and LSTM over whole sequences: several layers, one or both directions."""
+"""Layers over whole sequences, made of cells: the walk over layers, directions and time, written once for all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 
 from . import functional as F
-from . import init
-from .cells import LSTMState, lstm_step, nonlinearity_named, rnn_step
-from .module import Module, Parameter, require_sizes
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .layout import Layout
+from .module import Module, ModuleList, Parameter, require_sizes
+from .state import State, as_state
+
+Tensors = tuple[Tensor, ...]
 
 
-class _Recurrent(Module):
-    """What the layers share: the weights in PyTorch's names and layouts, and the walk over layers, directions and time.
+class Recurrent(Module):
+    """A cell applied step by step to sequences, in several layers, one or both directions.
 
-    A subclass says how many `gates` a step computes, the names of its `states`, and what one `step` is.
+    x (T, B, F) -> output (T, B, O·D), and the state after the last step: for each of the cell's tensors (L·D, B, H),
+    with L layers and D directions, a layer's forward direction before its reverse one. Layers of different widths
+    cannot be stacked: then it is a tuple of L·D tensors (B, H_k) instead. `batch_first` makes x and the output
+    (B, T, ·), and leaves the state as it is, as in PyTorch. Without a batch, x is (T, F) and the state (L·D, H).
+
+    Sequences of different lengths: pass a padded x and `lengths=`, or `mask=`, or a list of sequences (T_b, F), or what
+    `nn.utils.rnn` packs. Padding is never looked at; every sequence gives what it would alone. They need no order.
+
+    Args:
+        cell: makes the cells: a class of them, called with an input size, a hidden size, and the further settings; or
+            cells that are made already, one, or all L·D of them.
+        hidden_size: the width of all layers, or a list with one for each.
+        dropout: probability of dropping an output of a layer on its way to the next one, in training.
+        variational: drop the same ones at all time steps (Gal & Ghahramani, 2016).
+        recurrent_dropout: probability of dropping an element of the hidden state on its way to the next step, the same
+            ones at all time steps (Gal & Ghahramani, 2016).
+        zoneout: probability that an element of the state stays as it was, in training; evaluating, its expectation. One
+            for all tensors of the state, or a tuple (Krueger et al., 2017).
+        learned_state: train the initial state, in parameters h_0_l{k} (and c_0_l{k}) of shape (H,).
     """
 
-    gates: int
-    states: tuple[str, ...]
+    lens: Any = None  # looks on while there is one; see `nn.lens`
 
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        cell: Cell | Sequence[Cell] | Callable[..., Cell],
+        input_size: int | None = None,
+        hidden_size: int | Sequence[int] | None = None,
         num_layers: int = 1,
-        bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        dtype: Any = tg.float32,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        learned_state: bool = False,
+        **settings: Any,
     ) -> None:
-        name = type(self).__name__
-        require_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout is a probability from 0 to 1, got {dropout}")
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
-        rows, bound = self.gates * hidden_size, hidden_size**-0.5
-        for layer, suffix in self._weight_names():
-            features = input_size if layer == 0 else hidden_size * self._directions
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, hidden_size)}
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
-            for kind, shape in shapes.items():
-                filled = init.uniform_(tg.zeros(shape, dtype=dtype), -bound, bound)
-                setattr(self, f"{kind}_l{suffix}", Parameter(filled))
+        self.batch_first, self.bidirectional = batch_first, bidirectional
+        self.dropout, self.variational, self.recurrent_dropout, self.zoneout = (
+            dropout,
+            variational,
+            recurrent_dropout,
+            zoneout,
+        )
+        for setting in ("dropout", "recurrent_dropout", "zoneout"):
+            given = getattr(self, setting)
+            if not all(0 <= p <= 1 for p in (given if isinstance(given, tuple) else (given,))):
+                raise ValueError(f"{self._name}: {setting} is a probability from 0 to 1, got {given}")
+        if callable(cell) and not isinstance(cell, Cell):
+            cells = self._make(cell, input_size, hidden_size, num_layers, settings)
+        else:
+            cells = [cell] if isinstance(cell, Cell) else list(cell)
+            if not cells or len(cells) % self._directions or not all(isinstance(c, Cell) for c in cells):
+                raise ValueError(
+                    f"{self._name}: takes a class of cells and its sizes, or cells, one for each layer"
+                    f"{' and direction' if bidirectional else ''}, got {[type(c).__name__ for c in cells]}"
+                )
+        self.num_layers = len(cells) // self._directions
+        self.input_size = cells[0].input_size
+        widths = [c.hidden_size for c in cells[:: self._directions]]
+        self.hidden_size = widths[0] if len(set(widths)) == 1 else widths
+        if dropout and self.num_layers == 1:
+            warnings.warn(f"{self._name}: dropout={dropout} acts between layers, and there is only one", stacklevel=3)
+        self._sizes = [c.state_sizes for c in cells]
+        self.states = cells[0].states
+        if learned_state:
+            for k, sizes in enumerate(self._sizes):
+                for letter, size in zip(self.states, sizes, strict=True):
+                    like = next(cells[k].parameters())
+                    initial = tg.zeros(size, dtype=like.dtype, device=like.device)
+                    setattr(self, f"{letter}_0_{self._suffix(k)}", Parameter(initial))
+        self.learned_state = learned_state
+        self._adopt(cells)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def _weight_names(self) -> Iterator[tuple[int, str]]:
-        """(layer, suffix of its weights' names), a layer's forward direction before its reverse one."""
+    def _suffix(self, k: int) -> str:
+        """What the names of the parameters of the k-th cell end in, as in PyTorch."""
+        return f"l{k // self._directions}" + ("_reverse" if k % self._directions else "")
+
+    def _make(
+        self, cell: Callable[..., Cell], input_size: Any, hidden_size: Any, num_layers: int, settings: Any
+    ) -> Any:
+        require_sizes(self._name, num_layers=num_layers)
+        widths = list(hidden_size) if isinstance(hidden_size, (list, tuple)) else [hidden_size] * num_layers
+        if len(widths) != num_layers and num_layers != 1:
+            raise ValueError(f"{self._name}: hidden_size={widths} has {len(widths)} widths for {num_layers} layers")
+        require_sizes(self._name, input_size=input_size, **{"hidden_size": min(widths, key=_as_size)})
+        cells: list[Cell] = []
+        for width in widths:
+            features = cells[-1].state_sizes[0] * self._directions if cells else input_size
+            cells += [cell(features, width, **settings) for _ in range(self._directions)]
+        return cells
+
+    def _adopt(self, cells: list[Cell]) -> None:
+        self.cells = ModuleList(cells)
+
+    def _cells(self) -> list[Cell]:
+        return list(self.cells)  # type: ignore[arg-type]
+
+    # --- the walk ---
+
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None, mask: Any = None) -> tuple[Any, Any]:
+        """Run over sequences.
+
+        Args:
+            x: (T, B, F), (T, F), a list of (T_b, F), or a `nn.utils.rnn.PackedSequence`.
+            state: where to begin: what an earlier call returned, or tensors of those shapes; zeros if None.
+            lengths: (B,) integers from 0 to T: how many steps of each sequence are there.
+            mask: (T, B) booleans, (B, T) if `batch_first`: which steps are there. The others are passed over.
+
+        Returns:
+            The output in the form of x, zeros where x is padded, and the state after each sequence's last step.
+
+        Raises:
+            ValueError: if a size does not fit; the message names it.
+        """
+        layout = Layout.of(self._name, x, self.input_size, self.batch_first, lengths, mask)
+        cells = self._cells()
+        initial = self._initial(state, layout)
+        final: list[Tensors] = []
+        data = layout.data
         for layer in range(self.num_layers):
-            yield layer, f"{layer}"
-            if self.bidirectional:
-                yield layer, f"{layer}_reverse"
+            if layer:
+                data = self._dropped(data, layout.batch_sizes)
+            outputs = []
+            for k in range(layer * self._directions, (layer + 1) * self._directions):
+                output, last = self._walk(cells[k], k, data, layout.batch_sizes, initial[k])
+                outputs.append(output)
+                final.append(last)
+            data = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
+        return layout.restore(data), self._gathered(final, layout)
 
-    def step(self, xW: Tensor, state: Any, W_hh: Tensor) -> Any:
-        """One time step, from the input's share of the gates and the state before to the state after."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what a step is")
+    def _walk(self, cell: Cell, k: int, data: Tensor, batch_sizes: list[int], state: Tensors) -> tuple[Tensor, Tensors]:
+        """One layer in one direction: packed data (N, F) -> outputs (N, O), and the state after the last step.
 
-    def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """x (T, B, F) and one (L·D, B, H) per state -> output (T, B, H·D), and the states again."""
-        initial = list(zip(*[s.unbind(0) for s in states], strict=True))
-        final: list[tuple[Tensor, ...]] = []
-        outputs: list[Tensor] = []
-        for (layer, suffix), state in zip(self._weight_names(), initial, strict=True):
-            reverse = suffix.endswith("reverse")
-            if layer and not reverse:
-                x = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
-                x = F.dropout(x, self.dropout, self.training)
-            if not reverse:
-                outputs = []
-            output, state = self._run_one(x, state, suffix, reverse)
-            outputs.append(output)
-            final.append(state)
-        output = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
-        return output, [tg.stack(s) for s in zip(*final, strict=True)]
-
-    def _run_one(
-        self, x: Tensor, state: tuple[Tensor, ...], suffix: str, reverse: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One layer in one direction."""
-        bias = getattr(self, f"bias_ih_l{suffix}") + getattr(self, f"bias_hh_l{suffix}") if self.bias else None
-        xW = F.linear(x, getattr(self, f"weight_ih_l{suffix}"), bias)
-        W_hh = getattr(self, f"weight_hh_l{suffix}").T
+        Sequences come from the longest to the shortest, so those that have a step t are the first rows of it.
+        """
+        reverse = bool(k % self._directions)
+        p = self.recurrent_dropout if self.training else 0.0
+        scale = F.dropout(tg.ones_like(state[0]), p) if p else None
+        steps = list(cell.project(data).split([n for n in batch_sizes if n]))
+        ended: list[Tensors] = []  # the last states of sequences that are over
         outputs = []
-        for xW_t in xW.unbind(0)[::-1] if reverse else xW.unbind(0):
-            state = self.step(xW_t, state, W_hh)
+        whole = state
+        if reverse and steps:
+            steps.reverse()
+            state = _rows(whole, 0, len(steps[0]))
+        for t, xW in enumerate(steps):
+            n = len(xW)
+            rows = len(state[0])
+            if n < rows:
+                ended.append(_rows(state, n, rows))
+                state = _rows(state, 0, n)
+            elif n > rows:
+                state = _joined([state, _rows(whole, rows, n)])
+            before = state
+            state = self._step(cell, xW, state, scale)
             outputs.append(state[0])
-        return tg.stack(outputs[::-1] if reverse else outputs), state
+            if self.lens is not None:
+                self.lens.see(self, k, len(steps) - 1 - t if reverse else t, cell, xW, before, state)
+        if reverse:
+            outputs.reverse()
+            if len(state[0]) < len(whole[0]):  # sequences without a step
+                ended = [_rows(whole, len(state[0]), len(whole[0]))]
+        if ended:
+            state = _joined([state, *reversed(ended)])
+        return (tg.cat(outputs) if outputs else data.new_zeros(0, cell.state_sizes[0])), state
 
-    def _forward(self, x: Tensor, states: tuple[Tensor | None, ...]) -> tuple[Tensor, list[Tensor]]:
-        """Bring any accepted layout to (T, B, F), run, and bring the results back."""
-        name = type(self).__name__
-        x = tg.as_tensor(x)
-        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            layout = "(B, T, F)" if self.batch_first else "(T, B, F)"
-            raise ValueError(
-                f"{name}: x has shape {x.shape}; takes {layout}, or (T, F) without a batch, its last dimension "
-                f"input_size={self.input_size}. Did you forget the Embedding, or swap batch and features?"
-            )
-        batched = x.ndim == 3
-        x = x.transpose(0, 1) if batched and self.batch_first else x if batched else x.unsqueeze(1)
-        if x.shape[0] == 0:
-            raise ValueError(f"{name}: the sequence is empty (T = 0); there is no output of no steps")
-        count, batch = self.num_layers * self._directions, x.shape[1]
-        shape = (count, batch, self.hidden_size) if batched else (count, self.hidden_size)
-        full = []
-        for letter, state in zip(self.states, states, strict=True):
-            if state is None:
-                full.append(tg.zeros(count, batch, self.hidden_size, dtype=x.dtype, device=x.device))
-            elif state.shape != shape:
-                raise ValueError(
-                    f"{name}: the initial state {letter} has shape {state.shape}, but x and this module take {shape}: "
-                    "(layers · directions, B, H)" + ("" if batched else " without B")
-                )
+    def _step(self, cell: Cell, xW: Tensor, state: Tensors, scale: Tensor | None) -> Tensors:
+        """One step of a cell, with what drops on the way."""
+        given = state if scale is None else (state[0] * scale[: len(state[0])], *state[1:])
+        new = cell.step(xW, given if len(given) > 1 else given[0])
+        new = (new,) if isinstance(new, Tensor) else tuple(new)
+        if not self.zoneout:
+            return new
+        ps = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(new)
+        kept = []
+        for old, now, p in zip(state, new, ps, strict=True):
+            if self.training:
+                kept.append(tg.where(tg.rand(now.shape, device=now.device) < p, old, now))
             else:
-                full.append(state if batched else state.unsqueeze(1))
-        output, final = self._run(x, full)
-        if not batched:
-            return output.squeeze(1), [s.squeeze(1) for s in final]
-        return (output.transpose(0, 1) if self.batch_first else output), final
+                kept.append(p * old + (1 - p) * now)
+        return tuple(kept)
+
+    def _dropped(self, data: Tensor, batch_sizes: list[int]) -> Tensor:
+        """What of a layer's output reaches the next one."""
+        if not self.variational or not self.training or not self.dropout:
+            return F.dropout(data, self.dropout, self.training)
+        scale = F.dropout(tg.ones(batch_sizes[0], data.shape[1], dtype=data.dtype, device=data.device), self.dropout)
+        return data * scale[tg.cat([tg.arange(n, device=data.device) for n in batch_sizes])]
+
+    # --- states in and out ---
+
+    @property
+    def _stacked(self) -> bool:
+        return len(set(self._sizes)) == 1
+
+    def _initial(self, state: Any, layout: Layout) -> list[Tensors]:
+        """For each cell its initial state, the rows in the order of the data."""
+        B, like = layout.batch, layout.data
+        if state is None:
+            if not self.learned_state:
+                made: dict[int, Tensor] = {}
+                for size in {n for sizes in self._sizes for n in sizes}:
+                    made[size] = tg.zeros(B, size, dtype=like.dtype, device=like.device)
+                return [tuple([made[n] for n in sizes]) for sizes in self._sizes]
+            return [
+                tuple(
+                    [
+                        getattr(self, f"{letter}_0_{self._suffix(k)}").broadcast_to((B, n))
+                        for letter, n in zip(self.states, sizes, strict=True)
+                    ]
+                )
+                for k, sizes in enumerate(self._sizes)
+            ]
+        one = len(self.states) == 1
+        given = (state,) if one and (isinstance(state, Tensor) or not self._stacked) else state
+        if not isinstance(given, (tuple, list)) or len(given) != len(self.states):
+            letters = ", ".join([f"{letter}_0" for letter in self.states])
+            raise ValueError(
+                f"{self._name}: the initial state is ({letters}), got {_shown(state)}"
+                + ("" if one else "; pass both, or what an earlier call returned")
+            )
+        parts = [
+            self._parts(letter, j, s, layout) for j, (letter, s) in enumerate(zip(self.states, given, strict=True))
+        ]
+        return list(zip(*parts, strict=True))
+
+    def _parts(self, letter: str, j: int, s: Any, layout: Layout) -> list[Tensor]:
+        """One tensor of the state, (L·D, B, H) or a tuple of L·D (B, H), as (B, H) for each cell."""
+        count = len(self._sizes)
+        batch = (layout.batch,) if layout.batched else ()
+        shapes = [(*batch, sizes[j]) for sizes in self._sizes]
+        if self._stacked:
+            wanted: Any = (count, *shapes[0])
+            fits = isinstance(s, Tensor) and s.shape == wanted
+        else:
+            wanted = shapes
+            fits = isinstance(s, (tuple, list)) and [x.shape for x in s] == shapes
+        if not fits:
+            raise ValueError(
+                f"{self._name}: the initial state {letter} has {_shown(s)}, but x and this module take {wanted}: "
+                f"{'(layers · directions, B, H)' if self._stacked else '(B, H) for each layer and direction'}"
+                f"{'' if layout.batched else ' without B'}. A state of an earlier batch of another size does not fit"
+            )
+        rows = list(s.unbind(0)) if self._stacked else list(s)
+        return [layout.sorted(row if layout.batched else row.unsqueeze(0)) for row in rows]
+
+    def _gathered(self, final: list[Tensors], layout: Layout) -> State:
+        """The states of all cells as the one that the caller gets."""
+        whole: list[Any] = []
+        for of_cells in zip(*final, strict=True):
+            rows = [layout.unsorted(s) if layout.batched else s.squeeze(0) for s in of_cells]
+            whole.append(tg.stack(rows) if self._stacked else as_state(rows))
+        return as_state(whole) if self._stacked or len(whole) > 1 else whole[0]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
+        defaults = {
+            "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False, "proj_size": 0,
+            "variational": False, "recurrent_dropout": 0.0, "zoneout": 0.0, "learned_state": False,
+        }  # fmt: skip
+        given = {name: getattr(self, name, default) for name, default in defaults.items()}
+        return text + "".join([f", {k}={v}" for k, v in given.items() if v != defaults[k]])
 
 
-class RNN(_Recurrent):
-    """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over a sequence (Elman, 1990).
+def _rows(state: Tensors, start: int, stop: int) -> Tensors:
+    """Some rows of every tensor of a state."""
+    return state if (start, stop) == (0, len(state[0])) else tuple([s[start:stop] for s in state])
 
-    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. `batch_first`
-    makes x and the output (B, T, ·); without a batch, x is (T, F) and the states are (L·D, H).
+
+def _joined(states: list[Tensors]) -> Tensors:
+    """The rows of several states, one below the other."""
+    return tuple([tg.cat(parts) for parts in zip(*states, strict=True)])
+
+
+def _as_size(width: Any) -> Any:
+    """Sorts what is no size before the sizes, so that it is found."""
+    return width if isinstance(width, int) else 0
+
+
+def _shown(x: Any) -> str:
+    if hasattr(x, "shape"):
+        return f"shape {tuple(x.shape)}"
+    return f"{[_shown(y) for y in x]}" if isinstance(x, (tuple, list)) else repr(x)
+
+
+class _Named(Recurrent):
+    """A layer whose parameters have PyTorch's names and stand in the layer itself: weight_ih_l0, ..., l0_reverse."""
+
+    def _adopt(self, cells: list[Cell]) -> None:
+        self._names = [name for name, value in vars(cells[0]).items() if isinstance(value, Parameter)]
+        for k, cell in enumerate(cells):
+            for name in self._names:
+                setattr(self, f"{name}_{self._suffix(k)}", vars(cell).pop(name))
+        self._bare = tuple(cells)  # without their parameters, which may be replaced here
+
+    def _cells(self) -> list[Cell]:
+        cells = [copy(cell) for cell in self._bare]
+        for k, cell in enumerate(cells):
+            for name in self._names:
+                setattr(cell, name, getattr(self, f"{name}_{self._suffix(k)}"))
+        return cells
+
+
+class RNN(_Named):
+    """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over sequences (Elman, 1990). See `RNNCell`.
+
+    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`
+    for layouts, sequences of different lengths, and the further settings.
 
     Parameters, for each layer k: weight_ih_l{k} (H, F or H·D), weight_hh_l{k} (H, H), bias_ih_l{k}, bias_hh_l{k} (H,),
     and the same with `_reverse` for the second direction; uniform within 1/√H.
 
     Args:
         nonlinearity: f, "tanh" or "relu".
-        dropout: probability of dropping an output of a layer on its way to the next one, in training.
     """
-
-    gates = 1
-    states = ("h",)
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **settings: Any
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
     ) -> None:
-        self.nonlinearity = nonlinearity
-        self._f = nonlinearity_named(nonlinearity)
-        super().__init__(input_size, hidden_size, num_layers, **settings)
-
-    def step(self, xW: Tensor, state: tuple[Tensor], W_hh: Tensor) -> tuple[Tensor]:
-        return (rnn_step(xW, state[0], W_hh, self._f),)
-
-    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output, (h,) = self._forward(x, (h_0,))
-        return output, h
+        self.nonlinearity, self.bias = nonlinearity, bias
+        settings |= {"nonlinearity": nonlinearity, "bias": bias, "device": device, "dtype": dtype}
+        super().__init__(RNNCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
 
-class LSTM(_Recurrent):
-    """Long short-term memory over a sequence; see `cells.lstm_step` for the equations.
+class LSTM(_Named):
+    """Long short-term memory over sequences. See `LSTMCell` for the equations.
 
-    x (T, B, F), state h_0 and c_0 (L·D, B, H) -> output (T, B, H·D), (h_n, c_n), with L layers and D directions.
-    `batch_first` makes x and the output (B, T, ·); without a batch, x is (T, F) and the states are (L·D, H).
+    x (T, B, F), state h_0 (L·D, B, P) and c_0 (L·D, B, H) -> output (T, B, P·D), (h_n, c_n), with L layers and D
+    directions; P is proj_size if that is given, else H. See `Recurrent` for layouts, sequences of different lengths,
+    and the further settings.
 
-    Parameters, for each layer k: weight_ih_l{k} (4H, F or H·D), weight_hh_l{k} (4H, H), bias_ih_l{k} and bias_hh_l{k}
-    (4H,), the gates one below the other in the order i, f, g, o, and the same with `_reverse` for the second direction;
-    uniform within 1/√H.
+    Parameters, for each layer k: weight_ih_l{k} (4H, F or P·D), weight_hh_l{k} (4H, P), bias_ih_l{k} and bias_hh_l{k}
+    (4H,), the gates one below the other in the order i, f, g, o, weight_hr_l{k} (P, H) if projected, and the same with
+    `_reverse` for the second direction; uniform within 1/√H.
 
     Args:
-        dropout: probability of dropping an output of a layer on its way to the next one, in training.
+        proj_size: project the output to this width.
+        forget_bias: the forget gate's bias to begin with, in place of PyTorch's random one.
     """
 
-    gates = 4
-    states = ("h", "c")
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.bias, self.proj_size = bias, proj_size
+        settings |= {"bias": bias, "proj_size": proj_size, "device": device, "dtype": dtype}
+        super().__init__(LSTMCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
-    def step(self, xW: Tensor, state: LSTMState, W_hh: Tensor) -> LSTMState:
-        return lstm_step(xW, state, W_hh)
 
-    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
-        output, (h, c) = self._forward(x, (None, None) if state is None else state)
-        return output, (h, c)
+class GRU(_Named):
+    """Gated recurrent units over sequences. See `GRUCell` for the equations.
+
+    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`
+    for layouts, sequences of different lengths, and the further settings.
+
+    Parameters, for each layer k: weight_ih_l{k} (3H, F or H·D), weight_hh_l{k} (3H, H), bias_ih_l{k} and bias_hh_l{k}
+    (3H,), the gates one below the other in the order r, z, n, and the same with `_reverse` for the second direction;
+    uniform within 1/√H.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.bias = bias
+        settings |= {"bias": bias, "device": device, "dtype": dtype}
+        super().__init__(GRUCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)

@@ -72,7 +72,7 @@ from .ops.index import (
     tril,
     triu,
 )
-from .ops.linalg import addmm, dot, matmul, outer
+from .ops.linalg import addmm, dot, linear, matmul, outer
 from .ops.logic import (
     eq,
     ge,
@@ -250,6 +250,7 @@ __all__ = [
     "jvp",
     "le",
     "leaky_relu",
+    "linear",
     "linspace",
     "load",
     "log",

@@ -1,5 +1,7 @@
 """Helpers around training."""
 
-from .clip import clip_grad_norm_
+from . import rnn
+from .clip import clip_grad_norm_, clip_grad_value_
+from .convert_parameters import parameters_to_vector, vector_to_parameters
 
-__all__ = ["clip_grad_norm_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "rnn", "vector_to_parameters"]

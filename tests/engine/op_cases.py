@@ -151,9 +151,12 @@ def matrices(draw: st.DrawFn) -> Call:
 
 
 @st.composite
-def matrices_and_bias(draw: st.DrawFn) -> Call:
-    a, b = draw(matrices()).arrays
-    return Call([array(draw, (b.shape[-1],)), a, b], {})
+def linear(draw: st.DrawFn) -> Call:
+    """x (..., N, F), weight (O, F), and perhaps a bias (O,) or (N, O)."""
+    N, F, O = draw(st.integers(0, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 4))  # noqa: E741
+    inputs = [array(draw, (*draw(shapes(max_dims=2)), N, F)), array(draw, (O, F))]
+    bias = draw(st.sampled_from([None, (O,), (N, O)]))
+    return Call([*inputs, *([] if bias is None else [array(draw, bias)])], {})
 
 
 @st.composite
@@ -207,7 +210,6 @@ def _cpu() -> Any:
 DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "abs": elementwise("away from 0"),
     "add": elementwise("real", "real"),
-    "affine": matrices_and_bias(),
     "matmul": matrices(),
     "broadcast_to": broadcasting(),
     "cast": fixed(dtype=np.dtype("float64")),
@@ -222,6 +224,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "flip": permutation(),
     "floor": elementwise("between whole numbers"),
     "getitem": indexing(),
+    "linear": linear(),
     "log": elementwise("positive"),
     "log1p": elementwise("positive"),
     "log_softmax": along_dim(min_side=1),

@@ -62,7 +62,10 @@ def test_every_primitive_stays_on_its_device(name: str, data: st.DataObject) -> 
         found.append([y.tolist() for y in ys] + [None if g is None else g.tolist() for g in grads])
         total = sum([(y * y).sum() for y in ys], start=make(np.zeros(())))
         total.backward(create_graph=True)
-    assert found[0] == found[1]
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:  # BLAS rounds a product by how its memory is aligned
+            np.testing.assert_allclose(theirs, ours, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "RNN"])

@@ -18,7 +18,7 @@ def test_names_shapes_and_edges() -> None:
     assert text.startswith("digraph {")
     for part in ('label="weight\\n(3, 2)"', 'label="bias\\n(3,)"', 'label="tanh\\n(4, 3)"', "penwidth=2"):
         assert text.count(part) == 1
-    assert text.count("->") == 5  # weight -> permute -> affine <- bias, affine -> tanh -> sum
+    assert text.count("->") == 4  # weight -> linear <- bias, linear -> tanh -> sum
 
 
 def test_several_outputs_and_names_in_a_mapping() -> None:

@@ -110,7 +110,7 @@ NUMPY: dict[str, Any] = {
     "minimum": np.minimum, "mul": np.multiply, "neg": np.negative, "pow": np.power, "remainder": np.remainder,
     "round": np.round, "sign": np.sign, "sin": np.sin, "sqrt": np.sqrt, "sub": np.subtract, "tanh": np.tanh,
     "trunc": np.trunc, "where": np.where, "matmul": np.matmul, "relu": partial(np.maximum, 0),
-    "affine": lambda c, a, b: a @ b + c,
+    "linear": lambda x, W, *b: sum(b, x @ W.T),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softplus": partial(np.logaddexp, 0),
 }  # fmt: skip
 

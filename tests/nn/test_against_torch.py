@@ -1,4 +1,4 @@
-"""The same numbers as PyTorch: outputs, states, all gradients, optimizers, and state dicts that go either way."""
+"""The same numbers as PyTorch: outputs, states, all gradients, and state dicts that go either way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import nn
-import nn.functional as F
 import tinygrad_seq as tg
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
@@ -60,6 +59,7 @@ def test_state_dicts_go_back() -> None:
 
 
 def test_initial_values_have_the_same_range() -> None:
+    torch.manual_seed(0)
     for ours, theirs in (
         (nn.LSTM(30, 40), torch.nn.LSTM(30, 40)),
         (nn.Linear(50, 60), torch.nn.Linear(50, 60)),
@@ -70,58 +70,3 @@ def test_initial_values_have_the_same_range() -> None:
             assert abs(high[0] - high[1]) < 0.2 * high[1], name
     spread = nn.Embedding(100, 50).weight.detach().numpy().std()
     assert abs(spread - 1) < 0.1
-
-
-OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {"lr": 0.1}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    ("Adagrad", {"lr": 0.1}),
-    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.1}),
-    ("RMSprop", {"lr": 0.01}),
-    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.01}),
-    ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5}),
-    ("Adam", {"lr": 0.01}),
-    ("Adam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1, "eps": 1e-4}),
-    ("AdamW", {"lr": 0.01}),
-    ("AdamW", {"lr": 0.01, "weight_decay": 0.2}),
-]
-
-
-@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
-def test_optimizers(name: str, options: dict[str, Any]) -> None:
-    rng = np.random.default_rng(0)
-    start = [rng.standard_normal((3, 4)), rng.standard_normal(5)]
-    ours = [tg.tensor(a, requires_grad=True) for a in start]
-    theirs = [torch.tensor(a, requires_grad=True) for a in start]
-    mine = getattr(nn.optim, name)(ours, **options)
-    reference = getattr(torch.optim, name)(theirs, **options)
-    for step in range(50):
-        for optimizer, (a, b) in ((mine, ours), (reference, theirs)):
-            optimizer.zero_grad()
-            ((a**2).sum() * (1.0 + step % 3) + (b - 1.0).abs().sum() * 0.1 + (a[0, 0] * b[2]) ** 2).backward()
-            optimizer.step()
-    for a, b in zip(ours, theirs, strict=True):
-        close(a, b, atol=1e-12)
-
-
-def test_clipping() -> None:
-    rng = np.random.default_rng(0)
-    for size in (0.1, 10.0):
-        grads = [size * rng.standard_normal((3, 4)), size * rng.standard_normal(5)]
-        ours = [tg.zeros(*g.shape, dtype=tg.float64, requires_grad=True) for g in grads]
-        theirs = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in grads]
-        for p, q, g in zip(ours, theirs, grads, strict=True):
-            p.grad, q.grad = tg.tensor(g), torch.tensor(g)
-        close(nn.utils.clip_grad_norm_(ours, 2.0), torch.nn.utils.clip_grad_norm_(theirs, 2.0))
-        for p, q in zip(ours, theirs, strict=True):
-            close(p.grad, q.grad)
-
-
-def test_losses() -> None:
-    rng = np.random.default_rng(0)
-    z, target = 5 * rng.standard_normal((6, 4, 3)), rng.integers(0, 4, (6, 3))
-    for reduction in ("mean", "sum", "none"):
-        theirs = torch.nn.functional.cross_entropy(torch.tensor(z), torch.tensor(target), reduction=reduction)
-        close(F.cross_entropy(tg.tensor(z), target, reduction), theirs)

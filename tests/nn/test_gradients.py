@@ -104,9 +104,9 @@ def test_layers_and_losses() -> None:
     tg.gradgradcheck(embedding, parameters)
     target = tg.tensor([2, 0, 2])
     for reduction in ("mean", "sum", "none"):
-        tg.gradgradcheck(lambda z, r=reduction: F.cross_entropy(z, target, r), tg.randn(3, 4) * 5)
-        tg.gradcheck(lambda z, r=reduction: F.nll_loss(z, target, r), tg.randn(3, 4))
-        tg.gradgradcheck(lambda x, y, r=reduction: F.mse_loss(x, y, r), (tg.randn(3, 4), tg.randn(3, 4)))
+        tg.gradgradcheck(lambda z, r=reduction: F.cross_entropy(z, target, reduction=r), tg.randn(3, 4) * 5)
+        tg.gradcheck(lambda z, r=reduction: F.nll_loss(z, target, reduction=r), tg.randn(3, 4))
+        tg.gradgradcheck(lambda x, y, r=reduction: F.mse_loss(x, y, reduction=r), (tg.randn(3, 4), tg.randn(3, 4)))
     tg.gradcheck(lambda z: F.cross_entropy(z, tg.tensor([[0, 1], [3, 2]])), tg.randn(2, 4, 2))
 
     def dropped(x: tg.Tensor) -> tg.Tensor:

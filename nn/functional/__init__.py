@@ -1,0 +1,75 @@
+"""Layers and losses as functions: compositions of the engine's operations, in PyTorch's names and argument order.
+
+Where PyTorch has its deprecated `size_average` and `reduce` between two arguments, the second is keyword-only here.
+"""
+
+from tinygrad_seq import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    one_hot,
+    pad,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
+
+from .ctc import ctc_loss
+from .layers import (
+    cosine_similarity,
+    dropout,
+    embedding,
+    hardtanh,
+    layer_norm,
+    linear,
+    logsigmoid,
+    normalize,
+    softplus,
+)
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_similarity",
+    "cross_entropy",
+    "ctc_loss",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "relu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]

@@ -1,0 +1,127 @@
+"""Layers and activations as functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_seq as tg
+from tinygrad_seq import Tensor
+
+from .checks import floating, require_classes, require_integers, target_for
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b. input x (..., F), weight (O, F), bias (O,) -> (..., O)."""
+    return tg.linear(tg.as_tensor(input), weight, bias)
+
+
+def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """The rows of the weight that integers name. input (...), weight (V, F) -> (..., F).
+
+    Args:
+        padding_idx: this row is a constant: it gets no gradient. Negative numbers count from the end.
+
+    Raises:
+        TypeError: if the input does not hold integers.
+        IndexError: if one of them, or padding_idx, is no row of the weight.
+    """
+    tokens = target_for(weight, input)
+    require_integers("embedding", "the tokens", tokens)
+    require_classes("embedding", "a token", tokens, weight.shape[0])
+    rows = weight[tokens]
+    if padding_idx is None:
+        return rows
+    padding = (tokens == padding_row("embedding", padding_idx, weight.shape[0])).unsqueeze(-1)
+    return tg.where(padding, rows.detach(), rows)
+
+
+def padding_row(name: str, padding_idx: int, count: int) -> int:
+    """`padding_idx` counted from the front; an IndexError if there is no such row."""
+    if not -count <= padding_idx < count:
+        raise IndexError(f"{name}: padding_idx={padding_idx} is out of range; there are {count} rows: 0 to {count - 1}")
+    return padding_idx % count
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, generator: tg.Generator | None = None) -> Tensor:
+    """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return input * 0.0
+    kept = tg.rand(input.shape, dtype=tg.float32, device=input.device, generator=generator) >= p
+    return input * (kept.to(input.dtype) * (1.0 / (1.0 - p)))
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: tuple[int, ...] | list[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / √(variance + eps) · weight + bias, over the last dimensions. input (..., *normalized_shape).
+
+    The variance is that of all elements, divided by their number. Ba et al., "Layer normalization", 2016.
+
+    Args:
+        normalized_shape: the lengths of the last dimensions, (F,) for x (..., F).
+        weight, bias: of that shape.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    input, shape = floating("layer_norm", "input", input), tuple(normalized_shape)
+    if not shape or input.shape[-len(shape) :] != shape:
+        raise ValueError(
+            f"layer_norm: input has shape {input.shape}, which does not end in normalized_shape={shape}; that takes "
+            "the lengths of the last dimensions, one at least"
+        )
+    for what, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and parameter.shape != shape:
+            raise ValueError(f"layer_norm: {what} has shape {parameter.shape}; takes normalized_shape={shape}")
+    dims = tuple(range(-len(shape), 0))
+    centered = input - input.mean(dims, keepdim=True)
+    normal = centered / ((centered * centered).mean(dims, keepdim=True) + eps).sqrt()
+    normal = normal if weight is None else normal * weight
+    return normal if bias is None else normal + bias
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(‖x‖ₚ, eps), the norm along `dim`: vectors of length 1, and zero where they are zero."""
+    input = floating("normalize", "input", input)
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x₁·x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps)), along `dim` of tensors that broadcast with each other."""
+    x1, x2 = floating("cosine_similarity", "x1", x1), floating("cosine_similarity", "x2", x2)
+    ndim = max(x1.ndim, x2.ndim)
+    if not -ndim <= dim < ndim:
+        raise IndexError(
+            f"cosine_similarity: dim={dim} is out of range for shapes {x1.shape} and {x2.shape}; takes {-ndim} to "
+            f"{ndim - 1}"
+        )
+    shape = (x1.detach() * x2.detach()).shape  # raises, naming the shapes, unless they broadcast
+    x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
+    return (normalize(x1, dim=dim, eps=eps) * normalize(x2, dim=dim, eps=eps)).sum(dim)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta · x)) / beta, and as in PyTorch x itself where beta · x > threshold (`tg.softplus`: nowhere)."""
+    input = tg.as_tensor(input)
+    return tg.where(input * beta > threshold, input, tg.softplus(input * beta) / beta)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), finite wherever x is."""
+    return -tg.softplus(-tg.as_tensor(input))
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x, but no less than min_val and no more than max_val. On the bounds the gradient is 0, unlike that of `clamp`."""
+    if not min_val < max_val:
+        raise ValueError(f"hardtanh: takes min_val < max_val, got {min_val} and {max_val}")
+    input = tg.as_tensor(input)
+    return tg.where(input <= min_val, min_val, tg.where(input >= max_val, max_val, input))
