@@ -14,7 +14,7 @@ from . import functional as F
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .layout import Layout
 from .module import Module, ModuleList, Parameter, require_sizes
-from .state import State, as_state
+from .state import State, TupleState, as_state
 
 Tensors = tuple[Tensor, ...]
 
@@ -24,7 +24,7 @@ class Recurrent(Module):
 
     x (T, B, F) -> output (T, B, O·D), and the state after the last step: for each of the cell's tensors (L·D, B, H),
     with L layers and D directions, a layer's forward direction before its reverse one. Layers of different widths
-    cannot be stacked: then it is a tuple of L·D tensors (B, H_k) instead. `batch_first` makes x and the output
+    cannot be stacked: then it is a tuple of L·D tensors (1, B, H_k) instead. `batch_first` makes x and the output
     (B, T, ·), and leaves the state as it is, as in PyTorch. Without a batch, x is (T, F) and the state (L·D, H).
 
     Sequences of different lengths: pass a padded x and `lengths=`, or `mask=`, or a list of sequences (T_b, F), or what
@@ -260,12 +260,12 @@ class Recurrent(Module):
         return list(zip(*parts, strict=True))
 
     def _parts(self, letter: str, j: int, s: Any, layout: Layout) -> list[Tensor]:
-        """One tensor of the state, (L·D, B, H) or a tuple of L·D (B, H), as (B, H) for each cell."""
+        """One tensor of the state, (L·D, B, H) or a tuple of L·D (1, B, H), as (B, H) for each cell."""
         count = len(self._sizes)
         batch = (layout.batch,) if layout.batched else ()
-        shapes = [(*batch, sizes[j]) for sizes in self._sizes]
+        shapes = [(1, *batch, sizes[j]) for sizes in self._sizes]
         if self._stacked:
-            wanted: Any = (count, *shapes[0])
+            wanted: Any = (count, *shapes[0][1:])
             fits = isinstance(s, Tensor) and s.shape == wanted
         else:
             wanted = shapes
@@ -273,10 +273,10 @@ class Recurrent(Module):
         if not fits:
             raise ValueError(
                 f"{self._name}: the initial state {letter} has {_shown(s)}, but x and this module take {wanted}: "
-                f"{'(layers · directions, B, H)' if self._stacked else '(B, H) for each layer and direction'}"
+                f"{'(layers · directions, B, H)' if self._stacked else '(1, B, H) for each layer and direction'}"
                 f"{'' if layout.batched else ' without B'}. A state of an earlier batch of another size does not fit"
             )
-        rows = list(s.unbind(0)) if self._stacked else list(s)
+        rows = list(s.unbind(0)) if self._stacked else [x.squeeze(0) for x in s]
         return [layout.sorted(row if layout.batched else row.unsqueeze(0)) for row in rows]
 
     def _gathered(self, final: list[Tensors], layout: Layout) -> State:
@@ -284,7 +284,7 @@ class Recurrent(Module):
         whole: list[Any] = []
         for of_cells in zip(*final, strict=True):
             rows = [layout.unsorted(s) if layout.batched else s.squeeze(0) for s in of_cells]
-            whole.append(tg.stack(rows) if self._stacked else as_state(rows))
+            whole.append(tg.stack(rows) if self._stacked else TupleState([x.unsqueeze(0) for x in rows]))
         return as_state(whole) if self._stacked or len(whole) > 1 else whole[0]
 
     def extra_repr(self) -> str:

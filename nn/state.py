@@ -43,7 +43,7 @@ class State:
             return self.map(lambda s: s.detach() * 0)
 
         def begun(s: Tensor) -> Tensor:
-            if s.ndim < 2:
+            if s.ndim < 3:
                 raise ValueError(f"reset: a state of shape {s.shape} has no batch to take rows {rows} from")
             anew = tg.zeros(s.shape[-2], dtype=tg.bool, device=s.device)
             anew[tg.tensor(rows)] = True

@@ -219,7 +219,7 @@ def test_modules_explain_themselves() -> None:
     assert lstm(tg.ones(5, 0, 3))[0].shape == (5, 0, 4)
     with pytest.raises(ValueError, match=r"LSTMCell: x has shape \(2, 4\)"):
         nn.LSTMCell(3, 4)(tg.ones(2, 4))
-    with pytest.raises(ValueError, match=r"h must be \(2, 4\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"the state must be h \(2, 4\), got \[\(3, 4\)\]"):
         nn.RNNCell(3, 4)(tg.ones(2, 3), tg.ones(3, 4))
     with pytest.raises(ValueError, match=r"Linear: x has shape \(2,\).*in_features=3"):
         nn.Linear(3, 4)(tg.ones(2))
