@@ -1,7 +1,21 @@
 """Optimizers by PyTorch's names and formulas."""
 
-from .adaptive import Adagrad, Adam, AdamW, RMSprop
+from . import lr_scheduler
+from .adam import Adam, AdamW, NAdam
+from .adaptive import Adadelta, Adagrad, RMSprop
+from .lbfgs import LBFGS
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+    "lr_scheduler",
+]

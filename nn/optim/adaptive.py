@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 
-from .optimizer import Group, Optimizer
-
-
-def _decayed(g: Tensor, p: Tensor, group: Group) -> Tensor:
-    return g + group["weight_decay"] * p if group["weight_decay"] else g
+from .optimizer import Group, Optimizer, decayed
 
 
 class Adagrad(Optimizer):
-    """p ← p - lr · g / (√s + eps), with s the sum of g² so far (Duchi et al., 2011)."""
+    """p ← p - lrₜ · g / (√s + eps), with s the sum of g² so far (Duchi et al., 2011).
+
+    Args:
+        params: see `Optimizer`.
+        lr: the learning rate.
+        lr_decay: at step t, counted from 0, the learning rate is lrₜ = lr / (1 + t · lr_decay).
+        weight_decay: adds weight_decay · p to the gradient.
+        initial_accumulator_value: what s starts from.
+        eps: keeps the quotient finite.
+        maximize: go up instead of down.
+    """
 
     def __init__(
         self,
@@ -26,24 +31,41 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        maximize: bool = False,
     ) -> None:
-        self._initial = initial_accumulator_value
-        super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lr_decay": lr_decay,
+                "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value,
+                "eps": eps,
+                "maximize": maximize,
+            },
+        )
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: Group) -> Tensor:
-        g = _decayed(g, p, group)
+        p, g = decayed(p, g, group)
         step = state["step"] = state.get("step", 0) + 1
-        s = state["sum"] = state.get("sum", self._initial) + g * g
+        s = state["sum"] = state.get("sum", group["initial_accumulator_value"]) + g * g
         lr = group["lr"] / (1 + (step - 1) * group["lr_decay"])
         return p - lr * g / (s.sqrt() + group["eps"])
 
 
 class RMSprop(Optimizer):
-    """p ← p - lr · g / (√s + eps), with s a running mean of g² (Tieleman & Hinton, 2012).
+    """p ← p - lr · v, with v ← momentum · v + g / (√s + eps) and s a running mean of g² (Tieleman & Hinton, 2012).
 
     Args:
+        params: see `Optimizer`.
+        lr: the learning rate.
         alpha: how much of the running mean stays at each step.
-        centered: subtract the square of the running mean of g from s.
+        eps: keeps the quotient finite.
+        weight_decay: adds weight_decay · p to the gradient.
+        momentum: how much of v stays at each step.
+        centered: subtract the square of the running mean of g from s, which makes it a variance (Graves, 2013).
+        maximize: go up instead of down.
     """
 
     def __init__(
@@ -55,6 +77,8 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -65,11 +89,12 @@ class RMSprop(Optimizer):
                 "weight_decay": weight_decay,
                 "momentum": momentum,
                 "centered": centered,
+                "maximize": maximize,
             },
         )
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: Group) -> Tensor:
-        g = _decayed(g, p, group)
+        p, g = decayed(p, g, group)
         alpha = group["alpha"]
         s = state["square_avg"] = alpha * state.get("square_avg", 0.0) + (1 - alpha) * (g * g)
         if group["centered"]:
@@ -81,47 +106,37 @@ class RMSprop(Optimizer):
         return p - group["lr"] * change
 
 
-class Adam(Optimizer):
-    """p ← p - lr · m̂ / (√v̂ + eps), with running means m of g and v of g², bias-corrected (Kingma & Ba, 2015)."""
+class Adadelta(Optimizer):
+    """p ← p - lr · Δ, with Δ = √(d + eps) / √(s + eps) · g (Zeiler, 2012).
 
-    decoupled = False
+    Here s and d are running means of g² and of Δ², so that the steps are in the units of the parameters.
+
+    Args:
+        params: see `Optimizer`.
+        lr: scales the steps; 1 in the paper.
+        rho: how much of the running means stays at each step.
+        eps: starts the steps, and keeps the quotient finite.
+        weight_decay: adds weight_decay · p to the gradient.
+        maximize: go up instead of down.
+    """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{type(self).__name__}: betas must be from 0 to below 1, got {betas}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: Group) -> Tensor:
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        if self.decoupled:
-            p = p * (1 - lr * group["weight_decay"])
-        else:
-            g = _decayed(g, p, group)
-        step = state["step"] = state.get("step", 0) + 1
-        m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-        v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * (g * g)
-        scale = 1 / (1 - beta2**step) ** 0.5
-        return p - (lr / (1 - beta1**step)) * m / (tg.sqrt(v) * scale + group["eps"])
-
-
-class AdamW(Adam):
-    """Adam with the weight decay applied to the parameters, not to the gradient (Loshchilov & Hutter, 2019)."""
-
-    decoupled = True
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        p, g = decayed(p, g, group)
+        rho, eps = group["rho"], group["eps"]
+        s = state["square_avg"] = rho * state.get("square_avg", 0.0) + (1 - rho) * (g * g)
+        d = state.get("acc_delta", 0.0)
+        change = ((d + eps) / (s + eps)).sqrt() * g
+        state["acc_delta"] = rho * d + (1 - rho) * (change * change)
+        return p - group["lr"] * change

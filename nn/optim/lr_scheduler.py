@@ -1,0 +1,20 @@
+"""Learning rates that change from step to step, by PyTorch's names and with its numbers."""
+
+from .cycles import CosineAnnealingWarmRestarts, OneCycleLR
+from .factors import ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, StepLR
+from .scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
+
+__all__ = [
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]

@@ -1,0 +1,620 @@
+"""Optimizers and clipping: PyTorch's numbers, states that go on where they were, and mistakes in plain words."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_seq as tg
+from nn.optim.line_search import Point, cubic_minimum, strong_wolfe
+from tests.engine.strict_array import StrictArray, installed
+
+NAMES = ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam"]
+STATEFUL: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},
+    "RMSprop": {"momentum": 0.9, "centered": True},
+    "Adam": {"amsgrad": True},
+}
+
+
+def close(ours: Any, theirs: Any, atol: float = 1e-12) -> None:
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=atol, atol=atol)
+
+
+def leaf(*values: float, dtype: Any = tg.float64) -> tg.Tensor:
+    return tg.tensor(list(values), dtype=dtype, requires_grad=True)
+
+
+def make(name: str, params: Any, **settings: Any) -> Any:
+    return getattr(nn.optim, name)(params, **STATEFUL.get(name, {}) | settings)
+
+
+def step(optimizer: Any, *parameters: tg.Tensor) -> None:
+    """One step on a loss that all of the parameters are part of."""
+
+    def closure() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss: tg.Tensor = sum([((p - 0.3) ** 4).sum() for p in parameters], start=tg.zeros((), dtype=tg.float64))
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+# --- the numbers ---
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("SGD", {"lr": 1e-3, "momentum": 0.5, "maximize": True, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.1}),
+    ("Adagrad", {"lr": 0.01, "maximize": True, "eps": 1e-3}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.01}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "eps": 1e-4}),
+    ("RMSprop", {"lr": 0.01, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adadelta", {"maximize": True}),
+    ("Adam", {"lr": 0.01}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1, "eps": 1e-4}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.5), "amsgrad": True}),
+    ("Adam", {"lr": 0.01, "maximize": True, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("AdamW", {"lr": 0.01}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.2, "amsgrad": True, "maximize": True}),
+    ("NAdam", {"lr": 0.01}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "momentum_decay": 0.1, "betas": (0.7, 0.8), "eps": 1e-4}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+]
+
+
+@pytest.fixture
+def torch() -> Any:
+    """PyTorch with float64 as the default, which it keeps NAdam's product of momenta in."""
+    oracle = pytest.importorskip("torch", reason="PyTorch is the oracle here")
+    before = oracle.get_default_dtype()
+    oracle.set_default_dtype(oracle.float64)
+    yield oracle
+    oracle.set_default_dtype(before)
+
+
+def loss_of(a: Any, b: Any, step: int) -> Any:
+    return (a**2).sum() * (1.0 + step % 3) + (b - 1.0).abs().sum() * 0.1 + (a[0, 0] * b[2]).sin()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_optimizers_against_torch(torch: Any, name: str, options: dict[str, Any], grouped: bool) -> None:
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal((3, 4)), rng.standard_normal(5)]
+    ours = [tg.tensor(a, requires_grad=True) for a in start]
+    theirs = [torch.tensor(a, requires_grad=True) for a in start]
+    pairs: list[Any] = []
+    for library, (a, b) in ((nn.optim, ours), (torch.optim, theirs)):
+        params = [{"params": a, "lr": 0.02, "weight_decay": 0.3}, {"params": [b]}] if grouped else [a, b]
+        pairs.append((getattr(library, name)(params, **options), a, b))
+    assert all(type(v) is type(pairs[1][0].defaults[k]) or v == 0 for k, v in pairs[0][0].defaults.items())
+    for count in range(50):
+        for optimizer, a, b in pairs:
+            optimizer.zero_grad()
+            loss_of(a, b, count).backward()
+            optimizer.step()
+    for a, b in zip(ours, theirs, strict=True):
+        close(a, b)
+
+
+def test_defaults_are_those_of_torch(torch: Any) -> None:
+    for name in [*NAMES, "LBFGS"]:
+        mine = getattr(nn.optim, name)([leaf(1.0)]).defaults
+        theirs = getattr(torch.optim, name)([torch.ones(1, requires_grad=True)]).defaults
+        assert mine == {setting: theirs[setting] for setting in mine}, name
+
+
+def rosenbrock(x: Any, y: Any) -> Any:
+    return 100.0 * (y - x**2) ** 2 + (1.0 - x) ** 2
+
+
+LBFGS_CASES: list[dict[str, Any]] = [
+    {"lr": 0.1},
+    {"lr": 0.5, "max_iter": 4, "history_size": 3},
+    {"lr": 0.3, "max_iter": 10, "max_eval": 7},
+    {"line_search_fn": "strong_wolfe"},
+    {"line_search_fn": "strong_wolfe", "lr": 0.1, "max_iter": 3, "history_size": 2},
+    {"line_search_fn": "strong_wolfe", "lr": 100.0, "max_iter": 5},
+    {"line_search_fn": "strong_wolfe", "max_eval": 3},
+    {"line_search_fn": "strong_wolfe", "max_iter": 1, "max_eval": 1},
+    {"line_search_fn": "strong_wolfe", "tolerance_grad": 1e-2},
+    {"line_search_fn": "strong_wolfe", "tolerance_change": 1e-2},
+]
+
+
+@pytest.mark.parametrize("options", LBFGS_CASES, ids=str)
+@pytest.mark.parametrize("problem", ["valley", "regression"])
+def test_lbfgs_against_torch(torch: Any, options: dict[str, Any], problem: str) -> None:
+    rng = np.random.default_rng(1)
+    inputs, targets = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
+    found = []
+    for tensor, library in ((tg.tensor, nn.optim), (torch.tensor, torch.optim)):
+        first = np.array([-1.2]) if problem == "valley" else 0.1 * np.ones((3, 2))
+        second = np.array([1.0]) if problem == "valley" else np.zeros(2)
+        a, b = (tensor(v, requires_grad=True) for v in (first, second))
+        unused = tensor(np.ones(2), requires_grad=True)
+        optimizer = library.LBFGS([a, unused, b], **options)
+        x, t = tensor(inputs), tensor(targets)
+        calls: list[float] = []
+
+        def closure(
+            a: Any = a, b: Any = b, x: Any = x, t: Any = t, calls: Any = calls, optimizer: Any = optimizer
+        ) -> Any:
+            optimizer.zero_grad()
+            loss = rosenbrock(a, b).sum() if problem == "valley" else (((x @ a).tanh() + b - t) ** 2).mean()
+            loss.backward()
+            calls.append(loss.item())
+            return loss
+
+        losses = [optimizer.step(closure).item() for _ in range(4)]
+        found.append((losses, calls, a, b, optimizer.state_dict()["state"][0]))
+    (losses, calls, a, b, state), (their_losses, their_calls, their_a, their_b, their_state) = found
+    assert len(calls) == len(their_calls)
+    np.testing.assert_allclose(losses, their_losses, rtol=0, atol=1e-10)
+    close(a, their_a, 1e-10)
+    close(b, their_b, 1e-10)
+    assert {k: state[k] for k in ("func_evals", "n_iter")} == {k: their_state[k] for k in ("func_evals", "n_iter")}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_line_search_against_torch(torch: Any, seed: int) -> None:
+    """Lines with many bumps, all first lengths and budgets: the same points, one by one."""
+    search = getattr(pytest.importorskip("torch.optim.lbfgs"), "_strong_wolfe", None)
+    if search is None:
+        pytest.skip("PyTorch has it no longer under this name")
+    rng = np.random.default_rng(seed)
+    waves = rng.standard_normal((4, 3)) * [1.0, 3.0, 3.0]
+
+    def f(t: float) -> tuple[float, float]:
+        height = sum(a * math.sin(w * t + b) for a, w, b in waves) + 0.05 * t * t
+        return height, sum(a * w * math.cos(w * t + b) for a, w, b in waves) + 0.1 * t
+
+    sign = -1.0 if f(0.0)[1] > 0 else 1.0  # downhill
+    ours, theirs = [], []
+
+    def evaluate(t: float) -> Point:
+        ours.append(t)
+        height, slope = f(sign * t)
+        return Point(t, height, tg.tensor([slope], dtype=tg.float64), sign * slope)
+
+    def reference(_x: Any, t: Any, d: Any) -> Any:
+        theirs.append(float(t))
+        height, slope = f(float(t) * d.item())
+        return height, torch.tensor([slope])
+
+    start = evaluate(0.0)
+    del ours[0]
+    first, budget, tolerance = 10 ** rng.uniform(-2, 2), int(rng.integers(1, 25)), 10 ** rng.uniform(-6, 1)
+    point, tried = strong_wolfe(evaluate, start, first, budget, 1.0, tolerance)
+    g, d = torch.tensor(start.gradient.numpy().copy()), torch.tensor([sign])
+    loss, _, t, count = search(
+        reference, None, first, d, start.loss, g, g.dot(d), max_ls=budget, tolerance_change=tolerance
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+    assert tried == count
+    np.testing.assert_allclose([point.t, point.loss], [float(t), loss], rtol=1e-10)
+
+
+def test_a_line_search_copes_where_there_is_no_minimum() -> None:
+    p = leaf(1.0)
+    optimizer = nn.optim.LBFGS([p], line_search_fn="strong_wolfe", max_iter=3, max_eval=25)
+
+    def straight_then_nan() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = -p.sum() if p.item() < 50 else (p * math.nan).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(straight_then_nan)
+    assert 1 < p.item() < 50
+    g = tg.zeros(1)
+    assert cubic_minimum(Point(0.0, 1.0, g, -1.0), Point(1.0, 0.0, g, -1.0), (1.0, 10.0)) == 5.5  # a line
+    assert cubic_minimum(Point(0.0, 1.0, g, -2.0), Point(1.0, 0.0, g, 0.0), (0.0, 1.0)) == 1.0  # a parabola
+    assert cubic_minimum(Point(1.0, 0.0, g, 0.0), Point(0.0, 1.0, g, -2.0), (0.0, 0.5)) == 0.5
+    assert cubic_minimum(Point(0.0, 1.0, g, -2.0), Point(0.0, 1.0, g, -2.0), (0.0, 2.0)) == 1.0
+
+
+def test_torch_state_dicts_are_taken_over(torch: Any) -> None:
+    for name in [*NAMES, "LBFGS"]:
+        start = np.array([1.0, -2.0])
+        settings = STATEFUL.get(name, {})
+        theirs = torch.tensor(start, requires_grad=True)
+        scalar = torch.tensor(2.0, requires_grad=True)
+        reference = getattr(torch.optim, name)([theirs, scalar], lr=0.01, **settings)
+
+        def torch_step(reference: Any = reference, theirs: Any = theirs, scalar: Any = scalar) -> None:
+            def closure() -> Any:
+                reference.zero_grad()
+                loss = ((theirs - 0.3) ** 4).sum() + (scalar - 0.3) ** 4
+                loss.backward()
+                return loss
+
+            reference.step(closure)
+
+        for _ in range(3):
+            torch_step()
+        p, q = (tg.tensor(t.detach().numpy().copy(), requires_grad=True) for t in (theirs, scalar))
+        optimizer = make(name, [p, q], lr=0.5)
+        optimizer.load_state_dict(reference.state_dict())
+        for _ in range(3):
+            torch_step()
+            step(optimizer, p, q)
+        close(p, theirs)
+        close(q, scalar)
+
+
+# --- states ---
+
+
+@pytest.mark.parametrize("name", [*NAMES, "LBFGS", "LBFGS strong_wolfe"])
+def test_a_resumed_run_is_the_same_bit_for_bit(name: str, tmp_path: Path) -> None:
+    name, _, search = name.partition(" ")
+    settings: dict[str, Any] = {"lr": 0.01} | ({"max_iter": 3, "history_size": 2} if name == "LBFGS" else {})
+    settings |= {"line_search_fn": search} if search else {}
+    p, q = leaf(1.0, -2.0), leaf(3.0)
+    optimizer = make(name, [p, q], **settings)
+    for _ in range(4):
+        step(optimizer, p, q)
+    saved = optimizer.state_dict()
+    before = copy.deepcopy(saved)
+    tg.save(saved, tmp_path / "optimizer.npz")
+    r, s = (x.detach().clone().requires_grad_() for x in (p, q))
+    other = make(name, [r, s], **settings | {"lr": 0.7})
+    other.load_state_dict(tg.load(tmp_path / "optimizer.npz"))
+    assert other.param_groups[0]["lr"] == 0.01
+    for _ in range(4):
+        step(optimizer, p, q)
+        step(other, r, s)
+    for a, b in ((p, r), (q, s)):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    assert repr(saved) == repr(before), "later steps leave a saved state alone"
+    assert repr(other.state_dict()) == repr(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("name", [*NAMES, "LBFGS"])
+def test_what_is_remembered_follows_its_parameter(name: str) -> None:
+    p = leaf(1.0, -2.0)
+    optimizer = make(name, [p], lr=0.01)
+    step(optimizer, p)
+    with installed():
+        p.data = tg.Tensor.wrap(StrictArray(p.detach().numpy().astype(np.float32)))
+        step(optimizer, p)
+        tensors = [t for v in optimizer.state[0].values() for t in (v if isinstance(v, list) else [v])]
+        tensors = [t for t in tensors if isinstance(t, tg.Tensor)]
+        assert all(t.dtype == tg.float32 and t.device.type == "cuda" for t in [p, *tensors])
+        other = make(name, [leaf(1.0, -2.0)], lr=0.01)
+        other.load_state_dict(optimizer.state_dict())
+        kept = [v for v in other.state[0].values() if isinstance(v, tg.Tensor)]
+        assert all(v.dtype == tg.float64 and v.device.type == "cpu" for v in kept)
+        assert len(kept) or name == "SGD"
+
+
+def test_the_gradient_is_not_the_momentum() -> None:
+    p = leaf(1.0)
+    optimizer = nn.optim.SGD([p], lr=0.1, momentum=0.5)
+    p.grad = tg.ones(1, dtype=tg.float64)
+    optimizer.step()
+    p.grad.zero_()
+    optimizer.step()
+    assert p.item() == pytest.approx(1 - 0.1 - 0.05)
+
+
+def test_parameters_with_names_and_groups_added_later() -> None:
+    layer = nn.Linear(2, 1)
+    optimizer = nn.optim.SGD(layer.named_parameters(), lr=0.5, momentum=0.9)
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert optimizer.param_groups[0]["params"][1] is layer.bias
+    with pytest.raises(ValueError, match="listed twice"):
+        optimizer.add_param_group({"params": layer.weight})
+    with pytest.raises(ValueError, match="lr must not be negative, got -1"):
+        optimizer.add_param_group({"params": leaf(1.0), "lr": -1})
+    assert len(optimizer.param_groups) == 1
+    late = leaf(2.0)
+    late.grad = tg.ones(1, dtype=tg.float64)
+    optimizer.add_param_group({"params": [late], "lr": 0.25})
+    optimizer.step()
+    assert late.tolist() == [1.75]
+    assert [*optimizer.state] == [2], "parameters without a gradient have no state"
+    assert optimizer.state_dict()["param_groups"][1]["params"] == [2]
+    assert "2 parameters: lr=0.5, momentum=0.9" in repr(optimizer)
+    other = nn.optim.SGD(nn.Linear(2, 1).named_parameters(), momentum=0.1)
+    other.add_param_group({"params": leaf(1.0)})
+    other.load_state_dict(optimizer.state_dict())
+    assert [group["lr"] for group in other.param_groups] == [0.5, 0.25]
+
+
+def test_gradients_are_forgotten_or_zero() -> None:
+    p, q = leaf(1.0), leaf(1.0)
+    p.grad = tg.ones(1, dtype=tg.float64)
+    optimizer = nn.optim.SGD([p, q])
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad is not None
+    assert p.grad.tolist() == [0]
+    assert q.grad is None
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+def test_a_closure_is_recorded_even_without_grad() -> None:
+    p = leaf(2.0)
+    optimizer = nn.optim.SGD([p], lr=0.1)
+
+    def closure() -> tg.Tensor:
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    with tg.no_grad():
+        assert optimizer.step(closure).item() == 4
+    assert p.item() == pytest.approx(1.6)
+
+
+# --- mistakes ---
+
+
+class Broken(nn.optim.SGD):
+    def update(self, p: Any, g: Any, state: dict[str, Any], group: Any) -> Any:
+        new = super().update(p, g, state, group)
+        if p.shape == (2,):
+            raise ArithmeticError("in the second parameter")
+        return new
+
+
+def test_a_step_that_fails_changes_nothing() -> None:
+    p, q = leaf(1.0), leaf(1.0, 2.0)
+    optimizer: Any = Broken([p, q], lr=0.1, momentum=0.9)
+    with pytest.raises(ArithmeticError, match="second"):
+        step(optimizer, p, q)
+    assert p.tolist() == [1.0]
+    assert optimizer.state == {}
+
+    lbfgs = nn.optim.LBFGS([p, q], line_search_fn="strong_wolfe")
+    step(lbfgs, p, q)
+    before, state, calls = [p.tolist(), q.tolist()], repr(lbfgs.state_dict()), []
+
+    def closure() -> tg.Tensor:
+        lbfgs.zero_grad()
+        loss = (p**2).sum() + (q**2).sum()
+        loss.backward()
+        calls.append(p.tolist())
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss
+
+    with pytest.raises(KeyboardInterrupt):
+        lbfgs.step(closure)
+    assert calls[2] != calls[0]
+    assert [p.tolist(), q.tolist()] == before
+    assert repr(lbfgs.state_dict()) == state
+
+
+def test_gradients_that_do_not_fit_are_refused() -> None:
+    for g in (tg.ones(3), tg.ones(2, dtype=tg.float64)):
+        p = tg.ones(2, requires_grad=True)
+        optimizer = nn.optim.Adam([("head.bias", p)])
+        p.node.grad = g  # type: ignore[union-attr]  # past the setter, which refuses it too
+        with pytest.raises(
+            ValueError, match=r"^Adam: parameter 'head.bias' has shape \(2,\) and float32, but its gradient"
+        ):
+            optimizer.step()
+        assert p.tolist() == [1, 1]
+
+
+class Reshaping(nn.optim.Optimizer):
+    def update(self, p: Any, g: Any, state: dict[str, Any], group: Any) -> Any:
+        return (p - g).sum()
+
+
+def test_an_update_of_another_shape_is_refused() -> None:
+    p = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"^Reshaping: update of parameter 0 gave shape \(\), not \(2,\)"):
+        step(Reshaping([p], {}), p)
+    with pytest.raises(NotImplementedError, match="Optimizer does not say how"):
+        step(nn.optim.Optimizer([p], {}), p)
+
+
+P = leaf(1.0)
+ADAM_STATE: dict[str, Any] = nn.optim.Adam([leaf(1.0)]).state_dict()
+MISTAKES: list[tuple[str, type[Exception], Callable[[], Any]]] = [
+    ("Adam: got no parameters", ValueError, lambda: nn.optim.Adam([])),
+    ("Adam: takes parameters, such as .*, got a Linear", TypeError, lambda: nn.optim.Adam(nn.Linear(1, 1))),  # type: ignore[arg-type]
+    ("SGD: takes leaf tensors .* got a constant", TypeError, lambda: nn.optim.SGD(tg.ones(1))),
+    ("SGD: takes leaf tensors .* got a result", TypeError, lambda: nn.optim.SGD([P * 2])),
+    ("SGD: takes leaf tensors .* got tuple", TypeError, lambda: nn.optim.SGD([("a", P), leaf(1.0)])),
+    ("SGD: takes leaf tensors .* got dict", TypeError, lambda: nn.optim.SGD([P, {"params": leaf(1.0)}])),
+    ("SGD: a group is a dictionary .* got {'lr': 1}", TypeError, lambda: nn.optim.SGD([{"lr": 1}])),
+    ("SGD: .* in an order, got a set", TypeError, lambda: nn.optim.SGD([{"params": {P}}])),
+    ("SGD: a parameter is listed twice", ValueError, lambda: nn.optim.SGD([P, P])),
+    ("SGD: lr must not be negative, got nan", ValueError, lambda: nn.optim.SGD([P], lr=math.nan)),
+    ("SGD: lr must be finite, got inf", ValueError, lambda: nn.optim.SGD([P], lr=math.inf)),
+    ("SGD: lr must be a number, got a str", TypeError, lambda: nn.optim.SGD([P], lr="0.1")),  # type: ignore[arg-type]
+    ("SGD: momentum must not be negative, got -0.1", ValueError, lambda: nn.optim.SGD([P], momentum=-0.1)),
+    ("SGD: nesterov takes a momentum above 0", ValueError, lambda: nn.optim.SGD([P], nesterov=True)),
+    ("RMSprop: alpha must be from 0 to 1, got 1.5", ValueError, lambda: nn.optim.RMSprop([P], alpha=1.5)),
+    ("Adadelta: rho must be from 0 to 1, got 2", ValueError, lambda: nn.optim.Adadelta([P], rho=2)),
+    ("Adagrad: lr_decay must not be negative", ValueError, lambda: nn.optim.Adagrad([P], lr_decay=-1)),
+    ("NAdam: momentum_decay must not be", ValueError, lambda: nn.optim.NAdam([P], momentum_decay=-1)),
+    ("AdamW: eps must not be negative", ValueError, lambda: nn.optim.AdamW([P], eps=-1)),
+    ("NAdam: betas must be from 0 to below 1, got", ValueError, lambda: nn.optim.NAdam([P], betas=(0.9, 1.0))),
+    ("Adam: betas must be a pair of numbers, got 0.9", TypeError, lambda: nn.optim.Adam([P], betas=0.9)),  # type: ignore[arg-type]
+    ("Adam: betas must be a pair", TypeError, lambda: nn.optim.Adam([P], betas=(0.9,))),  # type: ignore[arg-type]
+    (
+        "Adam: takes real parameters, got complex64",
+        TypeError,
+        lambda: nn.optim.Adam([tg.ones(2, dtype=tg.complex64, requires_grad=True)]),
+    ),
+    ("LBFGS: max_iter must be a whole number", ValueError, lambda: nn.optim.LBFGS([P], max_iter=0)),
+    ("LBFGS: history_size must be a whole number", ValueError, lambda: nn.optim.LBFGS([P], history_size=0)),
+    ("LBFGS: tolerance_grad must not be negative", ValueError, lambda: nn.optim.LBFGS([P], tolerance_grad=-1)),
+    ("LBFGS: line_search_fn must be 'strong_wolfe'", ValueError, lambda: nn.optim.LBFGS([P], line_search_fn="w")),
+    ("LBFGS: takes one group", ValueError, lambda: nn.optim.LBFGS([{"params": P}, {"params": leaf(1.0)}])),
+    (
+        "LBFGS: takes parameters of one dtype .* float32 on cpu, float64 on cpu",
+        TypeError,
+        lambda: nn.optim.LBFGS([P, leaf(1.0, dtype=tg.float32)]),
+    ),
+    ("LBFGS: step takes a function", TypeError, lambda: nn.optim.LBFGS([P]).step()),
+    ("LBFGS: the closure must return the loss.* a NoneType", TypeError, lambda: nn.optim.LBFGS([P]).step(lambda: None)),
+    (
+        r"LBFGS: the closure must return the loss.* shape \(2,\)",
+        TypeError,
+        lambda: nn.optim.LBFGS([P]).step(lambda: tg.ones(2)),
+    ),
+    ("LBFGS: the closure left no gradients", RuntimeError, lambda: nn.optim.LBFGS([leaf(1.0)]).step(lambda: 1.0)),
+    (
+        'Adam: load_state_dict: takes a dictionary with "state"',
+        ValueError,
+        lambda: nn.optim.Adam([P]).load_state_dict({}),
+    ),
+    (
+        r"SGD: load_state_dict: the state has no \['momentum', 'dampening'\]",
+        ValueError,
+        lambda: nn.optim.SGD([P]).load_state_dict(ADAM_STATE),
+    ),
+    (
+        r"Adam: load_state_dict: exp_avg of parameter 0 has shape \(3,\), not \(1,\)",
+        ValueError,
+        lambda: nn.optim.Adam([P]).load_state_dict(ADAM_STATE | {"state": {0: {"exp_avg": tg.ones(3)}}}),
+    ),
+    (
+        "Adam: load_state_dict: there is a state of parameter 1, but only 1",
+        ValueError,
+        lambda: nn.optim.Adam([P]).load_state_dict(ADAM_STATE | {"state": {1: {}}}),
+    ),
+    ("clip_grad_norm_: max_norm must not be negative", ValueError, lambda: nn.utils.clip_grad_norm_(P, -1.0)),
+    ("clip_grad_norm_: norm_type must be above 0", ValueError, lambda: nn.utils.clip_grad_norm_(P, 1.0, 0)),
+    ("clip_grad_value_: clip_value must not be", ValueError, lambda: nn.utils.clip_grad_value_(P, math.nan)),
+    ("parameters_to_vector: got no", ValueError, lambda: nn.utils.parameters_to_vector([])),
+    (r"vector_to_parameters: takes shape \(1,\)", ValueError, lambda: nn.utils.vector_to_parameters(tg.ones(2), [P])),
+    ("vector_to_parameters: takes a tensor", TypeError, lambda: nn.utils.vector_to_parameters([1.0], [P])),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("message", "kind", "call"), MISTAKES, ids=[message for message, _, _ in MISTAKES])
+def test_mistakes_are_explained(message: str, kind: type[Exception], call: Callable[[], Any]) -> None:
+    with pytest.raises(kind, match=f"^{message}"):
+        call()
+
+
+def test_a_learning_rate_that_has_become_nan_is_refused() -> None:
+    p = leaf(1.0)
+    for name in [*NAMES, "LBFGS"]:
+        optimizer = make(name, [p])
+        optimizer.param_groups[0]["lr"] = math.nan
+        with pytest.raises(ValueError, match=f"^{name}: lr must not be negative, got nan"):
+            step(optimizer, p)
+        assert p.tolist() == [1.0]
+
+
+def test_a_refused_state_changes_nothing() -> None:
+    optimizer = nn.optim.Adam([leaf(1.0)], lr=0.1)
+    state = nn.optim.Adam([leaf(1.0)], lr=0.2).state_dict() | {"state": {0: {"exp_avg": tg.ones(2)}}}
+    with pytest.raises(ValueError, match="exp_avg"):
+        optimizer.load_state_dict(state)
+    state = nn.optim.Adam([leaf(1.0)]).state_dict()
+    state["param_groups"][0]["lr"] = math.nan
+    with pytest.raises(ValueError, match="Adam: lr must not be negative, got nan"):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_state_from_before_a_switch_is_taken() -> None:
+    state = nn.optim.AdamW([leaf(1.0)], lr=0.2).state_dict()
+    for switch in ("amsgrad", "maximize", "decoupled_weight_decay"):
+        del state["param_groups"][0][switch]
+    optimizer = nn.optim.AdamW([leaf(1.0)])
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.2
+    assert optimizer.param_groups[0]["decoupled_weight_decay"]
+
+
+# --- clipping and vectors ---
+
+
+def gradients(size: float) -> list[Any]:
+    rng = np.random.default_rng(0)
+    return [size * rng.standard_normal((3, 4)), size * rng.standard_normal(5), None]
+
+
+def with_gradients(size: float) -> list[tg.Tensor]:
+    parameters = []
+    for g in gradients(size):
+        p = tg.zeros(*(() if g is None else g.shape), dtype=tg.float64, requires_grad=True)
+        p.grad = None if g is None else tg.tensor(g)
+        parameters.append(p)
+    return parameters
+
+
+@pytest.mark.parametrize("norm_type", [2.0, 1, 3.0, 0.5, math.inf, "inf"])
+@pytest.mark.parametrize("size", [0.01, 10.0])
+def test_clipping_by_length(torch: Any, size: float, norm_type: Any) -> None:
+    ours = with_gradients(size)
+    theirs = [torch.zeros(p.shape, requires_grad=True) for p in ours]
+    for q, g in zip(theirs, gradients(size), strict=True):
+        q.grad = None if g is None else torch.tensor(g)
+    mine = nn.utils.clip_grad_norm_((p for p in ours), 2.0, norm_type)
+    reference = torch.nn.utils.clip_grad_norm_(theirs, 2.0, norm_type)
+    np.testing.assert_allclose(mine.item(), reference.item(), rtol=1e-13)
+    for p, q in zip(ours, theirs, strict=True):
+        if q.grad is not None:
+            close(p.grad, q.grad)
+    assert ours[2].grad is None
+
+
+def test_clipping_by_value() -> None:
+    parameters = with_gradients(10.0)
+    nn.utils.clip_grad_value_(parameters, 0.5)
+    for p, g in zip(parameters, gradients(10.0), strict=True):
+        if p.grad is not None:
+            np.testing.assert_array_equal(p.grad.numpy(), np.clip(g, -0.5, 0.5))
+
+
+def test_lengths_that_are_not_finite() -> None:
+    p, q = leaf(1.0), leaf(2.0)
+    assert nn.utils.clip_grad_norm_([p], 1.0).item() == 0
+    p.grad, q.grad = tg.tensor([1.0], dtype=tg.float64), tg.tensor([math.nan], dtype=tg.float64)
+    with pytest.raises(RuntimeError, match="clip_grad_norm_: the gradients have length nan"):
+        nn.utils.clip_grad_norm_([p, q], 1.0, error_if_nonfinite=True)
+    assert p.grad is not None
+    assert p.grad.tolist() == [1.0]
+    nn.utils.clip_grad_norm_([p, q], 1.0)
+    assert math.isnan(p.grad.item())
+
+
+def test_clipping_keeps_each_dtype() -> None:
+    parameters = [leaf(1.0), leaf(1.0, dtype=tg.float32)]
+    for p in parameters:
+        p.grad = tg.full((1,), 3.0, dtype=p.dtype)
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    assert [p.grad.dtype for p in parameters if p.grad is not None] == [tg.float64, tg.float32]
+
+
+def test_parameters_as_a_vector() -> None:
+    layer = nn.Linear(3, 2)
+    vector = nn.utils.parameters_to_vector(layer.parameters())
+    assert vector.shape == (8,)
+    vector.sum().backward()
+    assert layer.weight.grad is not None
+    other = nn.Linear(3, 2)
+    weight = other.weight
+    nn.utils.vector_to_parameters(vector, other.parameters())
+    assert other.weight is weight
+    for p, q in zip(layer.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
