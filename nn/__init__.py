@@ -36,8 +36,10 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, ModuleList, Parameter, Sequential, functional_call
-from .recurrent import GRU, LSTM, RNN, Recurrent
+from .recurrent import Recurrent
+from .rnn import GRU, LSTM, RNN
 from .state import State
+from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
 
 __all__ = [
     "ELU",
@@ -62,6 +64,9 @@ __all__ = [
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "LayerNormRNNCell",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -71,6 +76,7 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
     "Recurrent",

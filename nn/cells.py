@@ -114,10 +114,16 @@ class WeightedCell(Cell):
         bound = self.hidden_size**-0.5
         return Parameter(init.uniform_(tg.zeros(shape, **self._made), -bound, bound))
 
+    def _gain(self, size: int, value: float = 1.0) -> Parameter:
+        return Parameter(tg.full((size,), value, **self._made))
+
+    def _bias(self) -> Tensor | None:
+        """Both biases as one."""
+        return None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
+
     def project(self, x: Tensor) -> Tensor:
         """x Wᵢₕᵀ + bᵢₕ + bₕₕ."""
-        bias = None if self.bias_ih is None or self.bias_hh is None else self.bias_ih + self.bias_hh
-        return tg.linear(x, self.weight_ih, bias)
+        return tg.linear(x, self.weight_ih, self._bias())
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.bias_ih is not None else ", bias=False")
@@ -142,12 +148,11 @@ class RNNCell(WeightedCell):
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity, self._f = nonlinearity, tanh if nonlinearity == "tanh" else relu
         super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
-        f = tanh if self.nonlinearity == "tanh" else relu
-        return f(xW + tg.linear(h, self.weight_hh))
+        return self._f(xW + tg.linear(h, self.weight_hh))
 
 
 class LSTMCell(WeightedCell):
@@ -177,7 +182,8 @@ class LSTMCell(WeightedCell):
         forget_bias: float | None = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(proj_size, int) or not 0 <= proj_size < max(hidden_size, 1):
+        require_sizes("LSTM", hidden_size=hidden_size)
+        if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             raise ValueError(f"LSTM: proj_size must be from 0 to below hidden_size={hidden_size}, got {proj_size}")
         self.proj_size = proj_size
         super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
@@ -217,10 +223,14 @@ class GRUCell(WeightedCell):
     def project(self, x: Tensor) -> Tensor:
         return tg.linear(x, self.weight_ih, self.bias_ih)
 
+    def recur(self, h: Tensor) -> Tensor:
+        """What the gates make of the state: h Wₕₕᵀ + bₕₕ."""
+        return tg.linear(h, self.weight_hh, self.bias_hh)
+
     def open(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How far each gate is open, and the candidate."""
         r, z, n = xW.chunk(3, dim=-1)
-        r_h, z_h, n_h = tg.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
+        r_h, z_h, n_h = self.recur(h).chunk(3, dim=-1)
         r, z = sigmoid(r + r_h), sigmoid(z + z_h)
         return r, z, tanh(n + r * n_h)
 

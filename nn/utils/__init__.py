@@ -3,5 +3,15 @@
 from . import rnn
 from .clip import clip_grad_norm_, clip_grad_value_
 from .convert_parameters import parameters_to_vector, vector_to_parameters
+from .stream import Stream, stream, tbptt
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "rnn", "vector_to_parameters"]
+__all__ = [
+    "Stream",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "rnn",
+    "stream",
+    "tbptt",
+    "vector_to_parameters",
+]

@@ -1,0 +1,125 @@
+"""RNN, LSTM and GRU as PyTorch has them: its signatures, its parameters' names and layouts, its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .module import Parameter
+from .recurrent import Recurrent
+
+
+class _Named(Recurrent):
+    """A layer whose parameters have PyTorch's names and stand in the layer itself: weight_ih_l0, ..., l0_reverse."""
+
+    def _adopt(self, cells: list[Cell]) -> None:
+        self._names = [name for name, value in vars(cells[0]).items() if isinstance(value, Parameter)]
+        for k, cell in enumerate(cells):
+            for name in self._names:
+                setattr(self, f"{name}_{self._suffix(k)}", vars(cell).pop(name))
+        self._bare = tuple(cells)  # without their parameters, which may be replaced here
+
+    def _cells(self) -> list[Cell]:
+        cells = [copy(cell) for cell in self._bare]
+        for k, cell in enumerate(cells):
+            for name in self._names:
+                setattr(cell, name, getattr(self, f"{name}_{self._suffix(k)}"))
+        return cells
+
+
+class RNN(_Named):
+    """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over sequences (Elman, 1990). See `RNNCell`.
+
+    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`
+    for layouts, sequences of different lengths, and the further settings.
+
+    Parameters, for each layer k: weight_ih_l{k} (H, F or H·D), weight_hh_l{k} (H, H), bias_ih_l{k}, bias_hh_l{k} (H,),
+    and the same with `_reverse` for the second direction; uniform within 1/√H.
+
+    Args:
+        nonlinearity: f, "tanh" or "relu".
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.nonlinearity, self.bias = nonlinearity, bias
+        settings |= {"nonlinearity": nonlinearity, "bias": bias, "device": device, "dtype": dtype}
+        super().__init__(RNNCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
+
+
+class LSTM(_Named):
+    """Long short-term memory over sequences. See `LSTMCell` for the equations.
+
+    x (T, B, F), state h_0 (L·D, B, P) and c_0 (L·D, B, H) -> output (T, B, P·D), (h_n, c_n), with L layers and D
+    directions; P is proj_size if that is given, else H. See `Recurrent` for layouts, sequences of different lengths,
+    and the further settings.
+
+    Parameters, for each layer k: weight_ih_l{k} (4H, F or P·D), weight_hh_l{k} (4H, P), bias_ih_l{k} and bias_hh_l{k}
+    (4H,), the gates one below the other in the order i, f, g, o, weight_hr_l{k} (P, H) if projected, and the same with
+    `_reverse` for the second direction; uniform within 1/√H.
+
+    Args:
+        proj_size: project the output to this width.
+        forget_bias: the forget gate's bias to begin with, in place of PyTorch's random one.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.bias, self.proj_size = bias, proj_size
+        settings |= {"bias": bias, "proj_size": proj_size, "device": device, "dtype": dtype}
+        super().__init__(LSTMCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
+
+
+class GRU(_Named):
+    """Gated recurrent units over sequences. See `GRUCell` for the equations.
+
+    x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`
+    for layouts, sequences of different lengths, and the further settings.
+
+    Parameters, for each layer k: weight_ih_l{k} (3H, F or H·D), weight_hh_l{k} (3H, H), bias_ih_l{k} and bias_hh_l{k}
+    (3H,), the gates one below the other in the order r, z, n, and the same with `_reverse` for the second direction;
+    uniform within 1/√H.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.bias = bias
+        settings |= {"bias": bias, "device": device, "dtype": dtype}
+        super().__init__(GRUCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
