@@ -1,6 +1,6 @@
 """Recurrent networks and what trains them, as compositions of the operations of `tinygrad_seq`, in PyTorch's names."""
 
-from . import functional, init, optim, utils
+from . import figures, functional, init, optim, utils
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .layers import (
     ELU,
@@ -23,6 +23,7 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .lens import lens
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -88,9 +89,11 @@ __all__ = [
     "Softplus",
     "State",
     "Tanh",
+    "figures",
     "functional",
     "functional_call",
     "init",
+    "lens",
     "optim",
     "utils",
 ]

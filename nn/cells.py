@@ -35,6 +35,7 @@ class Cell(Module):
     """
 
     states: tuple[str, ...] = ("h",)
+    lens: Any = None  # looks on while there is one; see `nn.lens`
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         require_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
@@ -71,7 +72,12 @@ class Cell(Module):
             raise ValueError(
                 f"{name}: for x of shape {x.shape} the state must be {wanted}, got {[s.shape for s in given]}"
             )
-        return self.step(self.project(x), given if len(given) > 1 else given[0])
+        xW, before = self.project(x), given if len(given) > 1 else given[0]
+        after = self.step(xW, before)
+        if self.lens is not None:
+            seen = (xW, before, (after,) if isinstance(after, Tensor) else after)
+            self.lens.walked("", self, [seen], None, len(xW) if xW.ndim > 1 else None)
+        return after
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"

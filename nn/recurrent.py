@@ -156,13 +156,13 @@ class Recurrent(Module):
                 data = self._dropped(data, layout.batch_sizes)
             outputs = []
             for k in range(layer * self._directions, (layer + 1) * self._directions):
-                output, last = self._walk(cells[k], k, data, layout.batch_sizes, initial[k])
+                output, last = self._walk(cells[k], k, data, layout, initial[k])
                 outputs.append(output)
                 final.append(last)
             data = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
         return layout.restore(data), self._gathered(final, layout)
 
-    def _walk(self, cell: Cell, k: int, data: Tensor, batch_sizes: list[int], state: Tensors) -> tuple[Tensor, Tensors]:
+    def _walk(self, cell: Cell, k: int, data: Tensor, layout: Layout, state: Tensors) -> tuple[Tensor, Tensors]:
         """One layer in one direction: packed data (N, F) -> outputs (N, O), and the state after the last step.
 
         Sequences come from the longest to the shortest, so those that have a step t are the first rows of it.
@@ -170,14 +170,14 @@ class Recurrent(Module):
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
         scale = F.dropout(tg.ones_like(state[0]), p) if p else None
-        steps = list(cell.project(data).split([n for n in batch_sizes if n]))
+        steps = list(cell.project(data).split([n for n in layout.batch_sizes if n]))
         ended: list[Tensors] = []  # the last states of sequences that are over
-        outputs = []
+        outputs, looked_at = [], []
         whole = state
         if reverse and steps:
             steps.reverse()
             state = _rows(whole, 0, len(steps[0]))
-        for t, xW in enumerate(steps):
+        for xW in steps:
             n = len(xW)
             rows = len(state[0])
             if n < rows:
@@ -185,33 +185,33 @@ class Recurrent(Module):
                 state = _rows(state, 0, n)
             elif n > rows:
                 state = _joined([state, _rows(whole, rows, n)])
-            before = state
-            state = self._step(cell, xW, state, scale)
+            given = state if scale is None else (state[0] * scale[:n], *state[1:])
+            new = cell.step(xW, given if len(given) > 1 else given[0])
+            new = (new,) if isinstance(new, Tensor) else tuple(new)
+            state = self._zoned_out(state, new) if self.zoneout else new
             outputs.append(state[0])
             if self.lens is not None:
-                self.lens.see(self, k, len(steps) - 1 - t if reverse else t, cell, xW, before, state)
+                looked_at.append((xW, given if len(given) > 1 else given[0], state))
         if reverse:
             outputs.reverse()
+            looked_at.reverse()
             if len(state[0]) < len(whole[0]):  # sequences without a step
                 ended = [_rows(whole, len(state[0]), len(whole[0]))]
         if ended:
             state = _joined([state, *reversed(ended)])
+        if self.lens is not None:
+            self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
         return (tg.cat(outputs) if outputs else data.new_zeros(0, cell.state_sizes[0])), state
 
-    def _step(self, cell: Cell, xW: Tensor, state: Tensors, scale: Tensor | None) -> Tensors:
-        """One step of a cell, with what drops on the way."""
-        given = state if scale is None else (state[0] * scale[: len(state[0])], *state[1:])
-        new = cell.step(xW, given if len(given) > 1 else given[0])
-        new = (new,) if isinstance(new, Tensor) else tuple(new)
-        if not self.zoneout:
-            return new
-        ps = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(new)
+    def _zoned_out(self, before: Tensors, after: Tensors) -> Tensors:
+        """The state after a step, some elements of which stay as they were."""
+        ps = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(after)
         kept = []
-        for old, now, p in zip(state, new, ps, strict=True):
+        for old, new, p in zip(before, after, ps, strict=True):
             if self.training:
-                kept.append(tg.where(tg.rand(now.shape, device=now.device) < p, old, now))
+                kept.append(tg.where(tg.rand(new.shape, device=new.device) < p, old, new))
             else:
-                kept.append(p * old + (1 - p) * now)
+                kept.append(p * old + (1 - p) * new)
         return tuple(kept)
 
     def _dropped(self, data: Tensor, batch_sizes: list[int]) -> Tensor:
