@@ -8,7 +8,12 @@ from typing import Any
 from .lens import Layer, Seen
 
 
-def _figure(width: float, height: float) -> Any:
+def figure(width: float, height: float) -> Any:
+    """An empty Matplotlib figure of this size in inches, which no window shows.
+
+    Raises:
+        ImportError: without Matplotlib; the message names the extra.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -38,8 +43,8 @@ def gates(layer: Layer, labels: Sequence[str], sequence: int = 0, units: int = 1
         raise ValueError(f"gates: layer {layer.name!r} has no gates")
     if len(labels) != len(layer):
         raise ValueError(f"gates: got {len(labels)} labels for {len(layer)} steps")
-    figure = _figure(max(4.0, 0.16 * len(labels) + 1.5), 0.6 + 1.6 * len(layer.gates))
-    rows = figure.subplots(len(layer.gates), 1, sharex=True, squeeze=False)[:, 0]
+    drawn = figure(max(4.0, 0.16 * len(labels) + 1.5), 0.6 + 1.6 * len(layer.gates))
+    rows = drawn.subplots(len(layer.gates), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(rows, layer.gates, strict=True):
         opened = layer.gate(name)[:, sequence]  # (T, H)
         shown = (-opened.std(axis=0)).argsort()[:units]
@@ -49,10 +54,10 @@ def gates(layer: Layer, labels: Sequence[str], sequence: int = 0, units: int = 1
         )
         axes.set_ylabel(name, rotation=0, labelpad=10)
         axes.set_yticks([])
-        figure.colorbar(image, ax=axes, pad=0.01)
+        drawn.colorbar(image, ax=axes, pad=0.01)
     rows[-1].set_xticks(range(len(labels)), [label.replace("\n", "⏎").replace(" ", "␣") for label in labels], size=7)
-    figure.suptitle(f"Gates of {layer.name}", size=10)
-    return figure
+    drawn.suptitle(f"Gates of {layer.name}", size=10)
+    return drawn
 
 
 def gradients(seen: Seen | dict[str, Layer], state: str = "h") -> Any:
@@ -70,18 +75,18 @@ def gradients(seen: Seen | dict[str, Layer], state: str = "h") -> Any:
         ValueError: if no gradient has come to any layer.
     """
     layers = seen.layers if isinstance(seen, Seen) else seen
-    figure = _figure(5.0, 3.2)
-    axes = figure.subplots()
-    drawn = False
+    drawn = figure(5.0, 3.2)
+    axes = drawn.subplots()
+    lines = 0
     for name, layer in layers.items():
         if state in layer.states:
             norms = layer.gradient_norm(state).mean(axis=1)[::-1]
             if (norms > 0).any():
-                drawn = True
+                lines += 1
                 axes.semilogy(range(len(norms)), norms, label=name)
-    if not drawn:
+    if not lines:
         raise ValueError(f"gradients: no gradient of {state!r} was seen; call backward() while the lens is there")
     axes.set_xlabel("steps back from the end")
     axes.set_ylabel(f"‖∂L/∂{state}‖")
     axes.legend(fontsize=8)
-    return figure
+    return drawn
