@@ -12,7 +12,7 @@ import sys
 
 import tinygrad_seq as tg
 
-from . import engines, import_time, memory, recording
+from . import engines, import_time, memory, recording, recurrent
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, table
 
@@ -50,6 +50,7 @@ def main() -> None:
     parts = {
         "step": training_step,
         "length": sequence_length,
+        "recurrent": recurrent.main,
         "import": import_time.main,
         "recording": recording.main,
         "memory": memory.main,
@@ -61,6 +62,7 @@ def main() -> None:
     for kernels in ({}, {"OPENBLAS_CORETYPE": "Haswell"}):
         own_process("step", **kernels)
         own_process("length", **kernels)
+        own_process("recurrent", **kernels)
     for part in ("import", "recording", "memory", "engines"):
         own_process(part)
 

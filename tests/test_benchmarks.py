@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import engines, memory
+from benchmarks import engines, memory, recurrent
 from benchmarks.language_model import Workload
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
@@ -27,3 +27,11 @@ def test_checkpoints_save_memory() -> None:
     assert stored is not None
     assert checkpointed is not None
     assert checkpointed < stored / 4
+
+
+@pytest.mark.parametrize("case", recurrent.CASES)
+def test_the_peer_computes_the_same(case: str) -> None:
+    pytest.importorskip("torch", reason="PyTorch is the peer")
+    found = [recurrent.ours(*recurrent.CASES[case])().item()]
+    found += [recurrent.theirs(*recurrent.CASES[case], fused=fused)().item() for fused in (False, True)]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-4)
