@@ -20,11 +20,6 @@ REDUCTIONS = ("mean", "sum", "none")
 INF = float("inf")
 
 
-@pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is the oracle here")
-
-
 def reads_as(alignment: tuple[int, ...], blank: int) -> tuple[int, ...]:
     return tuple(c for c, _ in itertools.groupby(alignment) if c != blank)
 

@@ -19,11 +19,6 @@ from nn import init
 d = tg.float64
 
 
-@pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is the oracle here")
-
-
 FILLS: dict[str, Callable[..., tg.Tensor]] = {
     "uniform_": lambda t, **k: init.uniform_(t, -1, 2, **k),
     "normal_": lambda t, **k: init.normal_(t, 1, 2, **k),

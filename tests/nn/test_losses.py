@@ -21,11 +21,6 @@ REDUCTIONS = ("mean", "sum", "none")
 INF = float("inf")
 
 
-@pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is the oracle here")
-
-
 def compare(torch: Any, name: str, arrays: list[Any], constants: tuple[Any, ...] = (), **options: Any) -> None:
     """The same values and gradients of `arrays` as PyTorch, under random cotangents."""
     ours = [tg.tensor(a, requires_grad=True) for a in arrays]

@@ -1,4 +1,4 @@
-"""Optimizers and clipping: PyTorch's numbers, states that go on where they were, and mistakes in plain words."""
+"""Optimizers: PyTorch's numbers, states that go on where they were, and mistakes in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from nn.optim.line_search import Point, cubic_minimum, strong_wolfe
 from tests.engine.strict_array import StrictArray, installed
 
 NAMES = ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam"]
@@ -79,16 +78,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture
-def torch() -> Any:
-    """PyTorch with float64 as the default, which it keeps NAdam's product of momenta in."""
-    oracle = pytest.importorskip("torch", reason="PyTorch is the oracle here")
-    before = oracle.get_default_dtype()
-    oracle.set_default_dtype(oracle.float64)
-    yield oracle
-    oracle.set_default_dtype(before)
-
-
 def loss_of(a: Any, b: Any, step: int) -> Any:
     return (a**2).sum() * (1.0 + step % 3) + (b - 1.0).abs().sum() * 0.1 + (a[0, 0] * b[2]).sin()
 
@@ -119,116 +108,6 @@ def test_defaults_are_those_of_torch(torch: Any) -> None:
         mine = getattr(nn.optim, name)([leaf(1.0)]).defaults
         theirs = getattr(torch.optim, name)([torch.ones(1, requires_grad=True)]).defaults
         assert mine == {setting: theirs[setting] for setting in mine}, name
-
-
-def rosenbrock(x: Any, y: Any) -> Any:
-    return 100.0 * (y - x**2) ** 2 + (1.0 - x) ** 2
-
-
-LBFGS_CASES: list[dict[str, Any]] = [
-    {"lr": 0.1},
-    {"lr": 0.5, "max_iter": 4, "history_size": 3},
-    {"lr": 0.3, "max_iter": 10, "max_eval": 7},
-    {"line_search_fn": "strong_wolfe"},
-    {"line_search_fn": "strong_wolfe", "lr": 0.1, "max_iter": 3, "history_size": 2},
-    {"line_search_fn": "strong_wolfe", "lr": 100.0, "max_iter": 5},
-    {"line_search_fn": "strong_wolfe", "max_eval": 3},
-    {"line_search_fn": "strong_wolfe", "max_iter": 1, "max_eval": 1},
-    {"line_search_fn": "strong_wolfe", "tolerance_grad": 1e-2},
-    {"line_search_fn": "strong_wolfe", "tolerance_change": 1e-2},
-]
-
-
-@pytest.mark.parametrize("options", LBFGS_CASES, ids=str)
-@pytest.mark.parametrize("problem", ["valley", "regression"])
-def test_lbfgs_against_torch(torch: Any, options: dict[str, Any], problem: str) -> None:
-    rng = np.random.default_rng(1)
-    inputs, targets = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
-    found = []
-    for tensor, library in ((tg.tensor, nn.optim), (torch.tensor, torch.optim)):
-        first = np.array([-1.2]) if problem == "valley" else 0.1 * np.ones((3, 2))
-        second = np.array([1.0]) if problem == "valley" else np.zeros(2)
-        a, b = (tensor(v, requires_grad=True) for v in (first, second))
-        unused = tensor(np.ones(2), requires_grad=True)
-        optimizer = library.LBFGS([a, unused, b], **options)
-        x, t = tensor(inputs), tensor(targets)
-        calls: list[float] = []
-
-        def closure(
-            a: Any = a, b: Any = b, x: Any = x, t: Any = t, calls: Any = calls, optimizer: Any = optimizer
-        ) -> Any:
-            optimizer.zero_grad()
-            loss = rosenbrock(a, b).sum() if problem == "valley" else (((x @ a).tanh() + b - t) ** 2).mean()
-            loss.backward()
-            calls.append(loss.item())
-            return loss
-
-        losses = [optimizer.step(closure).item() for _ in range(4)]
-        found.append((losses, calls, a, b, optimizer.state_dict()["state"][0]))
-    (losses, calls, a, b, state), (their_losses, their_calls, their_a, their_b, their_state) = found
-    assert len(calls) == len(their_calls)
-    np.testing.assert_allclose(losses, their_losses, rtol=0, atol=1e-10)
-    close(a, their_a, 1e-10)
-    close(b, their_b, 1e-10)
-    assert {k: state[k] for k in ("func_evals", "n_iter")} == {k: their_state[k] for k in ("func_evals", "n_iter")}
-
-
-@pytest.mark.parametrize("seed", range(200))
-def test_the_line_search_against_torch(torch: Any, seed: int) -> None:
-    """Lines with many bumps, all first lengths and budgets: the same points, one by one."""
-    search = getattr(pytest.importorskip("torch.optim.lbfgs"), "_strong_wolfe", None)
-    if search is None:
-        pytest.skip("PyTorch has it no longer under this name")
-    rng = np.random.default_rng(seed)
-    waves = rng.standard_normal((4, 3)) * [1.0, 3.0, 3.0]
-
-    def f(t: float) -> tuple[float, float]:
-        height = sum(a * math.sin(w * t + b) for a, w, b in waves) + 0.05 * t * t
-        return height, sum(a * w * math.cos(w * t + b) for a, w, b in waves) + 0.1 * t
-
-    sign = -1.0 if f(0.0)[1] > 0 else 1.0  # downhill
-    ours, theirs = [], []
-
-    def evaluate(t: float) -> Point:
-        ours.append(t)
-        height, slope = f(sign * t)
-        return Point(t, height, tg.tensor([slope], dtype=tg.float64), sign * slope)
-
-    def reference(_x: Any, t: Any, d: Any) -> Any:
-        theirs.append(float(t))
-        height, slope = f(float(t) * d.item())
-        return height, torch.tensor([slope])
-
-    start = evaluate(0.0)
-    del ours[0]
-    first, budget, tolerance = 10 ** rng.uniform(-2, 2), int(rng.integers(1, 25)), 10 ** rng.uniform(-6, 1)
-    point, tried = strong_wolfe(evaluate, start, first, budget, 1.0, tolerance)
-    g, d = torch.tensor(start.gradient.numpy().copy()), torch.tensor([sign])
-    loss, _, t, count = search(
-        reference, None, first, d, start.loss, g, g.dot(d), max_ls=budget, tolerance_change=tolerance
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
-    assert tried == count
-    np.testing.assert_allclose([point.t, point.loss], [float(t), loss], rtol=1e-10)
-
-
-def test_a_line_search_copes_where_there_is_no_minimum() -> None:
-    p = leaf(1.0)
-    optimizer = nn.optim.LBFGS([p], line_search_fn="strong_wolfe", max_iter=3, max_eval=25)
-
-    def straight_then_nan() -> tg.Tensor:
-        optimizer.zero_grad()
-        loss = -p.sum() if p.item() < 50 else (p * math.nan).sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(straight_then_nan)
-    assert 1 < p.item() < 50
-    g = tg.zeros(1)
-    assert cubic_minimum(Point(0.0, 1.0, g, -1.0), Point(1.0, 0.0, g, -1.0), (1.0, 10.0)) == 5.5  # a line
-    assert cubic_minimum(Point(0.0, 1.0, g, -2.0), Point(1.0, 0.0, g, 0.0), (0.0, 1.0)) == 1.0  # a parabola
-    assert cubic_minimum(Point(1.0, 0.0, g, 0.0), Point(0.0, 1.0, g, -2.0), (0.0, 0.5)) == 0.5
-    assert cubic_minimum(Point(0.0, 1.0, g, -2.0), Point(0.0, 1.0, g, -2.0), (0.0, 2.0)) == 1.0
 
 
 def test_torch_state_dicts_are_taken_over(torch: Any) -> None:
@@ -543,78 +422,3 @@ def test_a_state_from_before_a_switch_is_taken() -> None:
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["lr"] == 0.2
     assert optimizer.param_groups[0]["decoupled_weight_decay"]
-
-
-# --- clipping and vectors ---
-
-
-def gradients(size: float) -> list[Any]:
-    rng = np.random.default_rng(0)
-    return [size * rng.standard_normal((3, 4)), size * rng.standard_normal(5), None]
-
-
-def with_gradients(size: float) -> list[tg.Tensor]:
-    parameters = []
-    for g in gradients(size):
-        p = tg.zeros(*(() if g is None else g.shape), dtype=tg.float64, requires_grad=True)
-        p.grad = None if g is None else tg.tensor(g)
-        parameters.append(p)
-    return parameters
-
-
-@pytest.mark.parametrize("norm_type", [2.0, 1, 3.0, 0.5, math.inf, "inf"])
-@pytest.mark.parametrize("size", [0.01, 10.0])
-def test_clipping_by_length(torch: Any, size: float, norm_type: Any) -> None:
-    ours = with_gradients(size)
-    theirs = [torch.zeros(p.shape, requires_grad=True) for p in ours]
-    for q, g in zip(theirs, gradients(size), strict=True):
-        q.grad = None if g is None else torch.tensor(g)
-    mine = nn.utils.clip_grad_norm_((p for p in ours), 2.0, norm_type)
-    reference = torch.nn.utils.clip_grad_norm_(theirs, 2.0, norm_type)
-    np.testing.assert_allclose(mine.item(), reference.item(), rtol=1e-13)
-    for p, q in zip(ours, theirs, strict=True):
-        if q.grad is not None:
-            close(p.grad, q.grad)
-    assert ours[2].grad is None
-
-
-def test_clipping_by_value() -> None:
-    parameters = with_gradients(10.0)
-    nn.utils.clip_grad_value_(parameters, 0.5)
-    for p, g in zip(parameters, gradients(10.0), strict=True):
-        if p.grad is not None:
-            np.testing.assert_array_equal(p.grad.numpy(), np.clip(g, -0.5, 0.5))
-
-
-def test_lengths_that_are_not_finite() -> None:
-    p, q = leaf(1.0), leaf(2.0)
-    assert nn.utils.clip_grad_norm_([p], 1.0).item() == 0
-    p.grad, q.grad = tg.tensor([1.0], dtype=tg.float64), tg.tensor([math.nan], dtype=tg.float64)
-    with pytest.raises(RuntimeError, match="clip_grad_norm_: the gradients have length nan"):
-        nn.utils.clip_grad_norm_([p, q], 1.0, error_if_nonfinite=True)
-    assert p.grad is not None
-    assert p.grad.tolist() == [1.0]
-    nn.utils.clip_grad_norm_([p, q], 1.0)
-    assert math.isnan(p.grad.item())
-
-
-def test_clipping_keeps_each_dtype() -> None:
-    parameters = [leaf(1.0), leaf(1.0, dtype=tg.float32)]
-    for p in parameters:
-        p.grad = tg.full((1,), 3.0, dtype=p.dtype)
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    assert [p.grad.dtype for p in parameters if p.grad is not None] == [tg.float64, tg.float32]
-
-
-def test_parameters_as_a_vector() -> None:
-    layer = nn.Linear(3, 2)
-    vector = nn.utils.parameters_to_vector(layer.parameters())
-    assert vector.shape == (8,)
-    vector.sum().backward()
-    assert layer.weight.grad is not None
-    other = nn.Linear(3, 2)
-    weight = other.weight
-    nn.utils.vector_to_parameters(vector, other.parameters())
-    assert other.weight is weight
-    for p, q in zip(layer.parameters(), other.parameters(), strict=True):
-        np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
