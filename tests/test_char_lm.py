@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nn
 import tinygrad_seq as tg
 from examples.char_lm.__main__ import main
 from examples.char_lm.checkpoint import Run
 from examples.char_lm.model import CharLM, evaluate, write
-from examples.char_lm.text import Corpus, Stream
+from examples.char_lm.text import Corpus
+from examples.char_lm.train import over_and_over
 
 ROOT = Path(__file__).parent.parent
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
@@ -226,8 +228,8 @@ def test_training_carries_the_state_as_a_constant(text: Path, tmp_path: Path, mo
         return scores, after
 
     monkeypatch.setattr(CharLM, "forward", spy)
-    train(text, tmp_path, "--steps", "45")  # a stream of 405 characters has 40 chunks of 10
-    assert [step for step, state in enumerate(given) if state is None] == [0, 40]
+    train(text, tmp_path, "--steps", "45")  # a stream of 405 characters has 40 chunks of 10 and one of 4
+    assert [step for step, state in enumerate(given) if state is None] == [0, 41]
     for before, state in zip(returned, given[1:], strict=False):
         if state is not None:
             for x, y in zip(before, state, strict=True):
@@ -281,13 +283,14 @@ def test_it_runs_without_the_extra(
 
 
 def test_streams_cover_the_text_in_order() -> None:
-    stream = Stream(np.arange(24), batch=2, steps=3)
-    chunks = iter(stream)
-    first = [next(chunks) for _ in range(4)]
-    np.testing.assert_array_equal(first[0][0], [[0, 12], [1, 13], [2, 14]])
-    np.testing.assert_array_equal(first[0][1], first[0][0] + 1)
-    np.testing.assert_array_equal(first[1][0][0], [3, 15])
-    assert [begins for _, _, begins in first] == [True, False, False, True]
+    stream = nn.utils.stream(range(24), batch=2, steps=3)
+    chunks = over_and_over(stream)
+    first = [next(chunks) for _ in range(5)]
+    assert first[0][0].tolist() == [[0, 12], [1, 13], [2, 14]]
+    assert first[0][1].tolist() == [[1, 13], [2, 14], [3, 15]]
+    assert first[1][0][0].tolist() == [3, 15]
+    assert [len(x) for x, _, _ in first] == [3, 3, 3, 2, 3]
+    assert [begins for _, _, begins in first] == [True, False, False, False, True]
 
 
 def test_the_models_it_is_compared_with() -> None:

@@ -11,13 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import nn
 import tinygrad_seq as tg
 
 from .checkpoint import Run, Settings
 from .display import command
 from .errors import UserError
 from .model import write
-from .text import Corpus, Stream, digest, read
+from .text import Corpus, digest, read
 from .train import CHECKPOINT, prepare_folder, report, train
 
 DEFAULT_OUT = Path("runs/char_lm")
@@ -145,7 +146,14 @@ def run_train(options: argparse.Namespace) -> int:
             f"{checkpoint} exists: go on with it (--resume), replace it (--overwrite), or choose another --out"
         )
     run, corpus = resume(given, checkpoint, device) if options.resume else begin(given, device)
-    stream = Stream(corpus.train, run.settings.batch, run.settings.chunk)
+    batch, chunk = run.settings.batch, run.settings.chunk
+    if len(corpus.train) // batch <= chunk:
+        raise UserError(
+            f"the text is too short: {len(corpus.train)} characters to learn from make {batch} streams of "
+            f"{len(corpus.train) // batch}, less than a chunk of {chunk} + 1. Give a longer text, or a smaller --batch or "
+            "--chunk"
+        )
+    stream = nn.utils.stream(tg.tensor(corpus.train, device=device), batch, chunk)
     prepare_folder(options.out)
     print(
         f"{len(corpus.train):,} characters to learn from, {len(corpus.vocabulary)} different; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tinygrad_seq import Tensor
 
 from .text import Tokens, Vocabulary
 
-State = tuple[Tensor, Tensor]
+State = Any  # what nn.LSTM returns beside its output
 COLDEST = 1e-6  # the temperature below which dividing by it could overflow
 
 
@@ -22,20 +23,13 @@ class CharLM(nn.Module):
 
     def __init__(self, vocabulary: int, embedding: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=dropout)
+        dropout = dropout if layers > 1 else 0.0  # it acts between layers
+        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=dropout, forget_bias=1.0)
         self.head = nn.Linear(hidden, vocabulary)
-        with tg.no_grad():
-            for layer in range(layers):  # begin by remembering (Jozefowicz et al., 2015)
-                getattr(self.lstm, f"bias_ih_l{layer}")[hidden : 2 * hidden] = 1.0
 
     def forward(self, tokens: Tensor | Tokens, state: State | None = None) -> tuple[Tensor, State]:
         hidden, state = self.lstm(self.embedding(tokens), state)
         return self.head(hidden), state
-
-
-def detach(state: State) -> State:
-    """The state as a constant: backpropagation through time ends here."""
-    return state[0].detach(), state[1].detach()
 
 
 def evaluate(model: CharLM, tokens: Tokens, device: str = "cpu", chunk: int = 500) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,28 +100,3 @@ class Corpus(NamedTuple):
         return -sum(math.log((seen[token] + 1) / total) for token in self.held_out[1:].tolist()) / (
             len(self.held_out) - 1
         )
-
-
-class Stream:
-    """The training part as B parallel streams, T characters of each at a time, over and over."""
-
-    def __init__(self, tokens: Tokens, batch: int, steps: int) -> None:
-        length = len(tokens) // batch
-        if length < steps + 1:
-            raise UserError(
-                f"the text is too short: {len(tokens)} characters to learn from make {batch} streams of {length}, less "
-                f"than a chunk of {steps} + 1. Give a longer text, or a smaller --batch or --chunk"
-            )
-        self._streams = tokens[: length * batch].reshape(batch, length).T
-        self._steps = steps
-        self.position = 0
-
-    def __iter__(self) -> Iterator[tuple[Tokens, Tokens, bool]]:
-        """Inputs (T, B), targets (T, B), and whether the streams begin anew here, so that the state must, too."""
-        while True:
-            if self.position + self._steps + 1 > len(self._streams):
-                self.position = 0
-            start = self.position
-            chunk = self._streams[start : start + self._steps + 1]
-            self.position = start + self._steps
-            yield chunk[:-1], chunk[1:], start == 0

@@ -20,8 +20,8 @@ import tinygrad_seq as tg
 from .checkpoint import Run, Settings
 from .display import Progress, command, draw_losses, minutes
 from .errors import UserError
-from .model import bits, detach, evaluate, write
-from .text import Corpus, Stream
+from .model import bits, evaluate, write
+from .text import Corpus
 
 CHECKPOINT = "checkpoint.npz"
 WARM_UP = 50  # steps over which the learning rate rises
@@ -72,7 +72,7 @@ def prepare_folder(folder: Path) -> None:
         raise UserError(f"cannot write to the folder {folder}: {error.strerror}. Choose another with --out") from None
 
 
-def train(run: Run, stream: Stream, folder: Path, device: str, save_every: float, show_every: float) -> int:
+def train(run: Run, stream: nn.utils.Stream, folder: Path, device: str, save_every: float, show_every: float) -> int:
     """Train until the budget is used.
 
     Args:
@@ -88,18 +88,18 @@ def train(run: Run, stream: Stream, folder: Path, device: str, save_every: float
     done_before = run.step
     saved = shown = began
     with Progress() as progress, stop_requests() as stop, np.errstate(all="ignore"):  # a bad loss is noticed below
-        for inputs, targets, begins in stream:
+        for inputs, targets, begins in over_and_over(stream):
             if progress_of(run) >= 1 or stop:
                 break
             optimizer.param_groups[0]["lr"] = learning_rate(run)
-            scores, state = model(tg.tensor(inputs, device=device), None if begins else run.state)
-            loss = F.cross_entropy(scores.reshape(-1, V), tg.tensor(targets, device=device).reshape(-1))
+            scores, state = model(inputs, None if begins else run.state)
+            loss = F.cross_entropy(scores.reshape(-1, V), targets.reshape(-1))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
 
-            run.state, run.position, run.step = detach(state), stream.position, run.step + 1
+            run.state, run.position, run.step = state.detach(), stream.position, run.step + 1
             now = time.monotonic()
             run.seconds = before + now - began
             run.recent.append(loss.item())
@@ -121,6 +121,15 @@ def train(run: Run, stream: Stream, folder: Path, device: str, save_every: float
                 run.save(folder / CHECKPOINT)
         run.save(folder / CHECKPOINT)
     return stop[0] if stop else 0
+
+
+def over_and_over(stream: nn.utils.Stream) -> Iterator[tuple[tg.Tensor, tg.Tensor, bool]]:
+    """Inputs and targets (T, B), and whether the streams begin anew here, so that the state must, too."""
+    while True:
+        begins = stream.position == 0
+        for inputs, targets in stream:
+            yield inputs, targets, begins
+            begins = False
 
 
 def excerpt(run: Run, device: str, length: int = 200) -> str:
