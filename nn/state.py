@@ -46,7 +46,7 @@ class State:
             if s.ndim < 3:
                 raise ValueError(f"reset: a state of shape {s.shape} has no batch to take rows {rows} from")
             anew = tg.zeros(s.shape[-2], dtype=tg.bool, device=s.device)
-            anew[tg.tensor(rows)] = True
+            anew[tg.tensor(rows, device=s.device)] = True
             return s.masked_fill(anew.unsqueeze(-1), 0.0)
 
         return self.map(begun)

@@ -150,8 +150,8 @@ def run_train(options: argparse.Namespace) -> int:
     if len(corpus.train) // batch <= chunk:
         raise UserError(
             f"the text is too short: {len(corpus.train)} characters to learn from make {batch} streams of "
-            f"{len(corpus.train) // batch}, less than a chunk of {chunk} + 1. Give a longer text, or a smaller --batch or "
-            "--chunk"
+            f"{len(corpus.train) // batch}, less than a chunk of {chunk} + 1. Give a longer text, or a smaller "
+            "--batch or --chunk"
         )
     stream = nn.utils.stream(tg.tensor(corpus.train, device=device), batch, chunk)
     prepare_folder(options.out)

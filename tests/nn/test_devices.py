@@ -63,3 +63,65 @@ def test_initial_values(name: str) -> None:
     drawn = [FILLS[name](tg.zeros(4, 5, device=device), generator=tg.Generator(1)) for device in ("cpu", "cuda")]
     assert [w.device.type for w in drawn] == ["cpu", "cuda"]
     assert drawn[0].tolist() == drawn[1].tolist()
+
+
+RECURRENT: dict[str, Any] = {
+    "LSTM": lambda: nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2, forget_bias=1.0),
+    "GRU": lambda: nn.GRU(3, 4, 2, learned_state=True),
+    "RNN": lambda: nn.RNN(3, [4, 2], 2, bidirectional=True),
+    "peepholes": lambda: nn.Recurrent(nn.PeepholeLSTMCell, 3, 4, zoneout=0.1),
+    "layer norm": lambda: nn.Recurrent(nn.LayerNormGRUCell, 3, 4, 2, dropout=0.5, variational=True),
+    "dropout": lambda: nn.LSTM(3, 4, recurrent_dropout=0.3),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("form", ["plain", "lengths", "mask", "list", "packed"])
+def test_recurrent_layers(kind: str, form: str) -> None:
+    """With the same random numbers on both."""
+    tg.manual_seed(0)
+    module = RECURRENT[kind]()
+
+    def run(x: tg.Tensor) -> tg.Tensor:
+        tg.manual_seed(1)
+        module.to(x.device)
+        lengths = [5, 0, 2]
+        if form == "list":
+            outputs, state = module([x[:n, b] for b, n in enumerate(lengths)])
+            output = tg.cat(outputs)
+        elif form == "packed":
+            packed, state = module(nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))
+            output, found = nn.utils.rnn.pad_packed_sequence(packed)
+            assert found.tolist() == lengths
+        else:
+            settings: dict[str, Any] = {"lengths": lengths} if form == "lengths" else {}
+            if form == "mask":
+                settings["mask"] = tg.arange(5, device=x.device).unsqueeze(1) < tg.tensor(lengths, device=x.device)
+            with nn.lens(module) as seen:
+                output, state = module(x, **settings)
+            assert all(layer.state("h").shape[:2] == (5, 3) for layer in seen.layers.values())
+        whole = state.reset([1]).map(lambda s: s * 2)
+        parts = (
+            [whole] if isinstance(whole, tg.Tensor) else [t for s in whole for t in (s if type(s) is tuple else [s])]
+        )
+        flat = [t for part in parts for t in (part if isinstance(part, tuple) else [part])]
+        return output.sum() + sum([(t.cos()).sum() for t in flat], start=tg.zeros((), device=x.device))
+
+    on_both(run, [tg.randn(5, 3, 3)])
+
+
+def test_streams_and_cells() -> None:
+    def run(x: tg.Tensor) -> tg.Tensor:
+        tg.manual_seed(2)
+        cell = nn.LSTMCell(3, 4, device=x.device)
+        state: Any = None
+        for x_t in x:
+            state = cell(x_t, state)
+        total = state[0].sum()
+        for output, _ in nn.utils.tbptt(nn.GRU(3, 4, device=x.device), x, 2, 3):
+            total = total + output.sum()
+        for a, b in nn.utils.stream(tg.arange(20, device=x.device), 2, 4):
+            assert a.device == b.device == x.device
+        return total
+
+    on_both(run, [tg.randn(5, 2, 3)])

@@ -90,3 +90,24 @@ def test_truncation_takes_whole_models_and_plain_states() -> None:
     for k1, k2 in ((0, 1), (3, 2)):
         with pytest.raises(ValueError, match="tbptt: takes 1 <= k1 <= k2"):
             list(nn.utils.tbptt(network, tg.randn(5, 2, 2), k1, k2))
+
+
+@given(lengths=st.lists(st.integers(0, 50), max_size=200), batch_size=st.integers(1, 9), shuffle=st.booleans())
+def test_batches_hold_each_sequence_once(lengths: list[int], batch_size: int, shuffle: bool) -> None:
+    found = list(nn.utils.batches(lengths, batch_size, shuffle=shuffle, generator=tg.Generator(1)))
+    assert sorted(n for numbers in found for n in numbers) == list(range(len(lengths)))
+    assert sorted([len(numbers) for numbers in found], reverse=True)[:-1] == [batch_size] * (len(found) - 1)
+    if not shuffle:
+        assert [n for numbers in found for n in numbers] == list(range(len(lengths)))
+
+
+def test_batches_are_shuffled_and_pad_little() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
+    first, second = (list(nn.utils.batches(lengths, 20, generator=tg.Generator(k))) for k in (1, 2))
+    assert first != second
+    padded = sum(max(lengths[n] for n in numbers) * len(numbers) for numbers in first)
+    assert padded < 1.1 * sum(lengths)
+    means = [np.mean([lengths[n] for n in numbers]) for numbers in first]
+    assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.3  # short ones do not come first
+    with pytest.raises(ValueError, match="batches: batch_size must be"):
+        next(nn.utils.batches([1], 0))
