@@ -1,5 +1,7 @@
 """Recurrent networks and what trains them, as compositions of the operations of `tinygrad_seq`, in PyTorch's names."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import figures, functional, init, optim, utils
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .layers import (
@@ -41,6 +43,19 @@ from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN
 from .state import State
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
+
+if TYPE_CHECKING:
+    from . import interchange
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`nn.interchange`: few programs need it, and importing it takes as long as all layers."""
+        if name != "interchange":
+            raise AttributeError(f"module 'nn' has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(".interchange", __name__)
+
 
 __all__ = [
     "ELU",
@@ -93,6 +108,7 @@ __all__ = [
     "functional",
     "functional_call",
     "init",
+    "interchange",
     "lens",
     "optim",
     "utils",
