@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """`nn.interchange`: few programs need it, and importing it takes as long as all layers."""
+        """`nn.interchange`, imported when it is first used: few programs need it."""
         if name != "interchange":
             raise AttributeError(f"module 'nn' has no attribute {name!r}")
         from importlib import import_module
