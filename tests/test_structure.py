@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "conversion", "ops", "autodiff", "operators",
-    "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation", "functional",
+    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "conversion", "streams", "ops", "autodiff",
+    "operators", "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation",
+    "functional",
     "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck", "testing",
 ]  # fmt: skip
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]

@@ -29,7 +29,7 @@ from .backend import (
 )
 from .backend import bool_ as bool
 from .checkpointing import checkpoint
-from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
@@ -65,18 +65,26 @@ from .ops.index import (
     gather,
     index_select,
     masked_fill,
+    masked_select,
+    narrow,
+    nonzero,
     one_hot,
     pad,
+    scatter,
     scatter_add,
+    select,
     take_along_dim,
     tril,
     triu,
 )
-from .ops.linalg import addmm, dot, linear, matmul, outer
+from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, outer
 from .ops.logic import (
+    allclose,
     eq,
+    equal,
     ge,
     gt,
+    isclose,
     isfinite,
     isinf,
     isnan,
@@ -128,9 +136,7 @@ from .ops.shape import (
     unsqueeze,
 )
 from .random import (
-    Generator,
     bernoulli,
-    default_generator,
     manual_seed,
     multinomial,
     normal,
@@ -141,7 +147,8 @@ from .random import (
     randn_like,
     randperm,
 )
-from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
+from .streams import Generator, default_generator
+from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, is_tensor, tensor
 from .version import __version__
 
 if _TYPE_CHECKING:
@@ -176,6 +183,7 @@ __all__ = [
     "add",
     "addmm",
     "all",
+    "allclose",
     "amax",
     "amin",
     "any",
@@ -186,6 +194,7 @@ __all__ = [
     "array_module",
     "as_tensor",
     "bernoulli",
+    "bmm",
     "bool",
     "broadcast_to",
     "cat",
@@ -209,8 +218,11 @@ __all__ = [
     "einsum",
     "elu",
     "embedding",
+    "empty",
+    "empty_like",
     "enable_grad",
     "eq",
+    "equal",
     "erf",
     "exp",
     "expand",
@@ -243,6 +255,8 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "is_tensor",
+    "isclose",
     "isfinite",
     "isinf",
     "isnan",
@@ -265,18 +279,22 @@ __all__ = [
     "lt",
     "manual_seed",
     "masked_fill",
+    "masked_select",
     "matmul",
     "max",
     "maximum",
     "mean",
     "min",
     "minimum",
+    "mm",
     "movedim",
     "mul",
     "multinomial",
+    "narrow",
     "ne",
     "neg",
     "no_grad",
+    "nonzero",
     "norm",
     "normal",
     "one_hot",
@@ -302,7 +320,9 @@ __all__ = [
     "round",
     "rsqrt",
     "save",
+    "scatter",
     "scatter_add",
+    "select",
     "set_default_device",
     "show_config",
     "sigmoid",

@@ -10,7 +10,7 @@ from .backend import array_module
 from .graph import Leaf, Node, Primitive, Value, enable_grad, is_grad_enabled
 from .memory import memory, next_number
 from .ops.elementwise import cast
-from .random import default_generator
+from .streams import default_generator
 from .tensor import Tensor
 from .tree import leaves, rebuild, tree_map
 

@@ -32,6 +32,18 @@ def ones(*size: Any, dtype: DType = float, device: str | Device | None = None, r
 
 
 @public
+def empty(*size: Any, dtype: DType = float, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
+    """For numbers to come: all zeros."""
+    return _full("empty", size, 0, dtype, device, requires_grad)
+
+
+@public
+def empty_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+    """For numbers to come: zeros of the shape and, unless given, the dtype and device of x."""
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device)
+
+
+@public
 def full(
     size: tuple[int, ...],
     fill_value: float,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import streams
 from .backend import array_module
 from .conversion import to_array
 from .device import device_of
@@ -13,6 +14,7 @@ from .methods import Methods
 from .operators import Number, Operand
 from .ops import index, shape
 from .public import MISTAKES, explained, require_numbers
+from .streams import Generator
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -89,6 +91,28 @@ class InPlace(Methods):
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
+
+    def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Take over numbers that are uniform in [a, b)."""
+        drawn = streams.uniform(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        return self.copy_(drawn * (b - a) + a)
+
+    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Take over normal numbers with this mean and standard deviation."""
+        drawn = streams.normal(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        return self.copy_(drawn * std + mean)
+
+    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
+        return self._assign(self.clamp(min, max), "clamp_")
+
+    def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
+        return self._assign(self.masked_fill(mask, value), "masked_fill_")
+
+    def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return self._assign(self.scatter(dim, index, src), "scatter_")
+
+    def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return self._assign(self.scatter_add(dim, index, src), "scatter_add_")
 
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_")

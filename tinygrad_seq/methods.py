@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .backend import DType
-from .conversion import as_dtype
+from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of
 from .operators import Number, Operand, Operators
 from .ops import index as _index
-from .ops import linalg, order, reduce
+from .ops import linalg, logic, order, reduce
 from .ops import shape as _shape
 from .ops.dims import lengths
 from .public import public
@@ -215,6 +215,38 @@ class Methods(Operators):
     def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
         return _index.scatter_add(self, dim, index, src)
 
+    def scatter(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`."""
+        return _index.scatter(self, dim, index, src)
+
+    def masked_select(self, mask: Operand) -> Tensor:
+        return _index.masked_select(self, mask)
+
+    def nonzero(self) -> Tensor:
+        return _index.nonzero(self)
+
+    def narrow(self, dim: int, start: int, length: int) -> Tensor:
+        return _index.narrow(self, dim, start, length)
+
+    def select(self, dim: int, index: int) -> Tensor:
+        return _index.select(self, dim, index)
+
+    def mm(self, other: Operand) -> Tensor:
+        return linalg.mm(self, other)
+
+    def bmm(self, other: Operand) -> Tensor:
+        return linalg.bmm(self, other)
+
+    def view_as(self, other: Tensor) -> Tensor:
+        return _shape.reshape(self, other.shape)
+
+    def expand_as(self, other: Tensor) -> Tensor:
+        return _shape.broadcast_to(self, other.shape)
+
+    def equal(self, other: Tensor) -> bool:
+        """Whether `other` has the same shape and the same elements."""
+        return logic.equal(self, other)
+
     def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
         return _index.masked_fill(self, mask, value)
 
@@ -238,6 +270,16 @@ class Methods(Operators):
         kind = self.array.dtype if dtype is None else as_dtype(dtype)
         made = target.backend.full(lengths("new_full", (size,)), fill_value, kind, target.index)
         return self.result_class.wrap(made)
+
+    def new_tensor(self, data: Any, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """`data` as a tensor, with the dtype and on the device of this one unless others are given."""
+        target = device_of(self.array) if device is None else Device(device)
+        new: Tensor = self.result_class.wrap(to_array(data, self.array.dtype if dtype is None else dtype, target))
+        return new
+
+    def new(self, *size: Any) -> Tensor:
+        """As `new_zeros`: PyTorch's old name for it."""
+        return self.new_full(lengths("new", size), 0)
 
     def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All zeros, with the dtype and on the device of this tensor unless others are given."""

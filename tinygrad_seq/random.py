@@ -1,57 +1,20 @@
-"""Random numbers: streams that are a function of (seed, position) alone, so the same on every device.
-
-Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011 (Philox).
-"""
+"""Random tensors."""
 
 from __future__ import annotations
 
-import math
 from operator import index
-from types import NoneType
 from typing import Any
 
-from .backend import Array, DType, array_module, dtype, float16, float32, float64, int64
+from . import streams
+from .backend import DType, array_module, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
 from .graph import no_grad
 from .ops.dims import lengths
 from .public import public
+from .streams import Generator, Size, default_generator, uniform
 from .tensor import Tensor, as_tensor
-
-Size = tuple[int, ...]
-
-
-class Generator:
-    """A stream of random numbers. Drawing moves it on; `get_state` and `set_state` note and restore where it stands."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.manual_seed(seed)
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream of this seed from its beginning."""
-        if not isinstance(seed, (int, float)):
-            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}")
-        self.seed = int(seed) % 2**64
-        self.offset = 0
-        return self
-
-    def get_state(self) -> tuple[int, int]:
-        """(seed, position)."""
-        return self.seed, self.offset
-
-    def set_state(self, state: tuple[int, int]) -> None:
-        """Go to where `get_state` was called."""
-        self.seed, self.offset = int(state[0]), int(state[1])
-
-    def words(self, count: int, target: Device) -> Array:
-        """The next `count` uniform 32-bit words, on a device."""
-        drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
-        self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
-        return drawn
-
-
-default_generator = Generator()
 
 
 @public
@@ -65,19 +28,6 @@ def _floating(name: str, kind: DType) -> DType:
     if kind.kind != "f":
         raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
     return kind
-
-
-def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
-    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16."""
-    if not isinstance(generator, (Generator, NoneType)):
-        raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
-    count = math.prod(size)
-    draw = (generator or default_generator).words
-    if kind == float64:
-        return ((draw(2 * count, target).view("uint64") >> 11) * 2.0**-53).reshape(size)
-    if kind == float16:
-        return ((draw(count, target) >> 21).astype(kind) * dtype(kind).type(2.0**-11)).reshape(size)
-    return ((draw(count, target) >> 8).astype(kind) * dtype(kind).type(2.0**-24)).reshape(size)
 
 
 @public
@@ -101,16 +51,9 @@ def randn(
     device: str | Device | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal with mean 0 and variance 1 (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
-    shape, kind, target = lengths("randn", size), _floating("randn", dtype), resolve(device)
-    count = math.prod(shape)
-    half = (count + 1) // 2
-    u = uniform((2, half), kind, target, generator)
-    xp = array_module(u)
-    radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
-    angle = (2.0 * math.pi) * u[1]
+    """Normal with mean 0 and variance 1."""
     drawn: Tensor = Tensor.wrap(
-        xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(shape)
+        streams.normal(lengths("randn", size), _floating("randn", dtype), resolve(device), generator)
     )
     return drawn.requires_grad_(requires_grad)
 

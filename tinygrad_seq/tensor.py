@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import numpy_functions
-from .backend import Array, DType, backend_of, bool_, float32, float64, int64, is_array
+from .backend import Array, DType, backend_of, bool_, float32, float64, int32, int64, is_array
 from .conversion import as_dtype, is_numeric, names_dtype, require_numbers_in, to_array
 from .device import device as Device
 from .device import device_of, resolve
@@ -15,6 +15,8 @@ from .graph import Application, Leaf, Output, Value, is_grad_enabled
 from .memory import memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
+
+bool_type = bool  # a method has its name
 
 
 class Tensor(Differentiable):
@@ -66,9 +68,13 @@ class Tensor(Differentiable):
         """The number of dimensions."""
         return self.ndim
 
+    ndimension = dim
+
     def numel(self) -> int:
         """The number of elements."""
         return int(self.array.size)
+
+    nelement = numel
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -226,6 +232,23 @@ class Tensor(Differentiable):
     def long(self) -> Tensor:
         return self.to(int64)
 
+    def int(self) -> Tensor:
+        return self.to(int32)
+
+    def bool(self) -> Tensor:
+        return self.to(bool_)
+
+    def is_contiguous(self) -> bool_type:
+        """Whether the memory is row-major without gaps."""
+        return bool_type(self.array.flags.c_contiguous)
+
+    @property
+    def is_cuda(self) -> bool_type:
+        return self.device.type == "cuda"
+
+    def is_floating_point(self) -> bool_type:
+        return self.dtype.kind == "f"
+
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 
@@ -272,6 +295,11 @@ def from_dlpack(source: Any) -> Tensor:
     array = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp.from_dlpack(source)
     memory.lend(array)
     return Tensor.wrap(array)
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether something is a tensor."""
+    return isinstance(obj, Tensor)
 
 
 def as_tensor(

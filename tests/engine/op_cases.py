@@ -277,6 +277,7 @@ WITHOUT_DERIVATIVE: dict[str, st.SearchStrategy[Call]] = {
     "logical_xor": elementwise("real", "real"),
     "lt": elementwise("real", "real"),
     "ne": elementwise("real", "real"),
+    "nonzero": elementwise("real"),
     "all": reduction(),
     "any": reduction(),
 }

@@ -16,7 +16,18 @@ import tinygrad_seq as tg
 
 nan = math.nan
 NO_ARGUMENTS = {"default_generator", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "show_config"}
-TAKES_ANYTHING = {"array_module", "draw_graph", "eq", "gradcheck", "gradgradcheck", "load", "ne", "primitive", "save"}
+TAKES_ANYTHING = {
+    "array_module",
+    "draw_graph",
+    "eq",
+    "gradcheck",
+    "gradgradcheck",
+    "is_tensor",
+    "load",
+    "ne",
+    "primitive",
+    "save",
+}
 FUNCTIONS = sorted(
     name
     for name in tg.__all__

@@ -214,11 +214,11 @@ def test_cost_is_linear_in_the_length(how: str, order: int) -> None:
 
             return call
 
-        from tinygrad_seq.ops.index import scatter
+        from tinygrad_seq.ops.index import scatter_values
 
         x = leaf(T, 50)
-        kept = scatter.forward
-        scatter.forward = counted(kept)
+        kept = scatter_values.forward
+        scatter_values.forward = counted(kept)
         try:
             steps = [x[t] for t in range(T)] if how == "index" else list(x.unbind(0)) if how == "unbind" else list(x)
             h = steps[0]
@@ -228,7 +228,7 @@ def test_cost_is_linear_in_the_length(how: str, order: int) -> None:
             if order == 2 and x.grad is not None:
                 (x.grad * x.grad).sum().backward()
         finally:
-            scatter.forward = kept
+            scatter_values.forward = kept
         return made
 
     work = [run(20), run(80)]

@@ -11,7 +11,7 @@ from ..autodiff import recorded_sweep
 from ..backend import Array, array_module, backend_of, is_array
 from ..device import device as Device
 from ..graph import Leaf, enable_grad, no_grad
-from ..random import default_generator
+from ..streams import default_generator
 from ..tensor import Tensor, as_tensor
 from ..tree import leaves
 

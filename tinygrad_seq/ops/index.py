@@ -54,8 +54,10 @@ getitem.vjp_joint(
 )
 
 
-@primitive
-def scatter(*inputs: Array, shape: tuple[int, ...], indices: tuple[Index, ...], counts: tuple[int, ...]) -> Array:
+@primitive(name="scatter")
+def scatter_values(
+    *inputs: Array, shape: tuple[int, ...], indices: tuple[Index, ...], counts: tuple[int, ...]
+) -> Array:
     """Zeros of `shape`, to which values are added at indices: the transpose of several `getitem`s at once.
 
     `inputs` holds for each of the `indices` the values and then its index arrays, `counts` of them.
@@ -86,13 +88,13 @@ def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, indices: Any, counts
     return gradients
 
 
-scatter.vjp_joint(_scatter_vjp)
+scatter_values.vjp_joint(_scatter_vjp)
 
 
 def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
     """The sum of scattered gradients as one dense one."""
     inputs = [x for part in parts for x in (part.values, *part.arrays)]
-    return scatter(
+    return scatter_values(
         *inputs,
         shape=shape,
         indices=tuple([part.index for part in parts]),
@@ -261,7 +263,67 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     if shape == x.shape:
         return x + added
     corner = tuple([slice(n) for n in shape])
-    return x + scatter(added, shape=x.shape, indices=(corner,), counts=(0,))
+    return x + scatter_values(added, shape=x.shape, indices=(corner,), counts=(0,))
+
+
+@public
+def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0. src may be a number.
+
+    Raises:
+        IndexError: if the shapes do not fit, or an index is out of range.
+        ValueError: if two entries of a tensor go to one place: which of them should stay?
+    """
+    dim = normalize_dim("scatter", dim, x.ndim)
+    index = _in_range("scatter", _index_array(x, index), x.shape[dim])
+    nothing = array_module(index).zeros(x.shape, "int64")
+    count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
+    if not hasattr(src, "dtype"):
+        return masked_fill(x, count != 0, src)
+    if bool((count > 1).any()):
+        raise ValueError("scatter: two entries go to one place; use scatter_add to add them up")
+    return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
+
+
+@public
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements of x where the mask is true, one after another: (N,)."""
+    mask = _index_array(x, mask)
+    if mask.dtype.kind != "b" or mask.shape != x.shape:
+        raise ValueError(f"masked_select: takes booleans of shape {x.shape}, got {mask.dtype} of shape {mask.shape}")
+    return getitem(x, mask, index=(ARRAY,))
+
+
+@public
+def nonzero(x: Any) -> Any:
+    """The indices of the elements that are not 0: (N, D) for a tensor of D dimensions. Integers: no gradient."""
+    return nonzero_indices(x)
+
+
+@primitive(name="nonzero")
+def nonzero_indices(x: Array) -> Array:
+    """The indices of the elements that are not 0: (N, D)."""
+    xp = array_module(x)
+    return xp.stack(xp.nonzero(x), axis=1) if x.ndim else xp.zeros((int(bool(x)), 0), "int64")
+
+
+@public
+def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+    """`length` entries of dimension `dim` from `start` on. A view.
+
+    Raises:
+        IndexError: if there are not so many.
+    """
+    dim = normalize_dim("narrow", dim, x.ndim)
+    if not 0 <= start <= start + length <= x.shape[dim]:
+        raise IndexError(f"narrow: {length} entries from {start} on go beyond dim {dim} of length {x.shape[dim]}")
+    return getitem(x, index=(*[slice(None)] * dim, slice(start, start + length)))
+
+
+@public
+def select(x: Any, dim: int, index: int) -> Any:
+    """The entry of dimension `dim` at `index`, without that dimension. A view."""
+    return getitem(x, index=(*[slice(None)] * normalize_dim("select", dim, x.ndim), whole(index)))
 
 
 @public
@@ -286,7 +348,7 @@ def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
     pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
     shape = tuple([before + n + after for n, (before, after) in zip(x.shape, pairs, strict=True)])
     place = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, pairs, strict=True)])
-    padded = scatter(x, shape=shape, indices=(place,), counts=(0,))
+    padded = scatter_values(x, shape=shape, indices=(place,), counts=(0,))
     if value == 0:
         return padded
     outside = array_module(getattr(x, "array", x)).ones(shape, "bool")

@@ -100,6 +100,22 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 @public
+def mm(a: Any, b: Any) -> Any:
+    """The product of two matrices. a (N, K), b (K, M) -> (N, M)."""
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"mm: takes two matrices, got shapes {a.shape} and {b.shape}; use matmul")
+    return batched_matmul(a, b)
+
+
+@public
+def bmm(a: Any, b: Any) -> Any:
+    """The products of matrices in two batches of one length. a (B, N, K), b (B, K, M) -> (B, N, M)."""
+    if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
+        raise ValueError(f"bmm: takes (B, N, K) and (B, K, M), got shapes {a.shape} and {b.shape}; use matmul")
+    return batched_matmul(a, b)
+
+
+@public
 def dot(a: Any, b: Any) -> Any:
     """The sum of products of two vectors. a (N,), b (N,) -> ()."""
     if a.ndim != 1 or b.ndim != 1:

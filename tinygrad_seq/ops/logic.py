@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import Array, array_module
 from ..graph import primitive
+from ..public import public, require_numbers
 
 
 @primitive
@@ -82,3 +85,26 @@ def isinf(x: Array) -> Array:
 def isfinite(x: Array) -> Array:
     """Whether x is a number and finite."""
     return array_module(x).isfinite(x)
+
+
+@public
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol · |b|, element by element."""
+    equal = eq(a, b)
+    near = logical_and(isfinite(b), abs(a - b) <= atol + rtol * abs(b))
+    return (
+        logical_or(logical_or(equal, near), logical_and(isnan(a), isnan(b))) if equal_nan else logical_or(equal, near)
+    )
+
+
+@public
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether all elements are close to each other: a Python boolean. See `isclose`."""
+    return bool(isclose(a, b, rtol, atol, equal_nan).all())
+
+
+@public
+def equal(a: Any, b: Any) -> bool:
+    """Whether two tensors have the same shape and the same elements: a Python boolean."""
+    require_numbers((a, b))
+    return a.shape == b.shape and bool(eq(a, b).all())
