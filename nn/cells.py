@@ -154,8 +154,12 @@ class RNNCell(WeightedCell):
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
-        self.nonlinearity, self._f = nonlinearity, tanh if nonlinearity == "tanh" else relu
+        self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
+
+    @property
+    def _f(self) -> Any:
+        return tanh if self.nonlinearity == "tanh" else relu
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
         return self._f(xW + tg.linear(h, self.weight_hh))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -351,6 +352,16 @@ def test_zoneout() -> None:
     _, (_, plain) = module(x, state)
     close(expected, 0.5 * plain + 0.5 * 9.0)
     np.testing.assert_allclose(c.detach().numpy()[~kept], plain.detach().numpy()[~kept], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_and_states_can_be_pickled(kind: str) -> None:
+    module, x = made(kind, num_layers=2), tg.randn(4, 2, 3, dtype=tg.float64)
+    output, state = module(x)
+    other, carried = pickle.loads(pickle.dumps((module, state.detach())))
+    close(other(x)[0], output)
+    assert type(carried) is type(state)
+    close(other(x, carried)[0], module(x, state)[0])
 
 
 def test_deep_copies_and_replaced_parameters_are_used() -> None:
