@@ -21,6 +21,11 @@ class _Named(Recurrent):
                 setattr(self, f"{name}_{self._suffix(k)}", vars(cell).pop(name))
         self._bare = tuple(cells)  # without their parameters, which may be replaced here
 
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The gates in the order in which they stand one below the other in the weights."""
+        return getattr(self._bare[0], "gates", ())
+
     def _cells(self) -> list[Cell]:
         cells = [copy(cell) for cell in self._bare]
         for k, cell in enumerate(cells):

@@ -254,8 +254,8 @@ class _Input:
     def _place(self, index: tuple[int, ...]) -> str:
         """Gate of a recurrent weight, time step of a sequence."""
         gates = self.c.subject.gates.get(self.report.name)
-        if gates == 4 and index:
-            return f" (gate {'ifgo'[index[0] * 4 // self.x.shape[0]]})"
+        if gates and len(gates) > 1 and index:
+            return f" (gate {gates[index[0] * len(gates) // self.x.shape[0]]})"
         if len(index) == 3 and self.c.subject.gates and gates is None:
             return f" (time step {index[0]})"
         return ""

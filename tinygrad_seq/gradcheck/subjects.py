@@ -25,13 +25,13 @@ class Subject(Protocol):
     Attributes:
         names: of the inputs to differentiate by.
         arrays: their values.
-        gates: for the inputs that hold the gates of a recurrent network one below the other, how many; by name.
+        gates: for the inputs that hold the gates of a recurrent network one below the other, which; by name.
         movable: how many of the inputs, from the first on, may be given other values: not parameters.
     """
 
     names: list[str]
     arrays: list[Array]
-    gates: dict[str, int]
+    gates: dict[str, tuple[str, ...]]
     movable: int
 
     def values(self, arrays: Arrays) -> list[Array]:
@@ -87,7 +87,7 @@ class TensorSubject:
         self.movable = len(self._given)
         self.parameters: list[Tensor] = []
         self.names = list(names) if names is not None else [f"input {i}" for i in range(len(inputs))]
-        self.gates: dict[str, int] = {}
+        self.gates: dict[str, tuple[str, ...]] = {}
         if hasattr(f, "named_parameters"):
             for name, parameter in f.named_parameters():
                 if parameter.requires_grad:
@@ -185,7 +185,7 @@ class PairSubject:
     def __init__(self, pair: Sequence[Callable[..., Any]], inputs: Sequence[Any]) -> None:
         self.forward, self.backward = pair
         self.names = [f"input {i}" for i in range(len(inputs))]
-        self.gates: dict[str, int] = {}
+        self.gates: dict[str, tuple[str, ...]] = {}
         self.given = [host.asarray(x) for x in inputs]
         self.movable = len(self.given)
         self.arrays = [x.astype("float64") for x in self.given]
@@ -247,15 +247,15 @@ class PairSubject:
         )
 
 
-def gates_of(module: Any, names: Sequence[str]) -> dict[str, int]:
-    """For each recurrent weight or bias by name, how many gates stand one below the other in it."""
+def gates_of(module: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """For each recurrent weight or bias by name, which gates stand one below the other in it."""
     found = {}
     for prefix, part in module.named_modules():
         if hasattr(part, "gates"):
             for name in names:
                 owner, _, last = name.rpartition(".")
-                if owner == prefix and last.startswith(("weight_", "bias_")):
-                    found[name] = int(part.gates)
+                if owner == prefix and last.startswith(("weight_ih", "weight_hh", "bias_")):
+                    found[name] = tuple(part.gates)
     return found
 
 

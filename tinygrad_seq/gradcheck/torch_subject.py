@@ -24,7 +24,7 @@ class TorchSubject:
         self._torch = torch
         self.parameters: list[Any] = []
         self.names = [f"input {i}" for i in range(len(inputs))]
-        self.gates: dict[str, int] = {}
+        self.gates: dict[str, tuple[str, ...]] = {}
         if isinstance(f, torch.nn.Module):
             f = copy.deepcopy(f).double()
             for name, parameter in f.named_parameters():
@@ -32,7 +32,7 @@ class TorchSubject:
                     self.names.append(name)
                     self.parameters.append(parameter)
             self.gates = {
-                name: 4
+                name: tuple("ifgo")
                 for prefix, part in f.named_modules()
                 if isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell))
                 for name in self.names
