@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.recording import active as recording
 
 
 class Parameter(Tensor):
@@ -48,6 +49,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method: write one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if recording:
+            recording[-1].module(self)
         return self.forward(*args, **kwargs)
 
     # --- walks ---

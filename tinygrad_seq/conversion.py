@@ -7,6 +7,7 @@ from typing import Any
 from .backend import Array, DType, dtype, float32, float64, is_array
 from .device import device as Device
 from .graph import Value
+from .recording import active as recording
 
 
 def as_dtype(given: Any) -> DType:
@@ -48,6 +49,7 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         data = data.array
     wanted = None if given is None else as_dtype(given)
     if is_array(data):
+        data = recording[-1].traced(data) if recording and recording[-1].mine() else data
         if not data.dtype.isnative:  # bytes in the other order, as some files have them
             data = data.astype(data.dtype.newbyteorder("="))
         require_numbers_in("tensor", data)

@@ -6,6 +6,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from .backend import Array, backend_for, backend_of
+from .recording import active as recording
 
 
 class device:
@@ -26,6 +27,11 @@ class device:
     @property
     def backend(self) -> Any:
         """The backend module of this device; a RuntimeError says what is missing if it cannot be used here."""
+        return recording[-1].backend if recording and recording[-1].mine() else self.backend_module
+
+    @property
+    def backend_module(self) -> Any:
+        """The same, also while something is recorded."""
         return backend_for(self.type)
 
     def __enter__(self) -> device:

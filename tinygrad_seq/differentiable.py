@@ -11,6 +11,7 @@ from .graph import Leaf, Value
 from .hooks import RemovableHandle, Retained
 from .inplace import InPlace
 from .memory import owner_of
+from .recording import active as recording
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -75,6 +76,8 @@ class Differentiable(InPlace):
     def grad(self) -> Tensor | None:
         """What `backward` has left here so far, if this is a leaf that requires a gradient, or after `retain_grad`."""
         if isinstance(self.node, Leaf):
+            if recording:
+                recording[-1].reads_grad(self.node)
             return self.node.grad
         retained = Retained.of(self.node)
         return retained.grad if retained is not None else None
@@ -95,6 +98,8 @@ class Differentiable(InPlace):
                 f"grad: a tensor of shape {self.array.shape} and {self.array.dtype} cannot have a gradient of shape "
                 f"{value.shape} and {value.dtype}"
             )
+        if recording:
+            recording[-1].reads_grad(self.node, writes=True)
         self.node.grad = value
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
@@ -124,6 +129,8 @@ class Differentiable(InPlace):
         for leaf, g in found.items():
             if isinstance(leaf, Leaf):
                 new = g if create_graph else _own(wrapped(g), taken)
+                if recording:
+                    recording[-1].reads_grad(leaf)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:

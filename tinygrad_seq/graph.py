@@ -16,6 +16,7 @@ from typing import Any, ClassVar, overload
 
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .memory import memory, next_number, owner_of
+from .recording import active as recording
 from .public import MISTAKES, explained, require_numbers
 
 Rule = Callable[..., Any]
@@ -226,6 +227,8 @@ class Primitive:
 
         In one piece, because it is called millions of times, and each call of Python's own costs as much as NumPy's.
         """
+        if recording:
+            inputs = recording[-1].captured(inputs)
         cls = None
         arrays = []
         parents = []

@@ -6,13 +6,14 @@ from operator import index
 from typing import Any
 
 from . import streams
-from .backend import DType, array_module, float32, float64, int64
+from .backend import Array, DType, array_module, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
 from .graph import no_grad
 from .ops.dims import lengths
 from .public import public
+from .recording import require
 from .streams import Generator, Size, default_generator, uniform
 from .tensor import Tensor, as_tensor
 
@@ -83,10 +84,26 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
         return randn(() if size is None else size, generator=generator) * std + mean
     if size is not None:
         raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
-    if isinstance(std, Tensor) and not bool((std >= 0).all()):
-        raise ValueError("normal: std must not be negative, and an entry of it is")
+    if isinstance(std, Tensor):
+        require(_require_std, std)
     zeros = (mean + std * 0).detach()
     return mean + std * randn_like(zeros, generator=generator)
+
+
+def _require_std(std: Array) -> None:
+    if not bool((std >= 0).all()):
+        raise ValueError("normal: std must not be negative, and an entry of it is")
+
+
+def _require_probabilities(p: Array) -> None:
+    if not bool(((p >= 0) & (p <= 1)).all()):
+        raise ValueError("bernoulli: probabilities must be from 0 to 1")
+
+
+def _require_weights(p: Array) -> None:
+    total = p.astype(float64).sum(axis=-1)
+    if not bool((p >= 0).all() & array_module(p).isfinite(total).all() & (total > 0).all()):
+        raise ValueError("multinomial: every row of probabilities must be finite, not negative, and not all zero")
 
 
 @public
@@ -97,8 +114,7 @@ def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Ten
         ValueError: if one is not from 0 to 1.
     """
     p = as_tensor(probability).detach()
-    if not bool(((p >= 0) & (p <= 1)).all()):
-        raise ValueError("bernoulli: probabilities must be from 0 to 1")
+    require(_require_probabilities, p)
     return (rand(p.shape, dtype=float64, device=p.device, generator=generator) < p).to(p.dtype)
 
 
@@ -147,17 +163,20 @@ def multinomial(
     """
     with no_grad():
         p = as_tensor(probabilities).detach()
+        require(_require_weights, p)
         xp = array_module(p.array)
         cumulative = xp.cumsum(p.array.astype(float64), axis=-1)
         total = cumulative[..., -1:]
-        if not bool(((p.array >= 0).all()) & xp.isfinite(total).all() & (total > 0).all()):
-            raise ValueError("multinomial: every row of probabilities must be finite, not negative, and not all zero")
         if not replacement and num_samples > 1:
-            if int((p.array > 0).sum(axis=-1).min()) < num_samples:
-                raise ValueError(
-                    f"multinomial: cannot draw {num_samples} different classes from a row that has fewer with a "
-                    "probability; use replacement=True"
-                )
+
+            def check(p: Array) -> None:
+                if int((p > 0).sum(axis=-1).min()) < num_samples:
+                    raise ValueError(
+                        f"multinomial: cannot draw {num_samples} different classes from a row that has fewer with a "
+                        "probability; use replacement=True"
+                    )
+
+            require(check, p)
             u = uniform(p.shape, float64, p.device, generator)
             keys = xp.where(p.array > 0, xp.log(1.0 - u) / xp.where(p.array > 0, p.array, 1.0), -xp.inf)
             return Tensor.wrap(xp.argsort(-keys, axis=-1)[..., :num_samples])

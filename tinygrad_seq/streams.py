@@ -10,6 +10,7 @@ from types import NoneType
 
 from .backend import Array, DType, array_module, dtype, float16, float64
 from .device import device as Device
+from .recording import active as recording
 
 Size = tuple[int, ...]
 
@@ -38,6 +39,8 @@ class Generator:
 
     def words(self, count: int, target: Device) -> Array:
         """The next `count` uniform 32-bit words, on a device."""
+        if recording and recording[-1].mine():
+            return recording[-1].words(self, count, target)
         drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
         self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
         return drawn

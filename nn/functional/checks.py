@@ -6,6 +6,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.recording import require
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -89,7 +90,11 @@ def require_integers(name: str, what: str, numbers: Tensor) -> None:
 
 def require_classes(name: str, what: str, classes: Tensor, count: int) -> None:
     """Raise an IndexError unless all are from 0 to count - 1: NumPy would count negative ones from the end."""
-    if classes.numel() and classes.device.type == "cpu":  # on a GPU this check would wait for the device
-        low, high = int(classes.array.min()), int(classes.array.max())
+
+    def check(numbers: Any) -> None:
+        low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high >= count:
             raise IndexError(f"{name}: {what} is {low if low < 0 else high}, but there are {count}: 0 to {count - 1}")
+
+    if classes.numel() and classes.device.type == "cpu":  # on a GPU this check would wait for the device
+        require(check, classes)

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 import tinygrad_seq as tg
+from tinygrad_seq.recording import require
 from tinygrad_seq import Tensor
 
 from .checks import floating, reduced, require_classes, require_integers, require_reduction
@@ -135,6 +136,11 @@ def _labels(targets: Any, target_lengths: Any, log_probs: Tensor, blank: int) ->
     labels = targets.reshape(-1).long()[flat]
     checked = tg.where(inside, labels, 0 if blank else C - 1)
     require_classes("ctc_loss", "a target class", checked, C)
-    if labels.device.type == "cpu" and bool(((labels == blank) & inside).any()):
-        raise ValueError(f"ctc_loss: a target is {blank}, the blank, which stands for no label; set blank= to another")
+
+    def check(found: Any) -> None:
+        if bool(found.any()):
+            raise ValueError(f"ctc_loss: a target is {blank}, the blank; it stands for no label; set blank= to another")
+
+    if labels.device.type == "cpu":
+        require(check, (labels == blank) & inside)
     return tg.where(inside, labels, blank), sizes

@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import tinygrad_seq as tg
+from tinygrad_seq.recording import active as recording
+from tinygrad_seq.recording import require
 from tinygrad_seq import Tensor, log_softmax
 
 from .checks import (
@@ -120,7 +122,8 @@ def _targets(name: str, input: Tensor, target: Tensor, dim: int, ignore_index: i
     also = f", or class probabilities of shape {shape}" if name == "cross_entropy" else ""
     require_integers(name, f"the target of shape {target.shape} holds class numbers{also}", target)
     kept = None
-    if target.device.type != "cpu" or bool((target == ignore_index).any()):  # asking a GPU would wait for it
+    # asking a GPU would wait for it, and a recording could not follow the answer
+    if target.device.type != "cpu" or recording or bool((target == ignore_index).any()):
         kept = target != ignore_index
         target = tg.where(kept, target, 0)
     require_classes(name, "a target class", target, shape[dim])
@@ -160,10 +163,15 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     name = "binary_cross_entropy"
     require_reduction(name, reduction)
     input, target = pair(name, input, target)
-    if input.device.type == "cpu" and not bool(((input >= 0) & (input <= 1)).all()):
-        raise ValueError(
-            f"{name}: input must be probabilities from 0 to 1; for scores there is binary_cross_entropy_with_logits"
-        )
+
+    def check(p: Any) -> None:
+        if not bool(((p >= 0) & (p <= 1)).all()):
+            raise ValueError(
+                f"{name}: input must be probabilities from 0 to 1; for scores there is binary_cross_entropy_with_logits"
+            )
+
+    if input.device.type == "cpu":
+        require(check, input)
     weight = weight_for(name, "weight", weight, input)
     never, surely = input <= math.exp(-100), 1.0 - input <= math.exp(-100)
     log_x = tg.where(never, -100.0, tg.where(never, 1.0, input).log())

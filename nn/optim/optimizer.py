@@ -9,6 +9,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.recording import active as recording
 
 Group = dict[str, Any]
 
@@ -135,10 +136,13 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             self._check(group)
+        if recording:
+            recording[-1].optimizer(self)
         with tg.no_grad():
             changes = []
             for number, p, group in self._parameters():
                 if p.grad is not None:
+                    group = recording[-1].settings(self, group) if recording else group
                     state, g = self._moved(number, p), self._gradient(number, p)
                     new = self.update(p.detach(), -g if group.get("maximize") else g, state, group)
                     if new.shape != p.shape:

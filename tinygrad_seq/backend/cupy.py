@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -100,6 +101,11 @@ def checksum(array: Any) -> int:
     data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
     places = xp.arange(1, data.size + 1, dtype=xp.uint64)
     return int((data * (places * places + places)).sum())
+
+
+def require(check: Callable[..., None], *arrays: Any) -> None:
+    """Let a check look at the numbers of arrays; it raises if it does not like them. Waits for the device."""
+    check(*arrays)
 
 
 def synchronize() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as xp
@@ -79,6 +80,11 @@ def describe() -> list[str]:
 def checksum(array: Any) -> int:
     """A number that changes when the array's numbers do."""
     return hash(array.tobytes())
+
+
+def require(check: Callable[..., None], *arrays: Any) -> None:
+    """Let a check look at the numbers of arrays; it raises if it does not like them."""
+    check(*arrays)
 
 
 def synchronize() -> None:

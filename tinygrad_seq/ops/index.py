@@ -157,10 +157,14 @@ def _in_range(name: str, index: Array, length: int) -> Array:
     """The index, whose numbers must be from 0 on: NumPy would count negative ones from the end."""
     if index.dtype.kind == "b":
         raise TypeError(f"{name}: takes integers, got booleans; index with x[mask]")
-    if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
+
+    def check(index: Array) -> None:
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= length:
             raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
+
+    if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
+        backend_of(index).require(check, index)
     return index
 
 
@@ -280,9 +284,13 @@ def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
     count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
     if not hasattr(src, "dtype"):
         return masked_fill(x, count != 0, src)
+    backend_of(count).require(_require_once, count)
+    return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
+
+
+def _require_once(count: Array) -> None:
     if bool((count > 1).any()):
         raise ValueError("scatter: two entries go to one place; use scatter_add to add them up")
-    return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
 
 
 @public
@@ -387,7 +395,14 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
     array = getattr(x, "array", x)
     if num_classes == -1:
         num_classes = int(array.max()) + 1 if array.size else 0
-    if array.size and not (int(array.min()) >= 0 and int(array.max()) < num_classes):
-        raise IndexError(f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}")
+
+    def check(array: Array) -> None:
+        if not (int(array.min()) >= 0 and int(array.max()) < num_classes):
+            raise IndexError(
+                f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}"
+            )
+
+    if array.size:
+        backend_of(array).require(check, array)
     classes = array_module(array).arange(num_classes)
     return cast(reshape(x, shape=(*x.shape, 1)) == classes, dtype=x.dtype)

@@ -1,0 +1,81 @@
+"""What each operation of a program computes: the one place that says so, for recording, folding and replaying.
+
+Operations are NumPy's, with one spelling for each thing: all basic indexing is `slice`, all advanced indexing `take`,
+and nothing is written in place: `update` and `scatter_add` return a changed copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import Array, array_module, backend_of
+from ..backend.numpy import xp as numpy
+
+HOLE = object()  # in a static index, where an index array goes
+
+# NumPy's functions of elements, by its names, and ours that work so
+UFUNCS = frozenset(
+    name for name in dir(numpy) if isinstance(getattr(numpy, name), numpy.ufunc) and name not in ("matmul", "divmod")
+)
+ELEMENTWISE = UFUNCS | {"where", "cast", "sigmoid", "erf"}
+REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"})
+VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast"})
+
+
+def filled(index: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A static index with the arrays in its holes."""
+    rest = iter(arrays)
+    return tuple([next(rest) if i is HOLE else i for i in index])
+
+
+def _update(x: Array, value: Any, *arrays: Array, index: tuple[Any, ...]) -> Array:
+    y = x.copy()
+    y[filled(index, arrays)] = value
+    return y
+
+
+def _scatter_add(x: Array, values: Any, *arrays: Array, index: tuple[Any, ...]) -> Array:
+    y = x.copy()
+    backend_of(x).scatter_add(y, filled(index, arrays), values)
+    return y
+
+
+def _require(*arrays: Any, check: Callable[..., None]) -> Array:
+    check(*arrays)
+    return numpy.zeros(0)
+
+
+def _random_words(seed: int, offset: int, *, count: int, backend: Any, index: int) -> Array:
+    return backend.random_words(seed, offset, count, index)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "where": lambda c, a, b: numpy.where(c, a, b),
+    "cast": lambda x, dtype: x.astype(dtype),
+    "sigmoid": lambda x: backend_of(x).sigmoid(x),
+    "erf": lambda x: backend_of(x).erf(x),
+    "matmul": lambda a, b: a @ b,
+    "reshape": lambda x, shape: x.reshape(shape),
+    "transpose": lambda x, dims: x.transpose(dims),
+    "slice": lambda x, index: x[index],
+    "broadcast": lambda x, shape: array_module(x).broadcast_to(x, shape),
+    "concat": lambda *xs, axis: array_module(xs[0]).concatenate(xs, axis=axis),
+    "take": lambda x, *arrays, index: x[filled(index, arrays)],
+    "update": _update,
+    "scatter_add": _scatter_add,
+    "copy": lambda x: x.copy(),
+    "random_words": _random_words,
+    "require": _require,
+    "call": lambda *args, function, **_: function(*args),
+}
+FUNCTIONS |= {name: getattr(numpy, name) for name in UFUNCS}
+FUNCTIONS |= {
+    name: (lambda x, axis, keepdims, name=name: getattr(x, name)(axis=axis, keepdims=keepdims)) for name in REDUCTIONS
+}
+
+
+def evaluate(op: str, args: Any, params: dict[str, Any]) -> Array:
+    """The result of an operation on arrays and numbers, always an array."""
+    y = FUNCTIONS[op](*args, **params)
+    return y if type(y) is numpy.ndarray else numpy.asarray(y)

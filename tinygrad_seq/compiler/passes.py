@@ -1,0 +1,2 @@
+from .program import Program
+def optimized(p: Program) -> Program: return p

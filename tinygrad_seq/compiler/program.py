@@ -1,0 +1,144 @@
+"""What was recorded: a flat list of operations on arrays.
+
+Everything here is data; `operations` says what an operation computes, the executors how.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..backend import Array, DType
+
+
+class Var:
+    """An array of the program, by number: its shape and dtype. The array itself is the executor's."""
+
+    __slots__ = ("dtype", "number", "shape")
+
+    def __init__(self, number: int, shape: tuple[int, ...], dtype: DType) -> None:
+        self.number, self.shape, self.dtype = number, shape, dtype
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * int(self.dtype.itemsize)
+
+    def __repr__(self) -> str:
+        return f"%{self.number}"
+
+
+class Number:
+    """A Python number that is worked out anew at each replay, such as a learning rate: its place among them."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __repr__(self) -> str:
+        return f"#{self.place}"
+
+
+class Instr:
+    """One operation: `out = op(*args, **params)`. Arguments are Vars, Numbers and Python numbers.
+
+    Attributes:
+        line: the file and line of the user's code that asked for it.
+    """
+
+    __slots__ = ("args", "line", "op", "out", "params")
+
+    def __init__(self, op: str, args: tuple[Any, ...], params: dict[str, Any], out: Var, line: str = "") -> None:
+        self.op, self.args, self.params, self.out, self.line = op, args, params, out, line
+
+    def inputs(self) -> Iterator[Var]:
+        """The arrays among the arguments."""
+        return (a for a in self.args if type(a) is Var)
+
+    def __repr__(self) -> str:
+        settings = "".join([f", {k}={_short(v)}" for k, v in self.params.items()])
+        args = ", ".join([str(a) for a in self.args])
+        return f"{self.out} = {self.op}({args}{settings})"
+
+
+class Source:
+    """Where an array comes from at each call, and where its new numbers go: a tensor, an argument, an optimizer's state.
+
+    Attributes:
+        name: what listings call it.
+        read: from the call's arguments, the tensor or array that is there now.
+    """
+
+    __slots__ = ("name", "read")
+
+    def __init__(self, name: str, read: Callable[[list[Any]], Any]) -> None:
+        self.name, self.read = name, read
+
+
+class Program:
+    """A recorded function.
+
+    Attributes:
+        sources: for each Var that comes from outside, where it comes from.
+        constants: the Vars that never change, with their arrays.
+        instrs: what is computed, in order.
+        outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
+        numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
+        decisions: what Python decided by Numbers, which must come out so again.
+    """
+
+    def __init__(self) -> None:
+        self.sources: dict[Var, Source] = {}
+        self.constants: dict[Var, Array] = {}
+        self.instrs: list[Instr] = []
+        self.outputs: list[Var] = []
+        self.numbers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.decisions: list[tuple[Number, bool]] = []
+        self._count = 0
+
+    def new(self, shape: tuple[int, ...], dtype: DType) -> Var:
+        """Another Var."""
+        self._count += 1
+        return Var(self._count, shape, dtype)
+
+    def constant(self, array: Array) -> Var:
+        """A Var for an array that never changes."""
+        var = self.new(array.shape, array.dtype)
+        self.constants[var] = array
+        return var
+
+    def evaluate_numbers(self) -> list[Any]:
+        """Work the Numbers out, in order."""
+        values: list[Any] = []
+        for function, args in self.numbers:
+            values.append(function(*[values[a.place] if type(a) is Number else a for a in args]))
+        return values
+
+    def flops(self) -> int:
+        """Additions and multiplications in the matrix products."""
+        return sum([2 * i.out.size * i.args[0].shape[-1] for i in self.instrs if i.op == "matmul"])
+
+    def __repr__(self) -> str:
+        kinds = Counter([instr.op for instr in self.instrs])
+        lines = [
+            f"program of {len(self.instrs)} operations, {self.flops() / 1e6:.1f} MFLOP in products",
+            "  " + ", ".join([f"{n} {op}" for op, n in kinds.most_common()]),
+        ]
+        lines += [f"  {v}: {v.dtype}{list(v.shape)} from {source.name}" for v, source in self.sources.items()]
+        lines += [f"  {v}: {v.dtype}{list(v.shape)} constant" for v in self.constants]
+        lines += [f"  {i}: {i.out.dtype}{list(i.out.shape)}    {i.line}" for i in self.instrs]
+        lines.append(f"  return {', '.join([str(v) for v in self.outputs])}")
+        return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

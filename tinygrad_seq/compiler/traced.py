@@ -1,0 +1,390 @@
+"""Arrays under observation: they compute as NumPy's do, and note in the program what was computed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import SCALAR, Array, DType, register
+from ..backend import numpy as host
+from ..recording import CompileError
+from .operations import HOLE, REDUCTIONS, UFUNCS
+
+numpy, ndarray = host.xp, host.ndarray
+
+
+class LiveNumber(float):
+    """A Python number that will be another at the next call, such as a learning rate; what is made of it is, too."""
+
+    __slots__ = ("place", "recorder")
+    place: Any
+    recorder: Any
+
+    def __bool__(self) -> bool:
+        return bool(self.recorder.decided(self, bool, float.__bool__(self)))
+
+
+def _live_operator(name: str, swapped: bool = False) -> Callable[..., Any]:
+    function = getattr(operator, name)
+
+    def method(self: LiveNumber, other: Any = None) -> Any:
+        if other is not None and not isinstance(other, (int, float)):
+            return NotImplemented
+        operands = (self,) if other is None else (other, self) if swapped else (self, other)
+        plain = [float(x) if isinstance(x, LiveNumber) else x for x in operands]
+        value = function(*plain)
+        if isinstance(value, bool):
+            return self.recorder.decided(None, function, value, operands)
+        return self.recorder.number(value, function, *operands)
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(LiveNumber, f"__{_name}__", _live_operator(_name))
+    setattr(LiveNumber, f"__r{_name}__", _live_operator(_name, swapped=True))
+for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(LiveNumber, f"__{_name}__", _live_operator(_name))
+LiveNumber.__hash__ = float.__hash__  # type: ignore[method-assign]
+
+
+class Traced:
+    """An array of the program being recorded, with the numbers that it has this time.
+
+    Attributes:
+        value: the numbers.
+        var: its name in the program; an assignment to a part of the array gives it a new one.
+        base: of a view, the array and the name that this had when the view was taken.
+    """
+
+    __slots__ = ("__weakref__", "recorder", "value", "var", "viewed")
+    __array_ufunc__ = None  # NumPy's operators leave theirs to ours
+    base = None
+
+    def __init__(self, recorder: Any, value: Array, var: Any, viewed: tuple[Traced, Any] | None = None) -> None:
+        self.recorder, self.value, self.var, self.viewed = recorder, value, var, viewed
+
+    # --- what an array says of itself ---
+
+    shape = property(lambda self: self.value.shape)
+    dtype = property(lambda self: self.value.dtype)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    nbytes = property(lambda self: self.value.nbytes)
+    itemsize = property(lambda self: self.value.itemsize)
+    flags = property(lambda self: self.value.flags)
+    real = property(lambda self: self if self.dtype.kind != "c" else self.recorder.emit("real", self))
+    imag = property(lambda self: self.recorder.emit("call", self, function=lambda x: x.imag, name="imag"))
+    T = property(lambda self: self.transpose())
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    # --- what it cannot say beforehand ---
+
+    def _refuse(self, what: str, cure: str) -> Any:
+        raise CompileError(
+            f"compile: {what}, which cannot be known before the program runs; {cure} ({self.recorder.line()})"
+        )
+
+    def __bool__(self) -> bool:
+        self._refuse("Python asks for the truth of a tensor", "use tg.where, or leave this part uncompiled")
+        return False
+
+    def item(self) -> Any:
+        return self._refuse(
+            "Python asks for the number in a tensor (.item(), float(), int(), if, while)",
+            "use tg.where, return the tensor and ask outside, or leave this part uncompiled",
+        )
+
+    __float__ = __int__ = __index__ = __complex__ = item
+
+    def tolist(self) -> Any:
+        return self._refuse("Python asks for the numbers in a tensor", "return the tensor and ask outside")
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self._refuse(
+            "NumPy asks for the numbers in a tensor", "use tg's functions, or return the tensor and convert it outside"
+        )
+
+    tobytes = __array__
+
+    def __array_function__(self, function: Any, *_: Any) -> Any:
+        return self.__array__()
+
+    # --- arranging ---
+
+    def reshape(self, *shape: Any, **_: Any) -> Traced:
+        given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        if tuple(given) == self.shape:
+            return self.copy()
+        value = self.value.reshape(given)
+        return self.recorder.emit("reshape", self, shape=value.shape)  # type: ignore[no-any-return]
+
+    def transpose(self, *dims: Any) -> Traced:
+        given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+        order = tuple([d % self.ndim for d in given]) if given and given[0] is not None else range(self.ndim)[::-1]
+        return self.recorder.emit("transpose", self, dims=tuple(order))  # type: ignore[no-any-return]
+
+    def view(self, *kind: Any) -> Traced:
+        if not kind:  # a tensor on its way to NumPy
+            self.__array__()
+        name = str(kind[0])
+        return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")  # type: ignore[no-any-return]
+
+    def copy(self, *_: Any) -> Traced:
+        return Traced(self.recorder, self.value, self.var)  # nothing is ever written in place
+
+    def astype(self, kind: DType, copy: bool = True) -> Traced:
+        kind = host.dtype(kind)
+        return self.copy() if kind == self.dtype else self.recorder.emit("cast", self, dtype=kind)
+
+    def cumsum(self, axis: int) -> Traced:
+        return self.recorder.emit("call", self, function=lambda x: x.cumsum(axis=axis), name=f"cumsum over {axis}")  # type: ignore[no-any-return]
+
+    def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
+        return self.recorder.emit(  # type: ignore[no-any-return]
+            "call", self, function=lambda x: x.argsort(axis=axis, kind=kind), name=f"argsort over {axis}"
+        )
+
+    def round(self, decimals: int = 0) -> Traced:
+        return self.recorder.emit("call", self, function=lambda x: x.round(decimals), name="round")  # type: ignore[no-any-return]
+
+    # --- indexing ---
+
+    def __getitem__(self, key: Any) -> Traced:
+        index, arrays = self._index(key)
+        return self.recorder.emit("take" if arrays else "slice", self, *arrays, index=index)  # type: ignore[no-any-return]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        index, arrays = self._index(key)
+        if isinstance(value, Traced) and value.dtype != self.dtype:
+            value = value.astype(self.dtype)
+        self.become(self.recorder.emit("update", self, value, *arrays, index=index))
+
+    def become(self, new: Traced) -> None:
+        """Have the numbers of another array from now on."""
+        if self.viewed is not None:
+            self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
+        self.value, self.var = new.value, new.var
+
+    def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
+        index, arrays = [], []
+        for k in key if isinstance(key, tuple) else (key,):
+            if isinstance(k, list):
+                k = numpy.asarray(k)
+            if isinstance(k, (Traced, ndarray, SCALAR)):
+                k = self.recorder.traced(k)
+                if k.dtype.kind == "b" and not self.recorder.is_constant(k):
+                    self._refuse("a tensor of booleans picks elements", "use tg.where or masked_fill")
+                arrays.append(k)
+                index.append(HOLE)
+            else:
+                index.append(k)
+        return tuple(index), arrays
+
+
+def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
+    name = function.__name__
+
+    def method(self: Traced, other: Any) -> Any:
+        return self.recorder.emit(name, other, self) if swapped else self.recorder.emit(name, self, other)
+
+    return method
+
+
+_BINARY = {
+    "add": numpy.add, "sub": numpy.subtract, "mul": numpy.multiply, "truediv": numpy.true_divide, "pow": numpy.power,
+    "floordiv": numpy.floor_divide, "mod": numpy.remainder, "and": numpy.bitwise_and, "or": numpy.bitwise_or,
+    "xor": numpy.bitwise_xor, "rshift": numpy.right_shift, "lshift": numpy.left_shift, "matmul": numpy.matmul,
+}  # fmt: skip
+for _name, _ufunc in _BINARY.items():
+    setattr(Traced, f"__{_name}__", _operator(_ufunc))
+    setattr(Traced, f"__r{_name}__", _operator(_ufunc, swapped=True))
+for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+    _short = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt"}.get(_name, "ge")
+    setattr(Traced, f"__{_short}__", _operator(getattr(numpy, _name)))
+for _name, _ufunc in {"neg": numpy.negative, "invert": numpy.invert, "abs": numpy.absolute}.items():
+    setattr(Traced, f"__{_name}__", lambda self, _n=_ufunc.__name__: self.recorder.emit(_n, self))
+Traced.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
+
+
+def _reduction(name: str) -> Callable[..., Any]:
+    def method(self: Traced, axis: Any = None, keepdims: bool = False) -> Any:
+        return self.recorder.emit(name, self, axis=axis, keepdims=keepdims)
+
+    return method
+
+
+for _name in REDUCTIONS:
+    setattr(Traced, _name, _reduction(_name))
+
+
+class Namespace:
+    """NumPy's functions for arrays under observation: what `array_module` gives for one."""
+
+    def __init__(self, recorder: Any) -> None:
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(numpy, name)
+        if not callable(function) or isinstance(function, type):
+            return function
+        made = getattr(self, f"_{name}", None) if not name.startswith("_") else None
+        if made is None and name in UFUNCS:
+            made = self._ufunc(function.__name__)
+        if made is None and name in ("errstate",):
+            made = function
+        if made is None:
+            made = self._other(name, function)
+        self.__dict__[name] = made
+        return made
+
+    def _ufunc(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, out: Any = None, **settings: Any) -> Any:
+            if settings:
+                raise CompileError(f"compile: numpy.{name} with {sorted(settings)} cannot be recorded; leave them out")
+            y = self._recorder.emit(name, *args)
+            if out is not None:
+                out.become(y)
+                return out
+            return y
+
+        return call
+
+    def _other(self, name: str, function: Any) -> Callable[..., Any]:
+        """A function that stands as it is in the program; of constants and numbers, a constant."""
+
+        def call(*args: Any, **settings: Any) -> Any:
+            places: list[Any] = []
+
+            def lift(x: Any) -> Any:
+                if isinstance(x, (Traced, ndarray)):
+                    places.append(x)
+                    return HOLE
+                return type(x)(map(lift, x)) if isinstance(x, (list, tuple)) else x
+
+            pattern, named = [lift(a) for a in args], {k: lift(v) for k, v in settings.items()}
+
+            def applied(*arrays: Any) -> Any:
+                rest = iter(arrays)
+
+                def put(x: Any) -> Any:
+                    if x is HOLE:
+                        return next(rest)
+                    return type(x)(map(put, x)) if isinstance(x, (list, tuple)) else x
+
+                return function(*[put(a) for a in pattern], **{k: put(v) for k, v in named.items()})
+
+            if name == "nonzero" and not all(self._recorder.is_constant(p) for p in places):
+                places[0]._refuse("the shape of nonzero() depends on values", "use tg.where, or masks")
+            return self._recorder.emit("call", *places, function=applied, name=name)
+
+        return call
+
+    def _where(self, condition: Any, a: Any, b: Any) -> Any:
+        return self._recorder.emit("where", condition, a, b)
+
+    def _reshape(self, x: Any, shape: Any) -> Any:
+        return x.reshape(shape)
+
+    def _transpose(self, x: Any, dims: Any = None) -> Any:
+        return x.transpose(dims)
+
+    def _moveaxis(self, x: Any, source: int, destination: int) -> Any:
+        dims = [d for d in range(x.ndim) if d != source % x.ndim]
+        dims.insert(destination % x.ndim, source % x.ndim)
+        return x.transpose(dims)
+
+    def _flip(self, x: Any, axis: Any = None) -> Any:
+        axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        turned = {d % x.ndim for d in axes}
+        return x[tuple([slice(None, None, -1) if d in turned else slice(None) for d in range(x.ndim)])]
+
+    def _broadcast_to(self, x: Any, shape: Any) -> Any:
+        return self._recorder.emit("broadcast", x, shape=tuple(shape))
+
+    def _concatenate(self, xs: Any, axis: int = 0) -> Any:
+        return self._recorder.emit("concat", *xs, axis=axis % xs[0].ndim)
+
+    def _stack(self, xs: Any, axis: int = 0) -> Any:
+        axis %= xs[0].ndim + 1
+        shape = (*xs[0].shape[:axis], 1, *xs[0].shape[axis:])
+        if any(x.shape != xs[0].shape for x in xs):
+            raise ValueError("all input arrays must have the same shape")
+        return self._recorder.emit("concat", *[x.reshape(shape) for x in xs], axis=axis)
+
+    def _zeros_like(self, x: Any, dtype: Any = None) -> Any:
+        return self._recorder.constant(numpy.zeros(x.shape, dtype or x.dtype))
+
+    def _ones_like(self, x: Any, dtype: Any = None) -> Any:
+        return self._recorder.constant(numpy.ones(x.shape, dtype or x.dtype))
+
+    def _full_like(self, x: Any, number: Any, shape: Any = None, dtype: Any = None) -> Any:
+        whole = numpy.ones(x.shape if shape is None else shape, dtype or x.dtype)
+        return self._recorder.emit("multiply", self._recorder.constant(whole), number)
+
+    def _copyto(self, x: Any, values: Any) -> None:
+        new = values.astype(x.dtype)
+        x.become(new if new.shape == x.shape else self._broadcast_to(new, x.shape))
+
+    def _ascontiguousarray(self, x: Any) -> Any:
+        return x.copy()
+
+
+class TracedBackend:
+    """What `backend_of` gives for an array under observation."""
+
+    ndarray = Traced
+
+    def __init__(self, recorder: Any) -> None:
+        self._recorder = recorder
+        self.xp = Namespace(recorder)
+
+    def device_name(self, _array: Any) -> str:
+        return "cpu"
+
+    def asarray(self, data: Any, dtype: Any = None, index: int = 0) -> Any:
+        x = self._recorder.traced(data) if isinstance(data, (Traced, ndarray)) else None
+        if x is None:
+            x = self._recorder.constant(host.asarray(data, dtype))
+        return x if dtype is None else x.astype(dtype)
+
+    def full(self, shape: Any, value: Any, dtype: Any, index: int = 0) -> Any:
+        return self._recorder.constant(host.full(shape, value, dtype))
+
+    def arange(self, start: Any, stop: Any, step: Any, dtype: Any, index: int = 0) -> Any:
+        return self._recorder.constant(host.arange(start, stop, step, dtype))
+
+    def to_host(self, array: Any) -> Any:
+        return array
+
+    def format_array(self, array: Any, prefix: str, suffix: str) -> str:
+        return f"{prefix}<recorded>, shape={array.shape}{suffix}"
+
+    def checksum(self, _array: Any) -> int:
+        return 0
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def sigmoid(self, x: Any) -> Any:
+        return self._recorder.emit("sigmoid", x.astype(host.float32) if x.dtype.kind in "biu" else x)
+
+    def erf(self, x: Any) -> Any:
+        return self._recorder.emit("erf", x)
+
+    def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
+        keys, arrays = buffer._index(index)
+        buffer.become(self._recorder.emit("scatter_add", buffer, values, *arrays, index=keys))
+
+    def require(self, check: Callable[..., None], *arrays: Any) -> None:
+        self._recorder.emit("require", *arrays, check=check)
+
+
+def enroll(recorder: Any) -> Any:
+    """Let the engine take arrays under observation for arrays; the backend for them."""
+    backend = TracedBackend(recorder)
+    register(Traced, backend)  # type: ignore[arg-type]
+    return backend
