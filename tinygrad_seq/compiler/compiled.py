@@ -14,7 +14,7 @@ from ..memory import memory
 from ..recording import CompileError, active
 from ..tensor import Tensor
 from ..tree import leaves, rebuild
-from .executor import Executor
+from .numpy_executor import NumpyExecutor
 from .passes import optimized
 from .program import Number, Program, Source, Var
 from .recorder import Recorder, Unsteady, Watch
@@ -174,7 +174,13 @@ class _Replay:
         seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
         program.outputs = list(dict.fromkeys(seen))
         self.program = optimized(program)
-        self._executor = Executor(self.program)
+        now = self.program.renamed
+        self.outputs = [
+            (now.get(out[0], out[0]), out[1]) if type(out) is tuple and type(out[0]) is Var else out for out in outputs
+        ]
+        self.stores = [(source, now.get(var, var)) for source, var in self.stores]
+        self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in self.grads]
+        self._executor = NumpyExecutor(self.program)
 
     def numbers(self, given: list[Any]) -> list[Any] | None:
         """The program's numbers for this call; None if it is not right for it."""

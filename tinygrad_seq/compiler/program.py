@@ -74,13 +74,14 @@ class Source:
 
     Attributes:
         name: what listings call it.
-        read: from the call's arguments, the tensor or array that is there now.
+        read: from the call's arguments, the array that is there now.
+        moves: whether it is another array at each call, as an argument is.
     """
 
-    __slots__ = ("name", "read")
+    __slots__ = ("moves", "name", "read")
 
-    def __init__(self, name: str, read: Callable[[list[Any]], Any]) -> None:
-        self.name, self.read = name, read
+    def __init__(self, name: str, read: Callable[[list[Any]], Any], moves: bool = False) -> None:
+        self.name, self.read, self.moves = name, read, moves
 
 
 class Program:
@@ -92,6 +93,7 @@ class Program:
         instrs: what is computed, in order.
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
+        renamed: for each Var that a pass found to be another, which.
         decisions: what Python decided by Numbers, which must come out so again.
     """
 
@@ -102,6 +104,7 @@ class Program:
         self.outputs: list[Var] = []
         self.numbers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.decisions: list[tuple[Number, bool]] = []
+        self.renamed: dict[Var, Var] = {}
         self._count = 0
 
     def new(self, shape: tuple[int, ...], dtype: DType) -> Var:

@@ -129,7 +129,7 @@ class Recorder:
         """An array among the arguments."""
         known = self._arrays.get(id(array))
         read = lambda args: args[i]  # noqa: E731
-        return known[1] if known is not None else self._source(array, Source(f"argument {i}", read))
+        return known[1] if known is not None else self._source(array, Source(f"argument {i}", read, moves=True))
 
     def _source(self, array: Array, source: Source) -> Traced:
         var = self.program.new(array.shape, array.dtype)
@@ -158,7 +158,7 @@ class Recorder:
             return
         known = self._arrays.get(id(array))
         if known is None:
-            traced = self._source(array, Source(name, read or (lambda _args: tensor.array)))
+            traced = self._source(array, Source(name, read or (lambda _args: tensor.array), name.startswith("argument")))
         else:
             traced = known[1]
         self._tensors.append((tensor, array, tensor.node, traced.var))

@@ -1,0 +1,119 @@
+"""Running a program with NumPy: every result goes into memory that was planned for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..backend import Array
+from ..backend.numpy import xp as numpy
+from .memory_plan import MemoryPlan
+from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from .program import Instr, Number, Program, Var
+
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class NumpyExecutor:
+    """Runs a program in its own memory, without asking for more in the steady state.
+
+    Arguments of the function, which are others at each call, are copied in; what else comes from outside is used where
+    it lies, and bound anew if it has moved.
+    """
+
+    name = "numpy"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._moving = [source.moves for source in program.sources.values()]
+        self._own = {
+            var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves
+        }
+        self._bound: list[Any] = [None] * len(program.sources)
+        self._numbers: dict[tuple[int, Any], Array] = {}
+        self._now: list[Any] = []
+        self._steps: list[Step] = []
+
+    def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
+        """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""
+        moved = False
+        for i, array in enumerate(arrays):
+            if self._bound[i] is not array and not self._moving[i]:
+                moved, self._bound[i] = True, array
+        if moved:
+            self._bind(arrays)
+        for var, array, moving in zip(self.program.sources, arrays, self._moving, strict=True):
+            if moving:
+                numpy.copyto(self._own[var], array)
+        self._now = numbers
+        for (place, _), cell in self._numbers.items():
+            cell[...] = numbers[place]
+        with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit
+            for function, args in self._steps:
+                function(*args)
+        return self.plan.arrays
+
+    def _bind(self, arrays: list[Array]) -> None:
+        """Work out where everything lies, and what to call."""
+        outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
+        self._numbers = {}
+        self.plan = MemoryPlan(self.program, outside)
+        self._steps = []
+        for instr in self.program.instrs:
+            if instr.op not in VIEWS:
+                self._steps += self._steps_of(instr)
+
+    def _operand(self, a: Any, others: list[Any]) -> Any:
+        """An operand as an array: NumPy converts a Python number at each call, which takes as long as all the rest."""
+        if type(a) is Var:
+            return self.plan.arrays[a]
+        kinds = [v.dtype for v in others if type(v) is Var]
+        if type(a) is not Number:
+            return numpy.asarray(a, numpy.result_type(*kinds, a)) if kinds else numpy.asarray(a)
+        kind = numpy.result_type(*kinds, 1.0) if kinds else numpy.dtype("float64")
+        return self._numbers.setdefault((a.place, kind), numpy.empty((), kind))
+
+    def _steps_of(self, instr: Instr) -> list[Step]:
+        op, out = instr.op, self.plan.arrays[instr.out]
+        if op in ("require", "random_words", "call"):
+            return [(partial(self._generic, instr, out), ())]
+        args = [self._operand(a, list(instr.args)) for a in instr.args]
+        if op in UFUNCS or op == "matmul":
+            return [(getattr(numpy, op), (*args, out))]
+        if op == "sigmoid":
+            one = numpy.asarray(1.0, out.dtype)
+            steps: list[Step] = [(numpy.negative, (args[0], out)), (numpy.exp, (out, out))]
+            return [*steps, (numpy.add, (out, one, out)), (numpy.divide, (one, out, out))]
+        if op in REDUCTIONS:
+            return [(partial(getattr(args[0], op), out=out, **instr.params), ())]
+        if op == "where":
+            return [(numpy.copyto, (out, args[2])), (partial(numpy.copyto, where=args[0]), (out, args[1]))]
+        if op in ("cast", "copy"):
+            return [(partial(numpy.copyto, casting="unsafe"), (out, args[0]))]
+        if op == "concat":
+            return self._concat_steps(instr, out)
+        if op == "update":
+            return [(numpy.copyto, (out, args[0])), (out.__setitem__, (filled(instr.params["index"], tuple(args[2:])), args[1]))]
+        return [(partial(self._evaluated, op, args, instr.params, out), ())]
+
+    def _concat_steps(self, instr: Instr, out: Array) -> list[Step]:
+        """Copies of the pieces that were not made in their place."""
+        axis, start, steps = instr.params["axis"], 0, []
+        for piece in instr.args:
+            end = start + piece.shape[axis]
+            place = out[(*[slice(None)] * axis, slice(start, end))]
+            start = end
+            array = self.plan.arrays[piece]
+            if array.size and array.__array_interface__["data"] != place.__array_interface__["data"]:
+                steps.append((numpy.copyto, (place, array)))
+        return steps  # type: ignore[return-value]
+
+    def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
+        numpy.copyto(out, evaluate(op, args, params))
+
+    def _generic(self, instr: Instr, out: Array) -> None:
+        args = [self.plan.arrays[a] if type(a) is Var else self._now[a.place] if type(a) is Number else a for a in instr.args]
+        result = evaluate(instr.op, args, instr.params)
+        if instr.op != "require":
+            numpy.copyto(out, result)

@@ -1,0 +1,168 @@
+"""Many small products as one large one.
+
+A weight that is used at every step of a sequence gets its gradient in as many small products, which are added up: they
+are one product of the steps laid side by side. And products with one right-hand side that do not wait for each other
+are one product of the left-hand sides, one below the other. Nothing here knows what a recurrent network is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..program import Instr, Program, Var
+from .order import in_order
+
+
+def batched_products(program: Program) -> Program:
+    """With sums of products, and products with a common right-hand side, as one product each."""
+    program = _sums_of_products(program)
+    return _common_right_hand_sides(program)
+
+
+def _sums_of_products(program: Program) -> Program:
+    made_by = {instr.out: instr for instr in program.instrs}
+    uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
+    inner: set[Var] = set()  # sums that are a part of a larger one
+    for instr in program.instrs:
+        if _is_sum(instr):
+            for a in instr.args:
+                if uses[a] == 1 and a in made_by and _is_sum(made_by[a]) and a.shape == instr.out.shape:
+                    inner.add(a)
+    new: list[Instr] = []
+    for instr in program.instrs:
+        if _is_sum(instr) and instr.out not in inner:
+            terms = _terms(instr, made_by, inner)
+            if len(terms) > 2:
+                rest: list[Var] = []
+                products: list[Instr] = []
+                columns: list[Instr] = []
+                for term in terms:
+                    made = made_by.get(term)
+                    if made is not None and uses[term] == 1 and made.op == "matmul" and len(term.shape) == 2:
+                        products.append(made)
+                    elif made is not None and uses[term] == 1 and _adds_rows(made):
+                        columns.append(made)
+                    else:
+                        rest.append(term)
+                if len(products) > 1 or len(columns) > 1:
+                    _joined(program, new, instr, rest, products, columns, made_by)
+                    continue
+        new.append(instr)
+    program.instrs = new
+    return program
+
+
+def _is_sum(instr: Instr) -> bool:
+    return instr.op == "add" and all([type(a) is Var and a.shape == instr.out.shape for a in instr.args])
+
+
+def _adds_rows(instr: Instr) -> bool:
+    x = instr.args[0]
+    return (
+        instr.op == "sum"
+        and type(x) is Var
+        and len(x.shape) == 2
+        and instr.params["axis"] in (0, (0,))
+        and not instr.params["keepdims"]
+    )
+
+
+def _terms(instr: Instr, made_by: dict[Var, Instr], inner: set[Var]) -> list[Var]:
+    terms: list[Var] = []
+    todo = [*instr.args[::-1]]
+    while todo:
+        v = todo.pop()
+        if v in inner:
+            todo += made_by[v].args[::-1]
+        else:
+            terms.append(v)
+    return terms
+
+
+def _joined(
+    program: Program,
+    new: list[Instr],
+    instr: Instr,
+    rest: list[Var],
+    products: list[Instr],
+    columns: list[Instr],
+    made_by: dict[Var, Instr],
+) -> None:
+    """The sum `instr`, its products (and sums of rows) taken together."""
+
+    def put(op: str, args: tuple[Any, ...], params: dict[str, Any], shape: tuple[int, ...]) -> Var:
+        out = program.new(shape, instr.out.dtype)
+        new.append(Instr(op, args, params, out, instr.line))
+        return out
+
+    def below(pieces: list[Var]) -> Var:
+        shape = (sum([p.shape[0] for p in pieces]), *pieces[0].shape[1:])
+        return pieces[0] if len(pieces) == 1 else put("concat", tuple(pieces), {"axis": 0}, shape)
+
+    terms = list(rest)
+    if products:
+        products = sorted(products, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
+        lefts, rights = [p.args[0] for p in products], [p.args[1] for p in products]
+        turned = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
+        right = below(rights)
+        if all([t is not None for t in turned]):
+            tall = below([t for t in turned if t is not None])
+            left = put("transpose", (tall,), {"dims": (1, 0)}, tall.shape[::-1])
+        elif len(lefts) == 1:
+            left = lefts[0]
+        else:
+            width = sum([a.shape[1] for a in lefts])
+            left = put("concat", tuple(lefts), {"axis": 1}, (lefts[0].shape[0], width))
+        terms.append(put("matmul", (left, right), {}, instr.out.shape))
+    if columns:
+        columns = sorted(columns, key=lambda c: -c.args[0].number)
+        tall = below([c.args[0] for c in columns])
+        terms.append(put("sum", (tall,), {"axis": 0, "keepdims": False}, instr.out.shape))
+    total = terms[0]
+    for term in terms[1:-1]:
+        total = put("add", (total, term), {}, instr.out.shape)
+    if len(terms) > 1:
+        new.append(Instr("add", (total, terms[-1]), {}, instr.out, instr.line))
+    else:  # the last one made is the sum itself
+        new[-1].out = instr.out
+
+
+def _common_right_hand_sides(program: Program) -> Program:
+    groups: dict[Var, list[Instr]] = {}
+    for instr in program.instrs:
+        if instr.op == "matmul" and len(instr.out.shape) == 2 and len(instr.args[0].shape) == 2:
+            groups.setdefault(instr.args[1], []).append(instr)
+    groups = {b: members for b, members in groups.items() if len(members) > 1}
+    if not groups:
+        return program
+    bit = {m.out: 1 << i for i, m in enumerate([m for members in groups.values() for m in members])}
+    behind: dict[Var, int] = {}  # which of the products a Var was computed from
+    for instr in program.instrs:
+        mask = bit.get(instr.out, 0)
+        for a in instr.inputs():
+            mask |= behind.get(a, 0)
+        behind[instr.out] = mask
+    replaced: dict[Var, list[Instr]] = {}
+    for b, members in groups.items():
+        everyone = sum([bit[m.out] for m in members])
+        free = [m for m in members if not (behind.get(m.args[0], 0) | behind.get(b, 0)) & everyone]
+        if len(free) != len(members) or len(members) < 3:
+            continue
+        rows = sum([m.out.shape[0] for m in members])
+        tall = program.new((rows, members[0].args[0].shape[1]), members[0].args[0].dtype)
+        product = program.new((rows, b.shape[1]), members[0].out.dtype)
+        line = members[0].line
+        made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, tall, line)]
+        made.append(Instr("matmul", (tall, b), {}, product, line))
+        start = 0
+        for m in members:
+            end = start + m.out.shape[0]
+            made.append(Instr("slice", (product,), {"index": (slice(start, end),)}, m.out, line))
+            replaced[m.out] = []
+            start = end
+        replaced[members[-1].out] = made
+    if not replaced:
+        return program
+    program.instrs = [new for instr in program.instrs for new in replaced.get(instr.out, [instr])]
+    return in_order(program)
