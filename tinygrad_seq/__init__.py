@@ -147,17 +147,26 @@ from .random import (
     randn_like,
     randperm,
 )
+from .recording import CompileError
 from .streams import Generator, default_generator
 from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, is_tensor, tensor
 from .version import __version__
 
 if _TYPE_CHECKING:
+    from .compiler.compiled import RecompileWarning, compile
     from .config import show_config
     from .drawing import draw_graph
     from .serialization import load, save
 
 # loaded on first use: what they import takes half as long as all the rest
-_LAZY = {"draw_graph": "drawing", "load": "serialization", "save": "serialization", "show_config": "config"}
+_LAZY = {
+    "RecompileWarning": "compiler.compiled",
+    "compile": "compiler.compiled",
+    "draw_graph": "drawing",
+    "load": "serialization",
+    "save": "serialization",
+    "show_config": "config",
+}
 
 
 def __getattr__(name: str) -> _Any:
@@ -173,10 +182,12 @@ double = float64
 long = int64
 
 __all__ = [
+    "CompileError",
     "Generator",
     "GradcheckError",
     "NotTestedWarning",
     "Primitive",
+    "RecompileWarning",
     "Tensor",
     "__version__",
     "abs",
@@ -202,6 +213,7 @@ __all__ = [
     "checkpoint",
     "chunk",
     "clamp",
+    "compile",
     "complex64",
     "complex128",
     "cos",

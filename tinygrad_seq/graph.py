@@ -16,8 +16,8 @@ from typing import Any, ClassVar, overload
 
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .memory import memory, next_number, owner_of
-from .recording import active as recording
 from .public import MISTAKES, explained, require_numbers
+from .recording import active as recording
 
 Rule = Callable[..., Any]
 

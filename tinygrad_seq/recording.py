@@ -19,4 +19,4 @@ def require(check: Callable[..., None], *tensors: Any) -> None:
     if active and active[-1].mine():
         active[-1].captured(tensors)
     arrays = [getattr(x, "array", x) for x in tensors]
-    backend_of(arrays[0]).require(check, *arrays)
+    backend_of(arrays[0]).verify(check, *arrays)

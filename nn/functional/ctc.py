@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq.recording import require
 from tinygrad_seq import Tensor
+from tinygrad_seq.recording import require
 
 from .checks import floating, reduced, require_classes, require_integers, require_reduction
 

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import tinygrad_seq as tg
+from tinygrad_seq import Tensor, log_softmax
 from tinygrad_seq.recording import active as recording
 from tinygrad_seq.recording import require
-from tinygrad_seq import Tensor, log_softmax
 
 from .checks import (
     floating,

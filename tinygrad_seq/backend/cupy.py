@@ -103,7 +103,7 @@ def checksum(array: Any) -> int:
     return int((data * (places * places + places)).sum())
 
 
-def require(check: Callable[..., None], *arrays: Any) -> None:
+def verify(check: Callable[..., None], *arrays: Any) -> None:
     """Let a check look at the numbers of arrays; it raises if it does not like them. Waits for the device."""
     check(*arrays)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as xp
 
+module: Any = xp
 ndarray = xp.ndarray
 SCALAR = xp.generic  # what NumPy returns for 0-d results
 dtype = xp.dtype
@@ -82,7 +83,7 @@ def checksum(array: Any) -> int:
     return hash(array.tobytes())
 
 
-def require(check: Callable[..., None], *arrays: Any) -> None:
+def verify(check: Callable[..., None], *arrays: Any) -> None:
     """Let a check look at the numbers of arrays; it raises if it does not like them."""
     check(*arrays)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from ..recording import CompileError, active
 from ..tensor import Tensor
 from ..tree import leaves, rebuild
 from .numpy_executor import NumpyExecutor
+from .operations import VIEWS
 from .passes import optimized
-from .program import Number, Program, Source, Var
+from .program import Instr, Program, Source, Var
 from .recorder import Recorder, Unsteady, Watch
 from .traced import Traced
 
@@ -37,11 +39,11 @@ class Compiled:
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
 
-    def __init__(self, function: Callable[..., Any], executor: str | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], *, explain: bool = False) -> None:
         if not callable(function):
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
-        self.executor = executor
+        self.explain = explain
         self._lock = threading.RLock()
         self._replays: dict[Any, list[_Replay]] = {}
         self._recordings = 0
@@ -68,6 +70,38 @@ class Compiled:
             return self._record(kind, given, args, kwargs)
 
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
+        name = getattr(self.function, "__name__", "the function")
+        with _one_at_a_time:
+            recorder = Recorder(name)
+            containers = _containers(self.function)
+            try:
+                with Watch(recorder):
+                    seen = [recorder.given(x, i) for i, x in enumerate(given)]
+                    new_args, new_kwargs = rebuild([args, kwargs], iter(seen))
+                    result = self.function(*new_args, **new_kwargs)
+                    stores, grads = recorder.finish()
+                    outputs = [_output(recorder, y) for y in leaves(result)]
+                    form = rebuild(result, iter([0] * len(outputs)))
+            except Unsteady:
+                return self.function(*args, **kwargs)
+            finally:
+                seen, new_args, new_kwargs, result = [], None, None, None  # so that only others hold on to them
+                recorder.require_none_left()
+            _require_unchanged(name, containers)
+            replay = _Replay(recorder, form, outputs, stores, grads, self.explain)
+        self._keep(kind, replay)
+        numbers = replay.numbers(given)
+        if numbers is None:
+            raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
+        return replay.run(given, numbers)
+
+    def _keep(self, kind: Any, replay: _Replay) -> None:
+        self._replays.setdefault(kind, []).insert(0, replay)
+        while len(self.programs) > self.limit:
+            oldest = next(iter(self._replays))
+            self._replays[oldest].pop()
+            if not self._replays[oldest]:
+                del self._replays[oldest]
         self._recordings += 1
         if self._recordings == self.patience:
             warnings.warn(
@@ -75,40 +109,77 @@ class Compiled:
                 "dtype or Python number among the arguments, or switch of a module, needs a program of its own. Pad "
                 "to one shape, and pass numbers that change as tensors",
                 RecompileWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        with _one_at_a_time:
-            recorder = Recorder(getattr(self.function, "__name__", "the function"))
-            try:
-                with Watch(recorder):
-                    seen = []
-                    for i, x in enumerate(given):
-                        if isinstance(x, Value):
-                            recorder.touch(x, f"argument {i}", _argument(i))
-                            x = x.array if False else x
-                        elif is_array(x):
-                            x = recorder.argument(x, i)
-                        seen.append(x)
-                    new_args, new_kwargs = rebuild([args, kwargs], iter(seen))
-                    result = self.function(*new_args, **new_kwargs)
-                    stores, grads = recorder.finish()
-                    outputs = [_output(recorder, y) for y in leaves(result)]
-            except Unsteady:
-                return self.function(*args, **kwargs)
-            replay = _Replay(recorder, result, outputs, stores, grads, given, self.executor)
-        replays = self._replays.setdefault(kind, [])
-        replays.insert(0, replay)
-        while len(self.programs) > self.limit:
-            oldest = next(iter(self._replays))
-            self._replays[oldest].pop()
-            if not self._replays[oldest]:
-                del self._replays[oldest]
-        numbers = replay.program.evaluate_numbers()
-        return replay.run(given, numbers)
 
 
-def _argument(i: int) -> Callable[[list[Any]], Any]:
-    return lambda args: getattr(args[i], "array", args[i])
+def compile(function: Callable[..., Any] | None = None, *, mode: str | None = None) -> Any:
+    """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
+
+    For a whole training step (forward, backward, clipping, the optimizer's step), a forward pass under `no_grad`, a
+    step of sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. What it
+    takes from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at
+    each call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of
+    modules, such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
+
+    Sums may be taken in another order, so results agree to rounding. At the first call the function runs in Python,
+    twice if an optimizer has nothing to remember yet.
+
+    >>> @tg.compile
+    ... def step(x, y):
+    ...     loss = F.cross_entropy(model(x), y)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+
+    Args:
+        function: what to compile; without it, a decorator.
+        mode: "explain" to print what was joined and what was not, at each recording.
+
+    Raises:
+        CompileError: at a call, if the function cannot be replayed: Python asks for a tensor's number or truth, a shape
+            depends on values, NumPy is called on a tensor, a tensor is kept in a list or an attribute. The message has
+            the line, and the way out. Model and optimizer are as they were before.
+    """
+    if mode not in (None, "explain"):
+        raise ValueError(f"compile: mode is None or 'explain', got {mode!r}")
+    if function is None:
+        return lambda f: Compiled(f, explain=mode == "explain")
+    return Compiled(function, explain=mode == "explain")
+
+
+def _containers(function: Any) -> list[tuple[str, Any, Any]]:
+    """The lists, dictionaries and sets that a function can see by name, with what is in them."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return []
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    named = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
+    named += [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
+    return [(name, found, _content(found)) for name, found in named if isinstance(found, (list, dict, set))]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _content(container: Any) -> list[Any]:
+    return [(id(k), id(v)) for k, v in container.items()] if isinstance(container, dict) else [*map(id, container)]
+
+
+def _require_unchanged(name: str, containers: list[tuple[str, Any, Any]]) -> None:
+    for what, container, before in containers:
+        if _content(container) != before:
+            raise CompileError(
+                f"compile: {name} changes the {type(container).__name__} '{what}', which a replay would not do again; "
+                "return what is to go there"
+            )
 
 
 def _form(tree: Any) -> Any:
@@ -158,29 +229,27 @@ class _Replay:
     def __init__(
         self,
         recorder: Recorder,
-        result: Any,
+        form: Any,
         outputs: list[Any],
-        stores: list[tuple[Source, Var, Array]],
-        grads: list[tuple[Leaf, Var | None, Array | None]],
-        given: list[Any],
-        executor: str | None,
+        stores: list[tuple[Source, Var]],
+        grads: list[tuple[Leaf, Var | None]],
+        explain: bool,
     ) -> None:
-        self.guards, self.commits = recorder.guards, recorder.commits
-        self.form, self.outputs = result, outputs
-        self.stores = [(source, var) for source, var, _ in stores]
-        self.grads = [(leaf, var) for leaf, var, _ in grads]
+        self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
         program = recorder.program
-        seen = [out[0] for out in outputs if type(out) is tuple and type(out[0]) is Var]
-        seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
+        stores = [(source, _apart(program, var)) for source, var in stores]
+        seen = [out[0] for out in outputs if _is_made(out)]
+        seen += [var for _, var in stores] + [var for _, var in grads if var is not None]
         program.outputs = list(dict.fromkeys(seen))
         self.program = optimized(program)
         now = self.program.renamed
-        self.outputs = [
-            (now.get(out[0], out[0]), out[1]) if type(out) is tuple and type(out[0]) is Var else out for out in outputs
-        ]
-        self.stores = [(source, now.get(var, var)) for source, var in self.stores]
-        self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in self.grads]
+        self.outputs = [(now.get(out[0], out[0]), out[1]) if _is_made(out) else out for out in outputs]
+        self.stores = [(source, now.get(var, var)) for source, var in stores]
+        self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
+        self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
         self._executor = NumpyExecutor(self.program)
+        if explain:
+            print(self.program.explanation(), file=sys.stderr)
 
     def numbers(self, given: list[Any]) -> list[Any] | None:
         """The program's numbers for this call; None if it is not right for it."""
@@ -198,21 +267,57 @@ class _Replay:
         return numbers
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
-        """Replay the program, and then, all at once, leave its results outside."""
+        """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
         values = self._executor.run([source.read(given) for source in self.program.sources.values()], numbers)
-        for source, var in self.stores:
-            target = source.read(given)
-            array_module(target).copyto(target, values[var])
-            memory.mark(target)
-        for leaf, made in self.grads:
-            leaf.grad = None if made is None else Tensor.wrap(values[made].copy())
-        for write, place in self.commits:
-            write(numbers[place.place])
+        try:
+            self._leave(values, given, numbers)
+        except KeyboardInterrupt:
+            self._leave(values, given, numbers)  # a whole step, and then the interrupt
+            raise
         results = []
         for out in self.outputs:
-            if type(out) is tuple and type(out[0]) is Var:
+            if _is_made(out):
                 array = values[out[0]].copy()
                 results.append(array if out[1] is None else out[1].wrap(array))
             else:
                 results.append(out)
         return rebuild(self.form, iter(results))
+
+    def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any]) -> None:
+        for source, var in self.stores:
+            target = source.read(given)
+            array_module(target).copyto(target, values[var])
+            memory.mark(target)
+        for i, (leaf, made) in enumerate(self.grads):
+            leaf.grad = None if made is None else self._gradient(i, leaf, values[made])
+        for write, place in self.commits:
+            write(numbers[place.place])
+
+    def _gradient(self, i: int, leaf: Leaf, array: Array) -> Tensor:
+        """The gradient as a tensor: the one of last time, unless somebody else has kept it."""
+        last = self._tensors[i]
+        if last is not None:
+            holders = sys.getrefcount(last) - 3 - (leaf.grad is last)  # the list, the name, the call
+            if holders <= 0 and sys.getrefcount(last.array) <= 2 and last.node is None:
+                array_module(array).copyto(last.array, array)
+                return last
+        last = None
+        self._tensors[i] = new = Tensor.wrap(array.copy())
+        return new  # type: ignore[no-any-return]
+
+
+def _is_made(out: Any) -> bool:
+    return type(out) is tuple and len(out) == 2 and type(out[0]) is Var
+
+
+def _apart(program: Program, var: Var) -> Var:
+    """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
+    made_by = {instr.out: instr for instr in program.instrs}
+    home = var
+    while home in made_by and made_by[home].op in VIEWS:
+        home = made_by[home].args[0]
+    if home not in program.sources:
+        return var
+    copied = program.new(var.shape, var.dtype)
+    program.instrs.append(Instr("copy", (var,), {}, copied))
+    return copied

@@ -7,7 +7,7 @@ handed on as soon as nobody needs what is in them.
 from __future__ import annotations
 
 from ..backend import Array
-from ..backend.numpy import xp as numpy
+from ..backend import numpy_module as numpy
 from .operations import UFUNCS, VIEWS, evaluate
 from .program import Instr, Program, Var
 
@@ -60,7 +60,7 @@ class MemoryPlan:
             if instr.op != "concat":
                 continue
             axis, start = instr.params["axis"], 0
-            whole_rows = all([n == 1 for n in instr.out.shape[:axis]])
+            whole_rows = all(n == 1 for n in instr.out.shape[:axis])
             for piece in instr.args:
                 end = start + piece.shape[axis]
                 where = (*[slice(None)] * axis, slice(start, end))
@@ -144,5 +144,5 @@ class MemoryPlan:
 def _is_of_rows(instr: Instr) -> bool:
     """Whether a slice takes whole rows, one after another: what lies in one piece."""
     first, *others = instr.params["index"] or (slice(None),)
-    whole = all([i == slice(None) for i in others])
+    whole = all(i == slice(None) for i in others)
     return whole and (isinstance(first, int) or (isinstance(first, slice) and first.step in (None, 1)))

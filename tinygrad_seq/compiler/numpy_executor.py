@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..backend import Array
-from ..backend.numpy import xp as numpy
+from ..backend import numpy_module as numpy
 from .memory_plan import MemoryPlan
 from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from .program import Instr, Number, Program, Var
@@ -27,9 +27,7 @@ class NumpyExecutor:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._moving = [source.moves for source in program.sources.values()]
-        self._own = {
-            var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves
-        }
+        self._own = {var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves}
         self._bound: list[Any] = [None] * len(program.sources)
         self._numbers: dict[tuple[int, Any], Array] = {}
         self._now: list[Any] = []
@@ -79,6 +77,8 @@ class NumpyExecutor:
         if op in ("require", "random_words", "call"):
             return [(partial(self._generic, instr, out), ())]
         args = [self._operand(a, list(instr.args)) for a in instr.args]
+        if op in ("maximum", "minimum"):  # whose third argument is not to be the result
+            return [(partial(getattr(numpy, op), out=out), tuple(args))]
         if op in UFUNCS or op == "matmul":
             return [(getattr(numpy, op), (*args, out))]
         if op == "sigmoid":
@@ -94,7 +94,8 @@ class NumpyExecutor:
         if op == "concat":
             return self._concat_steps(instr, out)
         if op == "update":
-            return [(numpy.copyto, (out, args[0])), (out.__setitem__, (filled(instr.params["index"], tuple(args[2:])), args[1]))]
+            place = filled(instr.params["index"], tuple(args[2:]))
+            return [(numpy.copyto, (out, args[0])), (out.__setitem__, (place, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
     def _concat_steps(self, instr: Instr, out: Array) -> list[Step]:
@@ -113,7 +114,8 @@ class NumpyExecutor:
         numpy.copyto(out, evaluate(op, args, params))
 
     def _generic(self, instr: Instr, out: Array) -> None:
-        args = [self.plan.arrays[a] if type(a) is Var else self._now[a.place] if type(a) is Number else a for a in instr.args]
+        now, arrays = self._now, self.plan.arrays
+        args = [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
         result = evaluate(instr.op, args, instr.params)
         if instr.op != "require":
             numpy.copyto(out, result)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
-from ..backend.numpy import xp as numpy
+from ..backend import numpy_module as numpy
 
 HOLE = object()  # in a static index, where an index array goes
 

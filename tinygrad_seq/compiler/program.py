@@ -70,7 +70,7 @@ class Instr:
 
 
 class Source:
-    """Where an array comes from at each call, and where its new numbers go: a tensor, an argument, an optimizer's state.
+    """Where an array comes from, and where its new numbers go: a tensor, an argument, an optimizer's state.
 
     Attributes:
         name: what listings call it.
@@ -93,6 +93,7 @@ class Program:
         instrs: what is computed, in order.
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
+        notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
         decisions: what Python decided by Numbers, which must come out so again.
     """
@@ -104,6 +105,7 @@ class Program:
         self.outputs: list[Var] = []
         self.numbers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.decisions: list[tuple[Number, bool]] = []
+        self.notes: list[str] = []
         self.renamed: dict[Var, Var] = {}
         self._count = 0
 
@@ -124,6 +126,10 @@ class Program:
         for function, args in self.numbers:
             values.append(function(*[values[a.place] if type(a) is Number else a for a in args]))
         return values
+
+    def explanation(self) -> str:
+        """What the passes did, and did not, and why."""
+        return "\n".join([f"compile: {len(self.instrs)} operations", *[f"  {note}" for note in self.notes]])
 
     def flops(self) -> int:
         """Additions and multiplications in the matrix products."""

@@ -7,12 +7,14 @@ and what the function meant to change is known as a list of stores.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
-from ..backend import Array
+from ..backend import Array, backend_of
 from ..backend import numpy as host
 from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
@@ -45,6 +47,7 @@ class Recorder:
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
         self.backend = enroll(self)
         self._thread = threading.get_ident()
+        self._made: list[ref[Traced]] = []
         self._arrays: dict[int, tuple[Array, Traced]] = {}  # from outside, by identity
         self._initial: dict[Var, tuple[Traced, Array]] = {}
         self._tensors: list[tuple[Value, Array, Any, Var]] = []
@@ -83,7 +86,9 @@ class Recorder:
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         view = op in ("slice", "transpose", "reshape") and type(args[0]) is Traced
-        return Traced(self, value, out, (args[0], args[0].var) if view else None)
+        made = Traced(self, value, out, (args[0], args[0].var) if view else None)
+        self._made.append(ref(made))
+        return made
 
     def constant(self, array: Array) -> Traced:
         return Traced(self, array, self.program.constant(array))
@@ -125,13 +130,23 @@ class Recorder:
         known = self._arrays.get(id(x))
         return known[1] if known is not None else self._source(x, Source("a captured array", lambda _args: x))
 
-    def argument(self, array: Array, i: int) -> Traced:
-        """An array among the arguments."""
+    def given(self, x: Any, i: int) -> Any:
+        """The i-th of the arguments."""
+        if isinstance(x, Value):
+            self.touch(x, f"argument {i}", lambda args: args[i].array)
+            return x
+        return self._argument(x, i) if isinstance(x, host.ndarray) else x
+
+    def _argument(self, array: Array, i: int) -> Traced:
         known = self._arrays.get(id(array))
         read = lambda args: args[i]  # noqa: E731
         return known[1] if known is not None else self._source(array, Source(f"argument {i}", read, moves=True))
 
     def _source(self, array: Array, source: Source) -> Traced:
+        if not isinstance(array, host.ndarray):
+            raise CompileError(
+                f"compile: {source.name} lives on {backend_of(array).device_name(array)}; programs run on the CPU"
+            )
         var = self.program.new(array.shape, array.dtype)
         traced = Traced(self, array, var)
         self.program.sources[var] = source
@@ -151,14 +166,18 @@ class Recorder:
                 return tuple([self.traced(y) if isinstance(y, host.ndarray) else y for y in inputs])
         return inputs
 
-    def touch(self, tensor: Value, name: str = "a captured tensor", read: Callable[[list[Any]], Any] | None = None) -> None:
+    def touch(
+        self, tensor: Value, name: str = "a captured tensor", read: Callable[[list[Any]], Any] | None = None
+    ) -> None:
         """Put a tensor under observation."""
         array = tensor.array
         if type(array) is Traced:
             return
         known = self._arrays.get(id(array))
         if known is None:
-            traced = self._source(array, Source(name, read or (lambda _args: tensor.array), name.startswith("argument")))
+            traced = self._source(
+                array, Source(name, read or (lambda _args: tensor.array), name.startswith("argument"))
+            )
         else:
             traced = known[1]
         self._tensors.append((tensor, array, tensor.node, traced.var))
@@ -178,7 +197,7 @@ class Recorder:
         settings["training"] = module.training
 
         def unchanged() -> bool:
-            return all([getattr(module, k, None) == v for k, v in settings.items()])
+            return all(getattr(module, k, None) == v for k, v in settings.items())
 
         self.guards.append(unchanged)
 
@@ -225,7 +244,7 @@ class Recorder:
             def unchanged() -> bool:
                 now = optimizer.param_groups[where]
                 optimizer._check(now)
-                return len(now["params"]) == count and all([now[k] == v for k, v in fixed.items()])
+                return len(now["params"]) == count and all(now[k] == v for k, v in fixed.items())
 
             self.guards.append(unchanged)
         return memo[where][0]  # type: ignore[no-any-return]
@@ -260,7 +279,27 @@ class Recorder:
         for generator, state, _ in self._generators.values():
             generator.set_state(state)
 
-    def finish(self) -> tuple[list[tuple[Source, Var, Array]], list[tuple[Leaf, Var | None, Array | None]]]:
+    def require_none_left(self) -> None:
+        """Raise a CompileError if an array under observation is still held by somebody, once the call is over."""
+        lines = {instr.out: instr.line for instr in self.program.instrs}
+        self._arrays.clear()
+        self._initial.clear()
+        self._tensors.clear()
+        if any(made() is not None for made in self._made):
+            gc.collect()
+        left = [made() for made in self._made if made() is not None]
+        for traced in left:
+            for holder in gc.get_referrers(traced):
+                if isinstance(holder, Value) and traced is not None:
+                    holder.array = traced.value
+        tensors = [traced for traced in left if traced is not None and traced.var in lines]
+        if tensors:
+            raise CompileError(
+                f"compile: {self.name} keeps a tensor of shape {tensors[0].shape} in a list, an attribute or a global, "
+                f"which a replay would not do again; return it instead ({lines[tensors[0].var]})"
+            )
+
+    def finish(self) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf, Var | None]]]:
         """What the call meant to leave outside: new numbers for sources, and gradients; then `restore`.
 
         Raises:
@@ -268,7 +307,7 @@ class Recorder:
             CompileError: if the call changes what cannot be changed at a replay.
         """
         stores = self._stores()
-        grads: list[tuple[Leaf, Var | None, Array | None]] = []
+        grads: list[tuple[Leaf, Var | None]] = []
         for leaf, before, written in self._leaves.values():
             after = leaf.grad
             if not written:
@@ -277,25 +316,24 @@ class Recorder:
             if after is before and (after is None or type(after.array) is not Traced):
                 continue
             if after is None:
-                grads.append((leaf, None, None))
+                grads.append((leaf, None))
             elif isinstance(after.node, (Application, Output)):
                 raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
             else:
-                traced = self.traced(after.array)
-                grads.append((leaf, traced.var, traced.value))
+                grads.append((leaf, self.traced(after.array).var))
         for generator, _, (_, start, used) in self._generators.values():
             place = self.number(0, lambda offset, used=used: offset + used, start).place
             self.commits.append((lambda offset, g=generator: setattr(g, "offset", offset), place))  # type: ignore[misc]
         return stores, grads
 
-    def _stores(self) -> list[tuple[Source, Var, Array]]:
-        stores: dict[Var, tuple[Source, Var, Array]] = {}
+    def _stores(self) -> list[tuple[Source, Var]]:
+        stores: dict[Var, tuple[Source, Var]] = {}
         for tensor, _, _, var in self._tensors:
             if type(tensor.array) is Traced and tensor.array.var is not var:
-                stores[var] = (self.program.sources[var], tensor.array.var, tensor.array.value)
+                stores[var] = (self.program.sources[var], tensor.array.var)
         for var, (traced, _) in self._initial.items():
             if traced.var is not var:
-                stores[var] = (self.program.sources[var], traced.var, traced.value)
+                stores[var] = (self.program.sources[var], traced.var)
         for optimizer, before, groups in self._optimizers:
             self._steady(optimizer, before, groups)
             for number, state in optimizer.state.items():
@@ -307,7 +345,7 @@ class Recorder:
                         var = next(v for t, _, _, v in self._tensors if t is old)
                         new = self.traced(after.array)
                         if new.var is not var:
-                            stores[var] = (self.program.sources[var], new.var, new.value)
+                            stores[var] = (self.program.sources[var], new.var)
         owners: dict[int, int] = {}
         for array, _ in self._arrays.values():
             owners[id(owner_of(array))] = owners.get(id(owner_of(array)), 0) + 1
@@ -325,7 +363,11 @@ class Recorder:
             if old is None or old.keys() != state.keys():
                 raise Unsteady
             for key, value in state.items():
-                if isinstance(value, Value) and isinstance(old[key], Value) and value.shape == old[key].shape:
+                if (
+                    isinstance(value, Value)
+                    and isinstance(old[key], Value)
+                    and value.array.shape == old[key].array.shape
+                ):
                     continue
                 if isinstance(value, LiveNumber) or value is old[key]:
                     continue

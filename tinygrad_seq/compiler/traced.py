@@ -11,7 +11,8 @@ from ..backend import numpy as host
 from ..recording import CompileError
 from .operations import HOLE, REDUCTIONS, UFUNCS
 
-numpy, ndarray = host.xp, host.ndarray
+numpy = host.module
+ndarray = host.ndarray
 
 
 class LiveNumber(float):
@@ -379,7 +380,7 @@ class TracedBackend:
         keys, arrays = buffer._index(index)
         buffer.become(self._recorder.emit("scatter_add", buffer, values, *arrays, index=keys))
 
-    def require(self, check: Callable[..., None], *arrays: Any) -> None:
+    def verify(self, check: Callable[..., None], *arrays: Any) -> None:
         self._recorder.emit("require", *arrays, check=check)
 
 

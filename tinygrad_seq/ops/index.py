@@ -164,7 +164,7 @@ def _in_range(name: str, index: Array, length: int) -> Array:
             raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
 
     if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
-        backend_of(index).require(check, index)
+        backend_of(index).verify(check, index)
     return index
 
 
@@ -284,7 +284,7 @@ def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
     count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
     if not hasattr(src, "dtype"):
         return masked_fill(x, count != 0, src)
-    backend_of(count).require(_require_once, count)
+    backend_of(count).verify(_require_once, count)
     return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
 
 
@@ -403,6 +403,6 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
             )
 
     if array.size:
-        backend_of(array).require(check, array)
+        backend_of(array).verify(check, array)
     classes = array_module(array).arange(num_classes)
     return cast(reshape(x, shape=(*x.shape, 1)) == classes, dtype=x.dtype)

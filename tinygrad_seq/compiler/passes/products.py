@@ -54,7 +54,7 @@ def _sums_of_products(program: Program) -> Program:
 
 
 def _is_sum(instr: Instr) -> bool:
-    return instr.op == "add" and all([type(a) is Var and a.shape == instr.out.shape for a in instr.args])
+    return instr.op == "add" and all(type(a) is Var and a.shape == instr.out.shape for a in instr.args)
 
 
 def _adds_rows(instr: Instr) -> bool:
@@ -106,7 +106,7 @@ def _joined(
         lefts, rights = [p.args[0] for p in products], [p.args[1] for p in products]
         turned = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
         right = below(rights)
-        if all([t is not None for t in turned]):
+        if all(t is not None for t in turned):
             tall = below([t for t in turned if t is not None])
             left = put("transpose", (tall,), {"dims": (1, 0)}, tall.shape[::-1])
         elif len(lefts) == 1:

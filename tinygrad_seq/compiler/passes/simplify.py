@@ -121,5 +121,3 @@ def _place(a: Any) -> Any:
     if type(a) is Number:
         return a.place
     return repr(a) if isinstance(a, float) and (a == 0 or a != a) else a  # 0.0 is not -0.0
-
-
