@@ -10,7 +10,7 @@ from .backend import DType, array_module, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
-from .graph import no_grad
+from .grad_mode import no_grad
 from .ops.dims import lengths
 from .public import public
 from .streams import Generator, Size, default_generator, uniform

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from ..autodiff import recorded_sweep
 from ..backend import Array, array_module, backend_of, is_array
 from ..device import device as Device
-from ..graph import Leaf, enable_grad, no_grad
+from ..grad_mode import enable_grad, no_grad
+from ..graph import Leaf
 from ..streams import default_generator
 from ..tensor import Tensor, as_tensor
 from ..tree import leaves
