@@ -30,7 +30,22 @@ from .backend import (
 )
 from .backend import bool_ as bool
 from .checkpointing import checkpoint
-from .creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .creation import (
+    BoolTensor,
+    FloatTensor,
+    LongTensor,
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -226,28 +241,28 @@ subtract, multiply, divide, true_divide, negative, clip = sub, mul, div, div, ne
 argwhere = nonzero
 
 __all__ = [
-    "Generator", "GradcheckError", "NotTestedWarning", "Primitive", "Tensor", "__version__", "abs", "add",
-    "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "arange", "argmax", "argmin",
-    "argsort", "argwhere", "array_module", "as_tensor", "bernoulli", "bincount", "bmm", "bool", "broadcast_to",
-    "cat", "ceil", "checkpoint", "chunk", "clamp", "clip", "clone", "complex64", "complex128", "concat",
-    "concatenate", "cos", "count_nonzero", "cuda", "cumprod", "cumsum", "default_generator", "detect_anomaly",
-    "device", "diag", "diagonal", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "elu",
-    "embedding", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "expand", "expm1", "eye",
-    "finfo", "flatten", "flip", "float", "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack",
-    "from_numpy", "full", "full_like", "gather", "ge", "gelu", "grad", "gradcheck", "gradgradcheck", "gt", "half",
-    "hessian", "hstack", "hvp", "iinfo", "index_add", "index_fill", "index_select", "inf", "inference_mode", "int",
-    "int8", "int16", "int32", "int64", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite",
-    "isin", "isinf", "isnan", "jacobian", "jvp", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log",
-    "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean",
-    "median", "meshgrid", "min", "minimum", "mm", "movedim", "mul", "multinomial", "multiply", "nan", "nan_to_num",
-    "narrow", "ne", "neg", "negative", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones",
-    "ones_like", "outer", "pad", "permute", "pi", "pow", "primitive", "prod", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat", "repeat_interleave",
-    "reshape", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "select", "set_default_device",
-    "set_grad_enabled", "short", "show_config", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "t", "take_along_dim", "tan",
-    "tanh", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8",
-    "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "vjp", "vmap", "vstack", "where",
-    "zeros", "zeros_like",
+    "BoolTensor", "FloatTensor", "Generator", "GradcheckError", "LongTensor", "NotTestedWarning", "Primitive",
+    "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any",
+    "arange", "argmax", "argmin", "argsort", "argwhere", "array_module", "as_tensor", "bernoulli", "bincount",
+    "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint", "chunk", "clamp", "clip", "clone", "complex64",
+    "complex128", "concat", "concatenate", "cos", "count_nonzero", "cuda", "cumprod", "cumsum", "default_generator",
+    "detect_anomaly", "device", "diag", "diagonal", "div", "divide", "dot", "double", "draw_graph", "dtype", "e",
+    "einsum", "elu", "embedding", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "expand",
+    "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32", "float64", "floor", "floor_divide",
+    "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "gelu", "grad", "gradcheck", "gradgradcheck",
+    "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add", "index_fill", "index_select", "inf",
+    "inference_mode", "int", "int8", "int16", "int32", "int64", "is_floating_point", "is_grad_enabled", "is_tensor",
+    "isclose", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "le", "leaky_relu", "lerp", "linear",
+    "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul",
+    "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "movedim", "mul", "multinomial",
+    "multiply", "nan", "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad", "nonzero", "norm", "normal",
+    "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow", "primitive", "prod", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat",
+    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "select",
+    "set_default_device", "set_grad_enabled", "short", "show_config", "sigmoid", "sign", "silu", "sin", "softmax",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "t",
+    "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
+    "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "vjp", "vmap",
+    "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

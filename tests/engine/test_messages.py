@@ -109,9 +109,11 @@ def numbers() -> Any:
         case("mul: takes tensors, arrays and numbers, got None", TypeError, lambda: x * None),
         case("matmul: takes tensors, arrays and numbers, got 'a'", TypeError, lambda: x @ "a"),
         case("add: takes", TypeError, lambda: tg.ones(2).add_("x")),
-        case("tensor: cannot make an array of this str", ValueError, lambda: tg.ones(2).fill_("a")),  # type: ignore[arg-type]
+        case("tensor: cannot make numbers of str", TypeError, lambda: tg.ones(2).fill_("a")),  # type: ignore[arg-type]
+        case("tensor: cannot make an array of this int", ValueError, lambda: tg.tensor(300, dtype=tg.uint8)),
         case("tensor: cannot make numbers of str", TypeError, lambda: tg.tensor("a")),
         case("tensor: cannot make numbers of NoneType", TypeError, lambda: tg.tensor(None)),
+        case("tensor: cannot make numbers of object", TypeError, lambda: tg.tensor(object(), dtype=tg.bool)),
         case("tensor: cannot make an array of this list", ValueError, lambda: tg.tensor([[1, 2], [3]])),
         case("tensor: takes arrays of numbers, got one of <U1", TypeError, lambda: tg.tensor(np.array(["a"]))),
         case("tensor: takes arrays of numbers", TypeError, lambda: tg.as_tensor(np.array(["a"]))),
