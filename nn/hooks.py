@@ -55,7 +55,10 @@ class RemovableHandle:
 
 
 class Hooked:
-    """Something that is called, and calls hooks before and after its `forward`."""
+    """Something that is called, and calls hooks before and after its `forward`.
+
+    A recurrent layer does not call its cells so, step by step: `nn.lens` looks into them.
+    """
 
     _forward_pre_hooks: list[Hook]
     _forward_hooks: list[Hook]

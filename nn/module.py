@@ -277,8 +277,12 @@ class Module(Hooked):
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Self:
-        """Move parameters and buffers to a device, and those that are floating-point to a dtype, in place."""
+    def to(self, *targets: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
+        """Move parameters and buffers to a device, and those that are floating-point to a dtype, in place.
+
+        Args:
+            non_blocking: no difference here.
+        """
         with tg.no_grad():
             moved = []
             for tensor in {id(t): t for t in (*self.parameters(), *self.buffers())}.values():
@@ -287,6 +291,9 @@ class Module(Hooked):
             for tensor, new in moved:  # all of them, or after an error none
                 tensor.data = new
         return self
+
+    def type(self, dtype: Any) -> Self:
+        return self.to(dtype=dtype)
 
     def half(self) -> Self:
         return self.to(tg.float16)

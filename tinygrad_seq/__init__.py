@@ -107,7 +107,7 @@ from .ops.index import (
     triu,
 )
 from .ops.layout import diag, diagonal, index_add, index_fill, meshgrid, repeat_interleave, trace
-from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, outer
+from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, mv, outer
 from .ops.logic import (
     allclose,
     eq,
@@ -238,6 +238,7 @@ half, float, double = float16, float32, float64  # PyTorch's other names
 short, int, long = int16, int32, int64
 concat = concatenate = cat
 subtract, multiply, divide, true_divide, negative, clip = sub, mul, div, div, neg, clamp
+swapaxes = transpose
 argwhere = nonzero
 
 __all__ = [
@@ -256,13 +257,13 @@ __all__ = [
     "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul",
     "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "movedim", "mul", "multinomial",
-    "multiply", "nan", "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad", "nonzero", "norm", "normal",
-    "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow", "primitive", "prod", "rand",
-    "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat",
-    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "select",
+    "multiply", "mv", "nan", "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad", "nonzero", "norm",
+    "normal", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow", "primitive", "prod",
+    "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder",
+    "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "select",
     "set_default_device", "set_grad_enabled", "short", "show_config", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "t",
-    "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
-    "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "vjp", "vmap",
-    "vstack", "where", "zeros", "zeros_like",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes",
+    "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu",
+    "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "vjp",
+    "vmap", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -95,6 +95,8 @@ class Methods(Operators):
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         return _shape.transpose(self, dim0, dim1)
 
+    swapaxes = transpose
+
     def t(self) -> Tensor:
         """The transpose of a matrix."""
         return _shape.t(self)
@@ -275,8 +277,8 @@ class Methods(Operators):
     def masked_select(self, mask: Operand) -> Tensor:
         return _index.masked_select(self, mask)
 
-    def nonzero(self) -> Tensor:
-        return _index.nonzero(self)
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        return _index.nonzero(self, as_tuple=as_tuple)
 
     argwhere = nonzero
 
@@ -285,6 +287,9 @@ class Methods(Operators):
 
     def select(self, dim: int, index: int) -> Tensor:
         return _index.select(self, dim, index)
+
+    def mv(self, vec: Operand) -> Tensor:
+        return linalg.mv(self, vec)
 
     def mm(self, other: Operand) -> Tensor:
         return linalg.mm(self, other)

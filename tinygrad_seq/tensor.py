@@ -203,8 +203,14 @@ class Tensor(Differentiable):
         """This tensor in row-major memory: itself if it is already."""
         return self if self.array.flags.c_contiguous else elementwise.cast(self, dtype=self.dtype)
 
-    def to(self, *targets: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
-        """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes."""
+    def to(
+        self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False
+    ) -> Tensor:
+        """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
+
+        Args:
+            non_blocking: no difference here.
+        """
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device

@@ -256,6 +256,11 @@ def test_a_hook_gets_gradients_and_must_return_what_it_may() -> None:
 
 def test_switches() -> None:
     net = build(nn, tg.tensor)
+    net.type(tg.float64).to("cpu", non_blocking=True)
+    assert {p.dtype for p in net.parameters()} == {tg.float64}
+    x = tg.tensor([-1.0, 1.0])
+    assert nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.0, inplace=True))(x).tolist() == [0, 1]
+    assert x.tolist() == [-1, 1]
     net.half()
     assert {p.dtype for p in net.parameters()} == {tg.float16}
     net.float()

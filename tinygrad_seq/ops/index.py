@@ -10,7 +10,7 @@ from ..graph import Value, primitive
 from ..public import public
 from .dims import normalize_dim
 from .elementwise import cast, where
-from .shape import reshape
+from .shape import reshape, unbind
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
 
@@ -301,9 +301,10 @@ def masked_select(x: Any, mask: Any) -> Any:
 
 
 @public
-def nonzero(x: Any) -> Any:
-    """The indices of the elements that are not 0: (N, D) for a tensor of D dimensions. Integers: no gradient."""
-    return nonzero_indices(x)
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with. Integers: no gradient."""
+    found = nonzero_indices(x)
+    return unbind(found, 1) if as_tuple else found
 
 
 @primitive(name="nonzero")
