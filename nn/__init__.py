@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import figures, functional, init, optim, utils
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .layers import (
     ELU,
     GELU,
@@ -38,7 +39,7 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Module, ModuleList, Parameter, Sequential, functional_call
+from .module import Module, Parameter, functional_call
 from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN
 from .state import State
@@ -89,9 +90,12 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",

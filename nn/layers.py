@@ -127,9 +127,13 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """In training, each element zero with probability p and else divided by 1 - p; evaluating, nothing."""
+    """In training, each element zero with probability p and else divided by 1 - p; evaluating, nothing.
 
-    def __init__(self, p: float = 0.5) -> None:
+    Args:
+        inplace: no difference here: what is given stays as it is.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is a probability from 0 to 1, got {p}")
         self.p = p
@@ -207,9 +211,16 @@ class LogSigmoid(FunctionModule):
 
 
 class ReLU(FunctionModule):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    Args:
+        inplace: no difference here: what is given stays as it is.
+    """
 
     function = F.relu
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
 
 
 class SiLU(FunctionModule):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.recording import active as recording
+
+from .hooks import Hooked
+
+T = TypeVar("T", bound=Tensor)
 
 
 class Parameter(Tensor):
@@ -30,6 +33,9 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}  # of numbers, each fitting into those after it
+
+
 def require_sizes(name: str, **sizes: Any) -> None:
     """Raise a ValueError unless all sizes are whole numbers from 1 on; the message names the module and the setting."""
     for setting, value in sizes.items():
@@ -37,7 +43,7 @@ def require_sizes(name: str, **sizes: Any) -> None:
             raise ValueError(f"{name}: {setting} must be a whole number from 1 on, got {value!r}")
 
 
-class Module:
+class Module(Hooked):
     """A piece of a network. Assign parameters, buffers and other modules to attributes, and write `forward`.
 
     Names come from the attributes: `layers.0.weight` is what `named_parameters`, `state_dict` and the checkpoints say.
@@ -48,58 +54,148 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward method: write one")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if recording:
-            recording[-1].module(self)
-        return self.forward(*args, **kwargs)
+    # --- parts ---
+
+    def _vacant(self, function: str, name: str) -> None:
+        """Raise unless something can be registered under this name: it is one, and no other attribute has it."""
+        if not isinstance(name, str):
+            raise TypeError(f"{function}: takes a name, got a {type(name).__name__}")
+        if not name or "." in name:
+            raise KeyError(f"{function}: a name is not empty and has no dots, which separate names; got {name!r}")
+        taken = hasattr(self, name) and not isinstance(vars(self).get(name), (Module, Parameter))
+        if taken and name not in vars(self).get("_buffers", ()) and vars(self).get(name, self) is not None:
+            raise KeyError(f"{function}: {type(self).__name__} has an attribute {name!r} already; take another name")
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """As assigning the parameter to the attribute `name`; for names that are computed."""
+        self._vacant("register_parameter", name)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"register_parameter: takes a Parameter or None, got a {type(param).__name__}; wrap a tensor: "
+                "nn.Parameter(tensor)"
+            )
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """As assigning the module to the attribute `name`; for names that are computed."""
+        self._vacant("add_module", name)
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: takes a Module or None, got a {type(module).__name__}")
+        setattr(self, name, module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """As `add_module`."""
+        self.add_module(name, module)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Keep a tensor that is part of the state but not trained; if `persistent`, part of `state_dict` too."""
+        self._vacant("register_buffer", name)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"register_buffer: takes a tensor or None, got a {type(tensor).__name__}")
+        self.__dict__.setdefault("_buffers", {})[name] = persistent
+        setattr(self, name, tensor)
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of this dotted name, such as "layers.0"; this one for "".
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        module = self
+        for name in target.split(".") if target else ():
+            found = vars(module).get(name)
+            if not isinstance(found, Module):
+                raise AttributeError(
+                    f"get_submodule: {type(self).__name__} has no module {target!r}: {type(module).__name__} has "
+                    f"{[name for name, _ in module._own_modules()]}, not {name!r}"
+                )
+            module = found
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of this dotted name, such as "layers.0.weight"; an AttributeError if there is none."""
+        return _entry("get_parameter", self, dict(self.named_parameters(remove_duplicate=False)), target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of this dotted name; an AttributeError if there is none."""
+        return _entry("get_buffer", self, dict(self.named_buffers(remove_duplicate=False)), target)
 
     # --- walks ---
 
+    def _own_modules(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes of this one; one that is several, several times."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules that are attributes of this one, by name."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
+        """The modules that are attributes of this one, by name; each once."""
+        seen: set[int] = set()
+        for name, child in self._own_modules():
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, by dotted name."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+    def named_modules(
+        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, by dotted name.
+
+        Args:
+            memo: the ids of modules to leave out; those that are found are added.
+            prefix: what the names begin with.
+            remove_duplicate: name a module that is used in several places once.
+        """
+        memo = set() if memo is None else memo
+        if id(self) not in memo:
+            if remove_duplicate:
+                memo.add(id(self))
+            yield prefix, self
+            for name, child in self._own_modules():
+                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
-    def _named_tensors(self, keep: Callable[[Module, str, Tensor], bool]) -> Iterator[tuple[str, Tensor]]:
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) and keep(module, name, value):
-                    yield (f"{prefix}.{name}" if prefix else name), value
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """The parameters here and below, by dotted name; one that is used in several places once."""
+    def _named_tensors(
+        self, keep: Callable[[Module, str, Tensor], bool], prefix: str = "", recurse: bool = True, once: bool = False
+    ) -> Iterator[tuple[str, Tensor]]:
         seen: set[int] = set()
-        for name, value in self._named_tensors(lambda *entry: isinstance(entry[2], Parameter)):
-            if id(value) not in seen and isinstance(value, Parameter):
-                seen.add(id(value))
-                yield name, value
+        walk = self.named_modules(prefix=prefix, remove_duplicate=False) if recurse else iter([(prefix, self)])
+        for place, module in walk:
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor) and keep(module, name, value) and not (once and id(value) in seen):
+                    seen.add(id(value))
+                    yield (f"{place}.{name}" if place else name), value
 
-    def parameters(self) -> Iterator[Parameter]:
-        return (parameter for _, parameter in self.named_parameters())
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """The parameters here and below, by dotted name.
 
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Keep a tensor that is part of the state but not trained; if `persistent`, part of `state_dict` too."""
-        self.__dict__.setdefault("_buffers", {})[name] = persistent
-        setattr(self, name, tensor)
+        Args:
+            prefix: what the names begin with.
+            recurse: those below, too.
+            remove_duplicate: name one that is used in several places once.
+        """
+        return self._named_tensors(  # type: ignore[return-value]
+            lambda *entry: isinstance(entry[2], Parameter), prefix, recurse, remove_duplicate
+        )
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        return self._named_tensors(lambda module, name, _: name in vars(module).get("_buffers", ()))
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def buffers(self) -> Iterator[Tensor]:
-        return (buffer for _, buffer in self.named_buffers())
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The buffers here and below, by dotted name. Arguments as of `named_parameters`."""
+        return self._named_tensors(
+            lambda module, name, _: name in vars(module).get("_buffers", ()), prefix, recurse, remove_duplicate
+        )
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     # --- state ---
 
@@ -109,16 +205,23 @@ class Module:
 
         return dict(self._named_tensors(persists))
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and persistent buffers by dotted name: the tensors' own memory, without the graph."""
-        return {name: value.detach() for name, value in self._state().items()}
+    def state_dict(self, *, prefix: str = "") -> dict[str, Tensor]:
+        """Parameters and persistent buffers by dotted name: the tensors' own memory, without the graph.
+
+        Args:
+            prefix: what the names begin with: "encoder." gives "encoder.weight".
+        """
+        return {f"{prefix}{name}": value.detach() for name, value in self._state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Take over numbers from a mapping of names to tensors or arrays (also PyTorch's own, on the CPU).
 
         Raises:
-            RuntimeError: if shapes differ, or (when `strict`) names do; it lists all of them, and nothing is changed.
+            RuntimeError: if shapes differ, numbers do not fit, or (when `strict`) names differ; it lists all of them,
+                and nothing is changed.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"load_state_dict: takes a mapping of names to tensors, got a {type(state_dict).__name__}")
         own = self._state()
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
@@ -128,6 +231,16 @@ class Module:
             for name, value in new.items()
             if tuple(value.shape) != own[name].shape
         ]
+        problems += [
+            f"{name}: has {value.dtype} there, which does not fit the {own[name].dtype} here"
+            for name, value in new.items()
+            if _KINDS[value.dtype.kind] > max(_KINDS[own[name].dtype.kind], 1)
+        ]
+        problems += [
+            f"{name}: is in read-only memory here (expanded, say); give the module a clone()"
+            for name in new
+            if not getattr(own[name].array.flags, "writeable", True)
+        ]
         if strict:
             problems += [f"{name}: is missing there" for name in missing]
             problems += [f"{name}: is not known here" for name in unexpected]
@@ -136,8 +249,9 @@ class Module:
                 f"load_state_dict: {type(self).__name__} cannot take this state:\n  " + "\n  ".join(problems)
             )
         with tg.no_grad():
-            for name, value in new.items():
-                own[name].copy_(value.to(device=own[name].device))
+            moved = {name: value.to(own[name]) for name, value in new.items()}
+            for name, value in moved.items():  # nothing can fail any more
+                own[name].copy_(value)
         return IncompatibleKeys(missing, unexpected)
 
     # --- switches ---
@@ -152,10 +266,10 @@ class Module:
         """Evaluation mode, here and below: dropout passes everything."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or make them zeros."""
+        for p in self.parameters():
+            p.grad = None if set_to_none or p.grad is None else tg.zeros_like(p.grad)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or no longer."""
@@ -163,8 +277,12 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Self:
-        """Move parameters and buffers to a device, and those that are floating-point to a dtype, in place."""
+    def to(self, *targets: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
+        """Move parameters and buffers to a device, and those that are floating-point to a dtype, in place.
+
+        Args:
+            non_blocking: no difference here.
+        """
         with tg.no_grad():
             moved = []
             for tensor in {id(t): t for t in (*self.parameters(), *self.buffers())}.values():
@@ -173,6 +291,12 @@ class Module:
             for tensor, new in moved:  # all of them, or after an error none
                 tensor.data = new
         return self
+
+    def type(self, dtype: Any) -> Self:
+        return self.to(dtype=dtype)
+
+    def half(self) -> Self:
+        return self.to(tg.float16)
 
     def float(self) -> Self:
         return self.to(tg.float32)
@@ -198,45 +322,16 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._own_modules()]
         extra = self.extra_repr()
         body = "".join(f"\n  {line}" for line in ([extra] if extra else []) + lines) + "\n" if lines else extra
         return f"{type(self).__name__}({body})"
 
 
-class ModuleList(Module):
-    """Modules by number. `ModuleList([a, b])` names their parameters `0.` and `1.`."""
-
-    def __init__(self, modules: Any = ()) -> None:
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> Self:
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: takes modules, got {type(module).__name__}")
-        setattr(self, str(len(self)), module)
-        return self
-
-    def __len__(self) -> int:
-        return len(list(self.children()))
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __getitem__(self, i: int) -> Module:
-        return list(self.children())[i]
-
-
-class Sequential(ModuleList):
-    """Modules one after another, each taking what the one before returned."""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
-
-    def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
-        return x
+def _entry(name: str, module: Module, entries: Mapping[str, T], target: str) -> T:
+    if target not in entries:
+        raise AttributeError(f"{name}: {type(module).__name__} has no {target!r}; it has {list(entries)}")
+    return entries[target]
 
 
 def functional_call(

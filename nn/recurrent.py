@@ -11,8 +11,9 @@ from tinygrad_seq import Tensor
 
 from . import functional as F
 from .cells import Cell
+from .containers import ModuleList
 from .layout import Layout
-from .module import Module, ModuleList, Parameter, require_sizes
+from .module import Module, Parameter, require_sizes
 from .state import State, TupleState, as_state
 
 Tensors = tuple[Tensor, ...]

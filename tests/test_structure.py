@@ -12,10 +12,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "public", "device", "memory", "graph", "anomaly", "tree", "conversion", "streams", "ops", "autodiff",
-    "operators", "methods", "inplace", "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation",
+    "backend", "public", "device", "memory", "grad_mode", "graph", "anomaly", "tree", "conversion", "streams", "ops",
+    "autodiff", "operators", "methods", "inplace",
+    "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation",
     "functional",
-    "checkpointing", "version", "cuda", "config", "drawing", "serialization", "gradcheck", "testing",
+    "checkpointing", "version", "cuda", "config", "limits", "drawing", "serialization", "gradcheck", "testing",
 ]  # fmt: skip
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]
 

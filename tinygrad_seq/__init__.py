@@ -7,6 +7,7 @@
 tensor([2., 4.])
 """
 
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -29,18 +30,46 @@ from .backend import (
 )
 from .backend import bool_ as bool
 from .checkpointing import checkpoint
-from .creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .creation import (
+    BoolTensor,
+    FloatTensor,
+    LongTensor,
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from .device import device, set_default_device
 from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
+from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
-from .graph import Primitive, enable_grad, is_grad_enabled, no_grad, primitive
+from .graph import Primitive, primitive
 from .ops.activation import clamp, elu, erf, gelu, leaky_relu, silu, softplus
+from .ops.arithmetic import (
+    addcdiv,
+    addcmul,
+    div,
+    lerp,
+    log2,
+    log10,
+    logaddexp,
+    nan_to_num,
+    reciprocal,
+    square,
+    tan,
+)
 from .ops.einsum import einsum
 from .ops.elementwise import (
     abs,
     add,
     cos,
-    div,
     exp,
     expm1,
     log,
@@ -77,7 +106,8 @@ from .ops.index import (
     tril,
     triu,
 )
-from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, outer
+from .ops.layout import diag, diagonal, index_add, index_fill, meshgrid, repeat_interleave, trace
+from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, mv, outer
 from .ops.logic import (
     allclose,
     eq,
@@ -86,6 +116,7 @@ from .ops.logic import (
     gt,
     isclose,
     isfinite,
+    isin,
     isinf,
     isnan,
     le,
@@ -96,7 +127,16 @@ from .ops.logic import (
     lt,
     ne,
 )
-from .ops.order import argsort, max, min, sort, topk
+from .ops.order import (
+    argsort,
+    bincount,
+    max,
+    median,
+    min,
+    sort,
+    topk,
+    unique,
+)
 from .ops.reduce import (
     all,
     amax,
@@ -104,6 +144,8 @@ from .ops.reduce import (
     any,
     argmax,
     argmin,
+    count_nonzero,
+    cumprod,
     cumsum,
     log_softmax,
     logsumexp,
@@ -123,17 +165,23 @@ from .ops.shape import (
     expand,
     flatten,
     flip,
+    hstack,
     movedim,
     permute,
+    ravel,
     repeat,
     reshape,
     roll,
     split,
     squeeze,
     stack,
+    t,
+    tile,
     transpose,
     unbind,
+    unflatten,
     unsqueeze,
+    vstack,
 )
 from .random import (
     bernoulli,
@@ -149,13 +197,24 @@ from .random import (
 )
 from .recording import CompileError
 from .streams import Generator, default_generator
-from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, is_tensor, tensor
+from .tensor import (
+    Tensor,
+    as_tensor,
+    clone,
+    from_dlpack,
+    from_numpy,
+    is_floating_point,
+    is_tensor,
+    numel,
+    tensor,
+)
 from .version import __version__
 
 if _TYPE_CHECKING:
     from .compiler.compiled import RecompileWarning, compile
     from .config import show_config
     from .drawing import draw_graph
+    from .limits import finfo, iinfo
     from .serialization import load, save
 
 # loaded on first use: what they import takes half as long as all the rest
@@ -163,6 +222,8 @@ _LAZY = {
     "RecompileWarning": "compiler.compiled",
     "compile": "compiler.compiled",
     "draw_graph": "drawing",
+    "finfo": "limits",
+    "iinfo": "limits",
     "load": "serialization",
     "save": "serialization",
     "show_config": "config",
@@ -177,196 +238,36 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-float = float32
-double = float64
-long = int64
+half, float, double = float16, float32, float64  # PyTorch's other names
+short, int, long = int16, int32, int64
+concat = concatenate = cat
+subtract, multiply, divide, true_divide, negative, clip = sub, mul, div, div, neg, clamp
+swapaxes = transpose
+argwhere = nonzero
 
 __all__ = [
-    "CompileError",
-    "Generator",
-    "GradcheckError",
-    "NotTestedWarning",
-    "Primitive",
-    "RecompileWarning",
-    "Tensor",
-    "__version__",
-    "abs",
-    "add",
-    "addmm",
-    "all",
-    "allclose",
-    "amax",
-    "amin",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "argsort",
-    "array_module",
-    "as_tensor",
-    "bernoulli",
-    "bmm",
-    "bool",
-    "broadcast_to",
-    "cat",
-    "ceil",
-    "checkpoint",
-    "chunk",
-    "clamp",
-    "compile",
-    "complex64",
-    "complex128",
-    "cos",
-    "cuda",
-    "cumsum",
-    "default_generator",
-    "detect_anomaly",
-    "device",
-    "div",
-    "dot",
-    "double",
-    "draw_graph",
-    "dtype",
-    "einsum",
-    "elu",
-    "embedding",
-    "empty",
-    "empty_like",
-    "enable_grad",
-    "eq",
-    "equal",
-    "erf",
-    "exp",
-    "expand",
-    "expm1",
-    "eye",
-    "flatten",
-    "flip",
-    "float",
-    "float16",
-    "float32",
-    "float64",
-    "floor",
-    "floor_divide",
-    "from_dlpack",
-    "from_numpy",
-    "full",
-    "full_like",
-    "gather",
-    "ge",
-    "gelu",
-    "grad",
-    "gradcheck",
-    "gradgradcheck",
-    "gt",
-    "hessian",
-    "hvp",
-    "index_select",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "is_grad_enabled",
-    "is_tensor",
-    "isclose",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "jacobian",
-    "jvp",
-    "le",
-    "leaky_relu",
-    "linear",
-    "linspace",
-    "load",
-    "log",
-    "log1p",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logsumexp",
-    "long",
-    "lt",
-    "manual_seed",
-    "masked_fill",
-    "masked_select",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mm",
-    "movedim",
-    "mul",
-    "multinomial",
-    "narrow",
-    "ne",
-    "neg",
-    "no_grad",
-    "nonzero",
-    "norm",
-    "normal",
-    "one_hot",
-    "ones",
-    "ones_like",
-    "outer",
-    "pad",
-    "permute",
-    "pow",
-    "primitive",
-    "prod",
-    "rand",
-    "rand_like",
-    "randint",
-    "randn",
-    "randn_like",
-    "randperm",
-    "relu",
-    "remainder",
-    "repeat",
-    "reshape",
-    "roll",
-    "round",
-    "rsqrt",
-    "save",
-    "scatter",
-    "scatter_add",
-    "select",
-    "set_default_device",
-    "show_config",
-    "sigmoid",
-    "sign",
-    "silu",
-    "sin",
-    "softmax",
-    "softplus",
-    "sort",
-    "split",
-    "sqrt",
-    "squeeze",
-    "stack",
-    "std",
-    "sub",
-    "sum",
-    "take_along_dim",
-    "tanh",
-    "tensor",
-    "topk",
-    "transpose",
-    "tril",
-    "triu",
-    "trunc",
-    "uint8",
-    "unbind",
-    "unsqueeze",
-    "value_and_grad",
-    "var",
-    "vjp",
-    "vmap",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+    "BoolTensor", "CompileError", "FloatTensor", "Generator", "GradcheckError", "LongTensor", "NotTestedWarning",
+    "Primitive", "RecompileWarning", "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "all",
+    "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "argwhere", "array_module",
+    "as_tensor", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint", "chunk", "clamp",
+    "clip", "clone", "compile", "complex64", "complex128", "concat", "concatenate", "cos", "count_nonzero", "cuda",
+    "cumprod", "cumsum", "default_generator", "detect_anomaly", "device", "diag", "diagonal", "div", "divide", "dot",
+    "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty", "empty_like", "enable_grad", "eq",
+    "equal", "erf", "exp", "expand", "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32",
+    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "gelu",
+    "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add", "index_fill",
+    "index_select", "inf", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_floating_point",
+    "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "le",
+    "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill",
+    "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "movedim",
+    "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad",
+    "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow",
+    "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal",
+    "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter",
+    "scatter_add", "select", "set_default_device", "set_grad_enabled", "short", "show_config", "sigmoid", "sign",
+    "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
+    "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace",
+    "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze",
+    "value_and_grad", "var", "vjp", "vmap", "vstack", "where", "zeros", "zeros_like",
+]  # fmt: skip

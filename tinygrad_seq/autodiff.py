@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .backend import array_module
-from .graph import Application, Leaf, Node, Output, Value, enable_grad, observers
+from .grad_mode import enable_grad
+from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
 from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered

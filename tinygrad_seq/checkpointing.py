@@ -7,7 +7,8 @@ from typing import Any
 
 from .autodiff import recorded_sweep, sweep
 from .backend import array_module
-from .graph import Leaf, Node, Primitive, Value, enable_grad, is_grad_enabled
+from .grad_mode import enable_grad, is_grad_enabled
+from .graph import Leaf, Node, Primitive, Value
 from .memory import memory, next_number
 from .ops.elementwise import cast
 from .streams import default_generator

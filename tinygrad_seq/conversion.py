@@ -58,10 +58,13 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
         data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
     try:
-        array = target.backend.asarray(data, wanted, target.index)
+        plain = isinstance(data, (list, tuple, int, float, complex))  # of others first what they are: "a" is a true one
+        array = target.backend.asarray(data, wanted if plain else None, target.index)
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"tensor: cannot make an array of this {type(data).__name__}: {error}") from error
     if not is_numeric(array.dtype):
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
-    return array.astype(float32) if wanted is None and array.dtype == float64 else array
+    if wanted is None:
+        return array.astype(float32) if array.dtype == float64 else array
+    return array if array.dtype == wanted else array.astype(wanted)

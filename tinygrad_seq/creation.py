@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import DType, float64, int64
+from .backend import DType, bool_, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
@@ -72,6 +72,28 @@ def ones_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = N
 def full_like(x: Tensor, fill_value: float, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
     """One value in the shape and, unless given, the dtype and device of x."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def _of_dtype(given: tuple[Any, ...], dtype: DType) -> Tensor:
+    return Tensor(given[0], dtype) if len(given) == 1 and not isinstance(given[0], int) else empty(*given, dtype=dtype)
+
+
+@public
+def FloatTensor(*data: Any) -> Tensor:
+    """Numbers as a tensor of float32; of lengths, as `empty`."""
+    return _of_dtype(data, float32)
+
+
+@public
+def LongTensor(*data: Any) -> Tensor:
+    """Numbers as a tensor of int64; of lengths, as `empty`."""
+    return _of_dtype(data, int64)
+
+
+@public
+def BoolTensor(*data: Any) -> Tensor:
+    """Truth values as a tensor; of lengths, as `empty`."""
+    return _of_dtype(data, bool_)
 
 
 @public

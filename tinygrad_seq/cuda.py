@@ -19,6 +19,16 @@ def device_count() -> int:
     return count
 
 
+def manual_seed(seed: int) -> None:
+    """As `tg.manual_seed`: one stream of random numbers is for all devices."""
+    from .streams import default_generator
+
+    default_generator.manual_seed(seed)
+
+
+manual_seed_all = manual_seed
+
+
 def synchronize() -> None:
     """Wait until the GPU has done all that it was given. Timings need it.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .autodiff import recorded_sweep, sweep
 from .backend import SCALAR, Array, array_module, backend_of
-from .graph import Leaf, Value
+from .graph import Leaf, Node, Output, Value
 from .hooks import RemovableHandle, Retained
 from .inplace import InPlace
 from .memory import owner_of
@@ -71,6 +71,18 @@ class Differentiable(InPlace):
     def is_leaf(self) -> bool:
         """Whether this tensor was made by its user rather than by a recorded operation."""
         return self.node is None or isinstance(self.node, Leaf)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The application of a primitive that this tensor is the result of; None for a leaf."""
+        if isinstance(self.node, Output) and self.node.parents:
+            return self.node.parents[0]
+        return None if isinstance(self.node, Leaf) else self.node
+
+    def detach_(self) -> Tensor:
+        """Leave the graph, in place: this tensor is a constant from here on."""
+        self.node = None
+        return self  # type: ignore[return-value]
 
     @property
     def grad(self) -> Tensor | None:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from .autodiff import ancestors, recorded_sweep, sweep
 from .backend import array_module
 from .differentiable import wrapped
-from .graph import Leaf, Node, enable_grad, is_grad_enabled
+from .grad_mode import enable_grad, is_grad_enabled
+from .graph import Leaf, Node
 from .ops.elementwise import cast
 from .ops.shape import reshape, stack
 from .tensor import Tensor, as_tensor

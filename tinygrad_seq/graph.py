@@ -9,61 +9,15 @@ from which nodes its inputs came, and the arrays that its rules will ask for. Sh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any, ClassVar, overload
 
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
+from .grad_mode import grad_enabled
 from .memory import memory, next_number, owner_of
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 
 Rule = Callable[..., Any]
-
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether applying a primitive to tensors that require a gradient is recorded, in this thread or async task."""
-    return _grad_enabled.get()
-
-
-class grad_mode(ContextDecorator):
-    """Switch recording on or off in a `with` block or a decorated function, in this thread or async task alone."""
-
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
-        self._tokens: list[Token[bool]] = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_grad_enabled.set(self._enabled))
-
-    def __exit__(self, *_: object) -> None:
-        _grad_enabled.reset(self._tokens.pop())
-
-    def _recreate_cm(self) -> grad_mode:
-        """One of its own for each call of a decorated function, which may run in several threads."""
-        return grad_mode(self._enabled)
-
-    def __call__(self, function: Any) -> Any:
-        kind = getattr(getattr(function, "__code__", None), "co_flags", 0)
-        if kind & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):  # whose body runs after the call
-            raise TypeError(
-                f"no_grad: '{function.__name__}' is a generator or a coroutine, which a decorator does not reach into; "
-                "write `with tg.no_grad():` inside of it, around what lies between two yields or awaits"
-            )
-        return super().__call__(function)
-
-
-def no_grad() -> grad_mode:
-    """Context manager (and decorator): nothing inside is recorded."""
-    return grad_mode(False)
-
-
-def enable_grad() -> grad_mode:
-    """Context manager (and decorator): recording is on inside, also within a `no_grad` block."""
-    return grad_mode(True)
 
 
 class Value:
@@ -159,6 +113,19 @@ class Application(Node):
     output: Any
     params: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<{self.primitive.name}>"
+
+    def name(self) -> str:
+        """The name of the primitive."""
+        return self.primitive.name
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """For each input the node it came from, or None, and which of its outputs it is."""
+        ends = [(p.parents[0], p.index) if isinstance(p, Output) and p.parents else (p, 0) for p in self.parents or ()]
+        return tuple(ends)
+
     def release(self) -> None:
         """Let go of the saved arrays and of the graph behind this node."""
         self.parents = self.output = None
@@ -235,6 +202,8 @@ class Primitive:
         wanted = 0  # bit i: input i requires a gradient
         foreign = False  # whether there is an array that is no tensor's
         bit = 1
+        if not inputs and "input" in params:  # PyTorch's name for the first
+            inputs = (params.pop("input"),)
         for x in inputs:
             if isinstance(x, Value):
                 cls = x.result_class
@@ -277,7 +246,7 @@ class Primitive:
             elif kind.kind not in "biufc":
                 raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
         node = None
-        if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and _grad_enabled.get():
+        if wanted and (kind is float32 or (kind is not None and kind.kind in "fc")) and grad_enabled.get():
             plan = self._plans.get(wanted | bit)  # bit is 1 << number of inputs
             drop, keep_output = plan if plan is not None else self._plan(wanted, len(parents))
             node = _new(Application)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import streams
-from .backend import array_module
+from .backend import array_module, float64
 from .conversion import to_array
 from .device import device_of
-from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .grad_mode import is_grad_enabled
+from .graph import Application, Leaf, Output, Value
 from .memory import memory, owner_of
-from .methods import Methods
+from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops import index, shape
 from .public import MISTAKES, explained, require_numbers
@@ -69,6 +70,13 @@ class InPlace(Methods):
             memory.mark(self.array)
         return self  # type: ignore[return-value]
 
+    def _arrange(self, new: Tensor, name: str) -> Tensor:
+        """Become a view of this tensor in another shape."""
+        if isinstance(self.node, Leaf):
+            raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use {name[:-1]}()")
+        self.array, self.node = new.array, new.node
+        return self  # type: ignore[return-value]
+
     def _as_operand(self, source: Operand) -> Tensor:
         """`source` as a tensor; numbers and arrays with the dtype and on the device of this one."""
         if isinstance(source, Value):
@@ -102,8 +110,40 @@ class InPlace(Methods):
         drawn = streams.normal(self.array.shape, self.array.dtype, device_of(self.array), generator)
         return self.copy_(drawn * std + mean)
 
+    def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Take over whole numbers that are uniform in [low, high), or with one argument in [0, low).
+
+        Without one, in a dtype's range from 0 on, of floats as far as they are exact.
+        """
+        from . import limits, random
+
+        kind = self.array.dtype
+        if high is None and low == 0:
+            bits = kind.itemsize * 8 - (kind.kind == "i")
+            exact = int(2 / limits.finfo(kind).eps) if kind.kind == "f" else 2 if kind.kind == "b" else 2**bits
+            high = min(exact, 2**53)  # what a draw has bits for
+        bounds = (0, low) if high is None else (low, high)
+        return self.copy_(
+            random.randint(*bounds, self.array.shape, generator=generator, device=device_of(self.array)).to(kind)
+        )
+
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Take over 1 with probability p and else 0; a tensor of probabilities is broadcast to this shape."""
+        from . import random
+
+        p = self.result_class.wrap(to_array(p, float64, device_of(self.array))).broadcast_to(self.array.shape)
+        return self.copy_(random.bernoulli(p, generator=generator).to(self.array.dtype))
+
+    def unsqueeze_(self, dim: int) -> Tensor:
+        return self._arrange(self.unsqueeze(dim), "unsqueeze_")
+
+    def squeeze_(self, dim: Dim = None) -> Tensor:
+        return self._arrange(self.squeeze(dim), "squeeze_")
+
     def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
         return self._assign(self.clamp(min, max), "clamp_")
+
+    clip_ = clamp_
 
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
         return self._assign(self.masked_fill(mask, value), "masked_fill_")
@@ -114,6 +154,12 @@ class InPlace(Methods):
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         return self._assign(self.scatter_add(dim, index, src), "scatter_add_")
 
+    def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(self.index_add(dim, index, source, alpha=alpha), "index_add_")
+
+    def index_fill_(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        return self._assign(self.index_fill(dim, index, value), "index_fill_")
+
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
 
@@ -123,8 +169,44 @@ class InPlace(Methods):
     def mul_(self, other: Operand) -> Tensor:
         return self._assign(self * other, "mul_")
 
-    def div_(self, other: Operand) -> Tensor:
-        return self._assign(self / other, "div_")
+    def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+        return self._assign(self.div(other, rounding_mode=rounding_mode), "div_")
+
+    def pow_(self, exponent: Operand) -> Tensor:
+        return self._assign(self**exponent, "pow_")
+
+    def neg_(self) -> Tensor:
+        return self._assign(-self, "neg_")
+
+    def exp_(self) -> Tensor:
+        return self._assign(self.exp(), "exp_")
+
+    def log_(self) -> Tensor:
+        return self._assign(self.log(), "log_")
+
+    def sqrt_(self) -> Tensor:
+        return self._assign(self.sqrt(), "sqrt_")
+
+    def abs_(self) -> Tensor:
+        return self._assign(self.abs(), "abs_")
+
+    def tanh_(self) -> Tensor:
+        return self._assign(self.tanh(), "tanh_")
+
+    def sigmoid_(self) -> Tensor:
+        return self._assign(self.sigmoid(), "sigmoid_")
+
+    def relu_(self) -> Tensor:
+        return self._assign(self.relu(), "relu_")
+
+    def lerp_(self, end: Operand, weight: Operand) -> Tensor:
+        return self._assign(self.lerp(end, weight), "lerp_")
+
+    def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return self._assign(self.addcmul(tensor1, tensor2, value=value), "addcmul_")
+
+    def addcdiv_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return self._assign(self.addcdiv(tensor1, tensor2, value=value), "addcdiv_")
 
     def __iadd__(self, other: Operand) -> Tensor:
         return self._assign(self + other, "+=")

@@ -13,10 +13,11 @@ from .device import device as Device
 from .device import device_of
 from .operators import Number, Operand, Operators
 from .ops import index as _index
-from .ops import linalg, logic, order, reduce
+from .ops import layout, linalg, logic, order, reduce
 from .ops import shape as _shape
 from .ops.dims import lengths
 from .public import public
+from .streams import Generator
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -58,12 +59,12 @@ class Methods(Operators):
         return reduce.logsumexp(self, dim, keepdim)
 
     @public
-    def softmax(self, dim: int) -> Tensor:
-        return reduce.softmax(self, dim)
+    def softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.softmax(self, dim, dtype=dtype)
 
     @public
-    def log_softmax(self, dim: int) -> Tensor:
-        return reduce.log_softmax(self, dim)
+    def log_softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.log_softmax(self, dim, dtype=dtype)
 
     # --- shape ---
 
@@ -94,9 +95,31 @@ class Methods(Operators):
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         return _shape.transpose(self, dim0, dim1)
 
+    swapaxes = transpose
+
     def t(self) -> Tensor:
         """The transpose of a matrix."""
-        return self.T
+        return _shape.t(self)
+
+    def ravel(self) -> Tensor:
+        return _shape.ravel(self)
+
+    @public
+    def unflatten(self, dim: int, sizes: tuple[int, ...]) -> Tensor:
+        return _shape.unflatten(self, dim, sizes)
+
+    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of `size` entries along a dimension, each `step` after the one before, as a new last dimension."""
+        return layout.unfold(self, dimension, size, step)
+
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        return layout.diagonal(self, offset, dim1, dim2)
+
+    def diag(self, diagonal: int = 0) -> Tensor:
+        return layout.diag(self, diagonal)
+
+    def trace(self) -> Tensor:
+        return layout.trace(self)
 
     @public
     def unsqueeze(self, dim: int) -> Tensor:
@@ -160,6 +183,25 @@ class Methods(Operators):
         return reduce.cumsum(self, dim, dtype=dtype)
 
     @public
+    def cumprod(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.cumprod(self, dim, dtype=dtype)
+
+    @public
+    def count_nonzero(self, dim: Dim = None) -> Tensor:
+        return reduce.count_nonzero(self, dim)
+
+    @public
+    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The element in the middle; with `dim` the pair (values, indices)."""
+        return order.median(self, dim, keepdim)
+
+    def unique(self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+        return order.unique(self, sorted, return_inverse, return_counts)
+
+    def bincount(self, weights: Any = None, minlength: int = 0) -> Tensor:
+        return order.bincount(self, weights, minlength)
+
+    @public
     def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         return reduce.any(self, dim, keepdim)
 
@@ -199,6 +241,13 @@ class Methods(Operators):
     def repeat(self, *repeats: Any) -> Tensor:
         return _shape.repeat(self, lengths("repeat", repeats))
 
+    def tile(self, *dims: Any) -> Tensor:
+        return _shape.tile(self, lengths("tile", dims))
+
+    @public
+    def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+        return layout.repeat_interleave(self, repeats, dim)
+
     @public
     def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
         return _shape.roll(self, shifts, dim)
@@ -219,17 +268,28 @@ class Methods(Operators):
         """This tensor with `src`, a tensor or a number, put in at `index` along `dim`."""
         return _index.scatter(self, dim, index, src)
 
+    def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        return layout.index_add(self, dim, index, source, alpha=alpha)
+
+    def index_fill(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        return layout.index_fill(self, dim, index, value)
+
     def masked_select(self, mask: Operand) -> Tensor:
         return _index.masked_select(self, mask)
 
-    def nonzero(self) -> Tensor:
-        return _index.nonzero(self)
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        return _index.nonzero(self, as_tuple=as_tuple)
+
+    argwhere = nonzero
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
         return _index.narrow(self, dim, start, length)
 
     def select(self, dim: int, index: int) -> Tensor:
         return _index.select(self, dim, index)
+
+    def mv(self, vec: Operand) -> Tensor:
+        return linalg.mv(self, vec)
 
     def mm(self, other: Operand) -> Tensor:
         return linalg.mm(self, other)
@@ -242,6 +302,12 @@ class Methods(Operators):
 
     def expand_as(self, other: Tensor) -> Tensor:
         return _shape.broadcast_to(self, other.shape)
+
+    def isclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Tensor:
+        return logic.isclose(self, other, rtol, atol, equal_nan)
+
+    def allclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> bool:
+        return logic.allclose(self, other, rtol, atol, equal_nan)
 
     def equal(self, other: Tensor) -> bool:
         """Whether `other` has the same shape and the same elements."""
@@ -259,6 +325,20 @@ class Methods(Operators):
 
     def triu(self, diagonal: int = 0) -> Tensor:
         return _index.triu(self, diagonal)
+
+    # --- random numbers ---
+
+    def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+        """Numbers of classes, drawn with these probabilities; see `tg.multinomial`."""
+        from . import random
+
+        return random.multinomial(self, num_samples, replacement, generator=generator)
+
+    def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
+        """1 with these probabilities and else 0; see `tg.bernoulli`."""
+        from . import random
+
+        return random.bernoulli(self, generator=generator)  # type: ignore[arg-type]
 
     # --- new tensors of the same kind ---
 
@@ -284,6 +364,10 @@ class Methods(Operators):
     def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All zeros, with the dtype and on the device of this tensor unless others are given."""
         return self.new_full(lengths("new_zeros", size), 0, dtype=dtype, device=device)
+
+    def new_empty(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """As `new_zeros`: for numbers to come."""
+        return self.new_full(lengths("new_empty", size), 0, dtype=dtype, device=device)
 
     def new_ones(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All ones, with the dtype and on the device of this tensor unless others are given."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .graph import Value
-from .ops import activation, elementwise, linalg, logic, rounding
+from .ops import activation, arithmetic, elementwise, linalg, logic, rounding
 from .ops import index as _index
 
 if TYPE_CHECKING:
@@ -140,8 +140,10 @@ class Operators(Value):
     def mul(self, other: Operand) -> Tensor:
         return elementwise.mul(self, other)
 
-    def div(self, other: Operand) -> Tensor:
-        return elementwise.div(self, other)
+    def div(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+        return arithmetic.div(self, other, rounding_mode=rounding_mode)
+
+    subtract, multiply, divide, true_divide = sub, mul, div, div
 
     def pow(self, other: Operand) -> Tensor:
         return elementwise.pow(self, other)
@@ -154,6 +156,8 @@ class Operators(Value):
 
     def neg(self) -> Tensor:
         return elementwise.neg(self)
+
+    negative = neg
 
     def exp(self) -> Tensor:
         return elementwise.exp(self)
@@ -186,7 +190,31 @@ class Operators(Value):
         return elementwise.sign(self)
 
     def square(self) -> Tensor:
-        return elementwise.mul(self, self)
+        return arithmetic.square(self)
+
+    def tan(self) -> Tensor:
+        return arithmetic.tan(self)
+
+    def log2(self) -> Tensor:
+        return arithmetic.log2(self)
+
+    def log10(self) -> Tensor:
+        return arithmetic.log10(self)
+
+    def logaddexp(self, other: Operand) -> Tensor:
+        return arithmetic.logaddexp(self, other)
+
+    def lerp(self, end: Operand, weight: Operand) -> Tensor:
+        return arithmetic.lerp(self, end, weight)
+
+    def addcmul(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return arithmetic.addcmul(self, tensor1, tensor2, value=value)
+
+    def addcdiv(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return arithmetic.addcdiv(self, tensor1, tensor2, value=value)
+
+    def nan_to_num(self, nan: Number = 0.0, posinf: Number | None = None, neginf: Number | None = None) -> Tensor:
+        return arithmetic.nan_to_num(self, nan, posinf, neginf)
 
     def where(self, condition: Operand, other: Operand) -> Tensor:
         """self where the condition holds, other elsewhere."""
@@ -261,6 +289,8 @@ class Operators(Value):
     def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
         return activation.clamp(self, min, max)
 
+    clip = clamp
+
     def leaky_relu(self, negative_slope: Number = 0.01) -> Tensor:
         return activation.leaky_relu(self, negative_slope)
 
@@ -280,4 +310,4 @@ class Operators(Value):
         return elementwise.rsqrt(self)
 
     def reciprocal(self) -> Tensor:
-        return 1.0 / self
+        return arithmetic.reciprocal(self)

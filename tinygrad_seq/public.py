@@ -15,14 +15,18 @@ MISTAKES = (AttributeError, IndexError, OverflowError, TypeError, ValueError)
 
 
 def public(function: F) -> F:
-    """Decorator: the function also takes `axis` for `dim` and `keepdims` for `keepdim`, and its errors name it.
+    """Decorator: a function whose errors name it, and which takes NumPy's and PyTorch's names for some arguments.
 
-    Editors and type checkers go on showing `dim` and `keepdim`. An error that says already where it comes from passes
-    as it is; of the others, an AttributeError is a TypeError: something was given that is not a tensor.
+    `axis` is `dim`, `keepdims` is `keepdim`, and `input` is the first one. Editors and type checkers show ours.
+
+    An error that says already where it comes from passes as it is; of the others, an AttributeError is a TypeError:
+    something was given that is not a tensor.
     """
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
+        if "input" in kwargs and not args:
+            args = (kwargs.pop("input"),)
         if "axis" in kwargs or "keepdims" in kwargs:
             for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
                 if theirs in kwargs:

@@ -10,7 +10,7 @@ from .backend import Array, DType, array_module, float32, float64, int64
 from .conversion import as_dtype
 from .device import device as Device
 from .device import resolve
-from .graph import no_grad
+from .grad_mode import no_grad
 from .ops.dims import lengths
 from .public import public
 from .recording import require
@@ -60,15 +60,19 @@ def randn(
 
 
 @public
-def rand_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Uniform in [0, 1), of the shape and dtype and on the device of x."""
-    return rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+def rand_like(
+    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+) -> Tensor:
+    """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
+    return rand(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
 
 
 @public
-def randn_like(x: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Normal with mean 0 and variance 1, of the shape and dtype and on the device of x."""
-    return randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+def randn_like(
+    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+) -> Tensor:
+    """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
+    return randn(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
 
 
 @public

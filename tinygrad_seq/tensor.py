@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import numpy_functions
-from .backend import Array, DType, backend_of, bool_, float32, float64, int32, int64, is_array
+from .backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
 from .conversion import as_dtype, is_numeric, names_dtype, require_numbers_in, to_array
 from .device import device as Device
 from .device import device_of, resolve
 from .differentiable import Differentiable
-from .graph import Application, Leaf, Output, Value, is_grad_enabled
+from .grad_mode import is_grad_enabled
+from .graph import Application, Leaf, Output, Value
 from .memory import memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
+from .public import public
 
 bool_type = bool  # a method has its name
 
@@ -201,8 +203,14 @@ class Tensor(Differentiable):
         """This tensor in row-major memory: itself if it is already."""
         return self if self.array.flags.c_contiguous else elementwise.cast(self, dtype=self.dtype)
 
-    def to(self, *targets: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
-        """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes."""
+    def to(
+        self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False
+    ) -> Tensor:
+        """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
+
+        Args:
+            non_blocking: no difference here.
+        """
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device
@@ -223,6 +231,9 @@ class Tensor(Differentiable):
     def cuda(self) -> Tensor:
         return self.to("cuda")
 
+    def half(self) -> Tensor:
+        return self.to(float16)
+
     def float(self) -> Tensor:
         return self.to(float32)
 
@@ -235,8 +246,18 @@ class Tensor(Differentiable):
     def int(self) -> Tensor:
         return self.to(int32)
 
+    def short(self) -> Tensor:
+        return self.to(int16)
+
+    def byte(self) -> Tensor:
+        return self.to(uint8)
+
     def bool(self) -> Tensor:
         return self.to(bool_)
+
+    def type(self, dtype: DType) -> Tensor:
+        """As `to(dtype)`."""
+        return self.to(dtype=as_dtype(dtype))
 
     def is_contiguous(self) -> bool_type:
         """Whether the memory is row-major without gaps."""
@@ -300,6 +321,24 @@ def from_dlpack(source: Any) -> Tensor:
 def is_tensor(obj: Any) -> bool:
     """Whether something is a tensor."""
     return isinstance(obj, Tensor)
+
+
+@public
+def clone(x: Any) -> Tensor:
+    """A copy; gradients pass through it."""
+    return as_tensor(x).clone()
+
+
+@public
+def numel(x: Any) -> int:
+    """The number of elements."""
+    return as_tensor(x).numel()
+
+
+@public
+def is_floating_point(x: Any) -> bool:
+    """Whether the numbers are floating-point."""
+    return as_tensor(x).is_floating_point()
 
 
 def as_tensor(

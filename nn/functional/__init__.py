@@ -9,7 +9,6 @@ from tinygrad_seq import (
     leaky_relu,
     log_softmax,
     one_hot,
-    pad,
     relu,
     sigmoid,
     silu,
@@ -27,6 +26,7 @@ from .layers import (
     linear,
     logsigmoid,
     normalize,
+    pad,
     softplus,
 )
 from .losses import (

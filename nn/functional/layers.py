@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_seq as tg
@@ -86,6 +87,13 @@ def layer_norm(
     normal = centered / ((centered * centered).mean(dims, keepdim=True) + eps).sqrt()
     normal = normal if weight is None else normal * weight
     return normal if bias is None else normal + bias
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """x with a value, 0 unless given, around it; see `tg.pad`."""
+    if mode != "constant":
+        raise ValueError(f"pad: mode takes 'constant' alone, got {mode!r}; put other edges together with tg.cat")
+    return tg.pad(tg.as_tensor(input), tuple(pad), 0.0 if value is None else value)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:

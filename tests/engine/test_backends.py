@@ -99,6 +99,37 @@ def test_devices_do_not_mix() -> None:
         strict([1.0]).numpy()
 
 
+ARRANGED: list[Any] = [
+    lambda x: x.repeat_interleave([2, 0, 1], 0) ** 2,
+    lambda x: x.repeat_interleave(2, 1) ** 2,
+    lambda x: x.unfold(1, 2, 1) ** 2,
+    lambda x: x.diagonal(1) ** 2 + tg.diag(x[:2, 0]).sum() * x.trace(),
+    lambda x: x.index_add(0, [2, 2], x[:2] ** 2).index_fill(1, [0], 1.0) ** 2,
+    lambda x: x.cumprod(1) + x.median(0).values + x.median(),
+    lambda x: tg.meshgrid(x[0], x[1] ** 2)[1] * tg.hstack([x[0], x[0] ** 2])[:3],
+    lambda x: tg.logaddexp(x, x[0] * 2) + x.log2().nan_to_num() + x.tan().lerp(x * x, 0.5),
+    lambda x: tg.cat([x.unique() ** 2 for _ in range(2)]).detach() + x.sum(),
+    lambda x: tg.isin(x, [1.0]) * x + (x > 1).long().reshape(-1).bincount(minlength=3) * x,
+    lambda x: tg.div(x, 0.3, rounding_mode="trunc") + x.softmax(0, dtype=tg.float64) + tg.addcdiv(x, x, x + 3),
+]
+
+
+@pytest.mark.parametrize("f", ARRANGED)
+def test_compositions_stay_on_their_device(f: Any) -> None:
+    found = []
+    for make in (tg.tensor, strict):
+        x = make(np.linspace(0.2, 2.0, 9).reshape(3, 3)).requires_grad_()
+        y = f(x)
+        if make is strict:
+            assert isinstance(y.array, StrictArray)
+            assert_all_strict([y.node])
+        y.sum().backward()
+        assert x.grad is not None
+        assert make is tg.tensor or isinstance(x.grad.array, StrictArray)
+        found.append([y.tolist(), x.grad.tolist()])
+    assert found[0] == found[1]
+
+
 def test_moving_there_and_back_passes_gradients() -> None:
     x = tg.ones(3, requires_grad=True)
     y = (x.to("cuda") * 2.0).cpu()

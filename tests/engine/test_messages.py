@@ -16,6 +16,7 @@ import tinygrad_seq as tg
 
 nan = math.nan
 NO_ARGUMENTS = {"default_generator", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "show_config"}
+ALIASES = {name for name in tg.__all__ if getattr(getattr(tg, name), "__name__", name) != name}
 TAKES_ANYTHING = {
     "array_module",
     "draw_graph",
@@ -33,7 +34,7 @@ FUNCTIONS = sorted(
     for name in tg.__all__
     if callable(getattr(tg, name))
     and not inspect.isclass(getattr(tg, name))
-    and name not in NO_ARGUMENTS | TAKES_ANYTHING
+    and name not in NO_ARGUMENTS | TAKES_ANYTHING | ALIASES
 )
 
 
@@ -56,7 +57,7 @@ def test_what_is_no_tensor_is_refused_by_name(name: str, bad: Any) -> None:
 
 
 WITH_DIM = [name for name in FUNCTIONS if "dim" in signature(name).parameters]
-LISTS = {"cat", "stack"}
+LISTS = {"cat", "hstack", "stack", "vstack"}
 
 
 @pytest.mark.parametrize("name", WITH_DIM)
@@ -64,7 +65,9 @@ LISTS = {"cat", "stack"}
 def test_no_such_dimension(name: str, dim: Any) -> None:
     x = [tg.ones(2, 3)] if name in LISTS else tg.ones(2, 3)
     others: dict[str, Any] = {other: tg.zeros(2, 3, dtype=tg.int64) for other in required(name)[1:] if other != "dim"}
-    others |= {other: 1 for other in others if other in ("k", "chunks", "split_size_or_sections", "shifts")}
+    others |= {
+        other: 1 for other in others if other in ("k", "chunks", "split_size_or_sections", "shifts", "repeats", "sizes")
+    }
     with pytest.raises((IndexError, TypeError), match=f"^{name}: dim"):
         getattr(tg, name)(x, dim=dim, **others)
 
@@ -106,9 +109,11 @@ def numbers() -> Any:
         case("mul: takes tensors, arrays and numbers, got None", TypeError, lambda: x * None),
         case("matmul: takes tensors, arrays and numbers, got 'a'", TypeError, lambda: x @ "a"),
         case("add: takes", TypeError, lambda: tg.ones(2).add_("x")),
-        case("tensor: cannot make an array of this str", ValueError, lambda: tg.ones(2).fill_("a")),  # type: ignore[arg-type]
+        case("tensor: cannot make numbers of str", TypeError, lambda: tg.ones(2).fill_("a")),  # type: ignore[arg-type]
+        case("tensor: cannot make an array of this int", ValueError, lambda: tg.tensor(300, dtype=tg.uint8)),
         case("tensor: cannot make numbers of str", TypeError, lambda: tg.tensor("a")),
         case("tensor: cannot make numbers of NoneType", TypeError, lambda: tg.tensor(None)),
+        case("tensor: cannot make numbers of object", TypeError, lambda: tg.tensor(object(), dtype=tg.bool)),
         case("tensor: cannot make an array of this list", ValueError, lambda: tg.tensor([[1, 2], [3]])),
         case("tensor: takes arrays of numbers, got one of <U1", TypeError, lambda: tg.tensor(np.array(["a"]))),
         case("tensor: takes arrays of numbers", TypeError, lambda: tg.as_tensor(np.array(["a"]))),

@@ -107,6 +107,40 @@ def test_the_place_is_named() -> None:
     assert "a factor 1/2" in by_name["weight_hh_l0"].guess
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_time_step_is_that_of_the_layer(batch_first: bool, inside: bool) -> None:
+    class Wrong(nn.GRU):
+        """Its last step gives no gradient to its input, nor its initial state to anything."""
+
+        def forward(self, x: Any, state: Any = None, **__: Any) -> Any:
+            steps = list(x.unbind(self.batch_first))
+            x = tg.stack([*steps[:-1], steps[-1].detach()], self.batch_first)
+            return super().forward(x, state if state is None else state.detach())[0]
+
+    gru: Any = Wrong(2, 3, batch_first=batch_first)
+    inputs = [tg.randn(4, 5, 2)] if inside else [tg.randn(4, 5, 2), tg.randn(1, 4 if batch_first else 5, 3)]
+    report = failing(nn.Sequential(gru) if inside else gru, inputs)
+    found = report.inputs[0]
+    assert {entry.place for entry in found.wrong} == {f" (time step {4 if batch_first else 3})"}
+    assert found.guess == "the last step left out: it is 0 there"
+    assert inside or {entry.place for entry in report.inputs[1].wrong} == {""}
+
+
+def test_layers_of_two_kinds_have_no_time_step_in_common() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            self.first, self.second = nn.GRU(2, 2), nn.GRU(2, 2, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            x = tg.stack([x[0].detach(), *x.unbind(0)[1:]])
+            return self.second(self.first(x)[0].transpose(0, 1))[0]
+
+    found = failing(Both(), tg.randn(3, 2, 2)).inputs[0]
+    assert {entry.place for entry in found.wrong} == {""}
+    assert found.guess == "the first slice of dimension 0 left out: it is 0 there"
+
+
 def test_a_module_is_left_as_it_was() -> None:
     lstm = nn.LSTM(2, 3)
     before = {name: p.detach().numpy().copy() for name, p in lstm.named_parameters()}
@@ -250,6 +284,13 @@ def test_pytorchs_functions_and_modules() -> None:
     assert report
     assert report.inputs[2].name == "weight_hh_l0"
     assert tg.gradcheck(lambda x: torch.tanh(x), torch.randn(3))
+
+    class Forgetful(torch.nn.LSTM):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            return super().forward(torch.cat([x[:, :-1], x[:, -1:].detach()], 1))[0]
+
+    found = failing(Forgetful(2, 3, batch_first=True), torch.randn(3, 4, 2)).inputs[0]
+    assert {entry.place for entry in found.wrong} == {" (time step 3)"}
 
 
 def test_a_settled_failure_need_not_raise() -> None:

@@ -295,3 +295,18 @@ MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_mistakes_are_explained(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_pad_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
+    a = np.arange(6.0).reshape(2, 3)
+    for given, named in (
+        (((1, 2),), {}),
+        (((0, 0, 1, 1), "constant", 7), {}),
+        (([1, -1],), {"value": -1.0}),
+        (((1, 1),), {"mode": "constant"}),
+    ):
+        ours, theirs = F.pad(tg.tensor(a), *given, **named), torch.nn.functional.pad(torch.tensor(a), *given, **named)
+        assert ours.tolist() == theirs.tolist()
+    with pytest.raises(ValueError, match="pad: mode takes 'constant' alone, got 'reflect'"):
+        F.pad(tg.tensor(a), (1, 1), "reflect")

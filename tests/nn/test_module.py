@@ -49,7 +49,7 @@ def test_names_come_from_attributes() -> None:
     assert "scratch" not in net.state_dict()
     assert "constant" not in net.state_dict()
     assert len(list(net.parameters())) == 7, "the shared ones count once"
-    assert net.layers[1][0].weight.shape == (2, 2)  # type: ignore[index]
+    assert net.layers[1][0].weight.shape == (2, 2)
 
 
 def test_train_and_eval_reach_everything() -> None:

@@ -10,7 +10,8 @@ from functools import update_wrapper
 from typing import Any
 
 from ..backend import Array, array_module, is_array
-from ..graph import Application, Leaf, Output, Value, is_grad_enabled
+from ..grad_mode import is_grad_enabled
+from ..graph import Application, Leaf, Output, Value
 from ..memory import memory
 from ..recording import CompileError, active
 from ..tensor import Tensor
@@ -303,7 +304,7 @@ class _Replay:
                 return last
         last = None
         self._tensors[i] = new = Tensor.wrap(array.copy())
-        return new  # type: ignore[no-any-return]
+        return new
 
 
 def _is_made(out: Any) -> bool:

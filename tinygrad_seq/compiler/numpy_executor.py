@@ -108,7 +108,7 @@ class NumpyExecutor:
             array = self.plan.arrays[piece]
             if array.size and array.__array_interface__["data"] != place.__array_interface__["data"]:
                 steps.append((numpy.copyto, (place, array)))
-        return steps  # type: ignore[return-value]
+        return steps
 
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
         numpy.copyto(out, evaluate(op, args, params))

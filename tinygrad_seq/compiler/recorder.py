@@ -247,7 +247,7 @@ class Recorder:
                 return len(now["params"]) == count and all(now[k] == v for k, v in fixed.items())
 
             self.guards.append(unchanged)
-        return memo[where][0]  # type: ignore[no-any-return]
+        return memo[where][0]
 
     def words(self, generator: Any, count: int, target: Any) -> Traced:
         """The next random words of a generator."""

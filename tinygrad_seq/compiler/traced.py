@@ -121,18 +121,18 @@ class Traced:
         if tuple(given) == self.shape:
             return self.copy()
         value = self.value.reshape(given)
-        return self.recorder.emit("reshape", self, shape=value.shape)  # type: ignore[no-any-return]
+        return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
         given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         order = tuple([d % self.ndim for d in given]) if given and given[0] is not None else range(self.ndim)[::-1]
-        return self.recorder.emit("transpose", self, dims=tuple(order))  # type: ignore[no-any-return]
+        return self.recorder.emit("transpose", self, dims=tuple(order))
 
     def view(self, *kind: Any) -> Traced:
         if not kind:  # a tensor on its way to NumPy
             self.__array__()
         name = str(kind[0])
-        return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")  # type: ignore[no-any-return]
+        return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
     def copy(self, *_: Any) -> Traced:
         return Traced(self.recorder, self.value, self.var)  # nothing is ever written in place
@@ -142,21 +142,21 @@ class Traced:
         return self.copy() if kind == self.dtype else self.recorder.emit("cast", self, dtype=kind)
 
     def cumsum(self, axis: int) -> Traced:
-        return self.recorder.emit("call", self, function=lambda x: x.cumsum(axis=axis), name=f"cumsum over {axis}")  # type: ignore[no-any-return]
+        return self.recorder.emit("call", self, function=lambda x: x.cumsum(axis=axis), name=f"cumsum over {axis}")
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
-        return self.recorder.emit(  # type: ignore[no-any-return]
+        return self.recorder.emit(
             "call", self, function=lambda x: x.argsort(axis=axis, kind=kind), name=f"argsort over {axis}"
         )
 
     def round(self, decimals: int = 0) -> Traced:
-        return self.recorder.emit("call", self, function=lambda x: x.round(decimals), name="round")  # type: ignore[no-any-return]
+        return self.recorder.emit("call", self, function=lambda x: x.round(decimals), name="round")
 
     # --- indexing ---
 
     def __getitem__(self, key: Any) -> Traced:
         index, arrays = self._index(key)
-        return self.recorder.emit("take" if arrays else "slice", self, *arrays, index=index)  # type: ignore[no-any-return]
+        return self.recorder.emit("take" if arrays else "slice", self, *arrays, index=index)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         index, arrays = self._index(key)
@@ -208,7 +208,7 @@ for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_eq
     setattr(Traced, f"__{_short}__", _operator(getattr(numpy, _name)))
 for _name, _ufunc in {"neg": numpy.negative, "invert": numpy.invert, "abs": numpy.absolute}.items():
     setattr(Traced, f"__{_name}__", lambda self, _n=_ufunc.__name__: self.recorder.emit(_n, self))
-Traced.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
+Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _reduction(name: str) -> Callable[..., Any]:

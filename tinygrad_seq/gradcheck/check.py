@@ -108,7 +108,7 @@ def _checked(subject: Subject, report: Report, exhaustive: bool | None, seed: in
     comparison = Comparison(subject, subject.arrays, cotangents, rng, exhaustive)
     for i in range(len(subject.arrays)):
         found = comparison.report(i)
-        found.guess = guess(found, comparison.gradients[i])
+        found.guess = guess(found, comparison.gradients[i], subject.time_dim)
         report.inputs.append(found)
     if report.verdict == "pass" and exhaustive:
         _elsewhere(subject, report, rng)

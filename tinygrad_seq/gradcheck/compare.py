@@ -256,8 +256,9 @@ class _Input:
         gates = self.c.subject.gates.get(self.report.name)
         if gates and len(gates) > 1 and index:
             return f" (gate {gates[index[0] * len(gates) // self.x.shape[0]]})"
-        if len(index) == 3 and self.c.subject.gates and gates is None:
-            return f" (time step {index[0]})"
+        time = self.c.subject.time_dim
+        if len(index) == 3 and self.c.subject.gates and self.report.name == "input 0" and time is not None:
+            return f" (time step {index[time]})"
         return ""
 
     # --- many entries at once ---

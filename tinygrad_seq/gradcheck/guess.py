@@ -8,7 +8,7 @@ from .report import InputReport
 host = array_module(0.0)
 
 
-def guess(report: InputReport, claimed: Array) -> str:
+def guess(report: InputReport, claimed: Array, time_dim: int | None) -> str:
     """A few words, or none. `claimed` is the gradient that the function gave; wrong entries say what it should be."""
     if not report.wrong or claimed.shape != report.shape:
         return report.guess
@@ -25,7 +25,7 @@ def guess(report: InputReport, claimed: Array) -> str:
     if _close(ours, -true):
         return f"a wrong sign: {who} is minus what it should be"
     if not ours.any():
-        place = _missing_part(report, claimed)
+        place = _missing_part(report, claimed, time_dim)
         return place or f"a part that is never written: {who} is 0"
     with host.errstate(divide="ignore", invalid="ignore"):
         ratios = ours / true
@@ -51,7 +51,7 @@ def _factor(ratio: float, report: InputReport, who: str) -> str:
     return f"a constant factor {ratio:.6g}: {who} has it"
 
 
-def _missing_part(report: InputReport, claimed: Array) -> str:
+def _missing_part(report: InputReport, claimed: Array, time_dim: int | None) -> str:
     """Whether the zeros are one slice at the start or the end of a dimension."""
     indices = host.array([entry.index for entry in report.wrong])
     for dim, length in enumerate(report.shape):
@@ -60,6 +60,6 @@ def _missing_part(report: InputReport, claimed: Array) -> str:
         at = {int(k) for k in indices[:, dim]}
         for end, place in ((length - 1, "last"), (0, "first")):
             if at == {end} and not host.take(claimed, end, axis=dim).any():
-                step = "step" if dim == 0 and len(report.shape) == 3 else f"slice of dimension {dim}"
+                step = "step" if dim == time_dim and len(report.shape) == 3 else f"slice of dimension {dim}"
                 return f"the {place} {step} left out: it is 0 there"
     return ""

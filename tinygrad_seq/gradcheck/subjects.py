@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from ..autodiff import recorded_sweep
 from ..backend import Array, array_module, backend_of, is_array
 from ..device import device as Device
-from ..graph import Leaf, enable_grad, no_grad
+from ..grad_mode import enable_grad, no_grad
+from ..graph import Leaf
 from ..streams import default_generator
 from ..tensor import Tensor, as_tensor
 from ..tree import leaves
@@ -26,12 +27,14 @@ class Subject(Protocol):
         names: of the inputs to differentiate by.
         arrays: their values.
         gates: for the inputs that hold the gates of a recurrent network one below the other, which; by name.
+        time_dim: which of the three dimensions of a sequence counts the time steps; None if that is not known.
         movable: how many of the inputs, from the first on, may be given other values: not parameters.
     """
 
     names: list[str]
     arrays: list[Array]
     gates: dict[str, tuple[str, ...]]
+    time_dim: int | None
     movable: int
 
     def values(self, arrays: Arrays) -> list[Array]:
@@ -94,6 +97,7 @@ class TensorSubject:
                     self.names.append(name)
                     self.parameters.append(parameter)
             self.gates = gates_of(f, self.names)
+        self.time_dim = time_dim_of(f)
         tensors = [*self._given, *self.parameters]
         self.dtypes = [x.dtype for x in tensors]
         self.devices = [x.device for x in tensors]
@@ -172,7 +176,7 @@ class SecondOrder(TensorSubject):
 
         names = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
         super().__init__(gradients, [*first.arrays, *cotangents], names)
-        self.gates, self.movable = first.gates, 0
+        self.gates, self.time_dim, self.movable = first.gates, first.time_dim, 0
 
 
 class PairSubject:
@@ -186,6 +190,7 @@ class PairSubject:
         self.forward, self.backward = pair
         self.names = [f"input {i}" for i in range(len(inputs))]
         self.gates: dict[str, tuple[str, ...]] = {}
+        self.time_dim: int | None = 0
         self.given = [host.asarray(x) for x in inputs]
         self.movable = len(self.given)
         self.arrays = [x.astype("float64") for x in self.given]
@@ -257,6 +262,13 @@ def gates_of(module: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
                 if owner == prefix and last.startswith(("weight_ih", "weight_hh", "bias_")):
                     found[name] = tuple(part.gates)
     return found
+
+
+def time_dim_of(f: Any) -> int | None:
+    """Which dimension of sequences its recurrent layers take for time: the first unless all say otherwise."""
+    parts = f.named_modules() if hasattr(f, "named_modules") else ()
+    found = {int(part.batch_first) for _, part in parts if hasattr(part, "batch_first")}
+    return found.pop() if len(found) == 1 else None if found else 0
 
 
 def subject_of(f: Any, inputs: Sequence[Any]) -> Subject:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, array_module
+from .subjects import time_dim_of
 
 host = array_module(0.0)
 
@@ -35,9 +36,10 @@ class TorchSubject:
                 name: tuple("ifgo")
                 for prefix, part in f.named_modules()
                 if isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell))
-                for name in self.names
+                for name in self.names[len(inputs) :]
                 if name.rpartition(".")[0] == prefix
             }
+        self.time_dim = time_dim_of(f)
         self.f: Any = f.apply if isinstance(f, type) else f  # type: ignore[attr-defined]
         self.movable = len(inputs)
         tensors = [torch.as_tensor(x).detach() for x in inputs]

@@ -10,7 +10,7 @@ from ..graph import Value, primitive
 from ..public import public
 from .dims import normalize_dim
 from .elementwise import cast, where
-from .shape import reshape
+from .shape import reshape, unbind
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
 
@@ -168,6 +168,14 @@ def _in_range(name: str, index: Array, length: int) -> Array:
     return index
 
 
+def chosen(name: str, x: Any, dim: int, index: Any) -> Array:
+    """The entries of one dimension that a list of integers (one is a list, too) names, as an array."""
+    index = _index_array(x, [index] if isinstance(index, int) else index)
+    if index.ndim != 1:
+        raise ValueError(f"{name}: index must have one dimension, got shape {index.shape}")
+    return _in_range(name, index, x.shape[dim])
+
+
 @primitive(name="take_along_dim")
 def take_along(x: Array, indices: Array, *, dim: int) -> Array:
     """What `take_along_dim` computes."""
@@ -204,7 +212,8 @@ def take_along_dim(x: Any, indices: Any, dim: int) -> Any:
         raise IndexError(
             f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
         )
-    return take_along(x, indices, dim=normalize_dim("take_along_dim", dim, x.ndim))
+    dim = normalize_dim("take_along_dim", dim, x.ndim)
+    return take_along(x, _in_range("take_along_dim", indices, x.shape[dim]), dim=dim)
 
 
 @public
@@ -229,10 +238,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
 def index_select(x: Any, dim: int, index: Any) -> Any:
     """The entries of dimension `dim` that a list of integers names, in that order."""
     dim = normalize_dim("index_select", dim, x.ndim)
-    index = _index_array(x, index)
-    if index.ndim != 1:
-        raise ValueError(f"index_select: index must have one dimension, got shape {index.shape}")
-    index = _in_range("index_select", index, x.shape[dim])
+    index = chosen("index_select", x, dim, index)
     return getitem(x, index, index=(*[slice(None)] * dim, ARRAY))
 
 
@@ -303,9 +309,10 @@ def masked_select(x: Any, mask: Any) -> Any:
 
 
 @public
-def nonzero(x: Any) -> Any:
-    """The indices of the elements that are not 0: (N, D) for a tensor of D dimensions. Integers: no gradient."""
-    return nonzero_indices(x)
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with. Integers: no gradient."""
+    found = nonzero_indices(x)
+    return unbind(found, 1) if as_tuple else found
 
 
 @primitive(name="nonzero")

@@ -108,6 +108,14 @@ def mm(a: Any, b: Any) -> Any:
 
 
 @public
+def mv(a: Any, b: Any) -> Any:
+    """The product of a matrix and a vector. a (N, K), b (K,) -> (N,)."""
+    if a.ndim != 2 or b.ndim != 1:
+        raise ValueError(f"mv: takes a matrix and a vector, got shapes {a.shape} and {b.shape}; use matmul")
+    return matmul(a, b)
+
+
+@public
 def bmm(a: Any, b: Any) -> Any:
     """The products of matrices in two batches of one length. a (B, N, K), b (B, K, M) -> (B, N, M)."""
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, backend_of
 from ..graph import primitive
 from ..public import public, require_numbers
 
@@ -101,6 +101,15 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether all elements are close to each other: a Python boolean. See `isclose`."""
     return bool(isclose(a, b, rtol, atol, equal_nan).all())
+
+
+@public
+def isin(elements: Any, test_elements: Any) -> Any:
+    """For each element whether it is one of `test_elements`: a tensor, a list, or a number."""
+    require_numbers((elements, test_elements), "isin: ")
+    test = getattr(test_elements, "array", test_elements)
+    test = backend_of(elements.array if hasattr(elements, "array") else elements).asarray(test)
+    return eq(elements.reshape((*elements.shape, 1)), test.reshape(-1)).any(-1)
 
 
 @public

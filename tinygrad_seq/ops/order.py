@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any, NamedTuple
 
-from ..backend import Array, array_module
-from ..graph import primitive
+from ..backend import Array, array_module, int64
+from ..graph import Value, primitive
 from ..public import public
-from .dims import normalize_dim
-from .elementwise import maximum, minimum
-from .index import getitem, take_along_dim
-from .reduce import amax, amin, argmax, argmin
-from .shape import squeeze
+from .dims import lengths, normalize_dim
+from .elementwise import cast, maximum, minimum, where
+from .index import ARRAY, getitem, scatter_values, take_along
+from .logic import isnan
+from .reduce import amax, amin, any, argmax, argmin
+from .shape import reshape, squeeze
 
 
 class ValuesIndices(NamedTuple):
@@ -42,7 +44,7 @@ def sort(x: Any, dim: int = -1, descending: bool = False) -> ValuesIndices:
     """x sorted along `dim`, and the order that sorts it."""
     dim = normalize_dim("sort", dim, x.ndim)
     indices = argsort_dim(x, dim=dim, descending=descending)
-    return ValuesIndices(take_along_dim(x, indices, dim=dim), indices)
+    return ValuesIndices(take_along(x, indices, dim=dim), indices)
 
 
 @public
@@ -53,12 +55,15 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesIndices:
         raise ValueError(f"topk: k={k} is out of range; dim {dim} of the tensor of shape {x.shape} has {x.shape[dim]}")
     order = argsort_dim(x, dim=dim, descending=largest)
     indices = getitem(order, index=(*[slice(None)] * dim, slice(k)))
-    return ValuesIndices(take_along_dim(x, indices, dim=dim), indices)
+    return ValuesIndices(take_along(x, indices, dim=dim), indices)
 
 
-def _extreme(x: Any, dim: int, keepdim: bool, where: Any) -> ValuesIndices:
-    indices = where(x, dim, keepdim=True)
-    values = take_along_dim(x, indices, dim=dim)
+def _extreme(x: Any, dim: int, keepdim: bool, which: Any) -> ValuesIndices:
+    return _taken(x, which(x, dim, keepdim=True), dim, keepdim)
+
+
+def _taken(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesIndices:
+    values = take_along(x, indices, dim=dim)
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
@@ -88,3 +93,64 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     if hasattr(dim, "shape"):
         return minimum(x, dim)
     return _extreme(x, normalize_dim("min", dim, x.ndim), keepdim, argmin)
+
+
+@public
+def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The element in the middle, the smaller of two; with `dim`, those along it and where they stand. A nan is one.
+
+    The one element that is named gets the gradient, at a tie too.
+    """
+    if dim is None:
+        return median(reshape(x, shape=(-1,)), 0).values
+    dim = normalize_dim("median", dim, x.ndim)
+    length, lead = x.shape[dim], (slice(None),) * dim
+    if length == 0:
+        raise ValueError(f"median: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
+    order, middle = argsort_dim(x, dim=dim, descending=False), (length - 1) // 2
+    indices = getitem(order, index=(*lead, slice(middle, middle + 1)))
+    if x.dtype.kind == "f":  # nans stand last
+        indices = where(any(isnan(x), dim, True), getitem(order, index=(*lead, slice(length - 1, None))), indices)
+    return _taken(x, indices, dim, keepdim)
+
+
+@public
+def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The different elements, from the smallest on: (N,). No gradient.
+
+    Args:
+        sorted: they are in any case.
+        return_inverse: also where in the result each element of x stands, in the shape of x.
+        return_counts: also how often each of them occurs.
+    """
+    array = getattr(x, "array", x)
+    if not hasattr(array, "dtype"):
+        raise TypeError(f"unique: takes a tensor or an array, got a {type(x).__name__}")
+    values = array_module(array).unique(array, return_inverse=return_inverse, return_counts=return_counts)
+    found = list(values) if isinstance(values, tuple) else [values]
+    if return_inverse:
+        found[1] = found[1].reshape(array.shape)
+    results = [x.wrap(part) if isinstance(x, Value) else part for part in found]
+    return tuple(results) if len(results) > 1 else results[0]
+
+
+@public
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each integer from 0 on occurs in a vector, or the sums of their weights: (max(x) + 1,) at least.
+
+    Raises:
+        TypeError: if x does not hold integers.
+        ValueError: if one is negative, or the shapes do not fit.
+    """
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"bincount: takes integers, got {x.dtype}")
+    if x.ndim != 1 or (weights is not None and weights.shape != x.shape):
+        both = "" if weights is None else f" and weights of shape {weights.shape}"
+        raise ValueError(f"bincount: takes a vector, and weights of its length; got shape {x.shape}{both}")
+    array = getattr(x, "array", x)
+    if array.size and int(array.min()) < 0:
+        raise ValueError(f"bincount: takes integers from 0 on, got {int(array.min())}")
+    (least,) = lengths("bincount", (minlength,))
+    n = builtins.max(int(array.max()) + 1 if array.size else 0, least)
+    ones = cast(x == x, dtype=int64) if weights is None else weights
+    return scatter_values(ones, array, shape=(n,), indices=((ARRAY,),), counts=(1,))

@@ -232,6 +232,29 @@ def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
     return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
 
 
+@public
+def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Any:
+    """Products up to and including each entry of `dim`. `dtype`: convert x first.
+
+    Each round multiplies every entry by that 1, 2, 4, ... places before it: no division, so zeros have the right
+    gradient.
+    """
+    x = _wide(x, dtype)
+    dim = normalize_dim("cumprod", dim, x.ndim)
+    lead, places = (slice(None),) * dim, 1
+    while places < x.shape[dim]:
+        product = getitem(x, index=(*lead, slice(places, None))) * getitem(x, index=(*lead, slice(-places)))
+        x = cat_dim(getitem(x, index=(*lead, slice(places))), product, dim=dim)
+        places *= 2
+    return x
+
+
+@public
+def count_nonzero(x: Any, dim: int | Dims | None = None) -> Any:
+    """How many elements over `dim` (one, several, or None: all) are not 0. Integers: no gradient."""
+    return reduce_sum(cast(x != 0, dtype=int64), dims=normalize_dims("count_nonzero", dim, x.ndim), keepdim=False)
+
+
 @primitive(name="any")
 def reduce_any(x: Array, *, dims: Dims, keepdim: bool) -> Array:
     """Whether one element over `dims` is true. Booleans: no gradient."""
@@ -276,16 +299,17 @@ def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
 
 
 @public
-def log_softmax(x: Any, dim: int) -> Any:
-    """x - logsumexp(x): the logarithm of softmax, finite wherever x is."""
+def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
+    """x - logsumexp(x): the logarithm of softmax, finite wherever x is. `dtype`: convert x first."""
+    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
     dim = normalize_dim("log_softmax", dim, x.ndim)
     return x * 1.0 if x.shape[dim] == 0 else log_softmax_dim(x, dim=dim)
 
 
 @public
-def softmax(x: Any, dim: int) -> Any:
-    """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1."""
-    return exp(log_softmax(x, normalize_dim("softmax", dim, x.ndim)))
+def softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
+    """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1. `dtype`: convert x first."""
+    return exp(log_softmax(x, normalize_dim("softmax", dim, x.ndim), dtype=dtype))
 
 
 @public

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -137,6 +138,31 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
 
 
 @public
+def t(x: Any) -> Any:
+    """The transpose of a matrix; a vector as it is. A view."""
+    if x.ndim > 2:
+        raise ValueError(f"t: takes a matrix, got shape {x.shape}; use transpose, or permute")
+    return permute(x, dims=tuple(range(x.ndim))[::-1])
+
+
+@public
+def ravel(x: Any) -> Any:
+    """The elements one after another: (N,). A view where the memory layout allows it."""
+    return reshape(x, shape=(-1,))
+
+
+@public
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Dimension `dim` as several of these lengths, one of which may be -1."""
+    dim = normalize_dim("unflatten", dim, x.ndim)
+    sizes = lengths("unflatten", (sizes,), -1)
+    known = builtins.abs(math.prod(sizes))
+    if sizes.count(-1) > 1 or (x.shape[dim] % known if -1 in sizes and known else x.shape[dim] != known):
+        raise ValueError(f"unflatten: the length {x.shape[dim]} of dim {dim} cannot be {sizes}")
+    return reshape(x, shape=(*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
+
+
+@public
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
     if chunks < 1:
@@ -199,6 +225,24 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     return cat_dim(*tensors, dim=normalize_dim("cat", dim, tensors[0].ndim))
 
 
+def _at_least(ndim: int, tensors: Sequence[Any]) -> list[Any]:
+    """The tensors with dimensions of length 1 in front, where they have fewer than that."""
+    return [reshape(x, shape=(*[1] * (ndim - x.ndim), *x.shape)) if x.ndim < ndim else x for x in tensors]
+
+
+@public
+def hstack(tensors: Sequence[Any]) -> Any:
+    """The tensors side by side: `cat` along the second dimension, of vectors along the only one."""
+    rows = _at_least(1, _several("hstack", tensors))
+    return cat(rows, dim=0 if rows[0].ndim == 1 else 1)
+
+
+@public
+def vstack(tensors: Sequence[Any]) -> Any:
+    """The tensors one below the other: `cat` along the first dimension, vectors as rows."""
+    return cat(_at_least(2, _several("vstack", tensors)), dim=0)
+
+
 @public
 def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
     """x with the order of the elements reversed along `dim` (one or several). A view."""
@@ -253,6 +297,13 @@ def repeat(x: Any, repeats: Sequence[int]) -> Any:
     x = reshape(x, shape=tuple([part for n in old for part in (1, n)]))
     x = broadcast_to(x, shape=tuple([part for r, n in zip(repeats, old, strict=True) for part in (r, n)]))
     return reshape(x, shape=tuple([r * n for r, n in zip(repeats, old, strict=True)]))
+
+
+@public
+def tile(x: Any, dims: Sequence[int]) -> Any:
+    """As `repeat`, but fewer numbers than dimensions are for the last of them."""
+    counts = lengths("tile", (dims,))
+    return repeat(x, (*[1] * (x.ndim - len(counts)), *counts))
 
 
 @public

@@ -74,7 +74,7 @@ class _Simplifier:
                 source, before = inner.args[0], inner.params["dims"]
                 order = tuple([before[d] for d in dims])
                 if order == tuple(range(len(order))):
-                    return source  # type: ignore[no-any-return]
+                    return source
                 return self._derived("transpose", (source,), {"dims": order}, out, instr)
         if op == "reshape" and inner is not None and inner.op == "reshape":
             source = inner.args[0]
@@ -114,7 +114,7 @@ class _Simplifier:
             if not all(others) or index[axis].indices(out.shape[axis]) != (start, end, 1):
                 return None
             start = end
-        return source if start == out.shape[axis] else None  # type: ignore[no-any-return]
+        return source if start == out.shape[axis] else None
 
 
 def _place(a: Any) -> Any:

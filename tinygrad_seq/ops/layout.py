@@ -1,0 +1,133 @@
+"""What is composed of indexing: repetition, windows, diagonals, grids, sums and values at chosen entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import array_module
+from ..public import public
+from .dims import lengths, normalize_dim
+from .index import ARRAY, chosen, getitem, masked_fill, scatter_values
+from .reduce import sum
+from .shape import broadcast_to, movedim, permute, reshape, transpose
+
+
+def _along(x: Any, n: int) -> Any:
+    """0 to n - 1, where x is."""
+    return array_module(getattr(x, "array", x)).arange(n)
+
+
+@public
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
+    """Each entry of `dim` several times in a row: one number for all, or a list with one for each.
+
+    For dim=None the entries of the flattened tensor.
+    """
+    if dim is None:
+        x, dim = reshape(x, shape=(-1,)), 0
+    dim = normalize_dim("repeat_interleave", dim, x.ndim)
+    n, lead = x.shape[dim], (slice(None),) * dim
+    repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    counts = lengths("repeat_interleave", (repeats,))
+    if not isinstance(repeats, (list, tuple)):
+        x = getitem(x, index=(*lead, slice(None), None))
+        x = broadcast_to(x, (*x.shape[: dim + 1], *counts, *x.shape[dim + 2 :]))
+        return reshape(x, shape=(*x.shape[:dim], n * counts[0], *x.shape[dim + 2 :]))
+    if len(counts) == 1:
+        counts *= n
+    if len(counts) != n:
+        raise ValueError(f"repeat_interleave: got {len(counts)} repeats for the {n} entries of dim {dim}")
+    along = _along(x, n)
+    return getitem(x, array_module(along).repeat(along, list(counts)), index=(*lead, ARRAY))
+
+
+@public
+def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
+    """Windows of `size` entries along a dimension, each `step` after the one before: (.., N, ..) -> (.., W, .., size).
+
+    Windows that overlap share what they show: their gradients add up.
+    """
+    dim = normalize_dim("unfold", dimension, x.ndim)
+    (size,), (step,) = lengths("unfold", (size,)), lengths("unfold", (step,), least=1)
+    n = x.shape[dim]
+    if size > n:
+        raise ValueError(f"unfold: windows of size {size} do not fit into dim {dim} of length {n}")
+    places = _along(x, (n - size) // step + 1)[:, None] * step + _along(x, size)
+    return movedim(getitem(x, places, index=(*[slice(None)] * dim, ARRAY)), dim + 1, -1)
+
+
+@public
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The entries x[i, i + offset] of two dimensions, as the last dimension instead of them."""
+    first, second = normalize_dim("diagonal", dim1, x.ndim), normalize_dim("diagonal", dim2, x.ndim)
+    if first == second:
+        raise ValueError(f"diagonal: dim1={dim1} and dim2={dim2} name one dimension")
+    x = permute(x, (first, second, *[d for d in range(x.ndim) if d not in (first, second)]))
+    along = _along(x, max(0, min(x.shape[0] + min(offset, 0), x.shape[1] - max(offset, 0))))
+    x = getitem(x, along - min(offset, 0), along + max(offset, 0), index=(ARRAY, ARRAY))
+    return movedim(x, 0, -1)
+
+
+@public
+def diag(x: Any, diagonal: int = 0) -> Any:
+    """The diagonal of a matrix, or a matrix with this diagonal: (N, N) -> (N,), (N,) -> (N, N)."""
+    if x.ndim == 2:
+        return _diagonal(x, diagonal)
+    if x.ndim != 1:
+        raise ValueError(f"diag: takes a vector or a matrix, got shape {x.shape}; see diagonal")
+    along, n = _along(x, x.shape[0]), x.shape[0] + abs(diagonal)
+    rows, columns = along - min(diagonal, 0), along + max(diagonal, 0)
+    return scatter_values(x, rows, columns, shape=(n, n), indices=((ARRAY, ARRAY),), counts=(2,))
+
+
+_diagonal = diagonal  # where an argument has its name
+
+
+@public
+def trace(x: Any) -> Any:
+    """The sum of the diagonal of a matrix."""
+    if x.ndim != 2:
+        raise ValueError(f"trace: takes a matrix, got shape {x.shape}")
+    return sum(_diagonal(x))
+
+
+@public
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """Coordinates of a grid: from vectors of lengths N, M, ... as many tensors (N, M, ...), the k-th along dimension k.
+
+    With indexing="xy" the first two dimensions are swapped.
+    """
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing is 'ij' or 'xy', got {indexing!r}")
+    if any(x.ndim > 1 for x in tensors):
+        raise ValueError(f"meshgrid: takes vectors, got shapes {[x.shape for x in tensors]}")
+    vectors = [reshape(x, shape=(-1,)) for x in tensors]
+    shape = tuple([x.shape[0] for x in vectors])
+    alone = [reshape(x, shape=(*[1] * k, -1, *[1] * (len(shape) - 1 - k))) for k, x in enumerate(vectors)]
+    grids = [broadcast_to(x, shape) for x in alone]
+    return tuple([transpose(x, 0, 1) for x in grids] if indexing == "xy" and len(shape) > 1 else grids)
+
+
+@public
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    """x with the entries of `source` added to those of dimension `dim` that `index` names; equal indices add up."""
+    dim = normalize_dim("index_add", dim, x.ndim)
+    index = chosen("index_add", x, dim, index)
+    shape = (*x.shape[:dim], index.shape[0], *x.shape[dim + 1 :])
+    if source.shape != shape:
+        raise ValueError(f"index_add: source has shape {source.shape}; for this index it takes {shape}")
+    source = source if alpha == 1 else source * alpha
+    place = (*[slice(None)] * dim, ARRAY)
+    return x + scatter_values(source, index, shape=x.shape, indices=(place,), counts=(1,))
+
+
+@public
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+    """x with `value` in the entries of dimension `dim` that `index` names."""
+    dim = normalize_dim("index_fill", dim, x.ndim)
+    index = chosen("index_fill", x, dim, index)
+    mask = array_module(index).zeros(x.shape[dim], "bool")
+    mask[index] = True
+    return masked_fill(x, mask.reshape((-1, *[1] * (x.ndim - 1 - dim))), value)
