@@ -15,6 +15,7 @@ from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
 from .memory import memory
 from .ops import elementwise
+from .recording import active as recording
 from .ops.dims import normalize_dim
 from .public import public
 
@@ -169,6 +170,8 @@ class Tensor(Differentiable):
 
     def detach(self) -> Tensor:
         """The same numbers (the same memory) without the graph."""
+        if recording:
+            recording[-1].captured((self,))
         return Tensor.wrap(self.array)
 
     @property

@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import update_wrapper
 from typing import Any
 
@@ -62,7 +63,7 @@ class Compiled:
             return self.function(*args, **kwargs)
         with self._lock:
             given = leaves([args, kwargs])
-            kind = (_form([args, kwargs]), tuple([_kind_of(x) for x in given]), is_grad_enabled())
+            kind = (_form([args, kwargs]), tuple([_kind_of(x) for x in given]), _twice(given), is_grad_enabled())
             known = self._replays.get(kind, ())
             for replay in known:
                 numbers = replay.numbers(given)
@@ -77,24 +78,33 @@ class Compiled:
             containers = _containers(self.function)
             try:
                 with Watch(recorder):
-                    seen = [recorder.given(x, i) for i, x in enumerate(given)]
-                    new_args, new_kwargs = rebuild([args, kwargs], iter(seen))
-                    result = self.function(*new_args, **new_kwargs)
-                    stores, grads = recorder.finish()
-                    outputs = [_output(recorder, y) for y in leaves(result)]
-                    form = rebuild(result, iter([0] * len(outputs)))
+                    form, outputs, stores, grads = self._watched(recorder, given, args, kwargs)
             except Unsteady:
+                form = None
+            except BaseException:
+                with suppress(CompileError):
+                    recorder.let_go()
+                raise
+            if form is None:
+                recorder.let_go()
                 return self.function(*args, **kwargs)
-            finally:
-                seen, new_args, new_kwargs, result = [], None, None, None  # so that only others hold on to them
-                recorder.require_none_left()
+            recorder.let_go()
             _require_unchanged(name, containers)
-            replay = _Replay(recorder, form, outputs, stores, grads, self.explain)
+            replay = _Replay(recorder, form[0], outputs, stores, grads, self.explain)
         self._keep(kind, replay)
         numbers = replay.numbers(given)
         if numbers is None:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
         return replay.run(given, numbers)
+
+    def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:
+        """Call the function under observation: the form of its result, the leaves of that, stores and gradients."""
+        seen = iter([recorder.given(x, i) for i, x in enumerate(given)])
+        new_args, new_kwargs = rebuild([args, kwargs], seen)
+        result = self.function(*new_args, **new_kwargs)
+        stores, grads = recorder.finish()
+        outputs = [_output(recorder, y) for y in leaves(result)]
+        return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads
 
     def _keep(self, kind: Any, replay: _Replay) -> None:
         self._replays.setdefault(kind, []).insert(0, replay)
@@ -190,6 +200,13 @@ def _form(tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         return (type(tree), tuple([_form(value) for value in tree]))
     return None if tree is None else 0
+
+
+def _twice(given: list[Any]) -> tuple[int, ...]:
+    """Which arguments are the same array as an earlier one: for each, the place of the first."""
+    first: dict[int, int] = {}
+    arrays = [getattr(x, "array", x) for x in given]
+    return tuple([first.setdefault(id(a), i) if hasattr(a, "dtype") else i for i, a in enumerate(arrays)])
 
 
 def _kind_of(x: Any) -> Any:

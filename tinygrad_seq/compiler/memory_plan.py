@@ -144,5 +144,5 @@ class MemoryPlan:
 def _is_of_rows(instr: Instr) -> bool:
     """Whether a slice takes whole rows, one after another: what lies in one piece."""
     first, *others = instr.params["index"] or (slice(None),)
-    whole = all(i == slice(None) for i in others)
+    whole = all(i == slice(None) or i is Ellipsis for i in others)
     return whole and (isinstance(first, int) or (isinstance(first, slice) and first.step in (None, 1)))

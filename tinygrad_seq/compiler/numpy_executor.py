@@ -32,10 +32,11 @@ class NumpyExecutor:
         self._numbers: dict[tuple[int, Any], Array] = {}
         self._now: list[Any] = []
         self._steps: list[Step] = []
+        self._planned = False
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""
-        moved = False
+        moved = not self._planned
         for i, array in enumerate(arrays):
             if self._bound[i] is not array and not self._moving[i]:
                 moved, self._bound[i] = True, array
@@ -55,7 +56,7 @@ class NumpyExecutor:
     def _bind(self, arrays: list[Array]) -> None:
         """Work out where everything lies, and what to call."""
         outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
-        self._numbers = {}
+        self._numbers, self._planned = {}, True
         self.plan = MemoryPlan(self.program, outside)
         self._steps = []
         for instr in self.program.instrs:

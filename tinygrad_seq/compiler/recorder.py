@@ -187,6 +187,8 @@ class Recorder:
         """A leaf's gradient is about to be looked at, or replaced."""
         if self.mine() and id(leaf) not in self._leaves:
             self._leaves[id(leaf)] = (leaf, leaf.grad, writes)
+            if leaf.grad is not None and not writes:
+                self.touch(leaf.grad, "a gradient", lambda _args: leaf.grad.array)
 
     def module(self, module: Any) -> None:
         """A module takes part: its switches, such as `training`, must stay as they are."""
@@ -279,24 +281,29 @@ class Recorder:
         for generator, state, _ in self._generators.values():
             generator.set_state(state)
 
-    def require_none_left(self) -> None:
-        """Raise a CompileError if an array under observation is still held by somebody, once the call is over."""
+    def let_go(self) -> None:
+        """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
+
+        Raises:
+            CompileError: if there is one, for a replay would not put another one there.
+        """
         lines = {instr.out: instr.line for instr in self.program.instrs}
         self._arrays.clear()
         self._initial.clear()
         self._tensors.clear()
-        if any(made() is not None for made in self._made):
-            gc.collect()
-        left = [made() for made in self._made if made() is not None]
-        for traced in left:
-            for holder in gc.get_referrers(traced):
-                if isinstance(holder, Value) and traced is not None:
-                    holder.array = traced.value
-        tensors = [traced for traced in left if traced is not None and traced.var in lines]
-        if tensors:
+        if all(made() is None for made in self._made):
+            return
+        gc.collect()
+        left = [traced for made in self._made if (traced := made()) is not None]
+        if left:
+            for holder in gc.get_objects():
+                if isinstance(holder, Value) and type(holder.array) is Traced:
+                    holder.array = holder.array.value
+        kept = next((traced for traced in left if traced.var in lines), None)
+        if kept is not None:
             raise CompileError(
-                f"compile: {self.name} keeps a tensor of shape {tensors[0].shape} in a list, an attribute or a global, "
-                f"which a replay would not do again; return it instead ({lines[tensors[0].var]})"
+                f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
+                f"which a replay would not do again; return it instead ({lines[kept.var]})"
             )
 
     def finish(self) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf, Var | None]]]:
@@ -359,8 +366,8 @@ class Recorder:
 
     def _steady(self, optimizer: Any, before: dict[Any, Any], groups: dict[Any, Any]) -> None:
         for number, state in optimizer.state.items():
-            old = before.get(number)
-            if old is None or old.keys() != state.keys():
+            old = before.get(number, {})
+            if old.keys() != state.keys():
                 raise Unsteady
             for key, value in state.items():
                 if (

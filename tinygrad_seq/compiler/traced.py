@@ -156,7 +156,10 @@ class Traced:
 
     def __getitem__(self, key: Any) -> Traced:
         index, arrays = self._index(key)
-        return self.recorder.emit("take" if arrays else "slice", self, *arrays, index=index)
+        if arrays:
+            return self.recorder.emit("take", self, *arrays, index=index)
+        index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
+        return self.recorder.emit("slice", self, index=index)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         index, arrays = self._index(key)

@@ -101,6 +101,8 @@ def _joined(
         return pieces[0] if len(pieces) == 1 else put("concat", tuple(pieces), {"axis": 0}, shape)
 
     terms = list(rest)
+    count = len(products) + len(columns)
+    program.notes.append(f"{count} products (or sums of rows) that were added up are one: {instr.line}")
     if products:
         products = sorted(products, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
         lefts, rights = [p.args[0] for p in products], [p.args[1] for p in products]
@@ -148,7 +150,10 @@ def _common_right_hand_sides(program: Program) -> Program:
         everyone = sum([bit[m.out] for m in members])
         free = [m for m in members if not (behind.get(m.args[0], 0) | behind.get(b, 0)) & everyone]
         if len(free) != len(members) or len(members) < 3:
+            why = "only two" if len(members) < 3 else "they wait for each other"
+            program.notes.append(f"{len(members)} products with {b} stay apart ({why}): {members[0].line}")
             continue
+        program.notes.append(f"{len(members)} products with {b} are one: {members[0].line}")
         rows = sum([m.out.shape[0] for m in members])
         tall = program.new((rows, members[0].args[0].shape[1]), members[0].args[0].dtype)
         product = program.new((rows, b.shape[1]), members[0].out.dtype)
@@ -158,7 +163,7 @@ def _common_right_hand_sides(program: Program) -> Program:
         start = 0
         for m in members:
             end = start + m.out.shape[0]
-            made.append(Instr("slice", (product,), {"index": (slice(start, end),)}, m.out, line))
+            made.append(Instr("slice", (product,), {"index": (slice(start, end), Ellipsis)}, m.out, line))
             replaced[m.out] = []
             start = end
         replaced[members[-1].out] = made

@@ -79,7 +79,7 @@ class _Simplifier:
         if op == "reshape" and inner is not None and inner.op == "reshape":
             source = inner.args[0]
             return source if source.shape == out.shape else self._derived("reshape", (source,), params, out, instr)
-        if op == "slice" and all(i == slice(None) for i in params["index"]):
+        if op == "slice" and all(i == slice(None) or i is Ellipsis for i in params["index"]):
             return x
         if op == "concat":
             if len(args) == 1:
@@ -105,7 +105,7 @@ class _Simplifier:
             made = self.made_by.get(piece)
             if made is None or made.op != "slice" or made.args[0] is not source:
                 return None
-            index = made.params["index"]
+            index = tuple([i for i in made.params["index"] if i is not Ellipsis])
             index = (*index, *[slice(None)] * (len(out.shape) - len(index)))
             end = start + piece.shape[axis]
             if len(index) != len(out.shape) or not isinstance(index[axis], slice):

@@ -1,0 +1,224 @@
+"""Compiled and eager agree: over all primitives, random programs, layers, optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+from nn import optim
+
+from ..engine.op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE, primitives
+
+PRIMITIVES = primitives()
+VALUE_DEPENDENT = {"nonzero"}  # the shape of the result depends on values
+
+
+def same(a: Any, b: Any) -> None:
+    """Bit for bit, nan included."""
+    assert type(a) is type(b)
+    if isinstance(a, tg.Tensor):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    elif isinstance(a, (tuple, list)):
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    else:
+        assert a == b
+
+
+def applied(name: str, arrays: list[Any], params: dict[str, Any]) -> Callable[..., Any]:
+    """The primitive with its gradients."""
+
+    def run(*tensors: tg.Tensor) -> Any:
+        variables = [x.detach().requires_grad_() if x.dtype.kind == "f" else x for x in tensors]
+        y = PRIMITIVES[name](*variables, **params)
+        parts = y if isinstance(y, tuple) else (y,)
+        wanted = [p for p in parts if p.requires_grad]
+        if not wanted:
+            return y
+        sum([(p * p).sum() for p in wanted], start=tg.tensor(0.0, dtype=wanted[0].dtype)).backward()
+        grads = [None if x.grad is None else x.grad.clone() for x in variables if x.requires_grad]
+        return [p.detach() for p in parts], grads
+
+    return run
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENTIABLE | WITHOUT_DERIVATIVE))
+@given(data=st.data())
+def test_every_primitive_and_its_gradient(name: str, data: st.DataObject) -> None:
+    if name in VALUE_DEPENDENT:
+        return
+    call = data.draw((DIFFERENTIABLE | WITHOUT_DERIVATIVE)[name])
+    run = applied(name, call.arrays, call.params)
+    compiled = tg.compile(run)
+    for _ in range(2):
+        tensors = [tg.tensor(a) for a in call.arrays]
+        same(compiled(*tensors), run(*tensors))
+        call = call._replace(arrays=[a * 0.5 if a.dtype.kind == "f" else a for a in call.arrays])
+
+
+UNARY = ["tanh", "sigmoid", "exp", "relu", "neg", "sin"]
+BINARY = ["add", "sub", "mul", "maximum"]
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    steps=st.lists(st.tuples(st.sampled_from([*UNARY, *BINARY, "matmul", "linear", "cat", "rows", "T", "sum"]),
+                             st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25),
+)  # fmt: skip
+def test_random_programs(seed: int, steps: list[tuple[str, int, int]]) -> None:
+    """Graphs of many operations on square matrices, with shared parts, dead ends, views and products."""
+    rng = np.random.default_rng(seed)
+
+    def f(x: tg.Tensor, w: tg.Tensor) -> Any:
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+        made = [x, w, x * 0.5]
+        for op, i, j in steps:
+            a, b = made[i % len(made)], made[j % len(made)]
+            if op in UNARY:
+                made.append(getattr(tg, op)(tg.tanh(a)))
+            elif op in BINARY:
+                made.append(getattr(tg, op)(a, b))
+            elif op == "matmul":
+                made.append(tg.tanh(a @ b))
+            elif op == "linear":
+                made.append(tg.tanh(tg.linear(a, w)))
+            elif op == "cat":
+                made.append(tg.cat([a[:2], b[2:]]))
+            elif op == "rows":
+                made.append(tg.stack([row * 2.0 for row in a.unbind(0)]))
+            elif op == "T":
+                made.append(a.T)
+            else:
+                made.append(a + b.sum(0))
+        loss = sum([(m * m).mean() for m in made[-3:]], start=tg.tensor(0.0, dtype=tg.float64))
+        loss.backward()
+        assert x.grad is not None
+        return loss.detach(), x.grad.clone(), None if w.grad is None else w.grad.clone()
+
+    compiled = tg.compile(f)
+    for _ in range(2):
+        args = [tg.tensor(rng.standard_normal((3, 3))) for _ in range(2)]
+        for a, b in zip(compiled(*args), f(*args), strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10)
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "RNN": lambda: nn.RNN(4, 5),
+    "LSTM": lambda: nn.LSTM(4, 5, num_layers=2, dropout=0.3),
+    "GRU": lambda: nn.GRU(4, 5, bidirectional=True),
+    "LSTM, batch first": lambda: nn.LSTM(4, 5, batch_first=True, proj_size=3),
+    "LSTM, variational": lambda: nn.LSTM(4, 5, num_layers=2, dropout=0.3, variational=True, recurrent_dropout=0.2),
+    "GRU, zoneout": lambda: nn.GRU(4, 5, zoneout=0.3),
+}
+OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1),
+    "SGD, momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.1),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+    "Adadelta": lambda p: optim.Adadelta(p),
+    "Adam": lambda p: optim.Adam(p, lr=0.01, amsgrad=True),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+    "NAdam": lambda p: optim.NAdam(p, lr=0.01),
+}
+
+
+def trained(make_layer: Any, make_optimizer: Any, compiled: bool, steps: int = 4) -> tuple[list[Any], Any]:
+    """A few steps of training with a schedule: losses, gradients, parameters, and the optimizer's state."""
+    tg.manual_seed(3)
+    layer = make_layer().double()
+    optimizer = make_optimizer(layer.parameters())
+    schedule = optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
+    stream = tg.Generator(5)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        y, _ = layer(x)
+        loss = F.mse_loss(y, tg.zeros_like(y) + 0.3)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(layer.parameters(), 0.5)
+        optimizer.step()
+        return loss.detach()
+
+    run = tg.compile(step) if compiled else step
+    seen: list[Any] = []
+    for _ in range(steps):
+        seen.append(run(tg.randn(6, 3, 4, dtype=tg.float64, generator=stream)).item())
+        schedule.step()
+    seen += [p.grad.numpy().copy() for p in layer.parameters()]
+    seen += [p.detach().numpy() for p in layer.parameters()]
+    return seen, optimizer.state_dict()
+
+
+def agree(a: Any, b: Any) -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            agree(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        for x, y in zip(a, b, strict=True):
+            agree(x, y)
+    elif isinstance(a, (np.ndarray, tg.Tensor, float)):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-9, atol=1e-12)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_trains_alike(layer: str) -> None:
+    eager, compiled = (trained(LAYERS[layer], OPTIMIZERS["Adam"], c) for c in (False, True))
+    agree(eager, compiled)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_trains_alike(optimizer: str) -> None:
+    eager, compiled = (trained(LAYERS["RNN"], OPTIMIZERS[optimizer], c, steps=5) for c in (False, True))
+    agree(eager, compiled)
+
+
+def test_second_order() -> None:
+    f = lambda x: (tg.tanh(x) ** 3).sum()  # noqa: E731
+    run = lambda x, v: tg.hvp(f, (x,), (v,))  # noqa: E731
+    x, v = tg.randn(5), tg.randn(5)
+    same(tg.compile(run)(x, v), run(x, v))
+
+
+def test_the_same_masks_and_samples_as_eager() -> None:
+    def draw(p: tg.Tensor) -> Any:
+        return F.dropout(tg.ones(4, 5), 0.5), tg.multinomial(p, 3, replacement=True), tg.randn(3), tg.randint(9, (4,))
+
+    compiled, p = tg.compile(draw), tg.tensor([0.2, 0.3, 0.5])
+    tg.manual_seed(1)
+    eager = [draw(p) for _ in range(3)]
+    tg.manual_seed(1)
+    same([compiled(p) for _ in range(3)], eager)
+    same(tg.rand(2), [tg.manual_seed(1), [draw(p) for _ in range(3)], tg.rand(2)][2])  # and the stream goes on alike
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_state_carried_between_calls(dtype: Any) -> None:
+    layer = nn.LSTM(3, 4).to(dtype)
+
+    def step(x: tg.Tensor, state: Any) -> Any:
+        with tg.no_grad():
+            return layer(x, state)
+
+    compiled, state, other = tg.compile(step), None, None
+    for _ in range(4):
+        x = tg.randn(2, 1, 3, dtype=dtype)
+        y, state = step(x, state)
+        z, other = compiled(x, other)
+        np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-6)
+        assert type(other) is type(state)
+        other = other.detach()
+    assert len(compiled.programs) == 2  # without a state, and with one

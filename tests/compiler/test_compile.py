@@ -1,0 +1,470 @@
+"""`tg.compile` as its users meet it: what it captures, when it records anew, what it refuses, what it leaves behind."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+from nn import optim
+from tinygrad_seq.compiler import compiled as module
+
+
+def model_and_step() -> tuple[nn.Module, optim.Optimizer, Any]:
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 2))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+    @tg.compile
+    def step(x: tg.Tensor) -> tg.Tensor:
+        loss = (model(x) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, optimizer, step
+
+
+def everything(model: nn.Module, optimizer: optim.Optimizer) -> list[Any]:
+    """Parameters, gradients, the optimizer's state and the random stream, as plain numbers."""
+    found: list[Any] = [p.detach().numpy().copy() for p in model.parameters()]
+    found += [None if p.grad is None else p.grad.numpy().copy() for p in model.parameters()]
+    for state in optimizer.state.values():
+        found += [v.numpy().copy() if isinstance(v, tg.Tensor) else v for v in state.values()]
+    return [*found, tg.default_generator.get_state()]
+
+
+def equal(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+# --- what is captured ---
+
+
+def test_the_first_step_of_an_optimizer_runs_eagerly_and_the_second_is_recorded() -> None:
+    _, optimizer, step = model_and_step()
+    step(tg.ones(5, 3))
+    assert len(step.programs) == 0
+    for _ in range(3):
+        step(tg.ones(5, 3))
+    assert len(step.programs) == 1
+    assert optimizer.state[0]["step"] == 4
+    assert type(optimizer.state[0]["step"]) is int
+
+
+def test_an_array_put_in_the_place_of_a_parameters_is_used() -> None:
+    w = nn.Parameter(tg.ones(3))
+    f = tg.compile(lambda x: (x * w.detach()).sum())
+    x = tg.tensor([1.0, 2.0, 3.0])
+    assert f(x).item() == 6
+    w.data = tg.full((3,), 2.0)
+    assert f(x).item() == 12
+    with tg.no_grad():
+        w.mul_(2.0)
+    assert f(x).item() == 24
+    w.data = w.data.double()
+    assert f(x.double()).dtype == tg.float64
+
+
+def test_a_loaded_model_and_optimizer_go_on_from_there() -> None:
+    model, optimizer, step = model_and_step()
+    for _ in range(3):
+        step(tg.ones(5, 3))
+    saved = (
+        {k: v.clone() for k, v in model.state_dict().items()},
+        optimizer.state_dict(),
+        tg.default_generator.get_state(),
+    )
+    saved[1]["state"] = {n: {k: v.clone() if isinstance(v, tg.Tensor) else v for k, v in s.items()}
+                         for n, s in saved[1]["state"].items()}  # fmt: skip
+    first = [step(tg.ones(5, 3)).item() for _ in range(3)]
+    model.load_state_dict(saved[0])
+    optimizer.load_state_dict(saved[1])
+    tg.default_generator.set_state(saved[2])
+    assert [step(tg.ones(5, 3)).item() for _ in range(3)] == first
+    assert len(step.programs) == 1
+
+
+def test_a_learning_rate_is_read_at_each_call() -> None:
+    model, optimizer, step = model_and_step()
+    for _ in range(3):
+        step(tg.ones(5, 3))
+    optimizer.param_groups[0]["lr"] = 0.0
+    before = [p.detach().numpy().copy() for p in model.parameters()]
+    step(tg.ones(5, 3))
+    assert equal(before, [p.detach().numpy() for p in model.parameters()])
+    assert len(step.programs) == 1
+    optimizer.param_groups[0]["lr"] = -1.0
+    with pytest.raises(ValueError, match="lr must not be negative"):
+        step(tg.ones(5, 3))
+
+
+def test_another_weight_decay_is_another_program() -> None:
+    _, optimizer, step = model_and_step()
+    for _ in range(3):
+        step(tg.ones(5, 3))
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    step(tg.ones(5, 3))
+    assert len(step.programs) == 2
+
+
+def test_training_and_evaluating_are_two_programs() -> None:
+    dropout = nn.Dropout(0.5)
+    f = tg.compile(lambda x: dropout(x))
+    x = tg.ones(100)
+    assert (f(x) == 0).any().item()
+    dropout.eval()
+    assert (f(x) == 1).all().item()
+    dropout.train()
+    assert (f(x) == 0).any().item()
+    assert len(f.programs) == 2
+
+
+def test_arrays_are_arguments_too_and_captured_ones_are_read_at_each_call() -> None:
+    seen = np.zeros(3, np.float32)
+    f = tg.compile(lambda x: tg.tensor(x) + tg.tensor(seen))
+    assert f(np.ones(3, np.float32)).tolist() == [1, 1, 1]
+    seen[:] = 5
+    assert f(np.ones(3, np.float32)).tolist() == [6, 6, 6]
+
+
+def test_gradients_add_up_where_nobody_forgets_them() -> None:
+    w = nn.Parameter(tg.ones(2))
+
+    @tg.compile
+    def add(x: tg.Tensor) -> None:
+        (w * x).sum().backward()
+
+    for n in range(1, 5):
+        add(tg.tensor([1.0, 2.0]))
+        assert w.grad is not None
+        assert w.grad.tolist() == [n, 2.0 * n]
+
+
+def test_a_gradient_that_somebody_keeps_stays_as_it_is() -> None:
+    model, _, step = model_and_step()
+    for _ in range(3):
+        step(tg.randn(5, 3))
+    p = next(iter(model.parameters()))
+    kept = p.grad
+    assert kept is not None
+    view, before = kept.numpy(), kept.numpy().copy()
+    step(tg.randn(5, 3))
+    assert p.grad is not kept
+    assert np.array_equal(view, before)
+    del kept
+    step(tg.randn(5, 3))
+    assert np.array_equal(view, before)
+
+
+def test_results_of_an_earlier_call_stay_as_they_are() -> None:
+    f = tg.compile(lambda x: (x * 2, x[:1]))
+    a, b = f(tg.ones(3))
+    f(tg.zeros(3))
+    assert a.tolist() == [2, 2, 2]
+    assert b.tolist() == [1]
+
+
+def test_arguments_changed_in_place_are_changed() -> None:
+    def swap(a: tg.Tensor, b: tg.Tensor) -> None:
+        old = a.clone()
+        a.copy_(b)
+        b.copy_(old)
+
+    f = tg.compile(swap)
+    for _ in range(3):
+        a, b = tg.ones(2), tg.zeros(2)
+        f(a, b)
+        assert (a.tolist(), b.tolist()) == ([0, 0], [1, 1])
+
+
+def test_one_tensor_given_twice() -> None:
+    f = tg.compile(lambda a, b: a + 2 * b)
+    x = tg.ones(2)
+    assert f(x, x).tolist() == [3, 3]
+    assert f(tg.ones(2), tg.zeros(2)).tolist() == [1, 1]
+
+
+def test_an_argument_returned_as_it_is() -> None:
+    f = tg.compile(lambda a: (a, {"twice": a * 2, "name": "a", "nothing": None}))
+    same, more = f(tg.ones(2))
+    assert same.tolist() == [1, 1]
+    assert more["twice"].tolist() == [2, 2]
+    assert (more["name"], more["nothing"]) == ("a", None)
+
+
+def test_a_decision_by_a_learning_rate_is_asked_again() -> None:
+    w = nn.Parameter(tg.ones(1))
+    optimizer = optim.SGD([w], lr=1.0, weight_decay=0.5)
+
+    @tg.compile
+    def step() -> None:
+        optimizer.zero_grad()
+        (w * 1.0).sum().backward()
+        optimizer.step()
+
+    step()
+    optimizer.param_groups[0]["momentum"] = 0.5
+    step()
+    step()
+    eager = nn.Parameter(tg.ones(1))
+    other = optim.SGD([eager], lr=1.0, weight_decay=0.5)
+    for n in range(3):
+        other.param_groups[0]["momentum"] = 0.5 if n else 0.0
+        eager.grad = tg.ones(1)
+        other.step()
+    assert w.tolist() == eager.tolist()
+
+
+# --- when it records anew ---
+
+
+def test_each_shape_dtype_and_number_has_its_program() -> None:
+    f = tg.compile(lambda x, n=1: x * n)
+    f(tg.ones(2)), f(tg.ones(3)), f(tg.ones(2).double()), f(tg.ones(2), 2), f(tg.ones(2), n=2)
+    assert len(f.programs) == 5
+    f(tg.zeros(3)), f(tg.zeros(2), 2)
+    assert len(f.programs) == 5
+
+
+def test_a_warning_after_many_recordings_and_a_bound() -> None:
+    f = tg.compile(lambda x, n: x * n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for n in range(module.Compiled.patience - 1):
+            f(tg.ones(2), n)
+    with pytest.warns(tg.RecompileWarning, match="recorded 8 times.*pass numbers that change as tensors"):
+        f(tg.ones(2), 100)
+    for n in range(30):
+        assert f(tg.ones(2), n).tolist() == [n, n]
+    assert len(f.programs) == module.Compiled.limit
+
+
+# --- what it refuses ---
+
+KEPT: list[Any] = []
+
+
+def _branch(x: tg.Tensor) -> tg.Tensor:
+    return x if x.sum() > 0 else -x
+
+
+def _item(x: tg.Tensor) -> float:
+    return x.sum().item()
+
+
+def _numpy(x: tg.Tensor) -> Any:
+    return np.exp(x.numpy())
+
+
+def _asarray(x: tg.Tensor) -> Any:
+    return np.asarray(x)
+
+
+def _chosen(x: tg.Tensor) -> Any:
+    return x[x > 0]
+
+
+def _nonzero(x: tg.Tensor) -> Any:
+    return tg.nonzero(x)
+
+
+def _listed(x: tg.Tensor) -> tg.Tensor:
+    KEPT.append(x * 2)
+    return x
+
+
+def _counted(x: tg.Tensor) -> tg.Tensor:
+    KEPT.append(1)
+    return x
+
+
+def _graph(x: tg.Tensor) -> tg.Tensor:
+    return nn.Linear(3, 1)(x)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (_branch, "asks for the (truth|number).*use tg.where"),
+        (_item, "asks for the number.*return the tensor"),
+        (_numpy, "NumPy asks for the numbers.*use tg's functions"),
+        (_asarray, "NumPy asks for the numbers.*use tg's functions"),
+        (_chosen, "booleans picks elements.*masked_fill"),
+        (_nonzero, "depends on values"),
+        (_listed, "keeps a tensor.*return it instead"),
+        (_counted, "changes the list 'KEPT'.*return what is to go there"),
+        (_graph, "gradient could pass through.*detach"),
+    ],
+)
+def test_what_cannot_be_replayed(f: Any, message: str) -> None:
+    KEPT.clear()
+    with pytest.raises(tg.CompileError, match=message) as caught:
+        tg.compile(f)(tg.ones(3))
+    if "KEPT" not in str(caught.value) and f is not _graph:  # the user's line
+        line = f.__code__.co_firstlineno + 1
+        assert re.search(rf"{re.escape(__file__)}:{line}\)", str(caught.value))
+    KEPT.clear()
+    assert tg.compile(lambda x: x + 1)(tg.ones(1)).item() == 2  # and recording is over
+
+
+def test_a_schedulers_step_belongs_outside() -> None:
+    model, optimizer, _ = model_and_step()
+    schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    @tg.compile
+    def step(x: tg.Tensor) -> None:
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+    step(tg.ones(2, 3))
+    with pytest.raises(tg.CompileError, match="scheduler"):
+        step(tg.ones(2, 3))
+
+
+def test_what_is_not_a_function_or_an_argument() -> None:
+    with pytest.raises(TypeError, match="compile: takes a function, got a int"):
+        tg.compile(3)
+    with pytest.raises(ValueError, match="mode is None or 'explain', got 'fast'"):
+        tg.compile(_branch, mode="fast")
+    with pytest.raises(tg.CompileError, match="an argument is a set"):
+        tg.compile(lambda x: 1)({1})
+
+
+# --- what it leaves behind ---
+
+
+@pytest.mark.parametrize("warm", [0, 1, 3])
+def test_a_failed_call_leaves_all_as_it_was(warm: int) -> None:
+    model, optimizer, step = model_and_step()
+    for _ in range(warm):
+        step(tg.ones(5, 3))
+    failing = [False]
+
+    @tg.compile
+    def broken(x: tg.Tensor) -> None:
+        optimizer.zero_grad()
+        (model(x) ** 2).mean().backward()
+        optimizer.step()
+        tg.rand(3)
+        if not failing:
+            return
+        raise KeyError("after everything")
+
+    before = everything(model, optimizer)
+    if warm:
+        with pytest.raises(KeyError, match="after everything"):
+            broken(tg.ones(5, 3))
+        assert equal(before, everything(model, optimizer))
+    with pytest.raises(IndexError, match="token"):
+        tg.compile(lambda t: F.embedding(t, tg.ones(3, 2)))(tg.tensor([5]))
+    assert all(type(p.detach().numpy()) is np.ndarray for p in model.parameters())
+
+
+def test_a_check_that_fails_at_a_replay_leaves_all_as_it_was() -> None:
+    table = nn.Embedding(5, 3)
+    optimizer = optim.Adam(table.parameters())
+
+    @tg.compile
+    def step(tokens: tg.Tensor) -> None:
+        optimizer.zero_grad()
+        table(tokens).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(tg.tensor([1, 2]))
+    before = everything(table, optimizer)
+    with pytest.raises(IndexError, match="a token is 7"):
+        step(tg.tensor([1, 7]))
+    assert equal(before, everything(table, optimizer))
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_an_interrupted_replay_leaves_a_whole_step(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for interrupted in (False, True):
+        model, optimizer, step = model_and_step()
+        for _ in range(3):
+            step(tg.ones(5, 3))
+        before = everything(model, optimizer)
+        if interrupted:
+            count = iter(range(100))
+            real = module.memory.mark
+
+            def mark(array: Any, count: Any = count, real: Any = real) -> None:
+                if next(count) == at:
+                    raise KeyboardInterrupt
+                real(array)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(module.memory, "mark", mark)
+                with pytest.raises(KeyboardInterrupt):
+                    step(tg.ones(5, 3))
+        else:
+            step(tg.ones(5, 3))
+        results.append(everything(model, optimizer))
+        assert not equal(before, results[-1])
+    assert equal(*results)
+
+
+def test_two_threads_share_a_compiled_function() -> None:
+    f = tg.compile(lambda x: (x.reshape(-1) * 2 + 1).cumsum(0))
+    wrong = []
+
+    def work(n: int) -> None:
+        for k in range(50):
+            x = np.full((3, 2 + (k + n) % 3), n, np.float32)
+            if not np.array_equal(f(tg.tensor(x)).numpy(), (x.reshape(-1) * 2 + 1).cumsum()):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+# --- what there is to look at ---
+
+
+def test_a_program_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = nn.RNN(3, 4)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+
+    def step(x: tg.Tensor) -> None:
+        optimizer.zero_grad()
+        layer(x)[0].sum().backward()
+        optimizer.step()
+
+    f = tg.compile(step, mode="explain")
+    f(tg.ones(6, 2, 3))
+    text = str(f.programs[0])
+    assert "matmul" in text
+    assert "float32[12, 3]" in text
+    assert __file__ in text
+    assert "products" in capsys.readouterr().err
+
+
+def test_a_weights_gradient_is_one_product_however_many_steps() -> None:
+    layer = nn.RNN(3, 4)
+
+    @tg.compile
+    def f(x: tg.Tensor) -> None:
+        layer.zero_grad()
+        layer(x)[0].sum().backward()
+
+    f(tg.ones(9, 2, 3))
+    f(tg.ones(9, 2, 3))
+    count = sum([i.op == "matmul" and i.out.shape == (4, 4) for i in f.programs[-1].instrs])
+    assert count == 1
