@@ -15,9 +15,9 @@ from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
 from .memory import memory
 from .ops import elementwise
-from .recording import active as recording
 from .ops.dims import normalize_dim
 from .public import public
+from .recording import active as recording
 
 bool_type = bool  # a method has its name
 

@@ -366,8 +366,8 @@ class Recorder:
 
     def _steady(self, optimizer: Any, before: dict[Any, Any], groups: dict[Any, Any]) -> None:
         for number, state in optimizer.state.items():
-            old = before.get(number, {})
-            if old.keys() != state.keys():
+            old = before.get(number)
+            if old is None or old.keys() != state.keys():
                 raise Unsteady
             for key, value in state.items():
                 if (
