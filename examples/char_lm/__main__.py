@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--resume", action="store_true", help="go on with the checkpoint in that folder, as it was set")
     start.add_argument("--overwrite", action="store_true", help="begin anew where there is a checkpoint")
     learn.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    learn.add_argument("--no-compile", action="store_true", help="let Python run each step, operation by operation")
     learn.add_argument("--save-every", type=positive, default=30.0, help="seconds between checkpoints")
     learn.add_argument("--show-every", type=positive, default=40.0, help="seconds between samples")
 
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     say.add_argument("--temperature", type=not_negative, default=0.8, help="0: always the likeliest; 1: as learned")
     say.add_argument("--seed", type=int, default=0, help="another one, another text")
     say.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    say.add_argument("--no-compile", action="store_true", help="let Python run each step, operation by operation")
     return main
 
 
@@ -159,12 +161,13 @@ def run_train(options: argparse.Namespace) -> int:
         f"{len(corpus.train):,} characters to learn from, {len(corpus.vocabulary)} different; "
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters"
     )
-    stopped_by = train(run, stream, options.out, device, options.save_every, options.show_every)
+    compiled = not options.no_compile and device == "cpu"
+    stopped_by = train(run, stream, options.out, device, options.save_every, options.show_every, compiled)
     if stopped_by:
         print(f"\nstopped at step {run.step}; saved to {checkpoint}")
         print(f"go on with: {command('train', '--resume', '--out', options.out, device=device)}")
         return 128 + stopped_by
-    report(run, corpus, options.out, device)
+    report(run, corpus, options.out, device, compiled)
     return 0
 
 
@@ -172,7 +175,9 @@ def run_sample(options: argparse.Namespace) -> int:
     device = check_device(options.device)
     run = Run.load(options.checkpoint, device)
     generator = tg.Generator(options.seed)
-    written = write(run.model, run.vocabulary, options.prime, options.length, options.temperature, generator, device)
+    compiled = not options.no_compile and device == "cpu"
+    model, settings = run.model, (options.prime, options.length, options.temperature)
+    written = write(model, run.vocabulary, *settings, generator, device, compiled)
     print(options.prime + written)
     return 0
 

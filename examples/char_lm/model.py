@@ -53,26 +53,31 @@ def write(
     temperature: float,
     generator: tg.Generator,
     device: str = "cpu",
+    compiled: bool = True,
 ) -> str:
     """`length` characters that go on from `prime`.
 
     Args:
+        compiled: let `tg.compile` make a program of a step, which is faster.
         prime: how the text begins; if empty, as after a line break, where the model knows one.
         temperature: divides the scores: below 1 the likely becomes likelier; 0 takes the likeliest each time.
     """
+
+    def step(given: Tensor, state: State | None) -> tuple[Tensor, State]:
+        scores, state = model(given, state)
+        last = scores[-1]
+        if temperature < COLDEST:
+            return last.argmax(-1, keepdim=True), state
+        return tg.multinomial((last / temperature).softmax(-1), generator=generator), state
+
     model.eval()
     tokens = vocabulary.encode(prime or vocabulary.line_break, "--prime")
     drawn: list[int] = []
-    state: State | None = None
     with tg.no_grad():
-        given = tg.tensor(tokens, device=device).unsqueeze(1)
-        for _ in range(length):
-            scores, state = model(given, state)
-            last = scores[-1]
-            if temperature < COLDEST:
-                given = last.argmax(-1, keepdim=True)
-            else:
-                given = tg.multinomial((last / temperature).softmax(-1), generator=generator)
+        given, state = step(tg.tensor(tokens, device=device).unsqueeze(1), None)
+        next_step = tg.compile(step) if compiled else step
+        for k in range(length):
+            given, state = next_step(given, state) if k else (given, state)
             drawn.append(int(given))
     model.train()
     return vocabulary.decode(np.array(drawn, dtype=np.int64))

@@ -7,9 +7,10 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,17 +73,43 @@ def prepare_folder(folder: Path) -> None:
         raise UserError(f"cannot write to the folder {folder}: {error.strerror}. Choose another with --out") from None
 
 
-def train(run: Run, stream: nn.utils.Stream, folder: Path, device: str, save_every: float, show_every: float) -> int:
+def step_of(run: Run) -> Callable[[tg.Tensor, tg.Tensor, Any], tuple[tg.Tensor, Any]]:
+    """One step of training, as a function of inputs and targets (T, B) and the state: the loss and the state after."""
+    model, optimizer, clip, V = run.model, run.optimizer, run.settings.clip, len(run.vocabulary)
+
+    def step(inputs: tg.Tensor, targets: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
+        scores, state = model(inputs, state)
+        loss = F.cross_entropy(scores.reshape(-1, V), targets.reshape(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        return loss.detach(), state.detach()
+
+    return step
+
+
+def train(
+    run: Run,
+    stream: nn.utils.Stream,
+    folder: Path,
+    device: str,
+    save_every: float,
+    show_every: float,
+    compiled: bool = True,
+) -> int:
     """Train until the budget is used.
 
     Args:
+        compiled: let `tg.compile` make a program of a step, which is faster.
         save_every: seconds between checkpoints.
         show_every: seconds between samples.
 
     Returns:
         0, or the number of the signal that stopped it before.
     """
-    settings, model, optimizer, V = run.settings, run.model, run.optimizer, len(run.vocabulary)
+    settings = run.settings
+    step = tg.compile(step_of(run)) if compiled else step_of(run)
     stream.position = run.position
     began, before = time.monotonic(), run.seconds
     done_before = run.step
@@ -91,15 +118,10 @@ def train(run: Run, stream: nn.utils.Stream, folder: Path, device: str, save_eve
         for inputs, targets, begins in over_and_over(stream):
             if progress_of(run) >= 1 or stop:
                 break
-            optimizer.param_groups[0]["lr"] = learning_rate(run)
-            scores, state = model(inputs, None if begins else run.state)
-            loss = F.cross_entropy(scores.reshape(-1, V), targets.reshape(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
-
-            run.state, run.position, run.step = state.detach(), stream.position, run.step + 1
+            run.optimizer.param_groups[0]["lr"] = learning_rate(run)
+            state = run.state.reset() if begins and run.state is not None else run.state
+            loss, run.state = step(inputs, targets, state)
+            run.position, run.step = stream.position, run.step + 1
             now = time.monotonic()
             run.seconds = before + now - began
             run.recent.append(loss.item())
@@ -115,7 +137,7 @@ def train(run: Run, stream: nn.utils.Stream, folder: Path, device: str, save_eve
                 progress.update(done, run.step, run.losses[-1][1], speed, run.seconds * (1 - done) / max(done, 1e-9))
             if now - shown >= show_every:
                 shown = now
-                progress.say(f"\n{excerpt(run, device)}\n")
+                progress.say(f"\n{excerpt(run, device, compiled)}\n")
             if now - saved >= save_every:
                 saved = now
                 run.save(folder / CHECKPOINT)
@@ -132,10 +154,10 @@ def over_and_over(stream: nn.utils.Stream) -> Iterator[tuple[tg.Tensor, tg.Tenso
             begins = False
 
 
-def excerpt(run: Run, device: str, length: int = 200) -> str:
+def excerpt(run: Run, device: str, compiled: bool, length: int = 200) -> str:
     """A sample of what the model writes now, set off by a bar."""
     generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
-    return set_off(write(run.model, run.vocabulary, "", length, 0.8, generator, device))
+    return set_off(write(run.model, run.vocabulary, "", length, 0.8, generator, device, compiled))
 
 
 def set_off(text: str) -> str:
@@ -154,7 +176,7 @@ def more_of(settings: Settings) -> tuple[str, int | float]:
     return ("--steps", 2 * settings.steps) if settings.steps else ("--minutes", 2 * (settings.minutes or 0))
 
 
-def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
+def report(run: Run, corpus: Corpus, folder: Path, device: str, compiled: bool = True) -> None:
     """Judge the model on the held-out text, let it write, and say where everything is."""
     nats = evaluate(run.model, corpus.held_out, device)
     run.held_out.append((run.step, nats))
@@ -163,7 +185,8 @@ def report(run: Run, corpus: Corpus, folder: Path, device: str) -> None:
     for k in range(3):
         start = k * len(corpus.held_out) // 3
         prime = opening(corpus.vocabulary.decode(corpus.held_out[start : start + 300]))
-        written = write(run.model, corpus.vocabulary, prime, 300, 0.7, tg.Generator(run.settings.seed + k), device)
+        generator = tg.Generator(run.settings.seed + k)
+        written = write(run.model, corpus.vocabulary, prime, 300, 0.7, generator, device, compiled)
         print(set_off(f"{prime}▸{written}") + "\n")
     print("nats per character of the held-out last tenth of the text, read from end to end:")
     for name, value in (("this model", nats), ("unigram model", corpus.unigram()), ("uniform model", corpus.uniform())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..program import Program
 from .dead_code import without_dead_code
+from .fold import folded
 from .products import batched_products
 from .simplify import simplified
 
@@ -11,5 +12,5 @@ from .simplify import simplified
 def optimized(program: Program) -> Program:
     """The program after all passes that every executor wants."""
     program = without_dead_code(simplified(program))
-    program = batched_products(program)
+    program = folded(batched_products(program))
     return without_dead_code(simplified(program))
