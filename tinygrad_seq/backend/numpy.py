@@ -131,7 +131,7 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
 def _add_rows(buffer: Any, index: Any, values: Any) -> None:
     """Row by row scatter-add: sort, then add up each run of equal rows. 5 to 200 times faster than `add.at`.
 
-    A run of its own is a call of Python's, but `reduceat` goes down the columns and takes ten times as long for long ones.
+    A run costs a call of Python, but `reduceat` goes down the columns, and takes ten times as long for long runs.
     """
     rows = index.reshape(-1)
     if rows.size == 0:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import update_wrapper
+from importlib.util import find_spec
 from typing import Any
 
 from ..backend import Array, array_module, is_array
@@ -265,7 +266,7 @@ class _Replay:
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
         self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
-        self._executor = NumpyExecutor(self.program)
+        self._executor = executor_for(self.program)
         if explain:
             print(self.program.explanation(), file=sys.stderr)
 
@@ -322,6 +323,15 @@ class _Replay:
         last = None
         self._tensors[i] = new = Tensor.wrap(array.copy())
         return new
+
+
+def executor_for(program: Program) -> NumpyExecutor:
+    """The fastest executor that is installed: native code where the extra `jit` is, NumPy elsewhere."""
+    if find_spec("llvmlite") is None:
+        return NumpyExecutor(program)
+    from .native_executor import NativeExecutor
+
+    return NativeExecutor(program)
 
 
 def _is_made(out: Any) -> bool:

@@ -58,10 +58,11 @@ class NumpyExecutor:
         outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
         self._numbers, self._planned = {}, True
         self.plan = MemoryPlan(self.program, outside)
-        self._steps = []
-        for instr in self.program.instrs:
-            if instr.op not in VIEWS:
-                self._steps += self._steps_of(instr)
+        self._steps = self._all_steps()
+
+    def _all_steps(self) -> list[Step]:
+        """What to call, with what."""
+        return [step for instr in self.program.instrs if instr.op not in VIEWS for step in self._steps_of(instr)]
 
     def _operand(self, a: Any, others: list[Any]) -> Any:
         """An operand as an array: NumPy converts a Python number at each call, which takes as long as all the rest."""

@@ -1,0 +1,311 @@
+"""Running a program with chains of elementwise operations as kernels of their own; the rest with NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ..backend import Array
+from ..backend import numpy_module as numpy
+from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LOGIC, Body, declarations, kernel
+from .numpy_executor import NumpyExecutor, Step
+from .operations import VIEWS
+from .program import Instr, Number, Program, Var
+
+_MOST = 48  # arrays of one kernel: beyond that, addresses do not fit the processor's registers
+
+
+class NativeExecutor(NumpyExecutor):
+    """Runs elementwise operations that follow each other on one shape as one kernel: each array is read once."""
+
+    name = "native"
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self._tables: list[Array] = []  # the kernels' arguments, which nobody else holds
+        self._uses: Counter[Var] = Counter()
+
+    def _all_steps(self) -> list[Step]:
+        self._tables = []
+        self._uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
+        groups: list[_Group | Instr] = []
+        group: _Group | None = None
+        for instr in self.program.instrs:
+            if instr.op in VIEWS:
+                continue
+            if group is not None and group.take(instr):
+                continue
+            group = _Group(self, self.plan.arrays[instr.out].shape)
+            if group.take(instr):
+                groups.append(group)
+            else:
+                group = None
+                groups.append(instr)
+        texts = {g.text(): g for g in groups if isinstance(g, _Group)}
+        functions = compiled(sorted(texts))
+        steps: list[Step] = []
+        for g in groups:
+            if isinstance(g, _Group):
+                table = g.table()
+                self._tables.append(table)
+                steps.append((functions[g.text()], (table.ctypes.data,)))
+            else:
+                steps += self._steps_of(g)
+        fused = [len(g.instrs) for g in groups if isinstance(g, _Group)]
+        self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {len(texts)} kernels")
+        return steps
+
+
+class _Group:
+    """Elementwise operations on one shape that become one kernel."""
+
+    def __init__(self, executor: NativeExecutor, shape: tuple[int, ...]) -> None:
+        self.executor, self.shape = executor, shape
+        self.instrs: list[Instr] = []
+        self.kind = ""
+        self.values: dict[Var, int] = {}  # made here, by which instruction
+        self.loads: dict[Any, tuple[Array, bool]] = {}  # an array, and whether it has one element a row
+        self._text = ""
+        self._stores: list[tuple[Var, Array]] = []
+
+    def take(self, instr: Instr) -> bool:
+        """Add an operation, if it can be a part of this kernel."""
+        arrays = self.executor.plan.arrays
+        out = arrays[instr.out]
+        known = instr.op in ARITHMETIC or instr.op in FUNCTIONS or instr.op in COMPARISONS or instr.op in LOGIC
+        if out.shape != self.shape or out.size == 0 or not (known or instr.op in ("where", "cast", "copy")):
+            return False
+        kinds = {a.dtype.char for a in instr.inputs()} | {instr.out.dtype.char}
+        numbers = kinds - {"?"}
+        if len(numbers) > 1 or not numbers <= {"f", "d"} or (numbers == {"d"} and instr.op in FUNCTIONS):
+            return False
+        logic = instr.op in LOGIC
+        if logic != (kinds == {"?"}) or (numbers and self.kind and numbers != {self.kind}):
+            return False
+        if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
+            return False
+        new: dict[Any, tuple[Array, bool]] = {}
+        for a in instr.args:
+            if a in self.values or (type(a) is not Var and type(a) is not Number):
+                continue
+            array = self.executor._operand(a, list(instr.args))
+            if array.dtype.char not in "fd?" or (array.dtype.char != "?" and numbers and {array.dtype.char} != numbers):
+                return False
+            wide = numpy.broadcast_to(array, self.shape)
+            if type(a) is Var and self._written(wide):
+                return False
+            new[a if type(a) is Var else ("number", a.place)] = (wide, False)
+        loads = self.loads | new
+        if _rows([*[wide for wide, _ in loads.values()], *self._outs(), out], self.shape) is None:
+            return False
+        for wide, _ in loads.values():
+            if _overlap(wide, out) and not _same_place(wide, out):
+                return False
+        self.loads = loads
+        self.kind = self.kind or (numbers.pop() if numbers else "")
+        self.values[instr.out] = len(self.instrs)
+        self.instrs.append(instr)
+        return True
+
+    def _outs(self) -> list[Array]:
+        return [self.executor.plan.arrays[instr.out] for instr in self.instrs]
+
+    def _written(self, array: Array) -> bool:
+        """Whether this is a view of something that is made here, and not there before the kernel is done."""
+        return any(_overlap(array, out) for out in self._outs())
+
+    def text(self) -> str:
+        """The kernel, but for its name."""
+        if self._text:
+            return self._text
+        body = Body(self.kind or "f")
+        inside = Counter([v for instr in self.instrs for v in instr.inputs() if v in self.values])
+        layout = _rows([wide for wide, _ in self.loads.values()] + self._outs(), self.shape)
+        assert layout is not None
+        _, cols, _ = layout
+        names: dict[Any, str] = {}
+        loads = []
+        for k, (key, (wide, _)) in enumerate(self.loads.items()):
+            names[key] = f"%in{k}"
+            single = cols > 1 and layout[2][k][1] == 0
+            loads.append((wide.dtype.char, single))
+        made: dict[Var, str] = {}
+        for instr in self.instrs:
+            operands = []
+            for a in instr.args:
+                if type(a) is Var:
+                    operands.append(made.get(a) or names[a])
+                elif type(a) is Number:
+                    operands.append(names["number", a.place])
+                elif isinstance(a, bool) and instr.op in LOGIC:
+                    operands.append("splat (i1 true)" if a else "zeroinitializer")
+                else:
+                    operands.append(body.number(float(a)))
+            made[instr.out] = _emitted(body, instr, operands)
+        stored = [i.out for i in self.instrs if self.executor._uses[i.out] > inside[i.out]]
+        self._stores = [(v, self.executor.plan.arrays[v]) for v in stored]
+        stores = [(array.dtype.char, made[v]) for v, array in self._stores]
+        text = [*sorted(body.intrinsics), kernel("NAME", body, loads, stores)]
+        self._text = "\n".join(text)
+        return self._text
+
+    def table(self) -> Array:
+        """The kernel's arguments."""
+        self.text()
+        arrays = [wide for wide, _ in self.loads.values()] + [array for _, array in self._stores]
+        layout = _rows([*[wide for wide, _ in self.loads.values()], *self._outs()], self.shape)
+        assert layout is not None
+        rows, cols, _ = layout
+        strides = _strides(arrays, self.shape, rows, cols)
+        numbers = [rows, cols]
+        for array, stride in zip(arrays, strides, strict=True):
+            numbers += [array.__array_interface__["data"][0], stride]
+        return numpy.array(numbers, dtype=numpy.int64)
+
+
+def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
+    op = instr.op
+    if op in ARITHMETIC:
+        return ARITHMETIC[op](body, *operands)
+    if op in FUNCTIONS:
+        return FUNCTIONS[op](body, *operands)
+    if op in COMPARISONS:
+        return body.compare(COMPARISONS[op], *operands)
+    if op in LOGIC:
+        return body.make(f"{LOGIC[op]} <16 x i1> {operands[0]}, {operands[1]}")
+    if op == "where":
+        return body.select(*operands)
+    source = instr.args[0]
+    if op == "cast" and source.dtype.char == "?" and instr.out.dtype.char != "?":
+        return body.select(operands[0], body.number(1.0), body.number(0.0))
+    return operands[0]
+
+
+def _merged(arrays: list[Array], shape: tuple[int, ...]) -> list[tuple[int, list[int]]]:
+    """The dimensions, those that lie alike in all arrays merged: lengths, with the strides of each array."""
+    dims: list[tuple[int, list[int]]] = []
+    for d in range(len(shape)):
+        if shape[d] == 1:
+            continue
+        strides = [a.strides[d] for a in arrays]
+        if dims and all(before == s * shape[d] for before, s in zip(dims[-1][1], strides, strict=True)):
+            dims[-1] = (dims[-1][0] * shape[d], strides)
+        else:
+            dims.append((shape[d], strides))
+    return dims or [(1, [a.itemsize for a in arrays])]
+
+
+def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[tuple[int, int]]] | None:
+    """Rows, columns, and for each array its strides along both; None if two loops do not reach everything."""
+    dims = _merged(arrays, shape)
+    if len(dims) > 2:
+        return None
+    cols, inner = dims[-1]
+    rows, outer = dims[0] if len(dims) == 2 else (1, [0] * len(arrays))
+    if any(s not in (0, a.itemsize) for a, s in zip(arrays, inner, strict=True)):
+        return None
+    return rows, cols, list(zip(outer, inner, strict=True))
+
+
+def _strides(arrays: list[Array], shape: tuple[int, ...], rows: int, cols: int) -> list[int]:
+    """The bytes from one row to the next."""
+    found = []
+    for a in arrays:
+        seen, stride = 1, 0
+        for d in reversed(range(len(shape))):
+            if seen == cols and shape[d] > 1:
+                stride = a.strides[d]
+                break
+            seen *= shape[d]
+        found.append(stride if rows > 1 else 0)
+    return found
+
+
+def _span(a: Array) -> tuple[int, int]:
+    start = a.__array_interface__["data"][0]
+    last = sum([(n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)])
+    return start + min(last, 0), start + max(last, 0) + a.itemsize
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    (a0, a1), (b0, b1) = _span(a), _span(b)
+    return a0 < b1 and b0 < a1
+
+
+def _same_place(a: Array, b: Array) -> bool:
+    return (
+        a.__array_interface__["data"] == b.__array_interface__["data"]
+        and a.strides == b.strides
+        and a.dtype == b.dtype
+    )
+
+
+_engines: list[Any] = []  # what was compiled, which lives as long as the process
+_known: dict[str, Callable[..., Any]] = {}
+
+
+def compiled(texts: list[str]) -> dict[str, Callable[..., Any]]:
+    """Kernels as functions of the address of their table; those that were compiled once come from a file."""
+    missing = [text for text in texts if text not in _known]
+    if missing:
+        names = [f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in missing]
+        lines = dict.fromkeys(declarations())
+        bodies = []
+        for name, text in zip(names, missing, strict=True):
+            head, _, rest = text.partition("define void")
+            lines.update(dict.fromkeys([line for line in head.splitlines() if line]))
+            bodies.append("define void" + rest.replace("@NAME(", f"@{name}("))
+        engine = _engine("\n".join([*lines, *bodies]))
+        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        for name, text in zip(names, missing, strict=True):
+            _known[text] = signature(engine.get_function_address(name))
+    return {text: _known[text] for text in texts}
+
+
+def _engine(source: str) -> Any:
+    """Machine code of a module, from the cache where it is there."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+    key = hashlib.sha256("\n".join([source, cpu, features, llvmlite.__version__]).encode()).hexdigest()
+    path = cache_folder() / f"{key}.o"
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    try:
+        code = path.read_bytes()
+    except OSError:
+        module = llvm.parse_assembly(source)
+        module.verify()
+        code = machine.emit_object(module)
+        _keep(path, code)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: $TINYGRAD_SEQ_CACHE, or a folder in the user's cache."""
+    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_seq"
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write a file of the cache, whole or not at all; where that cannot be, the next process compiles again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(code)
+        part.replace(path)
+    except OSError:
+        pass
