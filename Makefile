@@ -35,5 +35,5 @@ clean:  ## remove what the other targets made, but not the runs
 .venv/.installed-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable ".[examples,io]" --group $*
+	$(BIN)/python -m pip install -q --editable ".[examples,io,jit]" --group $*
 	touch $@

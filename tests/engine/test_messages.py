@@ -19,6 +19,7 @@ NO_ARGUMENTS = {"default_generator", "detect_anomaly", "enable_grad", "is_grad_e
 ALIASES = {name for name in tg.__all__ if getattr(getattr(tg, name), "__name__", name) != name}
 TAKES_ANYTHING = {
     "array_module",
+    "compile",
     "draw_graph",
     "eq",
     "gradcheck",

@@ -42,11 +42,11 @@ class Compiled:
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
 
-    def __init__(self, function: Callable[..., Any], *, explain: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], *, executor: str | None = None, explain: bool = False) -> None:
         if not callable(function):
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
-        self.explain = explain
+        self.executor, self.explain = executor, explain
         self._lock = threading.RLock()
         self._replays: dict[Any, list[_Replay]] = {}
         self._recordings = 0
@@ -91,7 +91,7 @@ class Compiled:
                 return self.function(*args, **kwargs)
             recorder.let_go()
             _require_unchanged(name, containers)
-            replay = _Replay(recorder, form[0], outputs, stores, grads, self.explain)
+            replay = _Replay(recorder, form[0], outputs, stores, grads, self.executor, self.explain)
         self._keep(kind, replay)
         numbers = replay.numbers(given)
         if numbers is None:
@@ -125,7 +125,7 @@ class Compiled:
             )
 
 
-def compile(function: Callable[..., Any] | None = None, *, mode: str | None = None) -> Any:
+def compile(function: Callable[..., Any] | None = None, *, executor: str | None = None, mode: str | None = None) -> Any:
     """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
 
     For a whole training step (forward, backward, clipping, the optimizer's step), a forward pass under `no_grad`, a
@@ -147,6 +147,8 @@ def compile(function: Callable[..., Any] | None = None, *, mode: str | None = No
 
     Args:
         function: what to compile; without it, a decorator.
+        executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
+            default native where that is installed.
         mode: "explain" to print what was joined and what was not, at each recording.
 
     Raises:
@@ -156,9 +158,16 @@ def compile(function: Callable[..., Any] | None = None, *, mode: str | None = No
     """
     if mode not in (None, "explain"):
         raise ValueError(f"compile: mode is None or 'explain', got {mode!r}")
+    if executor not in (None, "numpy", "native"):
+        raise ValueError(f"compile: executor is 'native', 'numpy' or None, got {executor!r}")
+    if executor == "native" and find_spec("llvmlite") is None:
+        raise ImportError(
+            "compile: the native executor takes llvmlite, which is not installed: pip install 'tinygrad_seq[jit]'. "
+            "Or leave executor= out, for NumPy"
+        )
     if function is None:
-        return lambda f: Compiled(f, explain=mode == "explain")
-    return Compiled(function, explain=mode == "explain")
+        return lambda f: Compiled(f, executor=executor, explain=mode == "explain")
+    return Compiled(function, executor=executor, explain=mode == "explain")
 
 
 def _containers(function: Any) -> list[tuple[str, Any, Any]]:
@@ -252,6 +261,7 @@ class _Replay:
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
         grads: list[tuple[Leaf, Var | None]],
+        executor: str | None,
         explain: bool,
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
@@ -266,7 +276,7 @@ class _Replay:
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
         self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
-        self._executor = executor_for(self.program)
+        self._executor = executor_for(self.program, executor)
         if explain:
             print(self.program.explanation(), file=sys.stderr)
 
@@ -325,9 +335,9 @@ class _Replay:
         return new
 
 
-def executor_for(program: Program) -> NumpyExecutor:
-    """The fastest executor that is installed: native code where the extra `jit` is, NumPy elsewhere."""
-    if find_spec("llvmlite") is None:
+def executor_for(program: Program, name: str | None) -> NumpyExecutor:
+    """The executor of that name, by default the fastest that is installed."""
+    if name == "numpy" or find_spec("llvmlite") is None:
         return NumpyExecutor(program)
     from .native_executor import NativeExecutor
 

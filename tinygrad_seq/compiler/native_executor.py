@@ -102,7 +102,7 @@ class _Group:
             wide = numpy.broadcast_to(array, self.shape)
             if type(a) is Var and self._written(wide):
                 return False
-            new[a if type(a) is Var else ("number", a.place)] = (wide, False)
+            new[("number", a.place) if isinstance(a, Number) else a] = (wide, False)
         loads = self.loads | new
         if _rows([*[wide for wide, _ in loads.values()], *self._outs(), out], self.shape) is None:
             return False
@@ -242,9 +242,7 @@ def _overlap(a: Array, b: Array) -> bool:
 
 def _same_place(a: Array, b: Array) -> bool:
     return (
-        a.__array_interface__["data"] == b.__array_interface__["data"]
-        and a.strides == b.strides
-        and a.dtype == b.dtype
+        a.__array_interface__["data"] == b.__array_interface__["data"] and a.strides == b.strides and a.dtype == b.dtype
     )
 
 

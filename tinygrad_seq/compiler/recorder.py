@@ -295,10 +295,9 @@ class Recorder:
             return
         gc.collect()
         left = [traced for made in self._made if (traced := made()) is not None]
-        if left:
-            for holder in gc.get_objects():
-                if isinstance(holder, Value) and type(holder.array) is Traced:
-                    holder.array = holder.array.value
+        for holder in gc.get_referrers(*left) if left else ():
+            if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
+                holder.array = holder.array.value
         kept = next((traced for traced in left if traced.var in lines), None)
         if kept is not None:
             raise CompileError(
