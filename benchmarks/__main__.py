@@ -12,7 +12,7 @@ import sys
 
 import tinygrad_seq as tg
 
-from . import engines, import_time, memory, recording, recurrent
+from . import compiled, engines, import_time, memory, recording, recurrent
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, table
 
@@ -51,6 +51,7 @@ def main() -> None:
         "step": training_step,
         "length": sequence_length,
         "recurrent": recurrent.main,
+        "compiled": compiled.main,
         "import": import_time.main,
         "recording": recording.main,
         "memory": memory.main,
@@ -63,6 +64,7 @@ def main() -> None:
         own_process("step", **kernels)
         own_process("length", **kernels)
         own_process("recurrent", **kernels)
+        own_process("compiled", **kernels)
     for part in ("import", "recording", "memory", "engines"):
         own_process(part)
 

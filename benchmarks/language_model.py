@@ -66,8 +66,8 @@ def ours(w: Workload) -> Callable[[], float]:
     return step
 
 
-def torch_peer(w: Workload, *, fused: bool) -> Callable[[], float]:
-    """The same step in PyTorch: with its fused nn.LSTM, or with the composition that ours is, in eager operations.
+def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM") -> Callable[[], float]:
+    """The same step in PyTorch: with its fused layer, or with the composition that ours is, in eager operations.
 
     Raises:
         ImportError: if PyTorch is not installed.
@@ -75,7 +75,7 @@ def torch_peer(w: Workload, *, fused: bool) -> Callable[[], float]:
     import torch
 
     torch.manual_seed(0)
-    embedding, lstm = torch.nn.Embedding(w.V, w.H), torch.nn.LSTM(w.H, w.H, w.L)
+    embedding, lstm = torch.nn.Embedding(w.V, w.H), getattr(torch.nn, kind)(w.H, w.H, w.L)
     head = torch.nn.Linear(w.H, w.V)
     parameters = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .autodiff import ancestors
+from .compiler.program import Program
 from .graph import Application, Leaf, Node, Output
 from .tensor import Tensor
 from .tree import leaves
@@ -42,12 +43,12 @@ class Drawing:
 
 
 def draw_graph(result: Any, names: Mapping[str, Tensor] | Any = None) -> Drawing:
-    """The graph of the operations that a result was computed by, from what requires a gradient on.
+    """The graph of the operations that a result was computed by, from what requires a gradient on; or of a program.
 
     Leaves are boxes with their shape, operations ellipses with the shape of their output; constants are left out.
 
     Args:
-        result: a tensor, or a container of them.
+        result: a tensor, or a container of them; or one of the `programs` of a compiled function.
         names: a module, whose parameters then have their names; or a mapping from names to tensors.
 
     Raises:
@@ -57,6 +58,8 @@ def draw_graph(result: Any, names: Mapping[str, Tensor] | Any = None) -> Drawing
     >>> print(tg.draw_graph(loss, model))  # Graphviz text
     >>> Path("graph.svg").write_text(tg.draw_graph(loss, model).svg())
     """
+    if hasattr(result, "instrs"):
+        return Drawing("\n".join(_program_lines(result)) + "\n")
     tensors = [y for y in leaves(result) if isinstance(y, Tensor)]
     roots = [y.node for y in tensors if y.node is not None]
     if not roots:
@@ -92,6 +95,23 @@ def _lines(nodes: list[Node], names: Mapping[Node, str], roots: set[Node]) -> It
             if parent is not None:
                 which = f' [label="{parent.index}"]' if isinstance(parent, Output) else ""
                 yield f"  n{_maker(parent).number} -> n{node.number}{which}"
+    yield "}"
+
+
+def _program_lines(program: Program) -> Iterator[str]:
+    yield "digraph {"
+    yield '  node [fontname="Helvetica", fontsize=10]'
+    for var, source in program.sources.items():
+        label = f"{_escaped(source.name)}\\n{var.shape}"
+        yield f'  n{var.number} [label="{label}", shape=box, style=filled, fillcolor=lightblue]'
+    for var in program.constants:
+        yield f'  n{var.number} [label="constant\\n{var.shape}", shape=box]'
+    seen = set(program.outputs)
+    for instr in program.instrs:
+        bold = ", penwidth=2" if instr.out in seen else ""
+        yield f'  n{instr.out.number} [label="{instr.op}\\n{instr.out.shape}", shape=ellipse{bold}]'
+        for var in instr.inputs():
+            yield f"  n{var.number} -> n{instr.out.number}"
     yield "}"
 
 

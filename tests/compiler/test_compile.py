@@ -470,3 +470,12 @@ def test_a_weights_gradient_is_one_product_however_many_steps() -> None:
     f(tg.ones(9, 2, 3))
     count = sum([i.op == "matmul" and i.out.shape == (4, 4) for i in f.programs[-1].instrs])
     assert count == 1
+
+
+def test_a_program_can_be_drawn() -> None:
+    f = tg.compile(lambda x, y: (x @ y).tanh())
+    f(tg.ones(2, 3), tg.ones(3, 4))
+    text = str(tg.draw_graph(f.programs[0]))
+    assert text.count("->") == 3
+    assert "argument 1\\n(3, 4)" in text
+    assert "matmul" in text

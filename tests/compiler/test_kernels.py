@@ -39,7 +39,7 @@ def test_at_the_ends(name: str) -> None:
     with np.errstate(all="ignore"):
         truth = TRUTH[name](x.astype(np.float64)).astype(np.float32)
     y = applied(name, x)
-    np.testing.assert_allclose(y, truth, rtol=1e-6, atol=1e-45)
+    np.testing.assert_allclose(y, truth, rtol=1e-6, atol=1e-38)  # below, float32 has fewer digits, and then none
     assert np.array_equal(np.signbit(y[:2]), np.signbit(truth[:2]))
     assert np.signbit(y[4]) == np.signbit(truth[4])
 
