@@ -6,6 +6,8 @@ handed on as soon as nobody needs what is in them.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ..backend import Array
 from ..backend import numpy_module as numpy
 from .operations import UFUNCS, VIEWS, evaluate
@@ -17,13 +19,17 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 class MemoryPlan:
     """An array for each Var of a program.
 
+    Args:
+        outside: the arrays that come from outside.
+        patience: how many operations a block waits before another one gets it, so that those can be taken together.
+
     Attributes:
         arrays: the arrays.
         placed: the Vars that are made where a `concat` puts them, so that it need not copy them.
         peak: bytes of all blocks together; constants and what comes from outside are not counted.
     """
 
-    def __init__(self, program: Program, outside: dict[Var, Array]) -> None:
+    def __init__(self, program: Program, outside: dict[Var, Array], patience: int = 0) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.placed: set[Var] = set()
         self.peak = 0
@@ -33,6 +39,8 @@ class MemoryPlan:
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._claim_places()
         self._free: dict[int, list[Array]] = {}
+        self._patience = patience
+        self._waiting: deque[list[Array]] = deque()
         self._blocks: dict[Var, Array] = {}
         self._allocate(program.outputs)
 
@@ -98,11 +106,15 @@ class MemoryPlan:
             ending.setdefault(n, []).append(v)
         for n, instr in enumerate(self._instrs):
             out = instr.out
+            self._waiting.append([])
+            if len(self._waiting) > self._patience:
+                for block in self._waiting.popleft():
+                    self._free.setdefault(block.nbytes, []).append(block)
             if instr.op in VIEWS:
                 self.arrays[out] = evaluate(instr.op, (self.arrays[instr.args[0]],), instr.params)
             elif out not in self.arrays:
                 done = ending.get(n, [])
-                if instr.op in UFUNCS:  # the result may take the place of an operand that nobody needs any more
+                if instr.op in UFUNCS and not self._patience:  # the result may take the place of an operand that nobody needs any more
                     for v in done:
                         if v in instr.args and v.shape == out.shape and v.dtype == out.dtype:
                             self._release(v)
@@ -129,7 +141,10 @@ class MemoryPlan:
     def _release(self, var: Var) -> None:
         block = self._blocks.pop(var, None)
         if block is not None:
-            self._free.setdefault(block.nbytes, []).append(block)
+            if self._patience:
+                self._waiting[-1].append(block)
+            else:
+                self._free.setdefault(block.nbytes, []).append(block)
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""

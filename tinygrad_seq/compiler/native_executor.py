@@ -20,13 +20,14 @@ from .numpy_executor import NumpyExecutor, Step
 from .operations import VIEWS
 from .program import Instr, Number, Program, Var
 
-_MOST = 48  # arrays of one kernel: beyond that, addresses do not fit the processor's registers
+_MOST = 128  # operations and arrays of one kernel
 
 
 class NativeExecutor(NumpyExecutor):
     """Runs elementwise operations that follow each other on one shape as one kernel: each array is read once."""
 
     name = "native"
+    patience = 64  # or a kernel would end where one of its results takes the place of something that it has read
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)

@@ -23,6 +23,7 @@ class NumpyExecutor:
     """
 
     name = "numpy"
+    patience = 0  # see `MemoryPlan`
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -57,7 +58,7 @@ class NumpyExecutor:
         """Work out where everything lies, and what to call."""
         outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
         self._numbers, self._planned = {}, True
-        self.plan = MemoryPlan(self.program, outside)
+        self.plan = MemoryPlan(self.program, outside, self.patience)
         self._steps = self._all_steps()
 
     def _all_steps(self) -> list[Step]:
