@@ -275,3 +275,43 @@ def test_random_chains_of_elements(
         args = [tg.tensor(n.astype(np.float32)) for n in numbers]
         for a, b in zip(compiled(*args), f(*args), strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_checkpoints_and_their_masks() -> None:
+    layer = nn.Linear(3, 3)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        layer.zero_grad()
+        tg.checkpoint(lambda z: F.dropout(tg.tanh(layer(z)), 0.5), x).sum().backward()
+        assert layer.weight.grad is not None
+        return layer.weight.grad.clone()
+
+    x, found = tg.randn(4, 3), []
+    for run in (step, tg.compile(step)):
+        tg.manual_seed(2)
+        found.append([run(x).numpy() for _ in range(3)] + [tg.rand(2).numpy()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_sequences_of_different_lengths() -> None:
+    lstm = nn.LSTM(3, 5, bidirectional=True).double()
+
+    def step(x: tg.Tensor) -> list[tg.Tensor]:
+        lstm.zero_grad()
+        lstm(x, lengths=[4, 0, 2])[0].sum().backward()
+        return [p.grad.clone() for p in lstm.parameters() if p.grad is not None]
+
+    compiled, x = tg.compile(step), tg.randn(4, 3, 3, dtype=tg.float64)
+    agree([g.numpy() for g in step(x)], [g.numpy() for g in compiled(x)])
+
+
+def test_derivatives_inside() -> None:
+    x = tg.randn(4, dtype=tg.float64)
+    for f in (
+        tg.jacobian(lambda r: tg.tanh(r) * r),
+        tg.hessian(lambda r: (tg.tanh(r) ** 2).sum()),
+        tg.vmap(tg.grad(lambda r: (r * r * r).sum())),
+        lambda x: tg.jvp(tg.tanh, (x,), (x,))[1],
+    ):
+        np.testing.assert_allclose(tg.compile(f)(x).numpy(), f(x).numpy(), rtol=1e-9, atol=1e-12)

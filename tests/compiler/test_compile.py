@@ -295,7 +295,7 @@ def _graph(x: tg.Tensor) -> tg.Tensor:
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (_branch, "asks for the (truth|number).*use tg.where"),
+        (_branch, "asks for the number.*use tg.where"),
         (_item, "asks for the number.*return the tensor"),
         (_numpy, "NumPy asks for the numbers.*use tg's functions"),
         (_asarray, "NumPy asks for the numbers.*use tg's functions"),
@@ -479,3 +479,31 @@ def test_a_program_can_be_drawn() -> None:
     assert text.count("->") == 3
     assert "argument 1\\n(3, 4)" in text
     assert "matmul" in text
+
+
+def test_a_shape_that_turns_out_otherwise_is_noticed() -> None:
+    f = tg.compile(lambda x: tg.unique(x) * 2)
+    assert f(tg.tensor([1, 1, 2])).tolist() == [2, 4]
+    with pytest.raises(tg.CompileError, match="shape of unique depends on values: it was"):
+        f(tg.tensor([1, 2, 3]))
+
+
+def test_a_generator_is_seeded_outside() -> None:
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = x + tg.rand(2)
+        tg.manual_seed(0)
+        return y + tg.rand(2)
+
+    with pytest.raises(tg.CompileError, match="seeded anew"):
+        tg.compile(f)(tg.ones(2))
+
+
+def test_the_executor_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = tg.compile(lambda x: x.tanh() + 1, executor="numpy")
+    assert f(tg.zeros(2)).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="executor is 'native', 'numpy' or None, got 'fast'"):
+        tg.compile(lambda x: x, executor="fast")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'tinygrad_seq\[jit\]'"):
+        tg.compile(lambda x: x, executor="native")
+    assert tg.compile(lambda x: x + 1)(tg.zeros(1)).tolist() == [1]  # NumPy's does without

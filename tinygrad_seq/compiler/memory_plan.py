@@ -114,7 +114,9 @@ class MemoryPlan:
                 self.arrays[out] = evaluate(instr.op, (self.arrays[instr.args[0]],), instr.params)
             elif out not in self.arrays:
                 done = ending.get(n, [])
-                if instr.op in UFUNCS and not self._patience:  # the result may take the place of an operand that nobody needs any more
+                if (
+                    instr.op in UFUNCS and not self._patience
+                ):  # the result may take the place of an operand that nobody needs any more
                     for v in done:
                         if v in instr.args and v.shape == out.shape and v.dtype == out.dtype:
                             self._release(v)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
+from ..recording import CompileError
 from .memory_plan import MemoryPlan
 from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from .program import Instr, Number, Program, Var
@@ -120,5 +121,10 @@ class NumpyExecutor:
         now, arrays = self._now, self.plan.arrays
         args = [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
         result = evaluate(instr.op, args, instr.params)
-        if instr.op != "require":
-            numpy.copyto(out, result)
+        if result.shape != out.shape:
+            what = instr.params.get("name", instr.op)
+            raise CompileError(
+                f"compile: the shape of {what} depends on values: it was {out.shape}, and is {result.shape} now; leave "
+                f"this part uncompiled ({instr.line})"
+            )
+        numpy.copyto(out, result)

@@ -53,7 +53,7 @@ class Recorder:
         self._tensors: list[tuple[Value, Array, Any, Var]] = []
         self._leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self._optimizers: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
-        self._generators: dict[int, tuple[Any, tuple[int, int], list[Any]]] = {}
+        self._generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
         self._modules: dict[int, Any] = {}
 
     # --- operations ---
@@ -205,6 +205,8 @@ class Recorder:
 
     def optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to take a step."""
+        if not self.mine():
+            return
         if any(known is optimizer for known, _, _ in self._optimizers):
             raise CompileError(f"compile: an optimizer takes two steps in one call ({self.line()}); compile one step")
         before = {number: dict(state) for number, state in optimizer.state.items()}
@@ -227,6 +229,8 @@ class Recorder:
 
     def settings(self, optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
         """A group of an optimizer, with live numbers for what schedulers change."""
+        if not self.mine():
+            return group
         where = next(i for i, g in enumerate(optimizer.param_groups) if g is group)
         memo = self._optimizers[-1][2]
         if where not in memo:
@@ -257,15 +261,17 @@ class Recorder:
         if known is None:
             seed = self.number(generator.seed, lambda: generator.seed)
             start = self.number(generator.offset, lambda: generator.offset)
-            known = self._generators[id(generator)] = (generator, generator.get_state(), [seed, start, 0])
-        seed, start, used = known[2]
-        drawn = host.random_words(generator.seed, known[1][1] + used, count)
-        place = self.number(known[1][1] + used, lambda offset: offset + used, start).place
+            known = self._generators[id(generator)] = (generator, generator.get_state(), seed, start)
+        _, (first_seed, first), seed, start = known
+        if generator.seed != first_seed:
+            raise CompileError(f"compile: a generator is seeded anew ({self.line()}); do that outside")
+        moved = generator.offset - first
+        drawn = host.random_words(generator.seed, generator.offset, count)
+        place = self.number(generator.offset, lambda offset: offset + moved, start).place
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
         self.program.instrs.append(Instr("random_words", (seed.place, place), params, out, self.line()))
-        known[2][2] = used + (count + 7) // 8
-        generator.offset = known[1][1] + known[2][2]
+        generator.offset += (count + 7) // 8
         return Traced(self, drawn, out)
 
     # --- the end ---
@@ -278,7 +284,7 @@ class Recorder:
             leaf.grad = grad
         for optimizer, before, _ in self._optimizers:
             optimizer.state = before
-        for generator, state, _ in self._generators.values():
+        for generator, state, _, _ in self._generators.values():
             generator.set_state(state)
 
     def let_go(self) -> None:
@@ -327,9 +333,10 @@ class Recorder:
                 raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
             else:
                 grads.append((leaf, self.traced(after.array).var))
-        for generator, _, (_, start, used) in self._generators.values():
-            place = self.number(0, lambda offset, used=used: offset + used, start).place
-            self.commits.append((lambda offset, g=generator: setattr(g, "offset", offset), place))  # type: ignore[misc]
+        for generator, (_, first), _, start in self._generators.values():
+            moved = generator.offset - first
+            place = self.number(0, lambda offset, moved=moved: offset + moved, start).place
+            self.commits.append((_offset_writer(generator), place))
         return stores, grads
 
     def _stores(self) -> list[tuple[Source, Var]]:
@@ -397,6 +404,13 @@ def _state_reader(optimizer: Any, number: int, key: str) -> Callable[[], Any]:
 def _state_writer(optimizer: Any, number: int, key: str) -> Callable[[Any], None]:
     def write(value: Any) -> None:
         optimizer.state[number][key] = value
+
+    return write
+
+
+def _offset_writer(generator: Any) -> Callable[[Any], None]:
+    def write(offset: Any) -> None:
+        generator.offset = offset
 
     return write
 

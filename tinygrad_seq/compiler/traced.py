@@ -90,10 +90,11 @@ class Traced:
         )
 
     def __bool__(self) -> bool:
-        self._refuse("Python asks for the truth of a tensor", "use tg.where, or leave this part uncompiled")
-        return False
+        return bool(self.item())
 
     def item(self) -> Any:
+        if self._fixed:
+            return self.value.item()
         return self._refuse(
             "Python asks for the number in a tensor (.item(), float(), int(), if, while)",
             "use tg.where, return the tensor and ask outside, or leave this part uncompiled",
@@ -102,14 +103,26 @@ class Traced:
     __float__ = __int__ = __index__ = __complex__ = item
 
     def tolist(self) -> Any:
-        return self._refuse("Python asks for the numbers in a tensor", "return the tensor and ask outside")
+        if self._fixed:
+            return self.value.tolist()
+        return self._refuse(
+            "Python asks for the numbers in a tensor",
+            "return the tensor and ask outside; lengths of sequences are better given as a list",
+        )
 
     def __array__(self, *_: Any, **__: Any) -> Any:
+        if self._fixed:
+            return self.value
         return self._refuse(
             "NumPy asks for the numbers in a tensor", "use tg's functions, or return the tensor and convert it outside"
         )
 
     tobytes = __array__
+
+    @property
+    def _fixed(self) -> bool:
+        """Whether the numbers will be these at each call."""
+        return bool(self.recorder.is_constant(self))
 
     def __array_function__(self, function: Any, *_: Any) -> Any:
         return self.__array__()
@@ -130,7 +143,7 @@ class Traced:
 
     def view(self, *kind: Any) -> Traced:
         if not kind:  # a tensor on its way to NumPy
-            self.__array__()
+            return self.__array__().view()
         name = str(kind[0])
         return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
