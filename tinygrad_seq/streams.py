@@ -23,6 +23,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed from its beginning."""
+        if recording:
+            recording[-1].seeded()
         if not isinstance(seed, (int, float)):
             raise TypeError(f"manual_seed: takes a whole number, got {seed!r}")
         self.seed = int(seed) % 2**64

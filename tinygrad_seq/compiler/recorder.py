@@ -255,6 +255,11 @@ class Recorder:
             self.guards.append(unchanged)
         return memo[where][0]
 
+    def seeded(self) -> None:
+        """A generator is made or seeded, which would have to be done again at each call."""
+        if self.mine():
+            raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
+
     def words(self, generator: Any, count: int, target: Any) -> Traced:
         """The next random words of a generator."""
         known = self._generators.get(id(generator))
@@ -262,9 +267,7 @@ class Recorder:
             seed = self.number(generator.seed, lambda: generator.seed)
             start = self.number(generator.offset, lambda: generator.offset)
             known = self._generators[id(generator)] = (generator, generator.get_state(), seed, start)
-        _, (first_seed, first), seed, start = known
-        if generator.seed != first_seed:
-            raise CompileError(f"compile: a generator is seeded anew ({self.line()}); do that outside")
+        _, (_, first), seed, start = known
         moved = generator.offset - first
         drawn = host.random_words(generator.seed, generator.offset, count)
         place = self.number(generator.offset, lambda offset: offset + moved, start).place
