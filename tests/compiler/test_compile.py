@@ -507,3 +507,44 @@ def test_the_executor_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ImportError, match=r"pip install 'tinygrad_seq\[jit\]'"):
         tg.compile(lambda x: x, executor="native")
     assert tg.compile(lambda x: x + 1)(tg.zeros(1)).tolist() == [1]  # NumPy's does without
+
+
+def test_gradients_of_arguments_go_to_the_arguments_of_this_call() -> None:
+    @tg.compile
+    def f(x: tg.Tensor) -> tg.Tensor:
+        (x * x).sum().backward()
+        return x
+
+    made = [tg.full((2,), float(n), requires_grad=True) for n in range(4)]
+    for n, x in enumerate(made):
+        assert f(x) is x
+        assert x.grad is not None
+        assert x.grad.tolist() == [2 * n, 2 * n]
+    for n, x in enumerate(made):
+        f(x)
+        assert x.grad is not None
+        assert x.grad.tolist() == [4 * n, 4 * n]
+
+
+def test_a_compiled_method() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            self.w = nn.Parameter(tg.ones(2))
+
+        @tg.compile
+        def double(self, x: tg.Tensor) -> tg.Tensor:
+            with tg.no_grad():
+                return x * self.w * 2
+
+    one, other = Model(), Model()
+    other.w.data = tg.full((2,), 5.0)
+    for _ in range(2):
+        assert one.double(tg.ones(2)).tolist() == [2, 2]
+        assert other.double(tg.ones(2)).tolist() == [10, 10]
+
+
+def test_anomalies_are_looked_for_in_the_function_itself() -> None:
+    f = tg.compile(lambda x: tg.log(x))
+    f(tg.ones(2))
+    with np.errstate(all="ignore"), tg.detect_anomaly(), pytest.raises(RuntimeError, match="log"):
+        f(tg.tensor([-1.0, 1.0]))

@@ -7,13 +7,13 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backend import Array, array_module, is_array
 from ..grad_mode import is_grad_enabled
-from ..graph import Application, Leaf, Output, Value
+from ..graph import Application, Leaf, Output, Value, observers
 from ..memory import memory
 from ..recording import CompileError, active
 from ..tensor import Tensor
@@ -60,7 +60,7 @@ class Compiled:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}, {len(self.programs)} programs>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if active and active[-1].mine():  # within another compiled function: a part of that
+        if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
             return self.function(*args, **kwargs)
         with self._lock:
             given = leaves([args, kwargs])
@@ -71,6 +71,10 @@ class Compiled:
                 if numbers is not None:
                     return replay.run(given, numbers)
             return self._record(kind, given, args, kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A compiled method."""
+        return self if instance is None else partial(self, instance)
 
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         name = getattr(self.function, "__name__", "the function")
@@ -104,7 +108,8 @@ class Compiled:
         new_args, new_kwargs = rebuild([args, kwargs], seen)
         result = self.function(*new_args, **new_kwargs)
         stores, grads = recorder.finish()
-        outputs = [_output(recorder, y) for y in leaves(result)]
+        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
+        outputs = [_Argument(places[id(y)]) if id(y) in places else _output(recorder, y) for y in leaves(result)]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads
 
     def _keep(self, kind: Any, replay: _Replay) -> None:
@@ -222,7 +227,8 @@ def _twice(given: list[Any]) -> tuple[int, ...]:
 def _kind_of(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
-        return (type(x), x.array.shape, x.array.dtype, x.node is not None)
+        grad = x.node.grad is None if isinstance(x.node, Leaf) else None
+        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad)
     if is_array(x):
         return (type(x), x.shape, x.dtype)
     try:
@@ -251,6 +257,12 @@ def _output(recorder: Recorder, y: Any) -> Any:
     return y
 
 
+class _Argument(NamedTuple):
+    """The result is an argument, or the leaf that gets a gradient is one's: which."""
+
+    place: int
+
+
 class _Replay:
     """A program with what belongs to it outside: where its numbers come from and go to."""
 
@@ -260,7 +272,7 @@ class _Replay:
         form: Any,
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
-        grads: list[tuple[Leaf, Var | None]],
+        grads: list[tuple[Leaf | int, Var | None]],
         executor: str | None,
         explain: bool,
     ) -> None:
@@ -309,16 +321,21 @@ class _Replay:
                 array = values[out[0]].copy()
                 results.append(array if out[1] is None else out[1].wrap(array))
             else:
-                results.append(out)
+                results.append(given[out.place] if type(out) is _Argument else out)
         return rebuild(self.form, iter(results))
 
     def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any]) -> None:
+        leaves_of = [given[leaf].node if isinstance(leaf, int) else leaf for leaf, _ in self.grads]
+        grads = [  # first, because they may need memory that is not there
+            None if made is None else self._gradient(i, leaf, values[made])
+            for i, (leaf, (_, made)) in enumerate(zip(leaves_of, self.grads, strict=True))
+        ]
         for source, var in self.stores:
             target = source.read(given)
             array_module(target).copyto(target, values[var])
             memory.mark(target)
-        for i, (leaf, made) in enumerate(self.grads):
-            leaf.grad = None if made is None else self._gradient(i, leaf, values[made])
+        for leaf, grad in zip(leaves_of, grads, strict=True):
+            leaf.grad = grad
         for write, place in self.commits:
             write(numbers[place.place])
 

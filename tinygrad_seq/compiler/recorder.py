@@ -52,6 +52,7 @@ class Recorder:
         self._initial: dict[Var, tuple[Traced, Array]] = {}
         self._tensors: list[tuple[Value, Array, Any, Var]] = []
         self._leaves: dict[int, tuple[Leaf, Any, bool]] = {}
+        self._argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
         self._optimizers: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
         self._generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
         self._modules: dict[int, Any] = {}
@@ -134,6 +135,8 @@ class Recorder:
         """The i-th of the arguments."""
         if isinstance(x, Value):
             self.touch(x, f"argument {i}", lambda args: args[i].array)
+            if isinstance(x.node, Leaf):
+                self._argument_leaves.setdefault(id(x.node), i)
             return x
         return self._argument(x, i) if isinstance(x, host.ndarray) else x
 
@@ -188,7 +191,9 @@ class Recorder:
         if self.mine() and id(leaf) not in self._leaves:
             self._leaves[id(leaf)] = (leaf, leaf.grad, writes)
             if leaf.grad is not None and not writes:
-                self.touch(leaf.grad, "a gradient", lambda _args: leaf.grad.array)
+                place = self._argument_leaves.get(id(leaf))
+                read = _grad_reader(leaf) if place is None else _grad_of_argument(place)
+                self.touch(leaf.grad, "a gradient", read)
 
     def module(self, module: Any) -> None:
         """A module takes part: its switches, such as `training`, must stay as they are."""
@@ -314,7 +319,7 @@ class Recorder:
                 f"which a replay would not do again; return it instead ({lines[kept.var]})"
             )
 
-    def finish(self) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf, Var | None]]]:
+    def finish(self) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | int, Var | None]]]:
         """What the call meant to leave outside: new numbers for sources, and gradients; then `restore`.
 
         Raises:
@@ -322,20 +327,21 @@ class Recorder:
             CompileError: if the call changes what cannot be changed at a replay.
         """
         stores = self._stores()
-        grads: list[tuple[Leaf, Var | None]] = []
+        grads: list[tuple[Leaf | int, Var | None]] = []
         for leaf, before, written in self._leaves.values():
             after = leaf.grad
-            if not written:
+            owner = self._argument_leaves.get(id(leaf), leaf)  # an argument is another one at each call
+            if not written and owner is leaf:
                 missing = before is None
                 self.guards.append(lambda leaf=leaf, missing=missing: (leaf.grad is None) == missing)  # type: ignore[misc]
             if after is before and (after is None or type(after.array) is not Traced):
                 continue
             if after is None:
-                grads.append((leaf, None))
+                grads.append((owner, None))
             elif isinstance(after.node, (Application, Output)):
                 raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
             else:
-                grads.append((leaf, self.traced(after.array).var))
+                grads.append((owner, self.traced(after.array).var))
         for generator, (_, first), _, start in self._generators.values():
             moved = generator.offset - first
             place = self.number(0, lambda offset, moved=moved: offset + moved, start).place
@@ -409,6 +415,14 @@ def _state_writer(optimizer: Any, number: int, key: str) -> Callable[[Any], None
         optimizer.state[number][key] = value
 
     return write
+
+
+def _grad_reader(leaf: Leaf) -> Callable[[list[Any]], Any]:
+    return lambda _args: leaf.grad.array
+
+
+def _grad_of_argument(place: int) -> Callable[[list[Any]], Any]:
+    return lambda args: args[place].node.grad.array
 
 
 def _offset_writer(generator: Any) -> Callable[[Any], None]:
