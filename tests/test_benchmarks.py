@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks import engines, memory, recurrent
+import tinygrad_seq as tg
+from benchmarks import compiled, engines, memory, recurrent
 from benchmarks.language_model import Workload
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
@@ -35,3 +36,20 @@ def test_the_peer_computes_the_same(case: str) -> None:
     found = [recurrent.ours(*recurrent.CASES[case])().item()]
     found += [recurrent.theirs(*recurrent.CASES[case], fused=fused)().item() for fused in (False, True)]
     assert found == pytest.approx([found[0]] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+@pytest.mark.parametrize("executor", compiled.EXECUTORS)
+def test_compiled_steps_compute_the_same(kind: str, executor: str) -> None:
+    eager, ours = (compiled.training(TINY, kind, e) for e in (None, executor))
+    assert [ours() for _ in range(4)] == pytest.approx([eager() for _ in range(4)], rel=1e-4)
+
+
+@pytest.mark.parametrize("executor", compiled.EXECUTORS)
+def test_compiled_samples_are_the_same(executor: str) -> None:
+    drawn = []
+    for e in (None, executor):
+        tg.manual_seed(0)
+        draw = compiled.sampling(e, H=8, L=1, V=5)
+        drawn.append([draw() for _ in range(20)])
+    assert drawn[0] == drawn[1]
