@@ -20,6 +20,15 @@ from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
 from ..recording import CompileError, active
 from .operations import evaluate
+from .places import (
+    argument_grad_array,
+    grad_array,
+    offset_setter,
+    setting_number,
+    state_array,
+    state_number,
+    state_setter,
+)
 from .program import Instr, Number, Program, Source, Var
 from .traced import LiveNumber, Traced, enroll
 
@@ -192,7 +201,7 @@ class Recorder:
             self._leaves[id(leaf)] = (leaf, leaf.grad, writes)
             if leaf.grad is not None and not writes:
                 place = self._argument_leaves.get(id(leaf))
-                read = _grad_reader(leaf) if place is None else _grad_of_argument(place)
+                read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.touch(leaf.grad, "a gradient", read)
 
     def module(self, module: Any) -> None:
@@ -220,9 +229,9 @@ class Recorder:
             live[number] = {}
             for key, entry in state.items():
                 if isinstance(entry, Value):
-                    self.touch(entry, f"{key} of parameter {number}", _reader(optimizer, number, key))
+                    self.touch(entry, f"{key} of parameter {number}", state_array(optimizer, number, key))
                 elif isinstance(entry, (int, float)) and not isinstance(entry, bool):
-                    entry = self.number(entry, _state_reader(optimizer, number, key))
+                    entry = self.number(entry, state_number(optimizer, number, key))
                 elif entry is not None:
                     raise CompileError(
                         f"compile: {type(optimizer).__name__} keeps a {type(entry).__name__} in its state, which "
@@ -245,10 +254,10 @@ class Recorder:
                 value = group.get(key)
                 if isinstance(value, (tuple, list)):
                     live[key] = tuple(
-                        [self.number(v, _setting_reader(optimizer, where, key, i)) for i, v in enumerate(value)]
+                        [self.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
                     )
                 elif value is not None:
-                    live[key] = self.number(value, _setting_reader(optimizer, where, key))
+                    live[key] = self.number(value, setting_number(optimizer, where, key))
             memo[where] = (live, dict(group))
             count = len(group["params"])
 
@@ -345,7 +354,7 @@ class Recorder:
         for generator, (_, first), _, start in self._generators.values():
             moved = generator.offset - first
             place = self.number(0, lambda offset, moved=moved: offset + moved, start).place
-            self.commits.append((_offset_writer(generator), place))
+            self.commits.append((offset_setter(generator), place))
         return stores, grads
 
     def _stores(self) -> list[tuple[Source, Var]]:
@@ -362,7 +371,7 @@ class Recorder:
                 for key, after in state.items():
                     old = before[number][key]
                     if isinstance(after, LiveNumber):
-                        self.commits.append((_state_writer(optimizer, number, key), after.place))
+                        self.commits.append((state_setter(optimizer, number, key), after.place))
                     elif isinstance(old, Value) and isinstance(after, Value):
                         var = next(v for t, _, _, v in self._tensors if t is old)
                         new = self.traced(after.array)
@@ -400,42 +409,6 @@ class Recorder:
                     f"compile: {self.name} changes a setting of its optimizer, which a replay would not; call "
                     "scheduler.step() outside"
                 )
-
-
-def _reader(optimizer: Any, number: int, key: str) -> Callable[[list[Any]], Any]:
-    return lambda _args: optimizer.state[number][key].array
-
-
-def _state_reader(optimizer: Any, number: int, key: str) -> Callable[[], Any]:
-    return lambda: optimizer.state[number][key]
-
-
-def _state_writer(optimizer: Any, number: int, key: str) -> Callable[[Any], None]:
-    def write(value: Any) -> None:
-        optimizer.state[number][key] = value
-
-    return write
-
-
-def _grad_reader(leaf: Leaf) -> Callable[[list[Any]], Any]:
-    return lambda _args: leaf.grad.array
-
-
-def _grad_of_argument(place: int) -> Callable[[list[Any]], Any]:
-    return lambda args: args[place].node.grad.array
-
-
-def _offset_writer(generator: Any) -> Callable[[Any], None]:
-    def write(offset: Any) -> None:
-        generator.offset = offset
-
-    return write
-
-
-def _setting_reader(optimizer: Any, where: int, key: str, place: int | None = None) -> Callable[[], Any]:
-    if place is None:
-        return lambda: optimizer.param_groups[where][key]
-    return lambda: optimizer.param_groups[where][key][place]
 
 
 class Watch:
