@@ -8,12 +8,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-import nn
-import nn.functional as F
 import tinygrad_seq as tg
-from nn import optim
 
-from .language_model import W2, LanguageModel, Workload, torch_peer
+from .language_model import W2, LanguageModel, Workload, ours, torch_peer
 from .timing import interleaved, table
 
 WORKLOADS = {
@@ -24,26 +21,6 @@ WORKLOADS = {
     "W2 at T=400": (W2._replace(T=400), "LSTM", 5),
 }
 EXECUTORS = ("numpy", *(["native"] if find_spec("llvmlite") else []))
-
-
-def training(w: Workload, kind: str, executor: str | None) -> Callable[[], Any]:
-    """One step of training as a function, compiled if an executor is named."""
-    tg.manual_seed(0)
-    model = LanguageModel(w)
-    model.lstm = getattr(nn, kind)(w.H, w.H, w.L)
-    optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    x, y = [tg.tensor(tokens) for tokens in w.batch()]
-
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        loss = F.cross_entropy(model(x).reshape(-1, w.V), y.reshape(-1))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        return loss.detach()
-
-    run = tg.compile(step, executor=executor) if executor else step
-    return lambda: run(x, y).item()
 
 
 def sampling(executor: str | None, H: int = 512, L: int = 2, V: int = 65) -> Callable[[], Any]:
@@ -89,7 +66,7 @@ def main() -> None:
     header = ("", "eager ms", *[f"{e} ms" for e in EXECUTORS], "PyTorch ms", *[f"PyTorch / {e}" for e in EXECUTORS])
     rows: list[tuple[str, ...]] = []
     for name, (w, kind, rounds) in WORKLOADS.items():
-        candidates = {"eager": training(w, kind, None)} | {e: training(w, kind, e) for e in EXECUTORS}
+        candidates = {"eager": ours(w, kind)} | {e: ours(w, kind, e) for e in EXECUTORS}
         if peers:
             candidates["PyTorch"] = torch_peer(w, fused=True, kind=kind)
         rows.append(_row(name, candidates, rounds))
@@ -117,8 +94,8 @@ def _start() -> None:
     """How long it takes to record and compile."""
     program = (
         "import time; t = time.perf_counter()\n"
-        "from benchmarks.compiled import WORKLOADS, training\n"
-        "step = training(*list(WORKLOADS.values())[{n}][:2], {executor!r})\n"
+        "from benchmarks.compiled import WORKLOADS, ours\n"
+        "step = ours(*list(WORKLOADS.values())[{n}][:2], {executor!r})\n"
         "s = time.perf_counter(); step(); u = time.perf_counter(); step(); v = time.perf_counter()\n"
         "print(f'{{u - t:.2f}} {{v - u:.2f}}')"
     )
@@ -135,7 +112,7 @@ def steady_bytes() -> int:
     """Bytes that a compiled step of W2 asks for anew at each call, at their peak (what tracemalloc sees)."""
     import tracemalloc
 
-    run = training(W2, "LSTM", "numpy")
+    run = ours(W2, executor="numpy")
     for _ in range(4):
         run()
     tracemalloc.start()

@@ -38,32 +38,33 @@ W2 = Workload("W2", V=65, H=128, L=2, B=50, T=50)
 class LanguageModel(nn.Module):
     """tokens (T, B) -> scores (T, B, V)."""
 
-    def __init__(self, w: Workload) -> None:
+    def __init__(self, w: Workload, kind: str = "LSTM") -> None:
         self.embedding = nn.Embedding(w.V, w.H)
-        self.lstm = nn.LSTM(w.H, w.H, w.L)
+        self.lstm = getattr(nn, kind)(w.H, w.H, w.L)
         self.head = nn.Linear(w.H, w.V)
 
-    def forward(self, tokens: np.ndarray) -> tg.Tensor:
+    def forward(self, tokens: tg.Tensor) -> tg.Tensor:
         scores: tg.Tensor = self.head(self.lstm(self.embedding(tokens))[0])
         return scores
 
 
-def ours(w: Workload) -> Callable[[], float]:
-    """A function that does one step and returns the loss."""
+def ours(w: Workload, kind: str = "LSTM", executor: str | None = None) -> Callable[[], float]:
+    """A function that does one step and returns the loss; compiled, if an executor is named."""
     tg.manual_seed(0)
-    model = LanguageModel(w)
+    model = LanguageModel(w, kind)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    x, y = w.batch()
+    x, y = [tg.tensor(tokens) for tokens in w.batch()]
 
-    def step() -> float:
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         loss = F.cross_entropy(model(x).reshape(-1, w.V), y.reshape(-1))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
-    return step
+    run = tg.compile(step, executor=executor) if executor else step
+    return lambda: float(run(x, y))
 
 
 def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM") -> Callable[[], float]:

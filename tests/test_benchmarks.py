@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_seq as tg
 from benchmarks import compiled, engines, memory, recurrent
-from benchmarks.language_model import Workload
+from benchmarks.language_model import Workload, ours
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 
@@ -41,8 +41,8 @@ def test_the_peer_computes_the_same(case: str) -> None:
 @pytest.mark.parametrize("kind", ["LSTM", "RNN"])
 @pytest.mark.parametrize("executor", compiled.EXECUTORS)
 def test_compiled_steps_compute_the_same(kind: str, executor: str) -> None:
-    eager, ours = (compiled.training(TINY, kind, e) for e in (None, executor))
-    assert [ours() for _ in range(4)] == pytest.approx([eager() for _ in range(4)], rel=1e-4)
+    eager, replayed = (ours(TINY, kind, e) for e in (None, executor))
+    assert [replayed() for _ in range(4)] == pytest.approx([eager() for _ in range(4)], rel=1e-4)
 
 
 @pytest.mark.parametrize("executor", compiled.EXECUTORS)

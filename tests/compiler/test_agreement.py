@@ -315,3 +315,32 @@ def test_derivatives_inside() -> None:
         lambda x: tg.jvp(tg.tanh, (x,), (x,))[1],
     ):
         np.testing.assert_allclose(tg.compile(f)(x).numpy(), f(x).numpy(), rtol=1e-9, atol=1e-12)
+
+
+@both
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * (x > 0),
+        lambda x: x.bool(),
+        lambda x: tg.where(x, x, x * 2.0),
+        lambda x: (x > 0) == x,
+        lambda x: tg.where(x > 0, x < 1, x * 2.0),
+        lambda x: ~(x > 0) & ((x < 1) ^ (x == 0)),
+        lambda x: tg.maximum(x > 0, x) + (x != 0).to(x.dtype),
+    ],
+)
+def test_numbers_and_truths_mixed(executor: str, dtype: Any, f: Any) -> None:
+    x = tg.tensor([[-1.5, 0.0, 0.5], [2.0, -0.0, 1.0]], dtype=dtype)
+    same(tg.compile(f, executor=executor)(x), f(x))
+
+
+def test_products_that_would_wait_for_each_other() -> None:
+    def f(x: tg.Tensor, w: tg.Tensor, v: tg.Tensor) -> tg.Tensor:
+        rows = x.split(1)
+        one, other = [(r @ w) @ v for r in rows[:2]], [(r @ v) @ w for r in rows[2:]]
+        return tg.cat([*one, *other])
+
+    args = [tg.randn(5, 5, dtype=tg.float64) for _ in range(3)]
+    np.testing.assert_allclose(tg.compile(f)(*args).numpy(), f(*args).numpy(), rtol=1e-10)

@@ -548,3 +548,17 @@ def test_anomalies_are_looked_for_in_the_function_itself() -> None:
     f(tg.ones(2))
     with np.errstate(all="ignore"), tg.detect_anomaly(), pytest.raises(RuntimeError, match="log"):
         f(tg.tensor([-1.0, 1.0]))
+
+
+def test_an_optimizer_that_has_forgotten_everything_begins_anew() -> None:
+    _, optimizer, step = model_and_step()
+    for _ in range(3):
+        step(tg.ones(5, 3))
+    optimizer.state = {}
+    step(tg.ones(5, 3))
+    assert optimizer.state[0]["step"] == 1
+
+
+def test_minus_zero_is_a_number_of_its_own() -> None:
+    f = tg.compile(lambda x, s: x * s)
+    assert [np.signbit(f(tg.ones(1), s).numpy()[0]) for s in (0.0, -0.0)] == [False, True]

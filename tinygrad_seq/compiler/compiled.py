@@ -238,7 +238,7 @@ def _kind_of(x: Any) -> Any:
             f"compile: an argument is a {type(x).__name__}, of which a program cannot tell whether it has changed; "
             "pass tensors, arrays, numbers and strings, in lists, tuples and dictionaries"
         ) from None
-    return (type(x), x)
+    return (type(x), repr(x) if isinstance(x, float) else x)  # 0.0 is not -0.0, and nan is itself
 
 
 def _output(recorder: Recorder, y: Any) -> Any:
@@ -297,15 +297,16 @@ class _Replay:
         for holds in self.guards:
             if not holds():
                 return None
-        numbers = self.program.evaluate_numbers()
+        try:
+            numbers = self.program.evaluate_numbers()
+            arrays = [source.read(given) for source in self.program.sources.values()]
+        except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
+            return None
         for place, outcome in self.program.decisions:
             if bool(numbers[place.place]) != outcome:
                 return None
-        for var, source in self.program.sources.items():
-            array = source.read(given)
-            if array.shape != var.shape or array.dtype != var.dtype:
-                return None
-        return numbers
+        fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
+        return numbers if all(fits) else None
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""

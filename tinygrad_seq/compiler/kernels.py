@@ -43,6 +43,10 @@ class Body:
         literal = f"{_TYPES[self.kind]} 0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
         return f"<{', '.join([literal] * LANES)}>"
 
+    def truth(self, value: bool) -> str:
+        """True or false in all lanes."""
+        return f"<{', '.join([f'i1 {int(value)}'] * LANES)}>"
+
     def binary(self, op: str, a: str, b: str) -> str:
         return self.make(f"{op} {self.type} {a}, {b}")
 

@@ -25,13 +25,11 @@ class MemoryPlan:
 
     Attributes:
         arrays: the arrays.
-        placed: the Vars that are made where a `concat` puts them, so that it need not copy them.
         peak: bytes of all blocks together; constants and what comes from outside are not counted.
     """
 
     def __init__(self, program: Program, outside: dict[Var, Array], patience: int = 0) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
-        self.placed: set[Var] = set()
         self.peak = 0
         self._instrs = program.instrs
         self._place: dict[Var, tuple[Var, tuple[slice, ...]]] = {}
@@ -155,7 +153,6 @@ class MemoryPlan:
             self._put(outer)
         array = self.arrays[outer][where]
         self.arrays[var] = array if array.shape == var.shape else array.reshape(var.shape)
-        self.placed.add(var)
 
 
 def _is_of_rows(instr: Instr) -> bool:

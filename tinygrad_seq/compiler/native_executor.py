@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
-from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LOGIC, Body, declarations, kernel
+from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LANES, LOGIC, Body, declarations, kernel
 from .numpy_executor import NumpyExecutor, Step
 from .operations import VIEWS
 from .program import Instr, Number, Program, Var
@@ -141,15 +141,15 @@ class _Group:
         made: dict[Var, str] = {}
         for instr in self.instrs:
             operands = []
-            for a in instr.args:
+            for place, a in enumerate(instr.args):
+                mask = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
                 if type(a) is Var:
-                    operands.append(made.get(a) or names[a])
+                    value = made.get(a) or names[a]
+                    operands.append(value if mask else _as_numbers(body, value, a))
                 elif type(a) is Number:
                     operands.append(names["number", a.place])
-                elif isinstance(a, bool) and instr.op in LOGIC:
-                    operands.append("splat (i1 true)" if a else "zeroinitializer")
                 else:
-                    operands.append(body.number(float(a)))
+                    operands.append(body.truth(bool(a)) if mask else body.number(float(a)))
             made[instr.out] = _emitted(body, instr, operands)
         stored = [i.out for i in self.instrs if self.executor._uses[i.out] > inside[i.out]]
         self._stores = [(v, self.executor.plan.arrays[v]) for v in stored]
@@ -181,13 +181,14 @@ def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
     if op in COMPARISONS:
         return body.compare(COMPARISONS[op], *operands)
     if op in LOGIC:
-        return body.make(f"{LOGIC[op]} <16 x i1> {operands[0]}, {operands[1]}")
+        return body.make(f"{LOGIC[op]} <{LANES} x i1> {operands[0]}, {operands[1]}")
     if op == "where":
         return body.select(*operands)
-    source = instr.args[0]
-    if op == "cast" and source.dtype.char == "?" and instr.out.dtype.char != "?":
-        return body.select(operands[0], body.number(1.0), body.number(0.0))
-    return operands[0]
+    return operands[0] if instr.out.dtype.char != "?" else body.compare("une", operands[0], body.number(0.0))
+
+
+def _as_numbers(body: Body, value: str, var: Var) -> str:
+    return value if var.dtype.char != "?" else body.select(value, body.number(1.0), body.number(0.0))
 
 
 def _merged(arrays: list[Array], shape: tuple[int, ...]) -> list[tuple[int, list[int]]]:

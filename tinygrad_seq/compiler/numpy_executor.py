@@ -17,7 +17,7 @@ Step = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class NumpyExecutor:
-    """Runs a program in its own memory, without asking for more in the steady state.
+    """Runs a program in its own memory. A lookup, a scatter and what is called as it is ask for some on the way.
 
     Arguments of the function, which are others at each call, are copied in; what else comes from outside is used where
     it lies, and bound anew if it has moved.

@@ -18,7 +18,6 @@ HOLE = object()  # in a static index, where an index array goes
 UFUNCS = frozenset(
     name for name in dir(numpy) if isinstance(getattr(numpy, name), numpy.ufunc) and name not in ("matmul", "divmod")
 )
-ELEMENTWISE = UFUNCS | {"where", "cast", "sigmoid", "erf"}
 REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"})
 VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast"})
 

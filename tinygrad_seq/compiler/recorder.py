@@ -96,7 +96,10 @@ class Recorder:
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         view = op in ("slice", "transpose", "reshape") and type(args[0]) is Traced
-        made = Traced(self, value, out, (args[0], args[0].var) if view else None)
+        return self._result(value, out, (args[0], args[0].var) if view else None)
+
+    def _result(self, value: Array, out: Var, viewed: tuple[Traced, Var] | None = None) -> Traced:
+        made = Traced(self, value, out, viewed)
         self._made.append(ref(made))
         return made
 
@@ -289,7 +292,7 @@ class Recorder:
         params = {"count": count, "backend": target.backend_module, "index": target.index}
         self.program.instrs.append(Instr("random_words", (seed.place, place), params, out, self.line()))
         generator.offset += (count + 7) // 8
-        return Traced(self, drawn, out)
+        return self._result(drawn, out)
 
     # --- the end ---
 

@@ -56,7 +56,7 @@ class Traced:
     Attributes:
         value: the numbers.
         var: its name in the program; an assignment to a part of the array gives it a new one.
-        base: of a view, the array and the name that this had when the view was taken.
+        viewed: of a view, the array and the name that this had when the view was taken.
     """
 
     __slots__ = ("__weakref__", "recorder", "value", "var", "viewed")
@@ -75,12 +75,15 @@ class Traced:
     nbytes = property(lambda self: self.value.nbytes)
     itemsize = property(lambda self: self.value.itemsize)
     flags = property(lambda self: self.value.flags)
-    real = property(lambda self: self if self.dtype.kind != "c" else self.recorder.emit("real", self))
-    imag = property(lambda self: self.recorder.emit("call", self, function=lambda x: x.imag, name="imag"))
+    real = property(lambda self: self if self.dtype.kind != "c" else self._part("real"))
+    imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def _part(self, name: str) -> Traced:
+        return self.recorder.emit("call", self, function=operator.attrgetter(name), name=name)
 
     # --- what it cannot say beforehand ---
 
@@ -301,6 +304,7 @@ class Namespace:
         return call
 
     def _where(self, condition: Any, a: Any, b: Any) -> Any:
+        condition = self._recorder.traced(condition).astype(host.bool_)  # as NumPy takes numbers there, too
         return self._recorder.emit("where", condition, a, b)
 
     def _reshape(self, x: Any, shape: Any) -> Any:

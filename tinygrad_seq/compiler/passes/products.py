@@ -54,7 +54,10 @@ def _sums_of_products(program: Program) -> Program:
 
 
 def _is_sum(instr: Instr) -> bool:
-    return instr.op == "add" and all(type(a) is Var and a.shape == instr.out.shape for a in instr.args)
+    out = instr.out
+    return instr.op == "add" and all(
+        type(a) is Var and (a.shape, a.dtype) == (out.shape, out.dtype) for a in instr.args
+    )
 
 
 def _adds_rows(instr: Instr) -> bool:
@@ -63,6 +66,7 @@ def _adds_rows(instr: Instr) -> bool:
         instr.op == "sum"
         and type(x) is Var
         and len(x.shape) == 2
+        and x.dtype == instr.out.dtype
         and instr.params["axis"] in (0, (0,))
         and not instr.params["keepdims"]
     )
@@ -135,39 +139,46 @@ def _common_right_hand_sides(program: Program) -> Program:
     for instr in program.instrs:
         if instr.op == "matmul" and len(instr.out.shape) == 2 and len(instr.args[0].shape) == 2:
             groups.setdefault(instr.args[1], []).append(instr)
-    groups = {b: members for b, members in groups.items() if len(members) > 1}
-    if not groups:
-        return program
-    bit = {m.out: 1 << i for i, m in enumerate([m for members in groups.values() for m in members])}
-    behind: dict[Var, int] = {}  # which of the products a Var was computed from
-    for instr in program.instrs:
-        mask = bit.get(instr.out, 0)
-        for a in instr.inputs():
-            mask |= behind.get(a, 0)
-        behind[instr.out] = mask
-    replaced: dict[Var, list[Instr]] = {}
-    for b, members in groups.items():
-        everyone = sum([bit[m.out] for m in members])
-        free = [m for m in members if not (behind.get(m.args[0], 0) | behind.get(b, 0)) & everyone]
-        if len(free) != len(members) or len(members) < 3:
-            why = "only two" if len(members) < 3 else "they wait for each other"
-            program.notes.append(f"{len(members)} products with {b} stay apart ({why}): {members[0].line}")
+    for b, members in groups.items():  # one after another: two groups that are joined may wait for each other
+        if len(members) < 3:
+            continue
+        if _wait_for_each_other(program, members):
+            program.notes.append(
+                f"{len(members)} products with {b} stay apart, they need each other: {members[0].line}"
+            )
             continue
         program.notes.append(f"{len(members)} products with {b} are one: {members[0].line}")
-        rows = sum([m.out.shape[0] for m in members])
-        tall = program.new((rows, members[0].args[0].shape[1]), members[0].args[0].dtype)
-        product = program.new((rows, b.shape[1]), members[0].out.dtype)
-        line = members[0].line
-        made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, tall, line)]
-        made.append(Instr("matmul", (tall, b), {}, product, line))
-        start = 0
-        for m in members:
-            end = start + m.out.shape[0]
-            made.append(Instr("slice", (product,), {"index": (slice(start, end), Ellipsis)}, m.out, line))
-            replaced[m.out] = []
-            start = end
-        replaced[members[-1].out] = made
-    if not replaced:
-        return program
+        program = _stacked(program, members)
+    return program
+
+
+def _wait_for_each_other(program: Program, members: list[Instr]) -> bool:
+    """Whether one of these products is computed from another."""
+    products = {m.out for m in members}
+    behind: set[Var] = set()  # what is computed from one of them
+    for instr in program.instrs:
+        if any(a in behind for a in instr.inputs()):
+            if instr.out in products:
+                return True
+            behind.add(instr.out)
+        elif instr.out in products:
+            behind.add(instr.out)
+    return False
+
+
+def _stacked(program: Program, members: list[Instr]) -> Program:
+    """With these products, which have one right-hand side, as slices of one."""
+    first, b = members[0], members[0].args[1]
+    rows = sum([m.out.shape[0] for m in members])
+    tall = program.new((rows, first.args[0].shape[1]), first.args[0].dtype)
+    product = program.new((rows, b.shape[1]), first.out.dtype)
+    made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, tall, first.line)]
+    made.append(Instr("matmul", (tall, b), {}, product, first.line))
+    start = 0
+    for m in members:
+        end = start + m.out.shape[0]
+        made.append(Instr("slice", (product,), {"index": (slice(start, end), Ellipsis)}, m.out, first.line))
+        start = end
+    replaced: dict[Var, list[Instr]] = {m.out: [] for m in members} | {members[-1].out: made}
     program.instrs = [new for instr in program.instrs for new in replaced.get(instr.out, [instr])]
     return in_order(program)
