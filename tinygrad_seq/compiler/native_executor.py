@@ -73,9 +73,9 @@ class _Group:
         self.instrs: list[Instr] = []
         self.kind = ""
         self.values: dict[Var, int] = {}  # made here, by which instruction
-        self.loads: dict[Any, tuple[Array, bool]] = {}  # an array, and whether it has one element a row
+        self.loads: dict[Any, Array] = {}  # what is read, broadcast to the shape
         self._text = ""
-        self._stores: list[tuple[Var, Array]] = []
+        self._stores: list[Var] = []
 
     def take(self, instr: Instr) -> bool:
         """Add an operation, if it can be a part of this kernel."""
@@ -93,7 +93,7 @@ class _Group:
             return False
         if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
             return False
-        new: dict[Any, tuple[Array, bool]] = {}
+        new: dict[Any, Array] = {}
         for a in instr.args:
             if a in self.values or (type(a) is not Var and type(a) is not Number):
                 continue
@@ -103,13 +103,12 @@ class _Group:
             wide = numpy.broadcast_to(array, self.shape)
             if type(a) is Var and self._written(wide):
                 return False
-            new[("number", a.place) if isinstance(a, Number) else a] = (wide, False)
+            new[("number", a.place) if isinstance(a, Number) else a] = wide
         loads = self.loads | new
-        if _rows([*[wide for wide, _ in loads.values()], *self._outs(), out], self.shape) is None:
+        if _rows([*loads.values(), *self._outs(), out], self.shape) is None:
             return False
-        for wide, _ in loads.values():
-            if _overlap(wide, out) and not _same_place(wide, out):
-                return False
+        if any(_overlap(wide, out) and not _same_place(wide, out) for wide in loads.values()):
+            return False
         self.loads = loads
         self.kind = self.kind or (numbers.pop() if numbers else "")
         self.values[instr.out] = len(self.instrs)
@@ -129,14 +128,12 @@ class _Group:
             return self._text
         body = Body(self.kind or "f")
         inside = Counter([v for instr in self.instrs for v in instr.inputs() if v in self.values])
-        layout = _rows([wide for wide, _ in self.loads.values()] + self._outs(), self.shape)
-        assert layout is not None
-        _, cols, _ = layout
+        _, cols, strides = self._layout()
         names: dict[Any, str] = {}
         loads = []
-        for k, (key, (wide, _)) in enumerate(self.loads.items()):
+        for k, (key, wide) in enumerate(self.loads.items()):
             names[key] = f"%in{k}"
-            single = cols > 1 and layout[2][k][1] == 0
+            single = cols > 1 and strides[k][1] == 0
             loads.append((wide.dtype.char, single))
         made: dict[Var, str] = {}
         for instr in self.instrs:
@@ -151,9 +148,8 @@ class _Group:
                 else:
                     operands.append(body.truth(bool(a)) if mask else body.number(float(a)))
             made[instr.out] = _emitted(body, instr, operands)
-        stored = [i.out for i in self.instrs if self.executor._uses[i.out] > inside[i.out]]
-        self._stores = [(v, self.executor.plan.arrays[v]) for v in stored]
-        stores = [(array.dtype.char, made[v]) for v, array in self._stores]
+        self._stores = [i.out for i in self.instrs if self.executor._uses[i.out] > inside[i.out]]
+        stores = [(v.dtype.char, made[v]) for v in self._stores]
         text = [*sorted(body.intrinsics), kernel("NAME", body, loads, stores)]
         self._text = "\n".join(text)
         return self._text
@@ -161,15 +157,19 @@ class _Group:
     def table(self) -> Array:
         """The kernel's arguments."""
         self.text()
-        arrays = [wide for wide, _ in self.loads.values()] + [array for _, array in self._stores]
-        layout = _rows([*[wide for wide, _ in self.loads.values()], *self._outs()], self.shape)
-        assert layout is not None
-        rows, cols, _ = layout
-        strides = _strides(arrays, self.shape, rows, cols)
+        rows, cols, strides = self._layout()
+        outs = [len(self.loads) + self.values[v] for v in self._stores]
+        arrays = [*self.loads.values(), *self._outs()]
         numbers = [rows, cols]
-        for array, stride in zip(arrays, strides, strict=True):
-            numbers += [array.__array_interface__["data"][0], stride]
+        for k in (*range(len(self.loads)), *outs):
+            numbers += [arrays[k].__array_interface__["data"][0], strides[k][0]]
         return numpy.array(numbers, dtype=numpy.int64)
+
+    def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
+        """Rows, columns, and the strides of all that is read and made; `take` has seen that there is one."""
+        layout = _rows([*self.loads.values(), *self._outs()], self.shape)
+        assert layout is not None
+        return layout
 
 
 def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
@@ -215,20 +215,6 @@ def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[t
     if any(s not in (0, a.itemsize) for a, s in zip(arrays, inner, strict=True)):
         return None
     return rows, cols, list(zip(outer, inner, strict=True))
-
-
-def _strides(arrays: list[Array], shape: tuple[int, ...], rows: int, cols: int) -> list[int]:
-    """The bytes from one row to the next."""
-    found = []
-    for a in arrays:
-        seen, stride = 1, 0
-        for d in reversed(range(len(shape))):
-            if seen == cols and shape[d] > 1:
-                stride = a.strides[d]
-                break
-            seen *= shape[d]
-        found.append(stride if rows > 1 else 0)
-    return found
 
 
 def _span(a: Array) -> tuple[int, int]:
