@@ -36,20 +36,19 @@ def ancestors(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozen
     Raises:
         RuntimeError: if part of that graph was freed by an earlier backward pass.
     """
-    seen = set(roots)
-    todo = list(seen)
-    while todo:
-        node = todo.pop()
-        if node in stops:
+    found = list(dict.fromkeys(roots))
+    seen = set(found)
+    for node in found:  # which grows on the way
+        if stops and node in stops:
             continue
-        parents = node.parents
-        if parents is None:
+        if node.parents is None:
             raise _freed(node, is_root=node in set(roots))
-        for parent in parents:
+        for parent in node.parents:
             if parent is not None and parent not in seen:
                 seen.add(parent)
-                todo.append(parent)
-    return sorted(seen, key=_by_number)
+                found.append(parent)
+    found.sort(key=_by_number)
+    return found
 
 
 def _freed(node: Node, is_root: bool) -> RuntimeError:
@@ -67,12 +66,16 @@ def _freed(node: Node, is_root: bool) -> RuntimeError:
 
 
 class _Gradients:
-    """The gradients that have arrived so far, by node; added up in one buffer each."""
+    """The gradients that have arrived so far, by node; added up in one buffer each.
 
-    def __init__(self, in_place: bool) -> None:
+    Of a primitive with several outputs the gradient is a list, which fills as those of the outputs come.
+    """
+
+    def __init__(self, wrap: Callable[..., Any] | None) -> None:
+        self._wrap = wrap  # of a recorded sweep, which must not change a buffer
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[Scattered]] = {}
-        self._buffers: set[Node] | None = set() if in_place else None  # whose gradient is ours to write into
+        self._buffers: set[Node] = set()  # whose gradient is ours to write into
 
     def add(self, node: Node, g: Any) -> None:
         if type(g) is Scattered:
@@ -82,22 +85,36 @@ class _Gradients:
             g = sum_to(g, node.shape)
         if g.dtype is not node.dtype and g.dtype != node.dtype:
             g = cast(g, dtype=node.dtype)
-        old = self._dense.get(node)
-        if old is None:
-            self._dense[node] = g
-        elif self._buffers is None or node not in self._buffers:
-            self._dense[node] = old + g
-            if self._buffers is not None:
-                self._buffers.add(node)
+        dense = self._dense
+        if node not in dense:
+            dense[node] = g
+        elif node in self._buffers:
+            dense[node] += g  # in place; a NumPy scalar makes a new one
         else:
-            old += g  # in place; a NumPy scalar makes a new one
-            self._dense[node] = old
+            dense[node] = dense[node] + g
+            if self._wrap is None:
+                self._buffers.add(node)
+
+    def add_part(self, application: Any, index: int, g: Any) -> None:
+        """The gradient of one of several outputs."""
+        if application not in self._dense:
+            self._dense[application] = [None] * len(application.shape)
+        self._dense[application][index] = g
 
     def pop(self, node: Node) -> Any:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
-        if node in self._scattered:
+        if self._scattered and node in self._scattered:
             self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
-        return self._dense.pop(node, None)
+        g = self._dense.pop(node, None)
+        return self._complete(g, node) if type(g) is list else g
+
+    def _complete(self, parts: list[Any], node: Node) -> tuple[Any, ...]:
+        """The gradients of all outputs, zeros for those that nothing came back to."""
+        some = next(g for g in parts if g is not None)
+        xp = array_module(getattr(some, "array", some))
+        zeros = [xp.zeros(shape, node.dtype) if g is None else None for g, shape in zip(parts, node.shape, strict=True)]
+        wrap = self._wrap or (lambda zero: zero)
+        return tuple([g if z is None else wrap(z) for g, z in zip(parts, zeros, strict=True)])
 
 
 def sweep(
@@ -124,92 +141,77 @@ def sweep(
     Raises:
         RuntimeError: if part of the graph was freed before, or a rule that is needed does not exist.
     """
-    stops = set(targets) if targets is not None else set()
-    order = ancestors([node for node, _ in roots], stops)
+    stops = frozenset(targets or ())
+    order: list[Any] = ancestors([node for node, _ in roots], stops)
     useful = None
     if targets is not None:
-        useful = stops.copy()
-        for node in order:
-            if node not in useful and any(p in useful for p in node.parents or () if p is not None):
-                useful.add(node)
-    gradients = _Gradients(in_place=not create_graph)
-    for node, g in roots:
-        gradients.add(node, g)
-    partials: dict[Node, list[Any]] = {}
-    results: dict[Node, Any] = {}
+        useful = _leading_to(stops, order)
+        order = [node for node in order if node in useful]
     wrap = value_class.wrap if create_graph and value_class is not None else None
+    gradients = _Gradients(wrap)
+    for root, g in roots:
+        gradients.add(root, g)
+    results: dict[Node, Any] = {}
+    add, pop = gradients.add, gradients.pop
     while order:
         node = order.pop()
-        if node in stops or type(node) is Leaf:
-            g = gradients.pop(node)
-            if g is not None and (useful is None or node in useful):
-                results[node] = _through_hooks(node, g) if Node.any_hooks else g
-        elif useful is not None and node not in useful:
+        g = pop(node)
+        if g is not None and Node.any_hooks:
+            g = _through_hooks(node, g)
+        kind = type(node)
+        if kind is Leaf or (stops and node in stops):
+            if g is not None:
+                results[node] = g
             continue
-        elif type(node) is Output:
-            g = gradients.pop(node)
-            if g is not None:
-                g = _through_hooks(node, g) if Node.any_hooks else g
-                application: Any = node.parents[0]  # type: ignore[index]
-                partials.setdefault(application, [None] * len(application.shape))[node.index] = g
-            if not retain_graph:
-                node.release()
-        elif isinstance(node, Application):
-            g = _complete(partials.pop(node), node, wrap) if node in partials else gradients.pop(node)
-            if g is not None:
+        if g is not None:
+            if kind is not Application:
+                gradients.add_part(node.parents[0], node.index, g)
+            else:
                 if memory.last > node.number:
                     memory.check(node)
-                if Node.any_hooks:
-                    g = _through_hooks(node, g)
-                _apply_rules(node, g, gradients, useful, wrap)
-            if not retain_graph:
-                node.release()
+                primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
+                if wrap is not None:
+                    inputs, y = _recorded(node, wrap)
+                if primitive.joint_rule is not None:
+                    found = primitive.joint_rule(g, y, *inputs, **params)
+                    for parent, gx in zip(node.parents, found, strict=True):
+                        if parent is not None and gx is not None and (useful is None or parent in useful):
+                            add(parent, gx)
+                    if observers:
+                        _tell_observers(node, g, found)
+                else:
+                    rules = primitive.rules
+                    for i, parent in enumerate(node.parents):
+                        if parent is not None and (useful is None or parent in useful):
+                            gx = rules[i](g, y, *inputs, **params) if params else rules[i](g, y, *inputs)
+                            if gx is not None:
+                                add(parent, gx)
+                            if observers:
+                                _tell_observers(node, g, gx)
+        if not retain_graph:
+            node.release()
     return results
 
 
-def _complete(parts: list[Any], node: Application, wrap: Callable[..., Any] | None) -> tuple[Any, ...]:
-    """The gradients of all outputs, zeros for those that nothing came back to."""
-    some = next(g for g in parts if g is not None)
-    xp = array_module(getattr(some, "array", some))
-    zeros = [xp.zeros(shape, node.dtype) if g is None else None for g, shape in zip(parts, node.shape, strict=True)]
-    return tuple([g if z is None else wrap(z) if wrap else z for g, z in zip(parts, zeros, strict=True)])
+def _leading_to(targets: frozenset[Node], order: Sequence[Node]) -> set[Node]:
+    """The targets, and those nodes, given oldest first, that were computed from one."""
+    useful = set(targets)
+    for node in order:
+        if node not in useful and any(p in useful for p in node.parents or () if p is not None):
+            useful.add(node)
+    return useful
 
 
-def _apply_rules(
-    node: Application, g: Any, gradients: _Gradients, useful: set[Node] | None, wrap: Callable[..., Any] | None
-) -> None:
-    primitive, inputs, y = node.primitive, node.inputs, node.output
-    parents = node.parents or ()
-    if wrap is not None:
-        inputs = [
-            wrap(x, p) if hasattr(x, "dtype") and not isinstance(x, Node) else x
-            for x, p in zip(inputs, parents, strict=True)
-        ]
-        if type(y) is tuple:
-            y = tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
-        elif y is not None:
-            y = wrap(y, node)
-    if primitive.joint_rule is not None:
-        gradients_of_all = primitive.joint_rule(g, y, *inputs, **node.params)
-        _tell_observers(node, g, gradients_of_all)
-        for parent, gx in zip(parents, gradients_of_all, strict=True):
-            if parent is not None and gx is not None and (useful is None or parent in useful):
-                gradients.add(parent, gx)
-        return
-    for i, parent in enumerate(parents):
-        if parent is None or (useful is not None and parent not in useful):
-            continue
-        rule = primitive.rules[i] if i < len(primitive.rules) else None
-        if rule is None:
-            raise NotImplementedError(
-                f"backward: no gradient rule for '{primitive.name}' with respect to argument {i}; detach() that "
-                "argument if it is meant to be a constant"
-            )
-        gx = rule(g, y, *inputs, **node.params)
-        if observers:
-            _tell_observers(node, g, gx)
-        if gx is not None:
-            gradients.add(parent, gx)
+def _recorded(node: Application, wrap: Callable[..., Any]) -> tuple[list[Any], Any]:
+    """What an application saved, as values with the graph that they came from."""
+    inputs = [
+        wrap(x, p) if hasattr(x, "dtype") and not isinstance(x, Node) else x
+        for x, p in zip(node.inputs, node.parents or (), strict=True)
+    ]
+    y = node.output
+    if type(y) is tuple:
+        return inputs, tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
+    return inputs, y if y is None else wrap(y, node)
 
 
 def _through_hooks(node: Node, g: Any) -> Any:
