@@ -54,7 +54,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._replays: dict[Any, list[_Replay]] = {}
         self._recordings = 0
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())  # attributes are looked up there
 
     @property
     def programs(self) -> list[Program]:
@@ -80,8 +80,18 @@ class Compiled:
         """A compiled method."""
         return self if instance is None else partial(self, instance)
 
+    def __getattr__(self, name: str) -> Any:
+        """What else is asked for is the function's."""
+        if name == "function" or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __reduce__(self) -> Any:
+        """A copy has programs of its own."""
+        return type(self), (self.function,), {"executor": self.executor, "explain": self.explain}
+
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
-        name = getattr(self.function, "__name__", "the function")
+        name = getattr(self.function, "__name__", type(self.function).__name__)
         with _one_at_a_time:
             recorder = Recorder(name)
             around = containers(self.function)
@@ -195,7 +205,11 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
             "Or leave executor= out, for NumPy"
         )
     if function is None:
-        return lambda f: Compiled(f, executor=executor, explain=mode == "explain")
+        return lambda f: compile(f, executor=executor, mode=mode)
+    if hasattr(function, "forward") and hasattr(function, "named_parameters"):
+        from .compiled_module import CompiledModule
+
+        return CompiledModule(function, executor=executor, explain=mode == "explain")
     return Compiled(function, executor=executor, explain=mode == "explain")
 
 

@@ -107,7 +107,10 @@ def swept(
 
 
 def watch_captured(recorder: Recorder) -> None:
-    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did."""
+    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did.
+
+    And as long as the modules that take part have the parts that they had: one may be replaced by another one.
+    """
     captured = [
         (tensor, node is None)
         for tensor, _, node, var in recorder._tensors
@@ -115,6 +118,14 @@ def watch_captured(recorder: Recorder) -> None:
     ]
     if captured:
         recorder.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
+    parts = [
+        (vars(module), name, part)
+        for module in recorder._modules.values()
+        for name, part in vars(module).items()
+        if isinstance(part, Value) or hasattr(part, "named_parameters")
+    ]
+    if parts:
+        recorder.guards.append(lambda: all(held.get(name) is part for held, name, part in parts))
 
 
 def reached(roots: Iterable[Node], start: int) -> tuple[set[Node], bool]:
