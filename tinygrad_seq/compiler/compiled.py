@@ -43,6 +43,7 @@ class Compiled:
         programs: what was recorded, one for each kind of arguments; `print` one to read it.
     """
 
+    function: Any
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
 

@@ -11,7 +11,7 @@ _OWN = frozenset({"function", "executor", "explain", "_lock", "_replays", "_reco
 
 
 class CompiledModule(Compiled):
-    """A compiled module: called, it replays; all else (`parameters()`, `train()`, attributes, also set) is the module's.
+    """A compiled module: called, it replays; all else is the module's: `parameters()`, `train()`, attributes, also set.
 
     It passes for a module, so it can be a part of another one, whose `parameters()` and `state_dict()` then have the
     names that they had before.
