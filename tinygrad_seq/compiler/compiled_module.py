@@ -17,7 +17,7 @@ class CompiledModule(Compiled):
     names that they had before.
     """
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return type(self.function)
 
