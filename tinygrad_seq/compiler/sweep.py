@@ -61,7 +61,7 @@ def swept(
         The sweep, None if no result carries one; and for each result which of its `places` it is, or None.
 
     Raises:
-        CompileError: if a gradient would go to something that is made anew at each call.
+        CompileError: if a gradient would go to something that is made anew at each call, or cannot be.
     """
     _require_kept(recorder, start)
     live: dict[Node, int] = {}
@@ -85,8 +85,16 @@ def swept(
         source = Source(f"the gradient of result {place}", _not_there, moves=True)
         arriving.append((node, recorder._source(array_module(value).ones_like(value), source)))
     recorder.program.late = {g.var for _, g in arriving}
-    with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
-        found = sweep(arriving, [*older], retain_graph=True)
+    try:
+        with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
+            found = sweep(arriving, [*older], retain_graph=True)
+    except CompileError:
+        raise
+    except RuntimeError as error:  # a rule is missing, or something was changed in place
+        raise CompileError(
+            f"compile: {recorder.name} returns a tensor that a gradient could pass through, but it could not: {error} "
+            "Or return y.detach(), or call it under no_grad"
+        ) from error
     tensors = {id(x): i for i, x in enumerate(given)}
     wanted: dict[Node, Wanted] = {}
     for tensor, _, node, var in recorder._tensors:
