@@ -168,9 +168,9 @@ class Compiled:
 def compile(function: Callable[..., Any] | None = None, *, executor: str | None = None, mode: str | None = None) -> Any:
     """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
 
-    For a whole training step (forward, backward, clipping, the optimizer's step), a forward pass under `no_grad`, a
-    step of sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. What it
-    takes from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at
+    For a whole training step (forward, backward, clipping, the optimizer's step), for a module alone, a step of
+    sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. Gradients pass
+    through its results, as they do without compiling. A compiled module passes for the module. What the function takes from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at
     each call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of
     modules, such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
 
@@ -186,7 +186,7 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
     ...     return loss
 
     Args:
-        function: what to compile; without it, a decorator.
+        function: what to compile, a function or a module; without it, a decorator.
         executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
             default native where that is installed.
         mode: "explain" to print what was joined and what was not, at each recording.

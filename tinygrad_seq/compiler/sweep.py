@@ -93,7 +93,7 @@ def swept(
     except RuntimeError as error:  # a rule is missing, or something was changed in place
         raise CompileError(
             f"compile: {recorder.name} returns a tensor that a gradient could pass through, but it could not: {error} "
-            "Or return y.detach(), or call it under no_grad"
+            "(or return y.detach(), or call it under no_grad)"
         ) from error
     tensors = {id(x): i for i, x in enumerate(given)}
     wanted: dict[Node, Wanted] = {}
