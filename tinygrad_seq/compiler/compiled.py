@@ -170,9 +170,10 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
 
     For a whole training step (forward, backward, clipping, the optimizer's step), for a module alone, a step of
     sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. Gradients pass
-    through its results, as they do without compiling. A compiled module passes for the module. What the function takes from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at
-    each call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of
-    modules, such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
+    through its results, as they do without compiling. A compiled module passes for the module. What the function takes
+    from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at each
+    call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of modules,
+    such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
 
     Sums may be taken in another order, so results agree to rounding. At the first call the function runs in Python,
     twice if an optimizer has nothing to remember yet.
