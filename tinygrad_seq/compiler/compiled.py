@@ -11,18 +11,22 @@ from functools import partial, update_wrapper
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..backend import Array, array_module, is_array
+from ..backend import Array, array_module
 from ..grad_mode import is_grad_enabled
-from ..graph import Application, Leaf, Output, Value, observers
-from ..memory import memory
+from ..graph import Leaf, Value, observers
+from ..memory import memory, next_number
 from ..recording import CompileError, active
 from ..tensor import Tensor
 from ..tree import leaves, rebuild
+from .derivative import Derivative, Function
+from .halves import halves
 from .numpy_executor import NumpyExecutor
 from .operations import VIEWS
 from .passes import optimized
 from .program import Instr, Program, Source, Var
 from .recorder import Recorder, Unsteady, Watch
+from .signature import containers, form_of, kind_of, require_unchanged, twice
+from .sweep import Sweep, is_own_leaf, swept, watch_captured
 from .traced import Traced
 
 _one_at_a_time = threading.RLock()  # recordings; the engine knows of one
@@ -39,6 +43,7 @@ class Compiled:
         programs: what was recorded, one for each kind of arguments; `print` one to read it.
     """
 
+    function: Any
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
 
@@ -50,7 +55,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._replays: dict[Any, list[_Replay]] = {}
         self._recordings = 0
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())  # attributes are looked up there
 
     @property
     def programs(self) -> list[Program]:
@@ -64,7 +69,7 @@ class Compiled:
             return self.function(*args, **kwargs)
         with self._lock:
             given = leaves([args, kwargs])
-            kind = (_form([args, kwargs]), tuple([_kind_of(x) for x in given]), _twice(given), is_grad_enabled())
+            kind = (form_of([args, kwargs]), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
             known = self._replays.get(kind, ())
             for replay in known:
                 numbers = replay.numbers(given)
@@ -76,14 +81,24 @@ class Compiled:
         """A compiled method."""
         return self if instance is None else partial(self, instance)
 
+    def __getattr__(self, name: str) -> Any:
+        """What else is asked for is the function's."""
+        if name == "function" or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __reduce__(self) -> Any:
+        """A copy has programs of its own."""
+        return type(self), (self.function,), {"executor": self.executor, "explain": self.explain}
+
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
-        name = getattr(self.function, "__name__", "the function")
+        name = getattr(self.function, "__name__", type(self.function).__name__)
         with _one_at_a_time:
             recorder = Recorder(name)
-            containers = _containers(self.function)
+            around = containers(self.function)
             try:
                 with Watch(recorder):
-                    form, outputs, stores, grads = self._watched(recorder, given, args, kwargs)
+                    form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
             except Unsteady:
                 form = None
             except BaseException:
@@ -94,8 +109,11 @@ class Compiled:
                 recorder.let_go()
                 return self.function(*args, **kwargs)
             recorder.let_go()
-            _require_unchanged(name, containers)
-            replay = _Replay(recorder, form[0], outputs, stores, grads, self.executor, self.explain)
+            require_unchanged(name, around)
+            make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
+            replay = _Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock)
+            if self.explain:
+                print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
         numbers = replay.numbers(given)
         if numbers is None:
@@ -103,14 +121,31 @@ class Compiled:
         return replay.run(given, numbers)
 
     def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:
-        """Call the function under observation: the form of its result, the leaves of that, stores and gradients."""
+        """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
         seen = iter([recorder.given(x, i) for i, x in enumerate(given)])
         new_args, new_kwargs = rebuild([args, kwargs], seen)
+        start = next_number()
         result = self.function(*new_args, **new_kwargs)
+        results = leaves(result)
+        sweep, order = swept(recorder, given, results, start)
+        watch_captured(recorder)
         stores, grads = recorder.finish()
         places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
-        outputs = [_Argument(places[id(y)]) if id(y) in places else _output(recorder, y) for y in leaves(result)]
-        return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads
+        outputs = [
+            _Argument(places[id(y)]) if id(y) in places else _output(recorder, y, start, k)
+            for y, k in zip(results, order, strict=True)
+        ]
+        return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
+
+    def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
+        """The function of the leaves of its arguments."""
+        form, function = rebuild([args, kwargs], iter([0] * count)), self.function
+
+        def call(given: list[Any]) -> Any:
+            new_args, new_kwargs = rebuild(form, iter(given))
+            return function(*new_args, **new_kwargs)
+
+        return call
 
     def _keep(self, kind: Any, replay: _Replay) -> None:
         self._replays.setdefault(kind, []).insert(0, replay)
@@ -133,11 +168,12 @@ class Compiled:
 def compile(function: Callable[..., Any] | None = None, *, executor: str | None = None, mode: str | None = None) -> Any:
     """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
 
-    For a whole training step (forward, backward, clipping, the optimizer's step), a forward pass under `no_grad`, a
-    step of sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. What it
-    takes from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at
-    each call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of
-    modules, such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
+    For a whole training step (forward, backward, clipping, the optimizer's step), for a module alone, a step of
+    sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. Gradients pass
+    through its results, as they do without compiling. A compiled module passes for the module. What the function takes
+    from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at each
+    call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of modules,
+    such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
 
     Sums may be taken in another order, so results agree to rounding. At the first call the function runs in Python,
     twice if an optimizer has nothing to remember yet.
@@ -151,7 +187,7 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
     ...     return loss
 
     Args:
-        function: what to compile; without it, a decorator.
+        function: what to compile, a function or a module; without it, a decorator.
         executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
             default native where that is installed.
         mode: "explain" to print what was joined and what was not, at each recording.
@@ -171,90 +207,44 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
             "Or leave executor= out, for NumPy"
         )
     if function is None:
-        return lambda f: Compiled(f, executor=executor, explain=mode == "explain")
+        return lambda f: compile(f, executor=executor, mode=mode)
+    if hasattr(function, "forward") and hasattr(function, "named_parameters"):
+        from .compiled_module import CompiledModule
+
+        return CompiledModule(function, executor=executor, explain=mode == "explain")
     return Compiled(function, executor=executor, explain=mode == "explain")
 
 
-def _containers(function: Any) -> list[tuple[str, Any, Any]]:
-    """The lists, dictionaries and sets that a function can see by name, with what is in them."""
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    named = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
-    named += [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
-    return [(name, found, _content(found)) for name, found in named if isinstance(found, (list, dict, set))]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
-def _content(container: Any) -> list[Any]:
-    return [(id(k), id(v)) for k, v in container.items()] if isinstance(container, dict) else [*map(id, container)]
-
-
-def _require_unchanged(name: str, containers: list[tuple[str, Any, Any]]) -> None:
-    for what, container, before in containers:
-        if _content(container) != before:
-            raise CompileError(
-                f"compile: {name} changes the {type(container).__name__} '{what}', which a replay would not do again; "
-                "return what is to go there"
-            )
-
-
-def _form(tree: Any) -> Any:
-    """The structure of a container, as something to look up by."""
-    if isinstance(tree, dict):
-        return (dict, tuple([(key, _form(value)) for key, value in tree.items()]))
-    if isinstance(tree, (list, tuple)):
-        return (type(tree), tuple([_form(value) for value in tree]))
-    return None if tree is None else 0
-
-
-def _twice(given: list[Any]) -> tuple[int, ...]:
-    """Which arguments are the same array as an earlier one: for each, the place of the first."""
-    first: dict[int, int] = {}
-    arrays = [getattr(x, "array", x) for x in given]
-    return tuple([first.setdefault(id(a), i) if hasattr(a, "dtype") else i for i, a in enumerate(arrays)])
-
-
-def _kind_of(x: Any) -> Any:
-    """What of an argument a program depends on."""
-    if isinstance(x, Value):
-        grad = x.node.grad is None if isinstance(x.node, Leaf) else None
-        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad)
-    if is_array(x):
-        return (type(x), x.shape, x.dtype)
-    try:
-        hash(x)
-    except TypeError:
-        raise CompileError(
-            f"compile: an argument is a {type(x).__name__}, of which a program cannot tell whether it has changed; "
-            "pass tensors, arrays, numbers and strings, in lists, tuples and dictionaries"
-        ) from None
-    return (type(x), repr(x) if isinstance(x, float) else x)  # 0.0 is not -0.0, and nan is itself
-
-
-def _output(recorder: Recorder, y: Any) -> Any:
-    """A leaf of the result: a Var and the type of its tensor, or something that is the same at each call."""
+def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
+    """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
+    if place is not None:
+        return _Grown(recorder.traced(y.array).var, place)
     if isinstance(y, Value):
-        if isinstance(y.node, (Application, Output)) and y.node.parents is not None:
+        if is_own_leaf(y.node, start):
             raise CompileError(
-                f"compile: {recorder.name} returns a tensor that a gradient could pass through; compile the backward "
-                "pass with it, or return y.detach()"
+                f"compile: {recorder.name} returns a variable that it makes itself, anew at each call, so that nothing "
+                "else could get a gradient by it; make it outside, or return y.detach()"
             )
-        if isinstance(y.node, Leaf):
+        if y.node is not None and y.node.number < start:
             return y
-        return (recorder.traced(y.array).var, type(y))
+        return _Made(recorder.traced(y.array).var, type(y))
     if type(y) is Traced:
-        return (y.var, None)
+        return _Made(y.var, None)
     return y
+
+
+class _Made(NamedTuple):
+    """The result is an array, in a tensor unless `kind` is None."""
+
+    var: Var
+    kind: type[Value] | None
+
+
+class _Grown(NamedTuple):
+    """The result is a tensor that carries a gradient: which of them."""
+
+    var: Var
+    place: int
 
 
 class _Argument(NamedTuple):
@@ -273,24 +263,46 @@ class _Replay:
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
         grads: list[tuple[Leaf | int, Var | None]],
-        executor: str | None,
-        explain: bool,
+        executor: Callable[[Program], NumpyExecutor],
+        sweep: Sweep | None,
+        call: Callable[[list[Any]], Any],
+        lock: Any,
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
         program = recorder.program
         stores = [(source, _apart(program, var)) for source, var in stores]
-        seen = [out[0] for out in outputs if _is_made(out)]
-        seen += [var for _, var in stores] + [var for _, var in grads if var is not None]
-        program.outputs = list(dict.fromkeys(seen))
+        made = [out.var for out in outputs if isinstance(out, (_Made, _Grown))]
+        made += [var for _, var in stores] + [var for _, var in grads if var is not None]
+        back = [w.gradient for w in sweep.wanted] if sweep is not None else []
+        program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
         self.program = optimized(program)
         now = self.program.renamed
-        self.outputs = [(now.get(out[0], out[0]), out[1]) if _is_made(out) else out for out in outputs]
+        self.outputs = [
+            out._replace(var=now.get(out.var, out.var)) if isinstance(out, (_Made, _Grown)) else out for out in outputs
+        ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
         self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
-        self._executor = executor_for(self.program, executor)
-        if explain:
-            print(self.program.explanation(), file=sys.stderr)
+        self.derivative: Derivative | None = None
+        if sweep is not None:
+            function = Function(recorder.name, call, bool(stores or grads))
+            self.derivative = self._differentiable(sweep, back, function, executor, lock)
+        self._executor = executor(self.program)
+
+    def _differentiable(self, sweep: Sweep, back: list[Var | None], function: Function, *rest: Any) -> Derivative:
+        """Keep the half of the program that runs at a call; the other one is the derivative's."""
+        now = self.program.renamed
+        gradients = [None if v is None else now.get(v, v) for v in back]
+        grown = {out.place: out.var for out in self.outputs if isinstance(out, _Grown)}
+        seen = [out.var for out in self.outputs if isinstance(out, (_Made, _Grown))]
+        seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
+        written = {id(source) for source, _ in self.stores}
+        changed = {var for var, source in self.program.sources.items() if id(source) in written}
+        wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
+        cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
+        self.program = cut.forward
+        results = [grown[place] for place in range(len(grown))]
+        return Derivative(sweep, cut, gradients, results, function, self.guards, *rest)
 
     def numbers(self, given: list[Any]) -> list[Any] | None:
         """The program's numbers for this call; None if it is not right for it."""
@@ -300,6 +312,8 @@ class _Replay:
         try:
             numbers = self.program.evaluate_numbers()
             arrays = [source.read(given) for source in self.program.sources.values()]
+            if self.derivative is not None and not self.derivative.fits(given):
+                return None
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
             return None
         for place, outcome in self.program.decisions:
@@ -310,17 +324,22 @@ class _Replay:
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
-        values = self._executor.run([source.read(given) for source in self.program.sources.values()], numbers)
+        arrays = [source.read(given) for source in self.program.sources.values()]
+        call: Any = self.derivative.called(given, numbers, arrays) if self.derivative is not None else None
+        values = self._executor.run(arrays, numbers)
         try:
             self._leave(values, given, numbers)
         except KeyboardInterrupt:
             self._leave(values, given, numbers)  # a whole step, and then the interrupt
             raise
-        results = []
+        grown = self.derivative.applied(call, values) if self.derivative is not None else ()
+        results: list[Any] = []
         for out in self.outputs:
-            if _is_made(out):
-                array = values[out[0]].copy()
-                results.append(array if out[1] is None else out[1].wrap(array))
+            if isinstance(out, _Made):
+                array = values[out.var].copy()
+                results.append(array if out.kind is None else out.kind.wrap(array))
+            elif isinstance(out, _Grown):
+                results.append(grown[out.place])
             else:
                 results.append(given[out.place] if type(out) is _Argument else out)
         return rebuild(self.form, iter(results))
@@ -360,10 +379,6 @@ def executor_for(program: Program, name: str | None) -> NumpyExecutor:
     from .native_executor import NativeExecutor
 
     return NativeExecutor(program)
-
-
-def _is_made(out: Any) -> bool:
-    return type(out) is tuple and len(out) == 2 and type(out[0]) is Var
 
 
 def _apart(program: Program, var: Var) -> Var:

@@ -96,6 +96,8 @@ class Program:
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
         decisions: what Python decided by Numbers, which must come out so again.
+        late: the sources that are not there yet when the function is called: the gradients that arrive at its results.
+        backward: of a function whose results carry a gradient, the program that takes it back to where they came from.
     """
 
     def __init__(self) -> None:
@@ -107,6 +109,8 @@ class Program:
         self.decisions: list[tuple[Number, bool]] = []
         self.notes: list[str] = []
         self.renamed: dict[Var, Var] = {}
+        self.late: set[Var] = set()
+        self.backward: Program | None = None
         self._count = 0
 
     def new(self, shape: tuple[int, ...], dtype: DType) -> Var:
@@ -119,6 +123,25 @@ class Program:
         var = self.new(array.shape, array.dtype)
         self.constants[var] = array
         return var
+
+    def part(self, instrs: list[Instr], outputs: list[Var]) -> Program:
+        """A program of some of these operations, with the sources and constants that they use."""
+        part = Program()
+        used = {v for instr in instrs for v in instr.inputs()} | set(outputs)
+        part.sources = {v: source for v, source in self.sources.items() if v in used}
+        part.constants = {v: array for v, array in self.constants.items() if v in used}
+        part.instrs, part.outputs = instrs, outputs
+        part.numbers, part.decisions, part.notes = self.numbers, self.decisions, [*self.notes]
+        part._count = self._count
+        return part
+
+    def behind(self, sources: set[Var]) -> set[Var]:
+        """What is computed from these sources."""
+        found = set(sources)
+        for instr in self.instrs:
+            if any(v in found for v in instr.inputs()):
+                found.add(instr.out)
+        return found
 
     def evaluate_numbers(self) -> list[Any]:
         """Work the Numbers out, in order."""

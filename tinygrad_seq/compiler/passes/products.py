@@ -135,11 +135,12 @@ def _joined(
 
 
 def _common_right_hand_sides(program: Program) -> Program:
-    groups: dict[Var, list[Instr]] = {}
+    groups: dict[tuple[Var, bool], list[Instr]] = {}
+    late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
     for instr in program.instrs:
         if instr.op == "matmul" and len(instr.out.shape) == 2 and len(instr.args[0].shape) == 2:
-            groups.setdefault(instr.args[1], []).append(instr)
-    for b, members in groups.items():  # one after another: two groups that are joined may wait for each other
+            groups.setdefault((instr.args[1], instr.out in late), []).append(instr)
+    for (b, _), members in groups.items():  # one after another: two groups that are joined may wait for each other
         if len(members) < 3:
             continue
         if _wait_for_each_other(program, members):

@@ -1,0 +1,77 @@
+"""What of a call a program is recorded for: the form of its arguments, their kinds, and what a function can see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import is_array
+from ..graph import Leaf, Value
+from ..recording import CompileError
+
+
+def containers(function: Any) -> list[tuple[str, Any, Any]]:
+    """The lists, dictionaries and sets that a function can see by name, with what is in them."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return []
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    named = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
+    named += [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
+    return [(name, found, _content(found)) for name, found in named if isinstance(found, (list, dict, set))]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _content(container: Any) -> list[Any]:
+    return [(id(k), id(v)) for k, v in container.items()] if isinstance(container, dict) else [*map(id, container)]
+
+
+def require_unchanged(name: str, containers: list[tuple[str, Any, Any]]) -> None:
+    for what, container, before in containers:
+        if _content(container) != before:
+            raise CompileError(
+                f"compile: {name} changes the {type(container).__name__} '{what}', which a replay would not do again; "
+                "return what is to go there"
+            )
+
+
+def form_of(tree: Any) -> Any:
+    """The structure of a container, as something to look up by."""
+    if isinstance(tree, dict):
+        return (dict, tuple([(key, form_of(value)) for key, value in tree.items()]))
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), tuple([form_of(value) for value in tree]))
+    return None if tree is None else 0
+
+
+def twice(given: list[Any]) -> tuple[int, ...]:
+    """Which arguments are the array of an earlier one, and which have its node: for each, the place of the first."""
+    first: dict[int, int] = {}
+    arrays = [getattr(x, "array", x) for x in given]
+    nodes = [getattr(x, "node", None) for x in given]
+    places = [first.setdefault(id(a), i) if hasattr(a, "dtype") else i for i, a in enumerate(arrays)]
+    return tuple(places + [i if n is None else first.setdefault(id(n), i) for i, n in enumerate(nodes)])
+
+
+def kind_of(x: Any) -> Any:
+    """What of an argument a program depends on."""
+    if isinstance(x, Value):
+        grad = x.node.grad is None if isinstance(x.node, Leaf) else None
+        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad)
+    if is_array(x):
+        return (type(x), x.shape, x.dtype)
+    try:
+        hash(x)
+    except TypeError:
+        raise CompileError(
+            f"compile: an argument is a {type(x).__name__}, of which a program cannot tell whether it has changed; "
+            "pass tensors, arrays, numbers and strings, in lists, tuples and dictionaries"
+        ) from None
+    return (type(x), repr(x) if isinstance(x, float) else x)  # 0.0 is not -0.0, and nan is itself
