@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="the native executor takes llvmlite")
 
-from tinygrad_seq.compiler import native_executor
+from tinygrad_seq.compiler import machine_code
 from tinygrad_seq.compiler.kernels import FUNCTIONS, Body, kernel
 
 TRUTH: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
@@ -22,7 +22,7 @@ def applied(name: str, x: np.ndarray) -> np.ndarray:
     text = "\n".join([*sorted(body.intrinsics), kernel("NAME", body, [("f", False)], [("f", value)])])
     y = np.empty_like(x)
     table = np.array([1, x.size, x.ctypes.data, 0, y.ctypes.data, 0], np.int64)
-    native_executor.compiled([text])[text](table.ctypes.data)
+    machine_code.function_of_table(machine_code.compiled([text])[text])(table.ctypes.data)
     return y
 
 
@@ -46,12 +46,12 @@ def test_at_the_ends(name: str) -> None:
 
 def test_the_second_process_finds_the_code_of_the_first(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
-    monkeypatch.setattr(native_executor, "_known", {})
+    monkeypatch.setattr(machine_code, "_known", {})
     x = np.linspace(-3, 3, 50, dtype=np.float32)
     first = applied("tanh", x)
     assert len(list(tmp_path.glob("*.o"))) == 1
-    monkeypatch.setattr(native_executor, "_known", {})
-    llvm: Any = vars(native_executor)["llvm"]
+    monkeypatch.setattr(machine_code, "_known", {})
+    llvm: Any = vars(machine_code)["llvm"]
     monkeypatch.setattr(llvm, "parse_assembly", _empty_only(llvm.parse_assembly))
     assert np.array_equal(applied("tanh", x), first)
 
@@ -67,6 +67,6 @@ def _empty_only(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "file" / "inside"))
-    monkeypatch.setattr(native_executor, "_known", {})
+    monkeypatch.setattr(machine_code, "_known", {})
     x = np.ones(3, np.float32)
     assert np.allclose(applied("exp", x), np.e)

@@ -21,6 +21,7 @@ complex64, complex128 = numpy_backend.complex64, numpy_backend.complex128
 dtype = numpy_backend.dtype
 result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
+blas_function = numpy_backend.blas_function  # of the CPU
 numpy_module: Any = numpy_backend.module  # for what runs on the CPU whatever the device
 
 _OF_NUMPY = (numpy_backend.ndarray, SCALAR)  # subclasses such as memmap included

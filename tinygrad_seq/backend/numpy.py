@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as xp
 
@@ -76,6 +79,30 @@ def describe() -> list[str]:
             "CPU has; they may take twice as long. Unset it before Python starts."
         )
     return lines
+
+
+class BlasFunction(NamedTuple):
+    """The address of a function of CBLAS, and how many bytes its integers have."""
+
+    address: int
+    integer: int
+
+
+@lru_cache
+def blas_function(name: str, kind: str) -> BlasFunction | None:
+    """CBLAS's function of that name for float32 ("f") or float64 ("d"), from the library that NumPy itself uses.
+
+    None where that library does not say its name, as in a NumPy that was built against another one.
+    """
+    letter = {"f": "s", "d": "d"}[kind]
+    library = ctypes.CDLL(
+        import_module("numpy._core._multiarray_umath").__file__
+    )  # in which what it is linked to can be found
+    for symbol, integer in (("scipy_cblas_{}64_", 8), ("cblas_{}64_", 8), ("scipy_cblas_{}", 4), ("cblas_{}", 4)):
+        found = getattr(library, symbol.format(letter + name), None)
+        if found is not None:
+            return BlasFunction(ctypes.cast(found, ctypes.c_void_p).value or 0, integer)
+    return None
 
 
 def checksum(array: Any) -> int:

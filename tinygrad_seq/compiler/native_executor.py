@@ -1,26 +1,33 @@
-"""Running a program with chains of elementwise operations as kernels of their own; the rest with NumPy."""
+"""Running a program with native code: elementwise chains, products, lookups and copies; the rest with NumPy.
+
+Native steps that follow each other are one call of Python, during which other threads can run.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import llvmlite
-import llvmlite.binding as llvm
-
-from ..backend import Array
+from ..backend import Array, blas_function
 from ..backend import numpy_module as numpy
-from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LANES, LOGIC, Body, declarations, kernel
+from . import native_calls
+from .groups import Group
+from .kernels import ARITHMETIC, FUNCTIONS
+from .machine_code import compiled, function_of_table
 from .numpy_executor import NumpyExecutor, Step
-from .operations import VIEWS
-from .program import Instr, Number, Program, Var
+from .operations import HOLE, VIEWS
+from .passes.slices import sliced
+from .program import Instr, Program, Var
 
-_MOST = 128  # operations and arrays of one kernel
+_STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
+_SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
+
+
+class Native(NamedTuple):
+    """A step in native code: the text of a function, and the numbers of its table."""
+
+    text: str
+    table: list[int]
 
 
 class NativeExecutor(NumpyExecutor):
@@ -30,268 +37,154 @@ class NativeExecutor(NumpyExecutor):
     patience = 64  # or a kernel would end where one of its results takes the place of something that it has read
 
     def __init__(self, program: Program) -> None:
-        super().__init__(program)
-        self._tables: list[Array] = []  # the kernels' arguments, which nobody else holds
-        self._uses: Counter[Var] = Counter()
+        super().__init__(sliced(program, (*ARITHMETIC, *FUNCTIONS)))
+        self._tables: list[Array] = []  # the native functions' arguments, which nobody else holds
+        self._wrong = numpy.zeros(1, numpy.int64)  # set by a lookup whose index is out of range
+        self._lookups: list[tuple[Array, int]] = []
+        self._ones: dict[Any, Array] = {}
+
+    def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
+        values = super().run(arrays, numbers)
+        if self._wrong[0]:
+            self._wrong[0] = 0
+            for index, rows in self._lookups:
+                bad = index[(index < -rows) | (index >= rows)]
+                if bad.size:
+                    raise IndexError(f"compile: index {bad[0]} is out of bounds for a dimension of {rows}")
+        return values
 
     def _all_steps(self) -> list[Step]:
-        self._tables = []
-        self._uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
-        groups: list[_Group | Instr] = []
-        group: _Group | None = None
+        self._tables, self._lookups = [], []
+        steps: list[Native | Step] = []
+        groups: list[Group] = []
+        uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
+        group: Group | None = None
+        places: list[tuple[int, Group]] = []
         for instr in self.program.instrs:
-            if instr.op in VIEWS:
+            if instr.op in VIEWS or (group is not None and group.take(instr)):
                 continue
-            if group is not None and group.take(instr):
-                continue
-            group = _Group(self, self.plan.arrays[instr.out].shape)
+            group = Group(self, uses, self.plan.arrays[instr.out].shape)
             if group.take(instr):
+                places.append((len(steps), group))
                 groups.append(group)
+                steps.append((print, ()))  # its place
             else:
                 group = None
-                groups.append(instr)
-        texts = {g.text(): g for g in groups if isinstance(g, _Group)}
-        functions = compiled(sorted(texts))
-        steps: list[Step] = []
-        for g in groups:
-            if isinstance(g, _Group):
-                table = g.table()
-                self._tables.append(table)
-                steps.append((functions[g.text()], (table.ctypes.data,)))
-            else:
-                steps += self._steps_of(g)
-        fused = [len(g.instrs) for g in groups if isinstance(g, _Group)]
-        self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {len(texts)} kernels")
-        return steps
+                native = self._native(instr)
+                steps += self._steps_of(instr) if native is None else native
+        for place, made in places:
+            steps[place] = Native(made.text(), made.table())
+        fused = [len(g.instrs) for g in groups]
+        kernels = len({g.text() for g in groups})
+        self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
+        return self._joined(steps)
 
+    def _joined(self, steps: list[Native | Step]) -> list[Step]:
+        """The steps, with native ones that follow each other as one."""
+        addresses = compiled(sorted({native_calls.RUN, *[s.text for s in steps if isinstance(s, Native)]}))
+        run = function_of_table(addresses[native_calls.RUN])
+        joined: list[Step] = []
+        calls: list[int] = []
+        for step in [*steps, None]:
+            if isinstance(step, Native):
+                calls += [addresses[step.text], self._kept(step.table)]
+            elif calls:
+                joined.append((run, (self._kept([len(calls) // 2, *calls]),)))
+                calls = []
+            if step is not None and not isinstance(step, Native):
+                joined.append(step)
+        native = sum([isinstance(s, Native) for s in steps])
+        self.program.notes.append(f"{native} of {len(steps)} steps native, {len(joined)} calls of Python")
+        return joined
 
-class _Group:
-    """Elementwise operations on one shape that become one kernel."""
+    def _kept(self, table: list[int]) -> int:
+        """The address of a table that lives as long as the steps."""
+        self._tables.append(numpy.array(table, dtype=numpy.int64))
+        return _address(self._tables[-1])
 
-    def __init__(self, executor: NativeExecutor, shape: tuple[int, ...]) -> None:
-        self.executor, self.shape = executor, shape
-        self.instrs: list[Instr] = []
-        self.kind = ""
-        self.values: dict[Var, int] = {}  # made here, by which instruction
-        self.loads: dict[Any, Array] = {}  # what is read, broadcast to the shape
-        self._text = ""
-        self._stores: list[Var] = []
+    # --- operations that are native functions; None where one does not fit ---
 
-    def take(self, instr: Instr) -> bool:
-        """Add an operation, if it can be a part of this kernel."""
-        arrays = self.executor.plan.arrays
+    def _native(self, instr: Instr) -> list[Native | Step] | None:
+        arrays = self.plan.arrays
         out = arrays[instr.out]
-        known = instr.op in ARITHMETIC or instr.op in FUNCTIONS or instr.op in COMPARISONS or instr.op in LOGIC
-        if out.shape != self.shape or out.size == 0 or not (known or instr.op in ("where", "cast", "copy")):
-            return False
-        kinds = {a.dtype.char for a in instr.inputs()} | {instr.out.dtype.char}
-        numbers = kinds - {"?"}
-        if len(numbers) > 1 or not numbers <= {"f", "d"} or (numbers == {"d"} and instr.op in FUNCTIONS):
-            return False
-        logic = instr.op in LOGIC
-        if logic != (kinds == {"?"}) or (numbers and self.kind and numbers != {self.kind}):
-            return False
-        if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
-            return False
-        new: dict[Any, Array] = {}
-        for a in instr.args:
-            if a in self.values or (type(a) is not Var and type(a) is not Number):
-                continue
-            array = self.executor._operand(a, list(instr.args))
-            if array.dtype.char not in "fd?" or (array.dtype.char != "?" and numbers and {array.dtype.char} != numbers):
-                return False
-            wide = numpy.broadcast_to(array, self.shape)
-            if type(a) is Var and self._written(wide):
-                return False
-            new[("number", a.place) if isinstance(a, Number) else a] = wide
-        loads = self.loads | new
-        if _rows([*loads.values(), *self._outs(), out], self.shape) is None:
-            return False
-        if any(_overlap(wide, out) and not _same_place(wide, out) for wide in loads.values()):
-            return False
-        self.loads = loads
-        self.kind = self.kind or (numbers.pop() if numbers else "")
-        self.values[instr.out] = len(self.instrs)
-        self.instrs.append(instr)
-        return True
-
-    def _outs(self) -> list[Array]:
-        return [self.executor.plan.arrays[instr.out] for instr in self.instrs]
-
-    def _written(self, array: Array) -> bool:
-        """Whether this is a view of something that is made here, and not there before the kernel is done."""
-        return any(_overlap(array, out) for out in self._outs())
-
-    def text(self) -> str:
-        """The kernel, but for its name."""
-        if self._text:
-            return self._text
-        body = Body(self.kind or "f")
-        inside = Counter([v for instr in self.instrs for v in instr.inputs() if v in self.values])
-        _, cols, strides = self._layout()
-        names: dict[Any, str] = {}
-        loads = []
-        for k, (key, wide) in enumerate(self.loads.items()):
-            names[key] = f"%in{k}"
-            single = cols > 1 and strides[k][1] == 0
-            loads.append((wide.dtype.char, single))
-        made: dict[Var, str] = {}
-        for instr in self.instrs:
-            operands = []
-            for place, a in enumerate(instr.args):
-                mask = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
-                if type(a) is Var:
-                    value = made.get(a) or names[a]
-                    operands.append(value if mask else _as_numbers(body, value, a))
-                elif type(a) is Number:
-                    operands.append(names["number", a.place])
-                else:
-                    operands.append(body.truth(bool(a)) if mask else body.number(float(a)))
-            made[instr.out] = _emitted(body, instr, operands)
-        self._stores = [i.out for i in self.instrs if self.executor._uses[i.out] > inside[i.out]]
-        stores = [(v.dtype.char, made[v]) for v in self._stores]
-        text = [*sorted(body.intrinsics), kernel("NAME", body, loads, stores)]
-        self._text = "\n".join(text)
-        return self._text
-
-    def table(self) -> Array:
-        """The kernel's arguments."""
-        self.text()
-        rows, cols, strides = self._layout()
-        outs = [len(self.loads) + self.values[v] for v in self._stores]
-        arrays = [*self.loads.values(), *self._outs()]
-        numbers = [rows, cols]
-        for k in (*range(len(self.loads)), *outs):
-            numbers += [arrays[k].__array_interface__["data"][0], strides[k][0]]
-        return numpy.array(numbers, dtype=numpy.int64)
-
-    def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
-        """Rows, columns, and the strides of all that is read and made; `take` has seen that there is one."""
-        layout = _rows([*self.loads.values(), *self._outs()], self.shape)
-        assert layout is not None
-        return layout
-
-
-def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
-    op = instr.op
-    if op in ARITHMETIC:
-        return ARITHMETIC[op](body, *operands)
-    if op in FUNCTIONS:
-        return FUNCTIONS[op](body, *operands)
-    if op in COMPARISONS:
-        return body.compare(COMPARISONS[op], *operands)
-    if op in LOGIC:
-        return body.make(f"{LOGIC[op]} <{LANES} x i1> {operands[0]}, {operands[1]}")
-    if op == "where":
-        return body.select(*operands)
-    return operands[0] if instr.out.dtype.char != "?" else body.compare("une", operands[0], body.number(0.0))
-
-
-def _as_numbers(body: Body, value: str, var: Var) -> str:
-    return value if var.dtype.char != "?" else body.select(value, body.number(1.0), body.number(0.0))
-
-
-def _merged(arrays: list[Array], shape: tuple[int, ...]) -> list[tuple[int, list[int]]]:
-    """The dimensions, those that lie alike in all arrays merged: lengths, with the strides of each array."""
-    dims: list[tuple[int, list[int]]] = []
-    for d in range(len(shape)):
-        if shape[d] == 1:
-            continue
-        strides = [a.strides[d] for a in arrays]
-        if dims and all(before == s * shape[d] for before, s in zip(dims[-1][1], strides, strict=True)):
-            dims[-1] = (dims[-1][0] * shape[d], strides)
-        else:
-            dims.append((shape[d], strides))
-    return dims or [(1, [a.itemsize for a in arrays])]
-
-
-def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[tuple[int, int]]] | None:
-    """Rows, columns, and for each array its strides along both; None if two loops do not reach everything."""
-    dims = _merged(arrays, shape)
-    if len(dims) > 2:
+        if instr.op == "concat":
+            return [self._copy(place, array) for place, array in self.pieces(instr, out)]
+        if not out.size or out.dtype.char not in "fd":
+            return None
+        args = [arrays[a] for a in instr.args if type(a) is Var]
+        if len(args) != len(instr.args) or any(a.size == 0 for a in args):
+            return None
+        if instr.op == "matmul":
+            return self._product(args[0], args[1], out)
+        if instr.op == "sum" and args[0].ndim == 2 and instr.params["axis"] in (0, (0,)):
+            return self._sum_of_rows(args[0], out)
+        if instr.op == "take" and instr.params["index"] == (HOLE,):
+            return self._lookup(native_calls.take_rows, args[0], out, args[1])
+        if instr.op == "scatter_add" and instr.params["index"] == (HOLE,):
+            added = self._lookup(native_calls.add_rows, out, args[1], args[2])
+            return added and [self._copy(out, args[0]), *added]
         return None
-    cols, inner = dims[-1]
-    rows, outer = dims[0] if len(dims) == 2 else (1, [0] * len(arrays))
-    if any(s not in (0, a.itemsize) for a, s in zip(arrays, inner, strict=True)):
+
+    def _product(self, a: Array, b: Array, out: Array) -> list[Native | Step] | None:
+        if not (a.ndim == b.ndim == out.ndim == 2 and a.dtype == b.dtype == out.dtype):
+            return None
+        kind, (m, n), k = out.dtype.char, out.shape, a.shape[1]
+        left, right, whole = _leading(a), _leading(b), _leading(out)
+        if left is None or right is None or whole is None or whole[0]:
+            return None
+        if m == 1 and not left[0] and b.size <= _SMALL:
+            text = native_calls.rows_times_vector(kind) if right[0] else native_calls.vector_times_rows(kind)
+            return [Native(text, [_address(b), right[1], _address(a), _address(out), n, k])]
+        blas = blas_function("gemv" if m == 1 else "gemm", kind)
+        if blas is None:
+            return None
+        turned = [_TURNED if turned else _STRAIGHT for turned, _ in (left, right)]
+        if m == 1 and not left[0]:  # y = Bᵀ x
+            sizes = [_STRAIGHT, n, k] if right[0] else [_TURNED, k, n]
+            vector = [blas.address, *sizes, _address(b), right[1], _address(a), _address(out)]
+            return [Native(native_calls.gemv(kind, blas.integer), vector)]
+        operands = [_address(a), left[1], _address(b), right[1], _address(out), whole[1]]
+        return [Native(native_calls.gemm(kind, blas.integer), [blas.address, *turned, m, n, k, *operands])]
+
+    def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Step] | None:
+        """The product with a row of ones."""
+        whole = _leading(x)
+        if x.dtype != out.dtype or whole is None or whole[0] or not out.flags.c_contiguous:
+            return None
+        ones = self._ones.setdefault((x.shape[0], x.dtype), numpy.ones(x.shape[0], x.dtype))
+        operands = [_address(x), whole[1], _address(ones), _address(out), x.shape[1], x.shape[0]]
+        return [Native(native_calls.vector_times_rows(x.dtype.char), operands)]
+
+    def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Step] | None:
+        """Rows of a table, taken or added to; `rows` are as many as the index has entries."""
+        plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
+        if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
+            return None
+        count, width = table.shape[0], table.size // table.shape[0]
+        if rows.size != index.size * width:  # broadcast
+            return None
+        self._lookups.append((index, count))
+        operands = [_address(self._wrong), _address(table), _address(rows), _address(index), index.size, count, width]
+        return [Native(made(table.dtype.char), operands)]
+
+    def _copy(self, target: Array, source: Array) -> Native | Step:
+        same = target.shape == source.shape and target.dtype == source.dtype
+        if same and target.flags.c_contiguous and source.flags.c_contiguous:
+            return Native(native_calls.COPY, [_address(target), _address(source), source.nbytes])
+        return (numpy.copyto, (target, source))
+
+
+def _address(a: Array) -> int:
+    return int(a.__array_interface__["data"][0])
+
+
+def _leading(a: Array) -> tuple[bool, int] | None:
+    """Of a matrix, whether its columns lie in one piece rather than its rows, and the elements from one to the next."""
+    (rows, cols), (down, right) = a.shape, [s // a.itemsize for s in a.strides]
+    if any(s % a.itemsize for s in a.strides):
         return None
-    return rows, cols, list(zip(outer, inner, strict=True))
-
-
-def _span(a: Array) -> tuple[int, int]:
-    start = a.__array_interface__["data"][0]
-    last = sum([(n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)])
-    return start + min(last, 0), start + max(last, 0) + a.itemsize
-
-
-def _overlap(a: Array, b: Array) -> bool:
-    (a0, a1), (b0, b1) = _span(a), _span(b)
-    return a0 < b1 and b0 < a1
-
-
-def _same_place(a: Array, b: Array) -> bool:
-    return (
-        a.__array_interface__["data"] == b.__array_interface__["data"] and a.strides == b.strides and a.dtype == b.dtype
-    )
-
-
-_engines: list[Any] = []  # what was compiled, which lives as long as the process
-_known: dict[str, Callable[..., Any]] = {}
-
-
-def compiled(texts: list[str]) -> dict[str, Callable[..., Any]]:
-    """Kernels as functions of the address of their table; those that were compiled once come from a file."""
-    missing = [text for text in texts if text not in _known]
-    if missing:
-        names = [f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in missing]
-        lines = dict.fromkeys(declarations())
-        bodies = []
-        for name, text in zip(names, missing, strict=True):
-            head, _, rest = text.partition("define void")
-            lines.update(dict.fromkeys([line for line in head.splitlines() if line]))
-            bodies.append("define void" + rest.replace("@NAME(", f"@{name}("))
-        engine = _engine("\n".join([*lines, *bodies]))
-        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        for name, text in zip(names, missing, strict=True):
-            _known[text] = signature(engine.get_function_address(name))
-    return {text: _known[text] for text in texts}
-
-
-def _engine(source: str) -> Any:
-    """Machine code of a module, from the cache where it is there."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
-    key = hashlib.sha256("\n".join([source, cpu, features, llvmlite.__version__]).encode()).hexdigest()
-    path = cache_folder() / f"{key}.o"
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    try:
-        code = path.read_bytes()
-    except OSError:
-        module = llvm.parse_assembly(source)
-        module.verify()
-        code = machine.emit_object(module)
-        _keep(path, code)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _engines.append(engine)
-    return engine
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $TINYGRAD_SEQ_CACHE, or a folder in the user's cache."""
-    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_seq"
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write a file of the cache, whole or not at all; where that cannot be, the next process compiles again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(code)
-        part.replace(path)
-    except OSError:
-        pass
+    if (right == 1 or cols == 1) and (down >= cols or rows == 1):
+        return False, max(down, cols)
+    if (down == 1 or rows == 1) and (right >= rows or cols == 1):
+        return True, max(right, rows)
+    return None

@@ -66,7 +66,7 @@ class NumpyExecutor:
         """What to call, with what."""
         return [step for instr in self.program.instrs if instr.op not in VIEWS for step in self._steps_of(instr)]
 
-    def _operand(self, a: Any, others: list[Any]) -> Any:
+    def operand(self, a: Any, others: list[Any]) -> Any:
         """An operand as an array: NumPy converts a Python number at each call, which takes as long as all the rest."""
         if type(a) is Var:
             return self.plan.arrays[a]
@@ -80,7 +80,7 @@ class NumpyExecutor:
         op, out = instr.op, self.plan.arrays[instr.out]
         if op in ("require", "random_words", "call"):
             return [(partial(self._generic, instr, out), ())]
-        args = [self._operand(a, list(instr.args)) for a in instr.args]
+        args = [self.operand(a, list(instr.args)) for a in instr.args]
         if op in ("maximum", "minimum"):  # whose third argument is not to be the result
             return [(partial(getattr(numpy, op), out=out), tuple(args))]
         if op in UFUNCS or op == "matmul":
@@ -96,23 +96,23 @@ class NumpyExecutor:
         if op in ("cast", "copy"):
             return [(partial(numpy.copyto, casting="unsafe"), (out, args[0]))]
         if op == "concat":
-            return self._concat_steps(instr, out)
+            return [(numpy.copyto, pair) for pair in self.pieces(instr, out)]
         if op == "update":
             place = filled(instr.params["index"], tuple(args[2:]))
             return [(numpy.copyto, (out, args[0])), (out.__setitem__, (place, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
-    def _concat_steps(self, instr: Instr, out: Array) -> list[Step]:
-        """Copies of the pieces that were not made in their place."""
-        axis, start, steps = instr.params["axis"], 0, []
+    def pieces(self, instr: Instr, out: Array) -> list[tuple[Array, Array]]:
+        """Of a `concat`, the pieces that were not made in their place: where they go, and where they are."""
+        axis, start, found = instr.params["axis"], 0, []
         for piece in instr.args:
             end = start + piece.shape[axis]
             place = out[(*[slice(None)] * axis, slice(start, end))]
             start = end
             array = self.plan.arrays[piece]
             if array.size and array.__array_interface__["data"] != place.__array_interface__["data"]:
-                steps.append((numpy.copyto, (place, array)))
-        return steps
+                found.append((place, array))
+        return found
 
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
         numpy.copyto(out, evaluate(op, args, params))

@@ -1,0 +1,187 @@
+"""Elementwise operations that follow each other on one shape, as one kernel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..backend import Array
+from ..backend import numpy_module as numpy
+from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LANES, LOGIC, Body, kernel
+from .numpy_executor import NumpyExecutor
+from .program import Instr, Number, Var
+
+_MOST = 128  # operations and arrays of one kernel
+
+
+class Group:
+    """Elementwise operations on one shape that become one kernel.
+
+    Args:
+        uses: how often each Var is needed, as an operand or a result.
+    """
+
+    def __init__(self, executor: NumpyExecutor, uses: Counter[Var], shape: tuple[int, ...]) -> None:
+        self.executor, self.uses, self.shape = executor, uses, shape
+        self.instrs: list[Instr] = []
+        self.kind = ""
+        self.values: dict[Var, int] = {}  # made here, by which instruction
+        self.loads: dict[Any, Array] = {}  # what is read, broadcast to the shape
+        self._text = ""
+        self._stores: list[Var] = []
+
+    def take(self, instr: Instr) -> bool:
+        """Add an operation, if it can be a part of this kernel."""
+        arrays = self.executor.plan.arrays
+        out = arrays[instr.out]
+        known = instr.op in ARITHMETIC or instr.op in FUNCTIONS or instr.op in COMPARISONS or instr.op in LOGIC
+        if out.shape != self.shape or out.size == 0 or not (known or instr.op in ("where", "cast", "copy")):
+            return False
+        kinds = {a.dtype.char for a in instr.inputs()} | {instr.out.dtype.char}
+        numbers = kinds - {"?"}
+        if len(numbers) > 1 or not numbers <= {"f", "d"} or (numbers == {"d"} and instr.op in FUNCTIONS):
+            return False
+        logic = instr.op in LOGIC
+        if logic != (kinds == {"?"}) or (numbers and self.kind and numbers != {self.kind}):
+            return False
+        if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
+            return False
+        new: dict[Any, Array] = {}
+        for a in instr.args:
+            if a in self.values or (type(a) is not Var and type(a) is not Number):
+                continue
+            array = self.executor.operand(a, list(instr.args))
+            if array.dtype.char not in "fd?" or (array.dtype.char != "?" and numbers and {array.dtype.char} != numbers):
+                return False
+            wide = numpy.broadcast_to(array, self.shape)
+            if type(a) is Var and self._written(wide):
+                return False
+            new[("number", a.place) if isinstance(a, Number) else a] = wide
+        loads = self.loads | new
+        if _rows([*loads.values(), *self._outs(), out], self.shape) is None:
+            return False
+        if any(_overlap(wide, out) and not _same_place(wide, out) for wide in loads.values()):
+            return False
+        self.loads = loads
+        self.kind = self.kind or (numbers.pop() if numbers else "")
+        self.values[instr.out] = len(self.instrs)
+        self.instrs.append(instr)
+        return True
+
+    def _outs(self) -> list[Array]:
+        return [self.executor.plan.arrays[instr.out] for instr in self.instrs]
+
+    def _written(self, array: Array) -> bool:
+        """Whether this is a view of something that is made here, and not there before the kernel is done."""
+        return any(_overlap(array, out) for out in self._outs())
+
+    def text(self) -> str:
+        """The kernel, but for its name."""
+        if self._text:
+            return self._text
+        body = Body(self.kind or "f")
+        inside = Counter([v for instr in self.instrs for v in instr.inputs() if v in self.values])
+        _, cols, strides = self._layout()
+        names: dict[Any, str] = {}
+        loads = []
+        for k, (key, wide) in enumerate(self.loads.items()):
+            names[key] = f"%in{k}"
+            single = cols > 1 and strides[k][1] == 0
+            loads.append((wide.dtype.char, single))
+        made: dict[Var, str] = {}
+        for instr in self.instrs:
+            operands = []
+            for place, a in enumerate(instr.args):
+                mask = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
+                if type(a) is Var:
+                    value = made.get(a) or names[a]
+                    operands.append(value if mask else _as_numbers(body, value, a))
+                elif type(a) is Number:
+                    operands.append(names["number", a.place])
+                else:
+                    operands.append(body.truth(bool(a)) if mask else body.number(float(a)))
+            made[instr.out] = _emitted(body, instr, operands)
+        self._stores = [i.out for i in self.instrs if self.uses[i.out] > inside[i.out]]
+        stores = [(v.dtype.char, made[v]) for v in self._stores]
+        text = [*sorted(body.intrinsics), kernel("NAME", body, loads, stores)]
+        self._text = "\n".join(text)
+        return self._text
+
+    def table(self) -> list[int]:
+        """The kernel's arguments."""
+        self.text()
+        rows, cols, strides = self._layout()
+        outs = [len(self.loads) + self.values[v] for v in self._stores]
+        arrays = [*self.loads.values(), *self._outs()]
+        numbers = [rows, cols]
+        for k in (*range(len(self.loads)), *outs):
+            numbers += [arrays[k].__array_interface__["data"][0], strides[k][0]]
+        return numbers
+
+    def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
+        """Rows, columns, and the strides of all that is read and made; `take` has seen that there is one."""
+        layout = _rows([*self.loads.values(), *self._outs()], self.shape)
+        assert layout is not None
+        return layout
+
+
+def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
+    op = instr.op
+    if op in ARITHMETIC:
+        return ARITHMETIC[op](body, *operands)
+    if op in FUNCTIONS:
+        return FUNCTIONS[op](body, *operands)
+    if op in COMPARISONS:
+        return body.compare(COMPARISONS[op], *operands)
+    if op in LOGIC:
+        return body.make(f"{LOGIC[op]} <{LANES} x i1> {operands[0]}, {operands[1]}")
+    if op == "where":
+        return body.select(*operands)
+    return operands[0] if instr.out.dtype.char != "?" else body.compare("une", operands[0], body.number(0.0))
+
+
+def _as_numbers(body: Body, value: str, var: Var) -> str:
+    return value if var.dtype.char != "?" else body.select(value, body.number(1.0), body.number(0.0))
+
+
+def _merged(arrays: list[Array], shape: tuple[int, ...]) -> list[tuple[int, list[int]]]:
+    """The dimensions, those that lie alike in all arrays merged: lengths, with the strides of each array."""
+    dims: list[tuple[int, list[int]]] = []
+    for d in range(len(shape)):
+        if shape[d] == 1:
+            continue
+        strides = [a.strides[d] for a in arrays]
+        if dims and all(before == s * shape[d] for before, s in zip(dims[-1][1], strides, strict=True)):
+            dims[-1] = (dims[-1][0] * shape[d], strides)
+        else:
+            dims.append((shape[d], strides))
+    return dims or [(1, [a.itemsize for a in arrays])]
+
+
+def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[tuple[int, int]]] | None:
+    """Rows, columns, and for each array its strides along both; None if two loops do not reach everything."""
+    dims = _merged(arrays, shape)
+    if len(dims) > 2:
+        return None
+    cols, inner = dims[-1]
+    rows, outer = dims[0] if len(dims) == 2 else (1, [0] * len(arrays))
+    if any(s not in (0, a.itemsize) for a, s in zip(arrays, inner, strict=True)):
+        return None
+    return rows, cols, list(zip(outer, inner, strict=True))
+
+
+def _span(a: Array) -> tuple[int, int]:
+    start = a.__array_interface__["data"][0]
+    last = sum([(n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)])
+    return start + min(last, 0), start + max(last, 0) + a.itemsize
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    (a0, a1), (b0, b1) = _span(a), _span(b)
+    return a0 < b1 and b0 < a1
+
+
+def _same_place(a: Array, b: Array) -> bool:
+    return (
+        a.__array_interface__["data"] == b.__array_interface__["data"] and a.strides == b.strides and a.dtype == b.dtype
+    )

@@ -1,0 +1,76 @@
+"""Machine code from LLVM text: made once, and kept in a file for the next process."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from .kernels import declarations
+
+_engines: list[Any] = []  # what was compiled, which lives as long as the process
+_known: dict[str, int] = {}
+function_of_table = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what native functions are to Python
+
+
+def compiled(texts: list[str]) -> dict[str, int]:
+    """The addresses of functions, each defined as @NAME; those that were compiled once come from a file."""
+    missing = [text for text in texts if text not in _known]
+    if missing:
+        names = [f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in missing]
+        lines = dict.fromkeys(declarations())
+        bodies = []
+        for name, text in zip(names, missing, strict=True):
+            head, _, rest = text.partition("define void")
+            lines.update(dict.fromkeys([line for line in head.splitlines() if line]))
+            bodies.append("define void" + rest.replace("@NAME(", f"@{name}("))
+        engine = _engine("\n".join([*lines, *bodies]))
+        for name, text in zip(names, missing, strict=True):
+            _known[text] = engine.get_function_address(name)
+    return {text: _known[text] for text in texts}
+
+
+def _engine(source: str) -> Any:
+    """Machine code of a module, from the cache where it is there."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+    key = hashlib.sha256("\n".join([source, cpu, features, llvmlite.__version__]).encode()).hexdigest()
+    path = cache_folder() / f"{key}.o"
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    try:
+        code = path.read_bytes()
+    except OSError:
+        module = llvm.parse_assembly(source)
+        module.verify()
+        code = machine.emit_object(module)
+        _keep(path, code)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: $TINYGRAD_SEQ_CACHE, or a folder in the user's cache."""
+    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_seq"
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write a file of the cache, whole or not at all; where that cannot be, the next process compiles again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(code)
+        part.replace(path)
+    except OSError:
+        pass

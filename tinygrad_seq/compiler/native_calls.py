@@ -1,0 +1,274 @@
+"""Native functions that are the same in every program, as LLVM code: products, lookups, and the loop that calls them.
+
+Each takes the address of a table of 64-bit numbers, as kernels do: addresses, lengths, and distances in elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .kernels import LANES
+
+_LETTERS = {"f": "float", "d": "double"}
+_ROWS = 4  # of a matrix that go through one pass over the vector
+_MASK = f"<{LANES} x i1>"
+
+# Calls functions, one after another: their number, and then their addresses and those of their tables.
+RUN = """define void @NAME(ptr %table) {
+entry:
+  %count = load i64, ptr %table
+  %calls = getelementptr i64, ptr %table, i64 1
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%i.next, %loop]
+  %at = shl i64 %i, 1
+  %f.at = getelementptr ptr, ptr %calls, i64 %at
+  %f = load ptr, ptr %f.at
+  %t.at = getelementptr ptr, ptr %f.at, i64 1
+  %t = load ptr, ptr %t.at
+  call void %f(ptr %t)
+  %i.next = add i64 %i, 1
+  %more = icmp ult i64 %i.next, %count
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}"""
+
+# Copies bytes: where to, where from, how many.
+COPY = """declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define void @NAME(ptr %table) {
+  %to = load ptr, ptr %table
+  %from.at = getelementptr i64, ptr %table, i64 1
+  %from = load ptr, ptr %from.at
+  %count.at = getelementptr i64, ptr %table, i64 2
+  %count = load i64, ptr %count.at
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %count, i1 false)
+  ret void
+}"""
+
+
+def gemm(kind: str, integer: int) -> str:
+    """C = A B, by BLAS, whose integers have so many bytes."""
+    word, number = f"i{8 * integer}", _LETTERS[kind]
+    slots = ["f", "ta", "tb", "m", "n", "k", "a", "lda", "b", "ldb", "c", "ldc"]
+    text = _head(slots, pointers="fabc")
+    flags = [f"  %{t}.32 = trunc i64 %{t} to i32" for t in ("ta", "tb")]
+    short = _narrowed(["m", "n", "k", "lda", "ldb", "ldc"], integer)
+    one, zero = f"{number} 1.0", f"{number} 0.0"
+    call = (
+        f"  call void %f(i32 101, i32 %ta.32, i32 %tb.32, {word} %m.w, {word} %n.w, {word} %k.w, {one}, "
+        f"ptr %a, {word} %lda.w, ptr %b, {word} %ldb.w, {zero}, ptr %c, {word} %ldc.w)"
+    )
+    return "\n".join([*text, *flags, *short, call, "  ret void", "}"])
+
+
+def gemv(kind: str, integer: int) -> str:
+    """y = W x, or Wᵀ x, by BLAS, whose integers have so many bytes. W (M, N), both in the table."""
+    number = _LETTERS[kind]
+    lines = _head(["f", "turned", "m", "n", "w", "ldw", "x", "y"], pointers="fwxy")
+    lines += ["  %turned.32 = trunc i64 %turned to i32", *_narrowed(["m", "n", "ldw"], integer)]
+    word = f"i{8 * integer}"
+    lines += [
+        f"  call void %f(i32 101, i32 %turned.32, {word} %m.w, {word} %n.w, {number} 1.0, ptr %w, {word} %ldw.w, "
+        f"ptr %x, {word} 1, {number} 0.0, ptr %y, {word} 1)"
+    ]
+    return "\n".join([*lines, "  ret void", "}"])
+
+
+def _narrowed(names: list[str], integer: int) -> list[str]:
+    """Numbers of the table as BLAS's integers, which end in .w."""
+    if integer == 8:
+        return [f"  %{name}.w = add i64 0, %{name}" for name in names]
+    return [f"  %{name}.w = trunc i64 %{name} to i32" for name in names]
+
+
+def rows_times_vector(kind: str) -> str:
+    """y = W x for W (N, K) with rows in one piece: four rows at a time."""
+    number = _LETTERS[kind]
+    vector = f"<{LANES} x {number}>"
+    lines = _head(["w", "ldw", "x", "y", "n", "k"], pointers="wxy")
+    lines += [f"  %whole = and i64 %k, -{LANES}", f"  %n.4 = and i64 %n, -{_ROWS}", *_tail_mask("%k", "%whole")]
+    lines += ["  br label %fours", "fours:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
+    lines += ["  %in.fours = icmp ult i64 %i, %n.4", "  br i1 %in.fours, label %q, label %ones"]
+    lines += _dots("q", "%i", _ROWS, vector, number)
+    lines += [f"  %i.next = add i64 %i, {_ROWS}", "  br label %fours"]
+    lines += ["ones:", "  %j = phi i64 [%n.4, %fours], [%j.next, %s.done]"]
+    lines += ["  %in.ones = icmp ult i64 %j, %n", "  br i1 %in.ones, label %s, label %done"]
+    lines += _dots("s", "%j", 1, vector, number)
+    lines += ["  %j.next = add i64 %j, 1", "  br label %ones", "done:", "  ret void", "}"]
+    return "\n".join(
+        [
+            f"declare {number} @llvm.vector.reduce.fadd.v{LANES}f{_bits(kind)}({number}, {vector})",
+            f"declare {vector} @llvm.fma.v{LANES}f{_bits(kind)}({vector}, {vector}, {vector})",
+            *lines,
+        ]
+    )
+
+
+def _dots(p: str, row: str, count: int, vector: str, number: str) -> list[str]:
+    """The products of `count` rows from `row` on with x; the names begin with `p`."""
+    bits = 32 if number == "float" else 64
+    lines = [f"{p}:"]
+    for r in range(count):
+        lines += [f"  %{p}.row{r} = add i64 {row}, {r}", f"  %{p}.off{r} = mul i64 %{p}.row{r}, %ldw"]
+        lines += [f"  %{p}.w{r} = getelementptr {number}, ptr %w, i64 %{p}.off{r}"]
+    lines += [f"  br label %{p}.head", f"{p}.head:", f"  %{p}.c = phi i64 [0, %{p}], [%{p}.c.next, %{p}.body]"]
+    for r in range(count):
+        lines += [f"  %{p}.acc{r} = phi {vector} [zeroinitializer, %{p}], [%{p}.sum{r}, %{p}.body]"]
+    lines += [f"  %{p}.more = icmp ult i64 %{p}.c, %whole", f"  br i1 %{p}.more, label %{p}.body, label %{p}.tail"]
+    for part in ("body", "tail"):
+        masked = part == "tail"
+        s = ".t" if masked else ""
+        lines += [f"{p}.{part}:", *_load(f"%{p}.x{s}", "%x", f"%{p}.c", vector, number, masked)]
+        for r in range(count):
+            lines += _load(f"%{p}.v{r}{s}", f"%{p}.w{r}", f"%{p}.c", vector, number, masked)
+            fma = f"call {vector} @llvm.fma.v{LANES}f{bits}"
+            lines += [f"  %{p}.sum{r}{s} = {fma}({vector} %{p}.v{r}{s}, {vector} %{p}.x{s}, {vector} %{p}.acc{r})"]
+        if not masked:
+            lines += [f"  %{p}.c.next = add i64 %{p}.c, {LANES}", f"  br label %{p}.head"]
+    for r in range(count):
+        reduce = f"call reassoc {number} @llvm.vector.reduce.fadd.v{LANES}f{bits}"
+        lines += [f"  %{p}.y{r} = {reduce}({number} 0.0, {vector} %{p}.sum{r}.t)"]
+        lines += [f"  %{p}.y{r}.at = getelementptr {number}, ptr %y, i64 %{p}.row{r}"]
+        lines += [f"  store {number} %{p}.y{r}, ptr %{p}.y{r}.at"]
+    return [*lines, f"  br label %{p}.done", f"{p}.done:"]
+
+
+def vector_times_rows(kind: str) -> str:
+    """y = x B for B (K, N) with rows in one piece: 64 columns at a time, which stay in registers."""
+    number = _LETTERS[kind]
+    vector = f"<{LANES} x {number}>"
+    lines = _head(["b", "ldb", "x", "y", "n", "k"], pointers="bxy")
+    wide = 4 * LANES
+    lines += [f"  %n.64 = and i64 %n, -{wide}", "  br label %wides"]
+    lines += ["wides:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
+    lines += ["  %in.wides = icmp ult i64 %i, %n.64", "  br i1 %in.wides, label %q, label %rest"]
+    lines += _columns("q", "%i", 4, vector, number, masked=False)
+    lines += [f"  %i.next = add i64 %i, {wide}", "  br label %wides"]
+    lines += ["rest:", "  %j = phi i64 [%n.64, %wides], [%j.next, %s.done]"]
+    lines += ["  %in.rest = icmp ult i64 %j, %n", "  br i1 %in.rest, label %masks, label %done"]
+    lines += ["masks:", *_tail_mask("%n", "%j"), "  br label %s"]
+    lines += _columns("s", "%j", 1, vector, number, masked=True)
+    lines += [f"  %j.next = add i64 %j, {LANES}", "  br label %rest", "done:", "  ret void", "}"]
+    return "\n".join([f"declare {vector} @llvm.fma.v{LANES}f{_bits(kind)}({vector}, {vector}, {vector})", *lines])
+
+
+def _columns(p: str, column: str, count: int, vector: str, number: str, *, masked: bool) -> list[str]:
+    """x times `count` times sixteen columns of B from `column` on."""
+    bits = 32 if number == "float" else 64
+    lines = [f"{p}:", f"  br label %{p}.head", f"{p}.head:"]
+    lines += [f"  %{p}.k = phi i64 [0, %{p}], [%{p}.k.next, %{p}.body]"]
+    for r in range(count):
+        lines += [f"  %{p}.acc{r} = phi {vector} [zeroinitializer, %{p}], [%{p}.sum{r}, %{p}.body]"]
+    lines += [f"  %{p}.more = icmp ult i64 %{p}.k, %k", f"  br i1 %{p}.more, label %{p}.body, label %{p}.done"]
+    lines += [f"{p}.body:", f"  %{p}.x.at = getelementptr {number}, ptr %x, i64 %{p}.k"]
+    lines += [f"  %{p}.x.1 = load {number}, ptr %{p}.x.at"]
+    lines += [f"  %{p}.x.2 = insertelement {vector} poison, {number} %{p}.x.1, i64 0"]
+    lines += [f"  %{p}.x = shufflevector {vector} %{p}.x.2, {vector} poison, <{LANES} x i32> zeroinitializer"]
+    lines += [f"  %{p}.off = mul i64 %{p}.k, %ldb", f"  %{p}.first = add i64 %{p}.off, {column}"]
+    for r in range(count):
+        lines += [f"  %{p}.c{r} = add i64 %{p}.first, {r * LANES}"]
+        lines += _load(f"%{p}.v{r}", "%b", f"%{p}.c{r}", vector, number, masked)
+        fma = f"call {vector} @llvm.fma.v{LANES}f{bits}"
+        lines += [f"  %{p}.sum{r} = {fma}({vector} %{p}.v{r}, {vector} %{p}.x, {vector} %{p}.acc{r})"]
+    lines += [f"  %{p}.k.next = add i64 %{p}.k, 1", f"  br label %{p}.head", f"{p}.done:"]
+    for r in range(count):
+        lines += [f"  %{p}.y{r} = add i64 {column}, {r * LANES}"]
+        lines += [f"  %{p}.y{r}.at = getelementptr {number}, ptr %y, i64 %{p}.y{r}"]
+        if masked:
+            store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
+            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {_MASK} %mask)"]
+        else:
+            lines += [f"  store {vector} %{p}.acc{r}, ptr %{p}.y{r}.at, align 1"]
+    return lines
+
+
+def _load(name: str, base: str, place: str, vector: str, number: str, masked: bool) -> list[str]:
+    lines = [f"  {name}.at = getelementptr {number}, ptr {base}, i64 {place}"]
+    if not masked:
+        return [*lines, f"  {name} = load {vector}, ptr {name}.at, align 1"]
+    bits = 32 if number == "float" else 64
+    load = f"@llvm.masked.load.v{LANES}f{bits}.p0"
+    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} %mask, {vector} zeroinitializer)"]
+
+
+def _tail_mask(end: str, start: str) -> list[str]:
+    """%mask: which of sixteen places from `start` on lie before `end`."""
+    wide = f"<{LANES} x i64>"
+    steps = ", ".join([f"i64 {i}" for i in range(LANES)])
+    spread = f"<{LANES} x i32> zeroinitializer"
+    return [
+        f"  %mask.1 = insertelement {wide} poison, i64 {start}, i64 0",
+        f"  %mask.2 = shufflevector {wide} %mask.1, {wide} poison, {spread}",
+        f"  %mask.3 = add {wide} %mask.2, <{steps}>",
+        f"  %mask.4 = insertelement {wide} poison, i64 {end}, i64 0",
+        f"  %mask.5 = shufflevector {wide} %mask.4, {wide} poison, {spread}",
+        f"  %mask = icmp ult {wide} %mask.3, %mask.5",
+    ]
+
+
+def take_rows(kind: str) -> str:
+    """out[i] = table[index[i]], row by row; an index that is out of range is written to `wrong`."""
+    return _by_rows(kind, adds=False)
+
+
+def add_rows(kind: str) -> str:
+    """out[index[i]] += values[i], row by row, in order; an index that is out of range is written to `wrong`."""
+    return _by_rows(kind, adds=True)
+
+
+def _by_rows(kind: str, *, adds: bool) -> str:
+    """A loop over index: from the i-th row of `straight` to the index[i]-th of `turned`, or the other way round."""
+    number = _LETTERS[kind]
+    vector = f"<{LANES} x {number}>"
+    pointers = ("wrong", "turned", "straight", "index")
+    lines = _head([*pointers, "n", "rows", "cols"], pointers)
+    lines += [f"  %whole = and i64 %cols, -{LANES}", *_tail_mask("%cols", "%whole"), "  br label %row"]
+    lines += ["row:", "  %i = phi i64 [0, %entry], [%i.next, %row.end]", "  %in = icmp ult i64 %i, %n"]
+    lines += ["  br i1 %in, label %find, label %done", "find:", "  %j.at = getelementptr i64, ptr %index, i64 %i"]
+    lines += ["  %j.0 = load i64, ptr %j.at", "  %below = icmp slt i64 %j.0, 0", "  %j.1 = add i64 %j.0, %rows"]
+    lines += ["  %j = select i1 %below, i64 %j.1, i64 %j.0", "  %fits = icmp ult i64 %j, %rows"]
+    lines += ["  br i1 %fits, label %go, label %bad", "bad:", "  store i64 1, ptr %wrong", "  br label %row.end", "go:"]
+    lines += ["  %t.off = mul i64 %j, %cols", f"  %t = getelementptr {number}, ptr %turned, i64 %t.off"]
+    lines += ["  %s.off = mul i64 %i, %cols", f"  %s = getelementptr {number}, ptr %straight, i64 %s.off"]
+    lines += ["  br label %head", "head:", "  %c = phi i64 [0, %go], [%c.next, %body]"]
+    lines += ["  %more = icmp ult i64 %c, %whole", "  br i1 %more, label %body, label %tail"]
+    source, target = ("%s", "%t") if adds else ("%t", "%s")
+    bits = _bits(kind)
+    for part in ("body", "tail"):
+        masked = part == "tail"
+        s = ".t" if masked else ""
+        lines += [f"{part}:", *_load(f"%v{s}", source, "%c", vector, number, masked)]
+        result = f"%v{s}"
+        if adds:
+            lines += _load(f"%old{s}", target, "%c", vector, number, masked)
+            lines += [f"  %new{s} = fadd {vector} %old{s}, %v{s}"]
+            result = f"%new{s}"
+        lines += [f"  %to{s} = getelementptr {number}, ptr {target}, i64 %c"]
+        if masked:
+            store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
+            lines += [
+                f"  call void {store}({vector} {result}, ptr %to{s}, i32 1, {_MASK} %mask)",
+                "  br label %row.end",
+            ]
+        else:
+            lines += [f"  store {vector} {result}, ptr %to{s}, align 1", f"  %c.next = add i64 %c, {LANES}"]
+            lines += ["  br label %head"]
+    lines += ["row.end:", "  %i.next = add i64 %i, 1", "  br label %row", "done:", "  ret void", "}"]
+    return "\n".join(lines)
+
+
+def _head(slots: list[str], pointers: Sequence[str]) -> list[str]:
+    """The beginning of a function: the numbers of its table under their names."""
+    lines = ["define void @NAME(ptr %table) {", "entry:"]
+    for i, slot in enumerate(slots):
+        kind = "ptr" if slot in pointers else "i64"
+        lines += [
+            f"  %{slot}.slot = getelementptr i64, ptr %table, i64 {i}",
+            f"  %{slot} = load {kind}, ptr %{slot}.slot",
+        ]
+    return lines
+
+
+def _bits(kind: str) -> int:
+    return 32 if kind == "f" else 64
