@@ -7,6 +7,7 @@ handed on as soon as nobody needs what is in them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Sequence
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
@@ -22,13 +23,22 @@ class MemoryPlan:
     Args:
         outside: the arrays that come from outside.
         patience: how many operations a block waits before another one gets it, so that those can be taken together.
+        times: for each operation, when it happens: those with one number happen at once.
+        fleeting: what is made at one of those times and gone at its end, and so needs no memory.
 
     Attributes:
         arrays: the arrays.
         peak: bytes of all blocks together; constants and what comes from outside are not counted.
     """
 
-    def __init__(self, program: Program, outside: dict[Var, Array], patience: int = 0) -> None:
+    def __init__(
+        self,
+        program: Program,
+        outside: dict[Var, Array],
+        patience: int = 0,
+        times: Sequence[int] | None = None,
+        fleeting: Collection[Var] = (),
+    ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
         self._instrs = program.instrs
@@ -40,7 +50,8 @@ class MemoryPlan:
         self._patience = patience
         self._waiting: deque[list[Array]] = deque()
         self._blocks: dict[Var, Array] = {}
-        self._allocate(program.outputs)
+        self._fleeting = fleeting
+        self._allocate(program.outputs, times or range(len(self._instrs)))
 
     def _make_reshapes_views(self, program: Program) -> None:
         """Put a copy before each reshape that takes one."""
@@ -90,19 +101,21 @@ class MemoryPlan:
             else:
                 return var
 
-    def _allocate(self, outputs: list[Var]) -> None:
+    def _allocate(self, outputs: list[Var], times: Sequence[int]) -> None:
         last: dict[Var, int] = {}  # when a block is needed for the last time
         homes: dict[Var, Var] = {}
-        for n, instr in enumerate(self._instrs):
+        for now, instr in zip(times, self._instrs, strict=True):
             for v in (*instr.inputs(), instr.out):
                 home = homes.get(v) or homes.setdefault(v, self._home(v))
-                last[home] = n
+                last[home] = now
         for v in outputs:
             last[homes.get(v) or self._home(v)] = len(self._instrs)
         ending: dict[int, list[Var]] = {}
-        for v, n in last.items():
-            ending.setdefault(n, []).append(v)
-        for n, instr in enumerate(self._instrs):
+        for v, then in last.items():
+            ending.setdefault(then, []).append(v)
+        scratch = numpy.empty(max([v.nbytes for v in self._fleeting], default=0), numpy.uint8)  # nobody writes to it
+        alone = not self._patience and len(set(times)) == len(times)
+        for n, (now, instr) in enumerate(zip(times, self._instrs, strict=True)):
             out = instr.out
             self._waiting.append([])
             if len(self._waiting) > self._patience:
@@ -110,20 +123,20 @@ class MemoryPlan:
                     self._free.setdefault(block.nbytes, []).append(block)
             if instr.op in VIEWS:
                 self.arrays[out] = evaluate(instr.op, (self.arrays[instr.args[0]],), instr.params)
+            elif out in self._fleeting:
+                self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
             elif out not in self.arrays:
-                done = ending.get(n, [])
-                if (
-                    instr.op in UFUNCS and not self._patience
-                ):  # the result may take the place of an operand that nobody needs any more
-                    for v in done:
+                if instr.op in UFUNCS and alone:  # the result may take the place of an operand that has had its day
+                    for v in ending.get(now, []):
                         if v in instr.args and v.shape == out.shape and v.dtype == out.dtype:
                             self._release(v)
                 if homes[out] not in self.arrays:
                     self._take(homes[out])
                 if out in self._place:
                     self._put(out)
-            for v in ending.get(n, []):
-                self._release(v)
+            if n + 1 == len(times) or times[n + 1] != now:
+                for v in ending.get(now, []):
+                    self._release(v)
 
     def _take(self, var: Var) -> None:
         """Give this Var a block."""

@@ -14,11 +14,13 @@ from . import native_calls
 from .groups import Group
 from .kernels import ARITHMETIC, FUNCTIONS
 from .machine_code import compiled, function_of_table
+from .memory_plan import MemoryPlan
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
 from .passes.slices import sliced
 from .program import Instr, Program, Var
 
+_MANY = 128  # operations: more than a kernel has
 _STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
 
@@ -34,7 +36,6 @@ class NativeExecutor(NumpyExecutor):
     """Runs elementwise operations that follow each other on one shape as one kernel: each array is read once."""
 
     name = "native"
-    patience = 64  # or a kernel would end where one of its results takes the place of something that it has read
 
     def __init__(self, program: Program) -> None:
         super().__init__(sliced(program, (*ARITHMETIC, *FUNCTIONS)))
@@ -42,6 +43,8 @@ class NativeExecutor(NumpyExecutor):
         self._wrong = numpy.zeros(1, numpy.int64)  # set by a lookup whose index is out of range
         self._lookups: list[tuple[Array, int]] = []
         self._ones: dict[Any, Array] = {}
+        self._parts: list[list[Instr]] = []
+        self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         values = super().run(arrays, numbers)
@@ -53,29 +56,61 @@ class NativeExecutor(NumpyExecutor):
                     raise IndexError(f"compile: index {bad[0]} is out of bounds for a dimension of {rows}")
         return values
 
+    def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
+        """A plan in which a kernel is one operation: what is made and used up inside of it has no memory.
+
+        What a kernel can take depends on where things lie, so there is a first plan, in which nothing lies where
+        something did shortly before; its memory is never written to.
+        """
+        program = self.program
+        self.plan = MemoryPlan(program, outside, patience=_MANY)
+        self._parts = self._parted()
+        times: list[int] = []
+        fleeting: set[Var] = set()
+        rest = iter([*[(instr, n) for n, part in enumerate(self._parts) for instr in part], (None, -1)])
+        instr, n = next(rest)
+        now = 0
+        for each in program.instrs:  # views, which are in no part, happen with what stands before
+            if each is instr:
+                now = n
+                instr, n = next(rest)
+            times.append(now)
+        for part in self._parts:
+            inside = Counter([v for instr in part for v in instr.inputs()])
+            fleeting.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
+        return MemoryPlan(program, outside, times=times, fleeting=fleeting)
+
+    def _parted(self) -> list[list[Instr]]:
+        """The operations, those of one kernel together; views are not among them."""
+        self._uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
+        parts: list[list[Instr]] = []
+        group: Group | None = None
+        for instr in self.program.instrs:
+            if instr.op in VIEWS:
+                continue
+            if group is not None and group.take(instr):
+                parts[-1].append(instr)
+                continue
+            group = Group(self, self._uses, self.plan.arrays[instr.out].shape)
+            group = group if group.take(instr) else None
+            parts.append([instr])
+        return parts
+
     def _all_steps(self) -> list[Step]:
         self._tables, self._lookups = [], []
         steps: list[Native | Step] = []
         groups: list[Group] = []
-        uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
-        group: Group | None = None
-        places: list[tuple[int, Group]] = []
-        for instr in self.program.instrs:
-            if instr.op in VIEWS or (group is not None and group.take(instr)):
-                continue
-            group = Group(self, uses, self.plan.arrays[instr.out].shape)
-            if group.take(instr):
-                places.append((len(steps), group))
+        for part in self._parts:
+            group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
+            if all(group.take(instr) for instr in part):
                 groups.append(group)
-                steps.append((print, ()))  # its place
+                steps.append(Native(group.text(), group.table()))
             else:
-                group = None
+                (instr,) = part
                 native = self._native(instr)
                 steps += self._steps_of(instr) if native is None else native
-        for place, made in places:
-            steps[place] = Native(made.text(), made.table())
-        fused = [len(g.instrs) for g in groups]
         kernels = len({g.text() for g in groups})
+        fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
         return self._joined(steps)
 

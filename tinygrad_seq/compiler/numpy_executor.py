@@ -24,7 +24,6 @@ class NumpyExecutor:
     """
 
     name = "numpy"
-    patience = 0  # see `MemoryPlan`
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -59,8 +58,11 @@ class NumpyExecutor:
         """Work out where everything lies, and what to call."""
         outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
         self._numbers, self._planned = {}, True
-        self.plan = MemoryPlan(self.program, outside, self.patience)
+        self.plan = self._planned_for(outside)
         self._steps = self._all_steps()
+
+    def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
+        return MemoryPlan(self.program, outside)
 
     def _all_steps(self) -> list[Step]:
         """What to call, with what."""
