@@ -27,7 +27,7 @@ class device:
     @property
     def backend(self) -> Any:
         """The backend module of this device; a RuntimeError says what is missing if it cannot be used here."""
-        return recording[-1].backend if recording and recording[-1].mine() else self.backend_module
+        return recording[-1].backend_on(self) if recording and recording[-1].mine() else self.backend_module
 
     @property
     def backend_module(self) -> Any:

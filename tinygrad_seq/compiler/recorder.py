@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from ..backend import Array, backend_of
+from ..backend import SCALAR, Array, backend_of, is_array
 from ..backend import numpy as host
 from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
@@ -54,6 +54,8 @@ class Recorder:
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
+        self.home: Any = host  # the backend that the program runs on
+        self.device: str | None = None  # where it runs, once anything shows that
         self.backend = enroll(self)
         self._thread = threading.get_ident()
         self._made: list[ref[Traced]] = []
@@ -76,7 +78,7 @@ class Recorder:
         """Compute an operation, and write it down unless it will be the same every time."""
         given, values, constant = [], [], op not in ("require", "random_words")
         for a in args:
-            if type(a) is Traced or isinstance(a, (host.ndarray, host.SCALAR)):
+            if type(a) is Traced or is_array(a):
                 a = self.traced(a)
                 if a.viewed is not None and a.viewed[0].var is not a.viewed[1]:
                     a._refuse("an array was written to after a view of it was taken", "take the view afterwards")
@@ -105,6 +107,34 @@ class Recorder:
 
     def constant(self, array: Array) -> Traced:
         return Traced(self, array, self.program.constant(array))
+
+    def made(self, data: Any, dtype: Any = None) -> Traced:
+        """Numbers that are the same at each call, as a constant on the program's device."""
+        return self.constant(self.home.asarray(data, dtype, self.index))
+
+    @property
+    def index(self) -> int:
+        """Which of the devices of its type the program runs on."""
+        return int((self.device or "").partition(":")[2] or 0)
+
+    def settle(self, backend: Any, device: str, what: str) -> None:
+        """A program runs where the first of its arrays is.
+
+        Raises:
+            CompileError: if another one is somewhere else.
+        """
+        if self.device is None:
+            self.home, self.device = backend, device
+        elif self.device != device:
+            raise CompileError(
+                f"compile: {what} on {device}, and what {self.name} met before on {self.device}; a program runs on one "
+                f"device: move it before the call, with .to({self.device!r}) ({self.line()})"
+            )
+
+    def backend_on(self, device: Any) -> Any:
+        """The backend for what is recorded, which is about to make something on a device."""
+        self.settle(device.backend_module, str(device), "a tensor is made")
+        return self.backend
 
     def is_constant(self, x: Any) -> bool:
         return not isinstance(x, Traced) or x.var in self.program.constants
@@ -138,8 +168,8 @@ class Recorder:
         """An array as one under observation."""
         if type(x) is Traced:
             return x
-        if not isinstance(x, host.ndarray):
-            return self.constant(host.asarray(x))
+        if isinstance(x, SCALAR) or not is_array(x):
+            return self.made(x)
         known = self._arrays.get(id(x))
         return known[1] if known is not None else self._source(x, Source("a captured array", lambda _args: x))
 
@@ -150,7 +180,7 @@ class Recorder:
             if isinstance(x.node, Leaf):
                 self._argument_leaves.setdefault(id(x.node), i)
             return x
-        return self._argument(x, i) if isinstance(x, host.ndarray) else x
+        return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
 
     def _argument(self, array: Array, i: int) -> Traced:
         known = self._arrays.get(id(array))
@@ -158,10 +188,7 @@ class Recorder:
         return known[1] if known is not None else self._source(array, Source(f"argument {i}", read, moves=True))
 
     def _source(self, array: Array, source: Source) -> Traced:
-        if not isinstance(array, host.ndarray):
-            raise CompileError(
-                f"compile: {source.name} lives on {backend_of(array).device_name(array)}; programs run on the CPU"
-            )
+        self.settle(backend_of(array), backend_of(array).device_name(array), f"{source.name} lives")
         var = self.program.new(array.shape, array.dtype)
         traced = Traced(self, array, var)
         self.program.sources[var] = source
@@ -177,8 +204,8 @@ class Recorder:
             if isinstance(x, Value):
                 if type(x.array) is not Traced:
                     self.touch(x)
-            elif isinstance(x, host.ndarray):
-                return tuple([self.traced(y) if isinstance(y, host.ndarray) else y for y in inputs])
+            elif is_array(x) and not isinstance(x, SCALAR):
+                return tuple([self.traced(y) if is_array(y) and not isinstance(y, SCALAR) else y for y in inputs])
         return inputs
 
     def touch(
@@ -286,7 +313,8 @@ class Recorder:
             known = self._generators[id(generator)] = (generator, generator.get_state(), seed, start)
         _, (_, first), seed, start = known
         moved = generator.offset - first
-        drawn = host.random_words(generator.seed, generator.offset, count)
+        self.settle(target.backend_module, str(target), "random numbers are drawn")
+        drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
         place = self.number(generator.offset, lambda offset: offset + moved, start).place
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
