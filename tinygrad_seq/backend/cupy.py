@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy
+
+from .cuda_sources import ADD_ROWS, PHILOX
 
 _INSTALL = 'pip install "tinygrad-seq[cuda13]" (CUDA 13) or "tinygrad-seq[cuda12]" (CUDA 12)'
 
@@ -16,26 +19,21 @@ except ImportError as error:
     xp = None
 else:
     _missing = None
+    from .launching import (  # noqa: F401
+        address,
+        capture,
+        device_index,
+        empty,
+        kernels,
+        on,
+        product,
+        upload,
+        workspace,
+    )
+
     ndarray = xp.ndarray
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
-
-_PHILOX = r"""
-extern "C" __global__ void philox4x64(unsigned long long seed, unsigned long long offset, unsigned long long blocks,
-                                      unsigned long long* out) {
-    unsigned long long i = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x;
-    if (i >= blocks) return;
-    unsigned long long c0 = offset + i + 1, c1 = c0 < i + 1 ? 1 : 0, c2 = 0, c3 = 0, k0 = seed, k1 = 0;
-    for (int round = 0; round < 10; ++round) {
-        if (round) { k0 += 0x9E3779B97F4A7C15ULL; k1 += 0xBB67AE8584CAA73BULL; }
-        unsigned long long h0 = __umul64hi(0xD2E7470EE14C6C93ULL, c0), l0 = 0xD2E7470EE14C6C93ULL * c0;
-        unsigned long long h1 = __umul64hi(0xCA5A826395121157ULL, c2), l1 = 0xCA5A826395121157ULL * c2;
-        c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
-    }
-    out[4 * i] = c0; out[4 * i + 1] = c1; out[4 * i + 2] = c2; out[4 * i + 3] = c3;
-}
-"""
-
 
 def require() -> None:
     """Raise a RuntimeError that says what is missing unless CuPy and a CUDA driver both work."""
@@ -124,17 +122,44 @@ def erf(x: Any) -> Any:
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
-    """buffer[index] += values, with repeated indices added up. Writes into `buffer`."""
-    xp.add.at(buffer, index, values)
+    """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
+
+    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits.
+    """
+    rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
+    plain = rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and buffer.flags.c_contiguous
+    if not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
+        xp.add.at(buffer, index, values)
+        return
+    rows = rows.reshape(-1).astype(xp.int64)
+    rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
+    order = rows.argsort(kind="stable")
+    rows, count, width = xp.take(rows, order), rows.size, buffer.size // max(buffer.shape[0], 1)
+    values = xp.ascontiguousarray(xp.broadcast_to(values, (*index[0].shape, *buffer.shape[1:])))
+    if count * width:
+        sizes = (numpy.int64(count), numpy.int64(width))
+        given = (rows, order.astype(xp.int64), values, buffer, *sizes)
+        _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
 
 
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on: NumPy's very words."""
-    blocks = (count + 7) // 8
     with xp.cuda.Device(index):
-        out = xp.empty(4 * blocks, dtype=xp.uint64)
-        kernel = xp.RawKernel(_PHILOX, "philox4x64")
-        args = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(blocks), out)
-        if blocks:
-            kernel(((blocks + 255) // 256,), (256,), args)
-    return out.view(xp.uint32)[:count]
+        out = xp.empty(count, dtype=xp.uint32)
+        if count:
+            blocks = ((count + 7) // 8 + 255) // 256
+            words = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(count))
+            _kernel("tg_philox")((blocks,), (256,), (*words, out))
+    return out
+
+
+def random_words_at(table: Any, seed: int, offset: int, count: int, out: Any) -> None:
+    """As `random_words`, into `out`, with seed and offset found at these places of a table on the device."""
+    if count:
+        places = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(count))
+        _kernel("tg_philox_at")((((count + 7) // 8 + 255) // 256,), (256,), (table, *places, out))
+
+
+@cache
+def _kernel(name: str) -> Any:
+    return xp.RawKernel(ADD_ROWS if "rows" in name else PHILOX, name, options=("--std=c++17",))

@@ -11,7 +11,7 @@ from functools import partial, update_wrapper
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..backend import Array, array_module, is_array
+from ..backend import Array, array_module, backend_of, is_array, numpy_backend
 from ..grad_mode import is_grad_enabled
 from ..graph import Application, Leaf, Output, Value, observers
 from ..memory import memory
@@ -228,9 +228,9 @@ def _kind_of(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
         grad = x.node.grad is None if isinstance(x.node, Leaf) else None
-        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad)
+        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array))
     if is_array(x):
-        return (type(x), x.shape, x.dtype)
+        return (type(x), x.shape, x.dtype, _where(x))
     try:
         hash(x)
     except TypeError:
@@ -239,6 +239,11 @@ def _kind_of(x: Any) -> Any:
             "pass tensors, arrays, numbers and strings, in lists, tuples and dictionaries"
         ) from None
     return (type(x), repr(x) if isinstance(x, float) else x)  # 0.0 is not -0.0, and nan is itself
+
+
+def _where(array: Array) -> Any:
+    """The device of an array; None for the CPU, where nearly all are."""
+    return None if isinstance(array, numpy_backend.ndarray) else backend_of(array).device_name(array)
 
 
 def _output(recorder: Recorder, y: Any) -> Any:
@@ -278,6 +283,7 @@ class _Replay:
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
         program = recorder.program
+        program.backend, program.index = recorder.home, recorder.index
         stores = [(source, _apart(program, var)) for source, var in stores]
         seen = [out[0] for out in outputs if _is_made(out)]
         seen += [var for _, var in stores] + [var for _, var in grads if var is not None]
@@ -306,7 +312,7 @@ class _Replay:
             if bool(numbers[place.place]) != outcome:
                 return None
         fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
-        return numbers if all(fits) else None
+        return numbers if all(fits) and self._executor.fits(arrays) else None
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
@@ -331,9 +337,9 @@ class _Replay:
             None if made is None else self._gradient(i, leaf, values[made])
             for i, (leaf, (_, made)) in enumerate(zip(leaves_of, self.grads, strict=True))
         ]
-        for source, var in self.stores:
-            target = source.read(given)
-            array_module(target).copyto(target, values[var])
+        pairs = [(source.read(given), values[var]) for source, var in self.stores]
+        self._executor.copy_all(pairs)
+        for target, _ in pairs:
             memory.mark(target)
         for leaf, grad in zip(leaves_of, grads, strict=True):
             leaf.grad = grad
@@ -353,8 +359,12 @@ class _Replay:
         return new
 
 
-def executor_for(program: Program, name: str | None) -> NumpyExecutor:
-    """The executor of that name, by default the fastest that is installed."""
+def executor_for(program: Program, name: str | None) -> Any:
+    """The executor of that name, by default the fastest that is installed; on a GPU there is one."""
+    if program.backend is not numpy_backend:
+        from .cuda_executor import CudaExecutor
+
+        return CudaExecutor(program)
     if name == "numpy" or find_spec("llvmlite") is None:
         return NumpyExecutor(program)
     from .native_executor import NativeExecutor

@@ -7,6 +7,7 @@ handed on as soon as nobody needs what is in them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
@@ -22,13 +23,20 @@ class MemoryPlan:
     Args:
         outside: the arrays that come from outside.
         patience: how many operations a block waits before another one gets it, so that those can be taken together.
+        block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
 
     Attributes:
         arrays: the arrays.
         peak: bytes of all blocks together; constants and what comes from outside are not counted.
     """
 
-    def __init__(self, program: Program, outside: dict[Var, Array], patience: int = 0) -> None:
+    def __init__(
+        self,
+        program: Program,
+        outside: dict[Var, Array],
+        patience: int = 0,
+        block: Callable[[int], Array] | None = None,
+    ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
         self._instrs = program.instrs
@@ -37,7 +45,7 @@ class MemoryPlan:
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._claim_places()
         self._free: dict[int, list[Array]] = {}
-        self._patience = patience
+        self._patience, self._block = patience, block or aligned
         self._waiting: deque[list[Array]] = deque()
         self._blocks: dict[Var, Array] = {}
         self._allocate(program.outputs)
@@ -131,9 +139,7 @@ class MemoryPlan:
         if self._free.get(size):
             block = self._free[size].pop()
         else:
-            whole = numpy.empty(size + ALIGNMENT, numpy.uint8)
-            shift = -whole.ctypes.data % ALIGNMENT
-            block = whole[shift : shift + size]
+            block = self._block(size)
             self.peak += size
         self._blocks[var] = block
         self.arrays[var] = block[: var.nbytes].view(var.dtype).reshape(var.shape)
@@ -153,6 +159,13 @@ class MemoryPlan:
             self._put(outer)
         array = self.arrays[outer][where]
         self.arrays[var] = array if array.shape == var.shape else array.reshape(var.shape)
+
+
+def aligned(size: int) -> Array:
+    """Memory in which vectors can be read whole."""
+    whole = numpy.empty(size + ALIGNMENT, numpy.uint8)
+    shift = -whole.ctypes.data % ALIGNMENT
+    return whole[shift : shift + size]
 
 
 def _is_of_rows(instr: Instr) -> bool:

@@ -95,6 +95,7 @@ class Program:
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
+        backend, index: where it runs: the backend module, and which of its devices.
         decisions: what Python decided by Numbers, which must come out so again.
     """
 
@@ -107,6 +108,8 @@ class Program:
         self.decisions: list[tuple[Number, bool]] = []
         self.notes: list[str] = []
         self.renamed: dict[Var, Var] = {}
+        self.backend: Any = None
+        self.index = 0
         self._count = 0
 
     def new(self, shape: tuple[int, ...], dtype: DType) -> Var:
