@@ -24,6 +24,7 @@ from tinygrad_seq.backend import numpy as host
 from .host_kernels import compile_for_host
 
 device_module: Any = sys.modules["tinygrad_seq.device"]  # the package exports a class of that name
+cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
 _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt le gt ge"
 OPERATORS = _WORDS.split()
 _known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
@@ -186,6 +187,9 @@ class StrictBackend:
     def __init__(self) -> None:
         self.launches = 0  # of kernels and graphs
         self.graphs = 0
+        self.sent: list[Any] = []  # what was fetched from pinned memory
+        self._pinned: list[Any] = []
+        self._peaks: dict[int, int] = {}
 
     @staticmethod
     def device_name(array: Any) -> str:
@@ -222,6 +226,37 @@ class StrictBackend:
     @staticmethod
     def on(index: int) -> Any:
         return nullcontext()
+
+    @staticmethod
+    def device_count() -> int:
+        return 1
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def use(index: int) -> None:
+        assert index == 0
+
+    @staticmethod
+    def memory_allocated(index: int) -> int:
+        return sum(array.hidden.nbytes for array in [*_known.values()])
+
+    def peaks(self) -> dict[int, int]:
+        return self._peaks
+
+    def pinned(self, array: Any) -> Any:
+        self._pinned.append(array.copy())
+        return self._pinned[-1]
+
+    def is_pinned(self, array: Any) -> bool:
+        return any(array is known for known in self._pinned)
+
+    def send(self, array: Any, index: int = 0) -> Any:
+        if self.is_pinned(array):
+            self.sent.append(array)
+        return self.asarray(array)
 
     @staticmethod
     def workspace(index: int) -> Any:
@@ -287,13 +322,15 @@ def installed() -> Iterator[Any]:
     module: Any = StrictBackend()
     before = device_module.backend_for
 
-    def backend_for(device_type: str) -> Any:
+    def backend_for(device_type: str, index: int = 0) -> Any:
+        if index > 0:
+            raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has cuda:0")
         return module if device_type == "cuda" else before(device_type)
 
     backend.register(StrictArray, module)
-    device_module.backend_for = backend_for
+    device_module.backend_for = cuda_module.backend_for = backend_for
     try:
         yield module
     finally:
-        device_module.backend_for = before
+        device_module.backend_for = cuda_module.backend_for = before
         backend._BY_ARRAY_TYPE.pop(StrictArray)

@@ -177,9 +177,10 @@ def test_cupy_has_what_the_engine_calls() -> None:
 
 def test_both_backends_have_the_same_functions() -> None:
     public = {}
-    for name in ("numpy", "cupy"):
-        tree = ast.parse((ROOT / "tinygrad_seq" / "backend" / f"{name}.py").read_text("utf-8"))
-        public[name] = {n.name: [a.arg for a in n.args.args] for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for name, files in {"numpy": ["numpy"], "cupy": ["cupy", "launching"]}.items():
+        trees = [ast.parse((ROOT / "tinygrad_seq" / "backend" / f"{file}.py").read_text("utf-8")) for file in files]
+        defined = [n for tree in trees for n in tree.body if isinstance(n, ast.FunctionDef)]
+        public[name] = {n.name: [a.arg for a in n.args.args] for n in defined}
     host_only = {"format_array"}
     shared = {n: a for n, a in public["numpy"].items() if not n.startswith("_") and n not in host_only}
     assert {n: public["cupy"].get(n) for n in shared} == shared

@@ -59,15 +59,16 @@ def is_plain(array: Array) -> bool:
     return type(array) in _BY_ARRAY_TYPE
 
 
-def backend_for(device_type: str) -> ModuleType:
-    """The backend module of a device type: "cpu" or "cuda".
+def backend_for(device_type: str, index: int = 0) -> ModuleType:
+    """The backend module of a device: "cpu", or "cuda" with a number.
 
     Raises:
-        RuntimeError: for "cuda" without CuPy or without a working driver; the message says which and what to install.
+        RuntimeError: for "cuda" without CuPy, without a working driver, or without a GPU of that number; the message
+            says which and what to install.
     """
     if device_type == "cpu":
         return numpy_backend
     from . import cupy as cupy_backend
 
-    cupy_backend.require()
+    cupy_backend.require(index)
     return cupy_backend

@@ -14,8 +14,14 @@ _INSTALL = 'pip install "tinygrad-seq[cuda13]" (CUDA 13) or "tinygrad-seq[cuda12
 
 try:
     import cupy as xp
-except ImportError as error:
+except ModuleNotFoundError as error:
     _missing: str | None = f"device 'cuda' needs CuPy, which is not installed: {_INSTALL} [{error}]"
+    xp = None
+except Exception as error:  # a library that it needs is not there, or two of its wheels are
+    _missing = (
+        f"device 'cuda': CuPy is installed, but does not load: {error}. It is made for one version of CUDA, and one "
+        f"wheel of it can be installed at a time: {_INSTALL}"
+    )
     xp = None
 else:
     _missing = None
@@ -24,9 +30,18 @@ else:
         capture,
         device_index,
         empty,
+        empty_cache,
+        is_pinned,
         kernels,
+        memory_allocated,
+        memory_info,
+        memory_reserved,
         on,
+        peaks,
+        pinned,
         product,
+        send,
+        track_memory,
         upload,
         workspace,
     )
@@ -35,19 +50,47 @@ else:
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
-def require() -> None:
-    """Raise a RuntimeError that says what is missing unless CuPy and a CUDA driver both work."""
+_NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
+_count: int | None = None  # of GPUs, once they have answered
+
+
+def require(index: int = 0) -> None:
+    """Raise a RuntimeError that says what is missing unless CuPy, a CUDA driver and the GPU of that number work."""
+    global _count
     if _missing is not None:
         raise RuntimeError(_missing)
+    if _count is None:
+        count = _count_of_gpus()
+        if count == 0:
+            raise RuntimeError("device 'cuda': CuPy is installed, but this machine shows no CUDA device")
+        track_memory()
+        _count = count
+    if index >= _count:
+        names = "cuda:0" if _count == 1 else f"cuda:0 to cuda:{_count - 1}"
+        raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has {names}")
+
+
+def _count_of_gpus() -> int:
     try:
-        count = xp.cuda.runtime.getDeviceCount()
+        return int(xp.cuda.runtime.getDeviceCount())
     except xp.cuda.runtime.CUDARuntimeError as error:
+        driver, made_for = xp.cuda.runtime.driverGetVersion(), xp.cuda.runtime.runtimeGetVersion()
+        if error.status == _NO_DRIVER and driver:
+            raise RuntimeError(
+                f"device 'cuda': the NVIDIA driver knows CUDA up to {_version(driver)}, and the CuPy that is installed "
+                f"is made for CUDA {_version(made_for)}. Update the driver, or install the CuPy for its version: "
+                f"{_INSTALL}"
+            ) from None
+        what = "this machine shows no CUDA device" if error.status == _NO_DEVICE else "there is no CUDA driver"
+        what = what if error.status in (_NO_DRIVER, _NO_DEVICE) else "CUDA does not answer"
         raise RuntimeError(
-            f"device 'cuda': CuPy is installed, but CUDA does not answer ({error}). Check that this machine has an "
-            "NVIDIA GPU and a driver that `nvidia-smi` can see."
+            f"device 'cuda': CuPy is installed, but {what} ({error}). Check that this machine has an NVIDIA GPU and a "
+            "driver that `nvidia-smi` can see."
         ) from None
-    if count == 0:
-        raise RuntimeError("device 'cuda': CuPy is installed, but this machine shows no CUDA device")
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def device_count() -> int:
@@ -55,14 +98,28 @@ def device_count() -> int:
     return int(xp.cuda.runtime.getDeviceCount())
 
 
+def current_device() -> int:
+    """Which GPU is the current one."""
+    return int(xp.cuda.runtime.getDevice())
+
+
+def use(index: int) -> None:
+    """Make this GPU the current one."""
+    xp.cuda.runtime.setDevice(index)
+
+
+def name_of(index: int) -> str:
+    """What the maker calls this GPU."""
+    return str(xp.cuda.runtime.getDeviceProperties(index)["name"].decode())
+
+
 def describe() -> list[str]:
     """CuPy, CUDA and the GPUs, a line each."""
     runtime = xp.cuda.runtime
     lines = [f"CuPy {xp.__version__}, CUDA runtime {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"]
     for index in range(device_count()):
-        properties = runtime.getDeviceProperties(index)
-        name, memory = properties["name"].decode(), properties["totalGlobalMem"] / 2**30
-        lines.append(f"cuda:{index} {name}, {memory:.0f} GiB")
+        memory = runtime.getDeviceProperties(index)["totalGlobalMem"] / 2**30
+        lines.append(f"cuda:{index} {name_of(index)}, {memory:.0f} GiB")
     return lines
 
 
@@ -74,6 +131,8 @@ def device_name(array: Any) -> str:
 def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
     """`data` as an array on CUDA device `index`, without a copy where it is there already."""
     with xp.cuda.Device(index):
+        if isinstance(data, ndarray) and device_index(data) != index:
+            data = data.copy()  # which is made on the current device
         return xp.asarray(data, dtype=dtype)
 
 

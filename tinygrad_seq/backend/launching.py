@@ -1,8 +1,9 @@
-"""The GPU's part in running programs: kernels from text, graphs, and memory that a graph keeps for itself."""
+"""The GPU itself: its memory, copies from and to the host, kernels from text, graphs, and products."""
 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import cupy as xp
 import numpy
 
 from . import cublas
+from .device_memory import Allocator
 
 _OPTIONS = ("--std=c++17",)
 _pools: dict[int, Any] = {}
@@ -62,7 +64,8 @@ def workspace(index: int) -> Iterator[None]:
     pool = _pools.get(index)
     if pool is None:
         pool = _pools[index] = xp.cuda.MemoryPool()
-    with xp.cuda.using_allocator(pool.malloc):
+    malloc = pool.malloc if _allocator is None else _allocator.over(pool.malloc)
+    with xp.cuda.using_allocator(malloc):
         yield
 
 
@@ -115,3 +118,98 @@ def _own_products(index: int) -> Any:
         return cublas.Products(cublas.load(), memory)
     except cublas.Unavailable:
         return None
+
+
+# --- memory ---
+
+_allocator: Allocator | None = None
+_in_flight: list[tuple[Any, Any]] = []  # an event, and the host's memory that is needed until it has come
+_pinned: dict[int, Any] = {}
+
+
+def track_memory() -> None:
+    """From now on note how much of the device's memory is in use, and refuse in our own words when there is no more."""
+    global _allocator
+
+    def used() -> tuple[int, int]:
+        index = int(xp.cuda.runtime.getDevice())
+        return memory_allocated(index), index
+
+    def figures() -> tuple[int, int, int]:
+        count, index = used()
+        return memory_reserved(index) - count, *memory_info(index)
+
+    if _allocator is None:
+        inner = xp.cuda.get_allocator()
+        _allocator = Allocator(inner, xp.cuda.memory.OutOfMemoryError, used, figures, empty_cache)
+        xp.cuda.set_allocator(_allocator.malloc)
+
+
+def _in_pools(index: int, what: str) -> int:
+    with xp.cuda.Device(index):
+        pools = [xp.get_default_memory_pool(), *([_pools[index]] if index in _pools else [])]
+        return sum([int(getattr(pool, what)()) for pool in pools])
+
+
+def memory_allocated(index: int) -> int:
+    """Bytes in arrays on this GPU."""
+    return _in_pools(index, "used_bytes")
+
+
+def memory_reserved(index: int) -> int:
+    """Bytes in arrays on this GPU, and kept for later ones."""
+    return _in_pools(index, "total_bytes")
+
+
+def peaks() -> dict[int, int]:
+    """For each GPU the most bytes in arrays so far. Writable."""
+    track_memory()
+    assert _allocator is not None
+    return _allocator.peaks
+
+
+def memory_info(index: int) -> tuple[int, int]:
+    """Free bytes of this GPU, and all of its bytes."""
+    with xp.cuda.Device(index):
+        free, whole = xp.cuda.runtime.memGetInfo()
+    return int(free), int(whole)
+
+
+def empty_cache() -> None:
+    """Give memory that no array is in back to the driver."""
+    xp.get_default_memory_pool().free_all_blocks()
+    for pool in _pools.values():
+        pool.free_all_blocks()
+    xp.get_default_pinned_memory_pool().free_all_blocks()
+
+
+# --- copies ---
+
+
+def pinned(array: Any) -> Any:
+    """A copy in memory of the host that stays where it is, so that the GPU can fetch it by itself."""
+    memory = xp.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+    made = numpy.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    made[...] = array
+    _pinned[made.__array_interface__["data"][0]] = weakref.ref(memory)
+    return made
+
+
+def is_pinned(array: Any) -> bool:
+    """Whether an array begins in memory that `pinned` made."""
+    known = _pinned.get(array.__array_interface__["data"][0])
+    return known is not None and known() is not None
+
+
+def send(array: Any, index: int = 0) -> Any:
+    """A copy of a host's array on CUDA device `index`; of a pinned one it is made while the host goes on."""
+    if not isinstance(array, numpy.ndarray) or not is_pinned(array):
+        with xp.cuda.Device(index):
+            return xp.asarray(array)
+    with xp.cuda.Device(index):
+        stream = xp.cuda.get_current_stream()
+        made = xp.empty(array.shape, array.dtype)
+        made.set(array, stream=stream)
+        _in_flight[:] = [(event, held) for event, held in _in_flight if not event.done]
+        _in_flight.append((stream.record(), array))
+    return made

@@ -33,6 +33,11 @@ def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
     return xp.asarray(data, dtype=dtype)
 
 
+def send(array: Any, index: int = 0) -> Any:
+    """As `asarray`: on the way to the CPU there is nothing to go on with meanwhile."""
+    return asarray(array)
+
+
 def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int = 0) -> Any:
     """An array of one value."""
     return xp.full(shape, value, dtype)

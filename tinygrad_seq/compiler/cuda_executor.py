@@ -180,7 +180,9 @@ class CudaExecutor:
         if op == "matmul":
             return [partial(self.backend.product, *args, out)]
         if op in UFUNCS:
-            return [partial(getattr(xp, op), *args, out=out)] if out.dtype.char != "?" else [partial(self._copied, instr)]
+            return (
+                [partial(getattr(xp, op), *args, out=out)] if out.dtype.char != "?" else [partial(self._copied, instr)]
+            )
         if op in REDUCTIONS:
             return [partial(getattr(args[0], op), out=out, **instr.params)]
         if op in ("cast", "copy"):
@@ -213,7 +215,9 @@ class CudaExecutor:
 
     def _generic(self, instr: Instr) -> None:
         arrays, now = self.plan.arrays, self._now
-        self._put(instr, [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args])
+        self._put(
+            instr, [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
+        )
 
     def _put(self, instr: Instr, args: list[Any]) -> None:
         out = self.plan.arrays[instr.out]

@@ -15,10 +15,10 @@ from typing import Any
 from weakref import ref
 
 from ..backend import SCALAR, Array, backend_of, is_array
-from ..backend import numpy as host
 from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
 from ..recording import CompileError, active
+from .home import Home
 from .operations import evaluate
 from .places import (
     argument_grad_array,
@@ -40,7 +40,7 @@ class Unsteady(Exception):
     """This call is not like those that will follow, as an optimizer's first step: it is not worth recording."""
 
 
-class Recorder:
+class Recorder(Home):
     """Records one call.
 
     Attributes:
@@ -50,12 +50,10 @@ class Recorder:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
-        self.home: Any = host  # the backend that the program runs on
-        self.device: str | None = None  # where it runs, once anything shows that
         self.backend = enroll(self)
         self._thread = threading.get_ident()
         self._made: list[ref[Traced]] = []
@@ -107,34 +105,6 @@ class Recorder:
 
     def constant(self, array: Array) -> Traced:
         return Traced(self, array, self.program.constant(array))
-
-    def made(self, data: Any, dtype: Any = None) -> Traced:
-        """Numbers that are the same at each call, as a constant on the program's device."""
-        return self.constant(self.home.asarray(data, dtype, self.index))
-
-    @property
-    def index(self) -> int:
-        """Which of the devices of its type the program runs on."""
-        return int((self.device or "").partition(":")[2] or 0)
-
-    def settle(self, backend: Any, device: str, what: str) -> None:
-        """A program runs where the first of its arrays is.
-
-        Raises:
-            CompileError: if another one is somewhere else.
-        """
-        if self.device is None:
-            self.home, self.device = backend, device
-        elif self.device != device:
-            raise CompileError(
-                f"compile: {what} on {device}, and what {self.name} met before on {self.device}; a program runs on one "
-                f"device: move it before the call, with .to({self.device!r}) ({self.line()})"
-            )
-
-    def backend_on(self, device: Any) -> Any:
-        """The backend for what is recorded, which is about to make something on a device."""
-        self.settle(device.backend_module, str(device), "a tensor is made")
-        return self.backend
 
     def is_constant(self, x: Any) -> bool:
         return not isinstance(x, Traced) or x.var in self.program.constants
