@@ -320,3 +320,30 @@ def test_evaluation_carries_the_state(text: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(evaluate(run.model, tokens, chunk=7), evaluate(run.model, tokens, chunk=1000), rtol=1e-5)
     likeliest = [write(run.model, run.vocabulary, "the", 20, 0.0, tg.Generator(k)) for k in (0, 1)]
     assert likeliest[0] == likeliest[1]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_run_started_on_one_device_goes_on_on_another(text: Path, tmp_path: Path, compiled: bool) -> None:
+    """On a stand-in for a GPU: the same losses as where it stayed on one, up to rounding, and the same random numbers."""
+    from .engine import host_kernels
+    from .engine.strict_array import installed
+
+    if compiled and host_kernels.COMPILER is None:
+        pytest.skip("no g++, which stands in for a GPU here")
+    more = [] if compiled else ["--no-compile"]
+    settings = ["--layers", "2", "--dropout", "0.3", *more]
+    train(text, tmp_path / "whole", "--steps", "40", *settings)
+    with installed():
+        train(text, tmp_path / "moved", "--steps", "20", "--device", "cuda", *settings)
+        run = Run.load(tmp_path / "moved" / "checkpoint.npz", "cuda")
+        assert all(p.device.type == "cuda" for p in run.model.parameters())
+    again = ["train", "--resume", "--out", str(tmp_path / "moved"), "--show-every", "1000", *more]
+    assert main([*again, "--steps", "30"]) == 0
+    with installed():
+        assert main([*again, "--steps", "40", "--device", "cuda"]) == 0
+        checkpoint = str(tmp_path / "moved" / "checkpoint.npz")
+        assert main(["sample", "--checkpoint", checkpoint, "--length", "5", "--device", "cuda", *more]) == 0
+    a, b = (Run.load(tmp_path / name / "checkpoint.npz", "cpu") for name in ("whole", "moved"))
+    for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
+        np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-2, atol=1e-3, err_msg=name)
+    np.testing.assert_allclose([loss for _, loss in a.losses], [loss for _, loss in b.losses], rtol=1e-4)

@@ -305,7 +305,7 @@ def test_another_device_is_another_program() -> None:
 
 def test_moving_inside_is_refused() -> None:
     compiled = tg.compile(lambda x: x.to("cuda") + 1.0)
-    with pytest.raises(tg.CompileError, match="a tensor is made on cuda:0, and what .* met before on cpu"):
+    with pytest.raises(tg.CompileError, match=r"a tensor is made on cuda:0, and what .* met before on cpu"):
         compiled(tg.ones(2))
 
 

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 COMPILER = shutil.which("g++")
 _FOLDER = Path(tempfile.gettempdir()) / "tinygrad_seq_host_kernels"
@@ -52,12 +51,14 @@ extern "C" void tg_launch(void (*kernel)(void**), void** arguments, unsigned blo
     for (auto& t : running) t.join();
 }
 """
-_FUNCTIONS = "exp log expm1 log1p log2 log10 exp2 tanh sin cos tan erf floor ceil trunc rint sqrt fabs".split()
+_WORDS = "exp log expm1 log1p log2 log10 exp2 tanh sin cos tan erf floor ceil trunc rint sqrt fabs"
+_FUNCTIONS = _WORDS.split()
 _SHIM = (
     "struct Dim { unsigned x, y, z; };\n"
     "extern thread_local Dim threadIdx, blockIdx;\nextern Dim blockDim, gridDim;\n"
     'extern "C" void tg_sync();\n'
-    "#define __global__\n#define __device__ static inline\n#define __shared__ static\n#define __syncthreads() tg_sync()\n"
+    "#define __global__\n#define __device__ static inline\n#define __shared__ static\n"
+    "#define __syncthreads() tg_sync()\n"
     "static inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y, &x, 8); return y; }\n"
     "static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)"
     " { return (unsigned __int128)a * b >> 64; }\n"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -62,7 +63,7 @@ def done(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     result = function(*args, **kwargs)
     for made in result if isinstance(result, (list, tuple)) else (result,):
         if isinstance(made, np.ndarray) and made.base is None and made.flags.writeable:
-            graph.append(lambda made=made: np.copyto(made, function(*args, **kwargs)))
+            graph.append(partial(lambda to: np.copyto(to, function(*args, **kwargs)), made))
             made[...] = np.nan if made.dtype.kind in "fc" else 0
     return result
 

@@ -1,7 +1,7 @@
 """Matrix products by cuBLAS with a handle of our own.
 
-CuPy refuses to have its cuBLAS calls captured in a graph, because a handle that allocates on the way cannot be. This one
-is given its workspace beforehand, so that it can.
+CuPy refuses to have its cuBLAS calls captured in a graph, because a handle that allocates on the way cannot be. This
+one is given its workspace beforehand, so that it can.
 """
 
 from __future__ import annotations

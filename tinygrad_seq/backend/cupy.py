@@ -187,7 +187,7 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """
     rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
     plain = rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and buffer.flags.c_contiguous
-    if not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
+    if rows is None or not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
         xp.add.at(buffer, index, values)
         return
     rows = rows.reshape(-1).astype(xp.int64)

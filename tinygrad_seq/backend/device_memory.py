@@ -67,8 +67,8 @@ class Allocator:
         return (
             f"cuda:{index} is out of memory: {readable(size)} were asked for, and of {readable(whole)} there are "
             f"{readable(free)} free; arrays of this process hold {readable(used)}, memory kept for later ones "
-            f"{readable(kept)}, CUDA and other processes {readable(others)}. Take a smaller batch or shorter sequences, "
-            "or tg.checkpoint; nothing was changed, so training can go on"
+            f"{readable(kept)}, CUDA and other processes {readable(others)}. Take a smaller batch or shorter "
+            "sequences, or tg.checkpoint; nothing was changed, so training can go on"
         )
 
 

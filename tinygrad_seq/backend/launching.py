@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cupy as xp
@@ -81,10 +81,8 @@ def capture(function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
         try:
             function()
         except BaseException:
-            try:  # else all that follows on this stream would fail
-                stream.end_capture()
-            except xp.cuda.runtime.CUDARuntimeError:
-                pass
+            with suppress(xp.cuda.runtime.CUDARuntimeError):
+                stream.end_capture()  # else the stream would stay as it is
             raise
         graph = stream.end_capture()
 

@@ -49,7 +49,7 @@ class CudaExecutor:
     def fits(self, arrays: list[Array]) -> bool:
         """Whether the arrays of the sources are on the program's device."""
         kind, index = self.backend.ndarray, self.backend.device_index
-        return all([type(a) is kind and index(a) == self.index for a in arrays])
+        return all(type(a) is kind and index(a) == self.index for a in arrays)
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""

@@ -32,7 +32,7 @@ class Home:
         """An array that is the same at each call, as one under observation."""
         raise NotImplementedError
 
-    def made(self, data: Any, dtype: Any = None) -> Traced:
+    def made(self, data: Any, dtype: Any = None) -> Any:
         """Numbers that are the same at each call, as a constant on the program's device."""
         return self.constant(self.home.asarray(data, dtype, self.index))
 

@@ -57,7 +57,7 @@ class NumpyExecutor:
 
     def fits(self, arrays: list[Array]) -> bool:
         """Whether the arrays of the sources are where this one computes."""
-        return all([isinstance(a, numpy.ndarray) for a in arrays])
+        return all(isinstance(a, numpy.ndarray) for a in arrays)
 
     def copy_all(self, pairs: list[tuple[Array, Array]]) -> None:
         """Copy second arrays into first ones."""
