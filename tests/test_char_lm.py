@@ -324,26 +324,37 @@ def test_evaluation_carries_the_state(text: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_run_started_on_one_device_goes_on_on_another(text: Path, tmp_path: Path, compiled: bool) -> None:
-    """On a stand-in for a GPU: the same losses as where it stayed on one, up to rounding, and the same random numbers."""
+    """On a stand-in for a GPU: as a run that stopped and went on at the same steps, on one device all the time."""
     from .engine import host_kernels
     from .engine.strict_array import installed
 
     if compiled and host_kernels.COMPILER is None:
         pytest.skip("no g++, which stands in for a GPU here")
-    more = [] if compiled else ["--no-compile"]
-    settings = ["--layers", "2", "--dropout", "0.3", *more]
-    train(text, tmp_path / "whole", "--steps", "40", *settings)
-    with installed():
-        train(text, tmp_path / "moved", "--steps", "20", "--device", "cuda", *settings)
-        run = Run.load(tmp_path / "moved" / "checkpoint.npz", "cuda")
-        assert all(p.device.type == "cuda" for p in run.model.parameters())
-    again = ["train", "--resume", "--out", str(tmp_path / "moved"), "--show-every", "1000", *more]
-    assert main([*again, "--steps", "30"]) == 0
-    with installed():
-        assert main([*again, "--steps", "40", "--device", "cuda"]) == 0
-        checkpoint = str(tmp_path / "moved" / "checkpoint.npz")
-        assert main(["sample", "--checkpoint", checkpoint, "--length", "5", "--device", "cuda", *more]) == 0
-    a, b = (Run.load(tmp_path / name / "checkpoint.npz", "cpu") for name in ("whole", "moved"))
+    more = ["--show-every", "1000", *([] if compiled else ["--no-compile"])]
+    for name, devices in (("stayed", ["cpu", "cpu", "cpu"]), ("moved", ["cuda", "cpu", "cuda"])):
+        with installed():
+            train(
+                text,
+                tmp_path / name,
+                "--steps",
+                "20",
+                "--layers",
+                "2",
+                "--dropout",
+                "0.3",
+                "--device",
+                devices[0],
+                *more,
+            )
+            for steps, device in zip(("30", "40"), devices[1:], strict=True):
+                again = ["train", "--resume", "--out", str(tmp_path / name), "--steps", steps, "--device", device]
+                assert main([*again, *more]) == 0
+            checkpoint = tmp_path / name / "checkpoint.npz"
+            run = Run.load(checkpoint, devices[-1])
+            assert all(p.device.type == devices[-1] for p in run.model.parameters())
+            sample = ["sample", "--checkpoint", str(checkpoint), "--length", "5", "--device", devices[-1]]
+            assert main(sample) == 0
+    a, b = (Run.load(tmp_path / name / "checkpoint.npz", "cpu") for name in ("stayed", "moved"))
     for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
-        np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-2, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
     np.testing.assert_allclose([loss for _, loss in a.losses], [loss for _, loss in b.losses], rtol=1e-4)

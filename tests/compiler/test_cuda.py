@@ -220,6 +220,35 @@ def test_a_step_is_one_launch(gpu: Any) -> None:
     assert "operations on elements and rows in" in note
 
 
+class Odd(optim.SGD):
+    """An optimizer that asks for a number."""
+
+    def update(self, p: tg.Tensor, g: tg.Tensor, state: dict[str, Any], group: dict[str, Any]) -> tg.Tensor:
+        return p - g * (0.5 if g.sum().item() > 0 else 0.25)
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "Odd"])
+def test_an_eager_step_is_fused(name: str, gpu: Any) -> None:
+    """From the third step on, the changes of all parameters are one launch beside what brings the gradients in."""
+    make = OPTIMIZERS.get(name, lambda p: Odd(p))
+    found = []
+    for device in ("cpu", "cuda"):
+        p = [tg.tensor([1.0, -2.0, 3.0], dtype=tg.float64, device=device), tg.ones(2, 2, device=device)]
+        optimizer = make([x.requires_grad_() for x in p])
+        for k in range(7):
+            for x in p:
+                x.grad = (x.detach() * 0.3 + k).clone()
+            before = gpu.launches
+            optimizer.step()
+        found.append([x.tolist() for x in p])
+    launches = gpu.launches - before
+    assert launches == (0 if name == "Odd" else 2)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    copied = __import__("copy").deepcopy(optimizer)
+    copied.step()
+
+
 FUSED: dict[str, tuple[Callable[..., Any], int]] = {
     "softmax": (lambda x: x.softmax(-1), 1),
     "log_softmax": (lambda x: x.log_softmax(-1), 1),

@@ -21,8 +21,9 @@ import numpy as np
 from tinygrad_seq import backend
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import numpy as host
+from tinygrad_seq.recording import CompileError
 
-from .host_kernels import compile_for_host
+from .host_kernels import COMPILER, compile_for_host
 
 device_module: Any = sys.modules["tinygrad_seq.device"]  # the package exports a class of that name
 cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
@@ -277,6 +278,8 @@ class StrictBackend:
         done(np.matmul, (a, b), {"out": out})
 
     def kernels(self, source: str, names: set[str], index: int = 0) -> dict[str, Any]:
+        if COMPILER is None:
+            raise CompileError("no g++, which stands in for a GPU's compiler here")
         made = compile_for_host(source, names)
 
         def launcher(launch: Any) -> Any:

@@ -160,7 +160,7 @@ class Group:
         return (a, level) not in self._loads or self._loads[a, level] == strides
 
     def _root(self, a: Var, full: tuple[int, ...]) -> Var | None:
-        """What is made here, seen through rearrangements of one number for each row; None for what comes from outside."""
+        """What is made here, seen through rearrangements of one number for each row; None for all else."""
         rows = _row_shapes(full)
         while a not in self._level:
             made = self.layout.made_by.get(a)
