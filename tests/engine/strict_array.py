@@ -5,10 +5,13 @@ functions, and does not mix with NumPy arrays. `installed()` makes the engine tr
 
 It can be captured, too: while `StrictBackend.capture` runs a function, nothing is computed, and what is asked for has
 nan in it; launching does it all again in the same memory. Asking for numbers meanwhile is an error, as it is on a GPU.
+
+With TINYGRAD_SEQ_TEST_DEVICE=cuda (`make test-gpu`) the tests that use it run on a GPU instead.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +20,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+import pytest
 
 from tinygrad_seq import backend
 from tinygrad_seq.backend import cuda_sources
@@ -31,6 +35,8 @@ _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt
 OPERATORS = _WORDS.split()
 _known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
 captured: list[list[Callable[[], Any]]] = []  # what the graph being captured is to do
+REAL = os.environ.get("TINYGRAD_SEQ_TEST_DEVICE", "").startswith("cuda")  # a GPU takes the stand-in's place
+stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU does not tell")
 
 
 def inner(value: Any) -> Any:
@@ -320,9 +326,29 @@ class StrictBackend:
         return lambda *args, **kwargs: outer(done(value, args, kwargs))
 
 
+def is_on_device(array: Any) -> bool:
+    """Whether an array is the GPU's, or the stand-in's."""
+    return isinstance(array, device_module.device("cuda").backend_module.ndarray)
+
+
+def assert_same(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Lists of numbers: the same bits on the stand-in, and on a GPU the same up to rounding."""
+    if not REAL:
+        assert a == b
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y, rtol, atol)
+    else:
+        np.testing.assert_allclose(b, a, rtol=rtol, atol=atol)
+
+
 @contextmanager
 def installed() -> Iterator[Any]:
     """The engine knows strict arrays, and takes them for the GPU's."""
+    if REAL:
+        yield device_module.device("cuda").backend_module
+        return
     module: Any = StrictBackend()
     before = device_module.backend_for
 

@@ -24,7 +24,7 @@ from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
 
 from . import host_kernels
-from .strict_array import StrictArray, installed
+from .strict_array import StrictArray, installed, stand_in_only
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -177,6 +177,7 @@ def gpu() -> Iterator[Any]:
         yield backend
 
 
+@stand_in_only
 @pytest.mark.parametrize("compiled", [False, True])
 def test_training_goes_on_with_a_smaller_batch(compiled: bool, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that finds no memory, wherever it is, leaves parameters, gradients and optimizer as they were."""
@@ -213,6 +214,7 @@ def test_training_goes_on_with_a_smaller_batch(compiled: bool, gpu: Any, monkeyp
     assert before != [p.tolist() for p in model.parameters()]
 
 
+@stand_in_only
 def test_devices_in_force(gpu: Any) -> None:
     tg.set_default_device("cuda")
     try:
@@ -228,6 +230,7 @@ def test_devices_in_force(gpu: Any) -> None:
     assert tg.ones(1).cuda(0).device == tg.ones(1).cuda().device == "cuda:0"
 
 
+@stand_in_only
 def test_pinned_batches_are_fetched(gpu: Any) -> None:
     x = tg.arange(4)
     batch = x.pin_memory()
@@ -243,6 +246,7 @@ def test_pinned_batches_are_fetched(gpu: Any) -> None:
         moved.pin_memory()
 
 
+@stand_in_only
 def test_figures_of_memory(gpu: Any) -> None:
     before = tg.cuda.memory_allocated()
     x = tg.zeros(1000, device="cuda")
