@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import operator
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,25 +163,79 @@ def test_random_numbers_are_the_same_everywhere() -> None:
         np.testing.assert_array_equal(a.tolist(), make(5, device="cuda").tolist())
 
 
-def called_on_namespaces() -> set[str]:
-    """The names that the engine asks of `xp` or `array_module(...)`."""
-    found = set()
+def dotted(node: ast.expr) -> str | None:
+    """`cuda.runtime.getDevice` of `xp.cuda.runtime.getDevice`, where xp is a namespace; None for all else."""
+    names = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    asked = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "array_module"
+    root = asked or (isinstance(node, ast.Name) and node.id == "xp")
+    return ".".join(names[::-1]) if root and names else None
+
+
+def called_on_namespaces() -> dict[str, set[str]]:
+    """The names that the engine asks of `xp`, `self.xp` or `array_module(...)`, with the keywords that it gives them."""
+    found: dict[str, set[str]] = {}
     for path in (ROOT / "tinygrad_seq").rglob("*.py"):
         if path.name in ("numpy.py", "npz.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute):
-                of = node.value
-                asked = isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id == "array_module"
-                if asked or (isinstance(of, ast.Name) and of.id == "xp"):
-                    found.add(node.attr)
+        for node in ast.walk(ast.parse(path.read_text("utf-8").replace("self.xp.", "xp."))):
+            if isinstance(node, ast.Attribute) and (name := dotted(node)):
+                found.setdefault(name, set())
+            elif isinstance(node, ast.Call):
+                later = isinstance(node.func, ast.Name) and node.func.id == "partial" and node.args
+                name = dotted(node.args[0] if later else node.func) or ""
+                if name:
+                    found.setdefault(name, set()).update([k.arg for k in node.keywords if k.arg is not None])
     return found
+
+
+def parameters_of(function: Any) -> set[str] | None:
+    """The names of a function's parameters; None if nothing says them."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # compiled; its description begins with the signature
+        head = re.search(r"\((.*?)\)(?: ->|$|\n)", function.__doc__ or "", re.DOTALL)
+        return {part.partition("=")[0].split()[-1] for part in head[1].split(",") if part.strip()} if head else None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return set(parameters)
 
 
 def test_cupy_has_what_the_engine_calls() -> None:
     cupy = pytest.importorskip("cupy", reason='the extras "cuda12" and "cuda13"')
-    assert {"where", "maximum", "concatenate"} < called_on_namespaces()
-    assert [name for name in called_on_namespaces() if not hasattr(cupy, name)] == []
+    called = called_on_namespaces()
+    assert {"where", "maximum", "concatenate", "cuda.runtime.memGetInfo", "RawModule"} < called.keys()
+    assert called["take"] >= {"axis", "out"}
+    known = 0
+    for name, keywords in called.items():
+        function = operator.attrgetter(name)(cupy)
+        if keywords and not isinstance(function, cupy.ufunc):
+            parameters = parameters_of(function)
+            known += parameters is not None
+            assert parameters is None or keywords <= parameters, (name, keywords, parameters)
+    assert known > 10
+
+
+def test_cupy_has_what_programs_call() -> None:
+    """Operations that stand in a program by name, and methods of arrays, memory, streams and graphs."""
+    cupy = pytest.importorskip("cupy", reason='the extras "cuda12" and "cuda13"')
+    from tinygrad_seq.compiler import cuda_kernels, operations
+
+    words = ("where", "sigmoid", "erf", "cast", "copy")  # which are no functions of the namespace
+    assert not [
+        op for op in cuda_kernels._EXPRESSIONS if op not in words and not isinstance(getattr(cupy, op), cupy.ufunc)
+    ]
+    for name in operations.REDUCTIONS:
+        assert {"axis", "keepdims", "out"} <= (parameters_of(getattr(cupy.ndarray, name)) or set()), name
+    assert "copy_from_host_async" in dir(cupy.cuda.MemoryPointer)
+    assert {"begin_capture", "end_capture", "record", "synchronize", "ptr"} <= {*dir(cupy.cuda.Stream), "ptr"}
+    assert "stream" in (parameters_of(cupy.cuda.Graph.launch) or {"stream"})
+    assert {"malloc", "used_bytes", "total_bytes", "free_all_blocks"} <= {*dir(cupy.cuda.MemoryPool)}
+    assert {"get_function"} <= {*dir(cupy.RawModule)}
+    assert {"done"} <= {*dir(cupy.cuda.Event)}
+    assert {"set", "argsort", "__dlpack__", "data"} <= {*dir(cupy.ndarray)}
 
 
 def test_both_backends_have_the_same_functions() -> None:
