@@ -32,8 +32,8 @@ def show_config() -> None:
 def set_float32_matmul_precision(precision: str) -> None:
     """How precise float32 products of compiled functions are on a GPU: "highest", as float32 is, or "high".
 
-    "high" lets the tensor cores round their operands to TF32, which has 10 bits behind the point, and is several times as
-    fast. Eager operations are CuPy's: export CUPY_TF32=1 for them. Graphs that were captured already stay as they are.
+    "high" lets the tensor cores round their operands to TF32, which has 10 bits behind the point, and is several times
+    as fast. Eager operations are CuPy's: export CUPY_TF32=1 for them. Graphs that were captured stay as they are.
     """
     if precision not in ("highest", "high"):
         raise ValueError(f"set_float32_matmul_precision: takes 'highest' or 'high', got {precision!r}")

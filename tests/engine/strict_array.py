@@ -267,10 +267,6 @@ class StrictBackend:
         return self.asarray(array)
 
     @staticmethod
-    def workspace(index: int) -> Any:
-        return nullcontext()
-
-    @staticmethod
     def empty(shape: Any, dtype: Any, index: int = 0) -> Any:
         return StrictArray(np.full(shape, 0xAB, np.dtype(dtype)))  # whatever is there
 

@@ -175,7 +175,7 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def called_on_namespaces() -> dict[str, set[str]]:
-    """The names that the engine asks of `xp`, `self.xp` or `array_module(...)`, with the keywords that it gives them."""
+    """The names that the engine asks of `xp`, `self.xp` or `array_module(...)`, with the keywords it gives."""
     found: dict[str, set[str]] = {}
     for path in (ROOT / "tinygrad_seq").rglob("*.py"):
         if path.name in ("numpy.py", "npz.py"):

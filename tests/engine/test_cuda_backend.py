@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -166,6 +167,116 @@ def test_memory_is_counted_and_refused_in_words() -> None:
 
 def test_bytes_as_people_say_them() -> None:
     assert [readable(n) for n in (5, 2048, 3 * 2**20, 5 * 2**30)] == ["5 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+
+
+# --- what is asked of CuPy ---
+
+
+class FakeStream:
+    """As CuPy's: a context, which can be captured."""
+
+    log: list[str]
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        self.ptr, self.non_blocking = 7, non_blocking
+
+    def __enter__(self) -> FakeStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin_capture(self) -> None:
+        assert self.non_blocking  # the default stream cannot be captured
+        self.log.append("begin")
+
+    def end_capture(self) -> Any:
+        self.log.append("end")
+        return SimpleNamespace(launch=lambda stream: self.log.append("launch"))
+
+    def record(self) -> Any:
+        return SimpleNamespace(done=False)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
+    """The module that talks to CuPy, with one that answers, and what it was asked."""
+    launching = pytest.importorskip("tinygrad_seq.backend.launching", reason='the extras "cuda12" and "cuda13"')
+    log: list[str] = []
+    monkeypatch.setattr(FakeStream, "log", log, raising=False)
+
+    def malloc(size: int) -> Any:
+        log.append(f"malloc {size}")
+        return bytearray(size)
+
+    allocators: list[Any] = [malloc]
+
+    @contextmanager
+    def using_allocator(malloc: Any) -> Iterator[None]:
+        allocators.append(malloc)
+        yield
+        allocators.pop()
+
+    @contextmanager
+    def device(index: int) -> Iterator[None]:
+        log.append(f"device {index}")
+        yield
+
+    def function(grid: Any, block: Any, args: Any) -> None:
+        log.append(f"{grid} {block} {[(type(a).__name__, int(a)) for a in args]}")
+
+    cuda = SimpleNamespace(
+        Device=device, Stream=FakeStream, using_allocator=using_allocator, get_allocator=lambda: allocators[-1],
+        get_current_stream=FakeStream, runtime=SimpleNamespace(CUDARuntimeError=FakeError),
+        alloc_pinned_memory=bytearray,
+    )  # fmt: skip
+    module = SimpleNamespace(get_function=lambda name: function)
+    fake = SimpleNamespace(cuda=cuda, RawModule=lambda code, options: module, empty=np.empty, asarray=np.array)
+    monkeypatch.setattr(launching, "xp", fake)
+    return launching, log
+
+
+def test_a_capture_ends_whatever_happens_and_keeps_what_it_asked_for(asked: Any) -> None:
+    launching, log = asked
+    got: list[Any] = []
+    launch = launching.capture(lambda: got.append(launching.xp.cuda.get_allocator()(16)), 1)
+    assert log == ["device 1", "begin", "malloc 16", "end"]
+    assert any(held is got[0] for held in launch.__defaults__[0])
+    launch()
+    assert log[-1] == "launch"
+    log.clear()
+    with pytest.raises(NotImplementedError):
+        launching.capture(lambda: (_ for _ in ()).throw(NotImplementedError))
+    assert log == ["device 0", "begin", "end"]
+    launching.xp.cuda.get_allocator()(8)
+    assert log[-1] == "malloc 8"
+
+
+def test_kernels_are_launched_with_addresses(asked: Any) -> None:
+    launching, log = asked
+    launching.kernels("...", {"k"}, 0)["k"](3, 256, [2**63, 5])
+    assert log[-1] == f"(3,) (256,) [('uint64', {2**63}), ('uint64', 5)]"
+
+
+def test_what_is_fetched_stays_until_it_has_come(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    launching, _ = asked
+
+    class Array(np.ndarray):
+        def set(self, array: Any, stream: Any) -> None:
+            assert stream is not None
+            self[...] = array
+
+    monkeypatch.setattr(launching.xp, "empty", lambda shape, kind: np.empty(shape, kind).view(Array))
+    monkeypatch.setattr(launching, "_in_flight", [])
+    batch = launching.pinned(np.arange(6.0).reshape(2, 3))
+    assert launching.is_pinned(batch)
+    assert not launching.is_pinned(np.arange(6.0))
+    assert launching.send(batch).tolist() == batch.tolist()
+    ((event, held),) = launching._in_flight
+    assert held is batch
+    event.done = True
+    launching.send(batch)
+    assert len(launching._in_flight) == 1
 
 
 # --- on the stand-in ---

@@ -32,8 +32,39 @@ extern "C" __global__ void tg_philox_at(const unsigned long long* table, unsigne
 }
 """
 
+# One block sorts rows stably, by one bit after another (an even number of passes, so that the first half of the table
+# has the result): each thread has a stretch of places, and learns by a sum over the threads where its bits go.
 # out[rows[k]] += values[order[k]] for sorted rows: the first place of each run adds the whole run up, column by column
 ADD_ROWS = r"""
+extern "C" __global__ void tg_sort_rows(const long long* rows, long long* table, long long count, long long bits) {
+    __shared__ long long zeros[1024];
+    const long long t = threadIdx.x, n = blockDim.x, stretch = (count + n - 1) / n;
+    const long long first = t * stretch, last = first + stretch < count ? first + stretch : count;
+    for (long long k = first; k < last; ++k) { table[k] = rows[k]; table[count + k] = k; }
+    __syncthreads();
+    for (long long bit = 0; bit < bits + bits % 2; ++bit) {
+        const long long* from = table + bit % 2 * 2 * count;
+        long long* to = table + (1 - bit % 2) * 2 * count;
+        long long mine = 0;
+        for (long long k = first; k < last; ++k) mine += !(from[k] >> bit & 1);
+        zeros[t] = mine;
+        __syncthreads();
+        for (long long reach = 1; reach < n; reach *= 2) {
+            const long long before = t >= reach ? zeros[t - reach] : 0;
+            __syncthreads();
+            zeros[t] += before;
+            __syncthreads();
+        }
+        long long zero = zeros[t] - mine, one = zeros[n - 1] + (first < count ? first : count) - zero;
+        __syncthreads();
+        for (long long k = first; k < last; ++k) {
+            const long long at = from[k] >> bit & 1 ? one++ : zero++;
+            to[at] = from[k];
+            to[count + at] = from[count + k];
+        }
+        __syncthreads();
+    }
+}
 template <typename T> __device__ void tg_add(const long long* rows, const long long* order, const T* values, T* out,
                                              long long count, long long width) {
     long long at = blockIdx.x * (long long)blockDim.x + threadIdx.x;

@@ -43,7 +43,6 @@ else:
         send,
         track_memory,
         upload,
-        workspace,
     )
 
     ndarray = xp.ndarray
@@ -192,13 +191,16 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
         return
     rows = rows.reshape(-1).astype(xp.int64)
     rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
-    order = rows.argsort(kind="stable")
-    rows, count, width = xp.take(rows, order), rows.size, buffer.size // max(buffer.shape[0], 1)
+    count, width = rows.size, buffer.size // max(buffer.shape[0], 1)
+    if not count * width:
+        return
     values = xp.ascontiguousarray(xp.broadcast_to(values, (*index[0].shape, *buffer.shape[1:])))
-    if count * width:
-        sizes = (numpy.int64(count), numpy.int64(width))
-        given = (rows, order.astype(xp.int64), values, buffer, *sizes)
-        _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
+    table = xp.empty((4, count), xp.int64)  # two pairs of sorted rows and their places, written to in turn
+    bits = numpy.int64((buffer.shape[0] - 1).bit_length())
+    # sorted by a kernel of ours, since a library's waits for the device, which a graph cannot hold
+    _kernel("tg_sort_rows")((1,), (1024,), (rows, table, numpy.int64(count), bits))
+    given = (table[0], table[1], values, buffer, numpy.int64(count), numpy.int64(width))
+    _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
 
 
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 
@@ -33,23 +32,18 @@ class Allocator:
         self._malloc, self._failure, self._used, self._figures, self._let_go = malloc, failure, used, figures, let_go
         self.peaks: dict[int, int] = {}
 
-    def over(self, malloc: Callable[[int], Any]) -> Callable[[int], Any]:
-        """The same watch over another source of the same memory."""
-        return partial(self.malloc, source=malloc)
-
-    def malloc(self, size: int, source: Callable[[int], Any] | None = None) -> Any:
+    def malloc(self, size: int) -> Any:
         """Memory of so many bytes; what other sizes left unused is given up before it is refused.
 
         Raises:
             OutOfMemoryError: with how much was asked for, and what holds the rest.
         """
-        source = source or self._malloc
         try:
-            memory = source(size)
+            memory = self._malloc(size)
         except self._failure:
             self._let_go()
             try:
-                memory = source(size)
+                memory = self._malloc(size)
             except self._failure:
                 raise OutOfMemoryError(self._refusal(size)) from None
         self.note()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import cupy as xp
@@ -15,7 +15,6 @@ from . import cublas
 from .device_memory import Allocator
 
 _OPTIONS = ("--std=c++17",)
-_pools: dict[int, Any] = {}
 _products: dict[int, Any] = {}
 
 
@@ -55,28 +54,21 @@ def kernels(source: str, names: set[str], index: int = 0) -> dict[str, Callable[
     return {name: launcher(function) for name, function in functions.items()}
 
 
-@contextmanager
-def workspace(index: int) -> Iterator[None]:
-    """Memory that is asked for inside comes from a pool of its own, which what runs outside never gets.
-
-    A graph writes to what its operations asked for when they were captured, at every launch: nobody else may have it.
-    """
-    pool = _pools.get(index)
-    if pool is None:
-        pool = _pools[index] = xp.cuda.MemoryPool()
-    malloc = pool.malloc if _allocator is None else _allocator.over(pool.malloc)
-    with xp.cuda.using_allocator(malloc):
-        yield
-
-
 def capture(function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
     """What a function launches, as a graph; a function that launches it on the current stream.
 
     Raises:
         Exception: what the library raises that refuses to be captured; nothing is left half captured.
     """
+    ordinary = xp.cuda.get_allocator()
+    held: list[Any] = []  # a graph writes to it at every launch, so nobody else may have it while the graph is there
+
+    def keep(size: int) -> Any:
+        held.append(ordinary(size))
+        return held[-1]
+
     stream = xp.cuda.Stream(non_blocking=True)
-    with workspace(index), stream:
+    with xp.cuda.Device(index), xp.cuda.using_allocator(keep), stream:
         stream.begin_capture()
         try:
             function()
@@ -86,7 +78,7 @@ def capture(function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
             raise
         graph = stream.end_capture()
 
-    def launch() -> None:
+    def launch(_held: Any = held) -> None:
         graph.launch(stream=xp.cuda.get_current_stream())
 
     return launch
@@ -143,20 +135,19 @@ def track_memory() -> None:
         xp.cuda.set_allocator(_allocator.malloc)
 
 
-def _in_pools(index: int, what: str) -> int:
+def _in_pool(index: int, what: str) -> int:
     with xp.cuda.Device(index):
-        pools = [xp.get_default_memory_pool(), *([_pools[index]] if index in _pools else [])]
-        return sum([int(getattr(pool, what)()) for pool in pools])
+        return int(getattr(xp.get_default_memory_pool(), what)())
 
 
 def memory_allocated(index: int) -> int:
     """Bytes in arrays on this GPU."""
-    return _in_pools(index, "used_bytes")
+    return _in_pool(index, "used_bytes")
 
 
 def memory_reserved(index: int) -> int:
     """Bytes in arrays on this GPU, and kept for later ones."""
-    return _in_pools(index, "total_bytes")
+    return _in_pool(index, "total_bytes")
 
 
 def peaks() -> dict[int, int]:
@@ -176,8 +167,6 @@ def memory_info(index: int) -> tuple[int, int]:
 def empty_cache() -> None:
     """Give memory that no array is in back to the driver."""
     xp.get_default_memory_pool().free_all_blocks()
-    for pool in _pools.values():
-        pool.free_all_blocks()
     xp.get_default_pinned_memory_pool().free_all_blocks()
 
 
@@ -187,9 +176,10 @@ def empty_cache() -> None:
 def pinned(array: Any) -> Any:
     """A copy in memory of the host that stays where it is, so that the GPU can fetch it by itself."""
     memory = xp.cuda.alloc_pinned_memory(max(array.nbytes, 1))
-    made = numpy.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    whole = numpy.frombuffer(memory, array.dtype, array.size)
+    made = whole.reshape(array.shape)
     made[...] = array
-    _pinned[made.__array_interface__["data"][0]] = weakref.ref(memory)
+    _pinned[made.__array_interface__["data"][0]] = weakref.ref(whole)
     return made
 
 

@@ -258,8 +258,7 @@ class Part:
             else:
                 self._graph()
                 return
-        with self.executor.backend.workspace(self.executor.index):
-            self._launch()
+        self._launch()
         self._warm = True
 
     def _launch(self) -> None:
