@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-deep check format bench peers clean
+.PHONY: demo test test-deep test-gpu check format bench bench-gpu peers clean
 
 demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
 	@# products this small gain little from a second BLAS thread, and wait for it at every step on a busy machine
@@ -13,6 +13,9 @@ test: .venv/.installed-test  ## every test
 
 test-deep: .venv/.installed-test  ## every test, with many more random examples
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest
+
+test-gpu: .venv/.installed-test  ## every test, on a GPU where one has a device; says so where there is none
+	TINYGRAD_SEQ_TEST_DEVICE=cuda $(BIN)/python -m pytest
 
 check: .venv/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -25,6 +28,9 @@ format: .venv/.installed-dev  ## bring the code into shape
 
 bench: .venv/.installed-bench  ## speed and memory, beside the peers that are installed
 	$(BIN)/python -m benchmarks
+
+bench-gpu: .venv/.installed-bench  ## speed and memory on a GPU, beside PyTorch with cuDNN; says so where there is none
+	$(BIN)/python -m benchmarks gpu
 
 peers: .venv/.installed-bench  ## install what the benchmarks compare with
 	$(BIN)/python -m pip install -q torch==2.13.0 autograd jax micrograd mygrad

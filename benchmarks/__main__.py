@@ -12,7 +12,7 @@ import sys
 
 import tinygrad_seq as tg
 
-from . import compiled, engines, import_time, memory, recording, recurrent
+from . import compiled, engines, gpu, import_time, memory, recording, recurrent
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, table
 
@@ -52,6 +52,7 @@ def main() -> None:
         "length": sequence_length,
         "recurrent": recurrent.main,
         "compiled": compiled.main,
+        "gpu": gpu.main,
         "import": import_time.main,
         "recording": recording.main,
         "memory": memory.main,

@@ -48,12 +48,14 @@ class LanguageModel(nn.Module):
         return scores
 
 
-def ours(w: Workload, kind: str = "LSTM", executor: str | None = None) -> Callable[[], float]:
-    """A function that does one step and returns the loss; compiled, if an executor is named."""
+def ours(
+    w: Workload, kind: str = "LSTM", executor: str | None = None, device: str = "cpu", compiled: bool = False
+) -> Callable[[], float]:
+    """A function that does one step and returns the loss; compiled, if that is said or an executor is named."""
     tg.manual_seed(0)
-    model = LanguageModel(w, kind)
+    model = LanguageModel(w, kind).to(device)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    x, y = [tg.tensor(tokens) for tokens in w.batch()]
+    x, y = [tg.tensor(tokens, device=device) for tokens in w.batch()]
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         loss = F.cross_entropy(model(x).reshape(-1, w.V), y.reshape(-1))
@@ -63,11 +65,11 @@ def ours(w: Workload, kind: str = "LSTM", executor: str | None = None) -> Callab
         optimizer.step()
         return loss.detach()
 
-    run = tg.compile(step, executor=executor) if executor else step
+    run = tg.compile(step, executor=executor) if executor or compiled else step
     return lambda: float(run(x, y))
 
 
-def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM") -> Callable[[], float]:
+def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM", device: str = "cpu") -> Callable[[], float]:
     """The same step in PyTorch: with its fused layer, or with the composition that ours is, in eager operations.
 
     Raises:
@@ -78,16 +80,18 @@ def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM") -> Callable[[], 
     torch.manual_seed(0)
     embedding, lstm = torch.nn.Embedding(w.V, w.H), getattr(torch.nn, kind)(w.H, w.H, w.L)
     head = torch.nn.Linear(w.H, w.V)
+    for module in (embedding, lstm, head):
+        module.to(device)
     parameters = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
-    x, y = (torch.from_numpy(tokens) for tokens in w.batch())
+    x, y = (torch.from_numpy(tokens).to(device) for tokens in w.batch())
 
     def composition(xs: torch.Tensor) -> torch.Tensor:
         for k in range(w.L):
             W_hh = getattr(lstm, f"weight_hh_l{k}").T
             bias = getattr(lstm, f"bias_ih_l{k}") + getattr(lstm, f"bias_hh_l{k}")
             xW = xs @ getattr(lstm, f"weight_ih_l{k}").T + bias
-            h = c = torch.zeros(w.B, w.H)
+            h = c = torch.zeros(w.B, w.H, device=device)
             outputs = []
             for xW_t in xW.unbind(0):
                 i, f, g, o = (xW_t + h @ W_hh).chunk(4, dim=-1)

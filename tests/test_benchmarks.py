@@ -7,8 +7,11 @@ import sys
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import compiled, engines, memory, recurrent
+from benchmarks import compiled, engines, gpu, memory, recurrent
 from benchmarks.language_model import Workload, ours
+
+from .engine import host_kernels
+from .engine.strict_array import installed
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 
@@ -53,3 +56,20 @@ def test_compiled_samples_are_the_same(executor: str) -> None:
         draw = compiled.sampling(e, H=8, L=1, V=5)
         drawn.append([draw() for _ in range(20)])
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("candidate", ["compiled", "eager"])
+def test_steps_on_a_gpu_compute_the_same(candidate: str) -> None:
+    """On the tests' stand-in for one."""
+    if host_kernels.COMPILER is None:
+        pytest.skip("no g++, which stands in for a GPU here")
+    with installed():
+        step = gpu.CANDIDATES[candidate](TINY)
+        host = ours(TINY)
+        assert [step() for _ in range(4)] == pytest.approx([host() for _ in range(4)], rel=1e-4)
+
+
+@pytest.mark.skipif(tg.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu.main()
+    assert capsys.readouterr().out.startswith("No figures: device 'cuda'")

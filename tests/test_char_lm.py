@@ -320,3 +320,41 @@ def test_evaluation_carries_the_state(text: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(evaluate(run.model, tokens, chunk=7), evaluate(run.model, tokens, chunk=1000), rtol=1e-5)
     likeliest = [write(run.model, run.vocabulary, "the", 20, 0.0, tg.Generator(k)) for k in (0, 1)]
     assert likeliest[0] == likeliest[1]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_run_started_on_one_device_goes_on_on_another(text: Path, tmp_path: Path, compiled: bool) -> None:
+    """On a stand-in for a GPU: as a run that stopped and went on at the same steps, on one device all the time."""
+    from .engine import host_kernels
+    from .engine.strict_array import installed
+
+    if compiled and host_kernels.COMPILER is None:
+        pytest.skip("no g++, which stands in for a GPU here")
+    more = ["--show-every", "1000", *([] if compiled else ["--no-compile"])]
+    for name, devices in (("stayed", ["cpu", "cpu", "cpu"]), ("moved", ["cuda", "cpu", "cuda"])):
+        with installed():
+            train(
+                text,
+                tmp_path / name,
+                "--steps",
+                "20",
+                "--layers",
+                "2",
+                "--dropout",
+                "0.3",
+                "--device",
+                devices[0],
+                *more,
+            )
+            for steps, device in zip(("30", "40"), devices[1:], strict=True):
+                again = ["train", "--resume", "--out", str(tmp_path / name), "--steps", steps, "--device", device]
+                assert main([*again, *more]) == 0
+            checkpoint = tmp_path / name / "checkpoint.npz"
+            run = Run.load(checkpoint, devices[-1])
+            assert all(p.device.type == devices[-1] for p in run.model.parameters())
+            sample = ["sample", "--checkpoint", str(checkpoint), "--length", "5", "--device", devices[-1]]
+            assert main(sample) == 0
+    a, b = (Run.load(tmp_path / name / "checkpoint.npz", "cpu") for name in ("stayed", "moved"))
+    for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
+        np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose([loss for _, loss in a.losses], [loss for _, loss in b.losses], rtol=1e-4)

@@ -212,7 +212,7 @@ from .version import __version__
 
 if _TYPE_CHECKING:
     from .compiler.compiled import RecompileWarning, compile
-    from .config import show_config
+    from .config import get_float32_matmul_precision, set_float32_matmul_precision, show_config
     from .drawing import draw_graph
     from .limits import finfo, iinfo
     from .serialization import load, save
@@ -223,9 +223,11 @@ _LAZY = {
     "compile": "compiler.compiled",
     "draw_graph": "drawing",
     "finfo": "limits",
+    "get_float32_matmul_precision": "config",
     "iinfo": "limits",
     "load": "serialization",
     "save": "serialization",
+    "set_float32_matmul_precision": "config",
     "show_config": "config",
 }
 
@@ -255,6 +257,7 @@ __all__ = [
     "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty", "empty_like", "enable_grad", "eq",
     "equal", "erf", "exp", "expand", "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32",
     "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "gelu",
+    "get_float32_matmul_precision",
     "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add", "index_fill",
     "index_select", "inf", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_floating_point",
     "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "le",
@@ -265,7 +268,8 @@ __all__ = [
     "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow",
     "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal",
     "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter",
-    "scatter_add", "select", "set_default_device", "set_grad_enabled", "short", "show_config", "sigmoid", "sign",
+    "scatter_add", "select", "set_default_device",
+    "set_float32_matmul_precision", "set_grad_enabled", "short", "show_config", "sigmoid", "sign",
     "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
     "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace",
     "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -22,25 +23,32 @@ class device:
             raise ValueError(f"device: got {str(name)!r}; takes 'cpu', 'cuda' or 'cuda:N'")
         self.type = kind
         self.index = int(index or 0)
-        self._tokens: list[Token[device | None]] = []
+        self._tokens: list[tuple[Token[device | None], int | None]] = []
 
     @property
     def backend(self) -> Any:
         """The backend module of this device; a RuntimeError says what is missing if it cannot be used here."""
-        return recording[-1].backend if recording and recording[-1].mine() else self.backend_module
+        return recording[-1].backend_on(self) if recording and recording[-1].mine() else self.backend_module
 
     @property
     def backend_module(self) -> Any:
         """The same, also while something is recorded."""
-        return backend_for(self.type)
+        return backend_for(self.type, self.index)
 
     def __enter__(self) -> device:
-        self.backend  # noqa: B018 - fail here, not at the first tensor
-        self._tokens.append(_default.set(self))
+        backend = self.backend_module  # fails here, not at the first tensor
+        before = None
+        if self.type == "cuda":  # CUDA has a current device of its own
+            before = backend.current_device()
+            backend.use(self.index)
+        self._tokens.append((_default.set(self), before))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _default.reset(self._tokens.pop())
+        token, before = self._tokens.pop()
+        _default.reset(token)
+        if before is not None:
+            self.backend_module.use(before)
 
     def __str__(self) -> str:
         return "cpu" if self.type == "cpu" else f"cuda:{self.index}"
@@ -55,13 +63,26 @@ class device:
         return hash(str(self))
 
 
-_cpu = device("cpu")
 _default: ContextVar[device | None] = ContextVar("default_device", default=None)
-_process_default = _cpu
+VARIABLE = "TINYGRAD_SEQ_DEVICE"  # of the environment
+
+
+def _from_environment() -> device:
+    name = os.environ.get(VARIABLE) or "cpu"
+    try:
+        return device(name)
+    except ValueError:
+        raise ValueError(f"the environment variable {VARIABLE} is {name!r}; takes 'cpu', 'cuda' or 'cuda:N'") from None
+
+
+_process_default = _from_environment()
 
 
 def default_device() -> device:
-    """The device of the innermost `with device(...)` block, or what `set_default_device` said, or the CPU."""
+    """The device of the innermost `with device(...)` block, or what `set_default_device` said.
+
+    Else what $TINYGRAD_SEQ_DEVICE says, and without it the CPU.
+    """
     return _default.get() or _process_default
 
 
@@ -69,7 +90,9 @@ def set_default_device(name: str | device) -> None:
     """Create new tensors on this device, in all threads, from now on."""
     global _process_default
     chosen = device(name)
-    chosen.backend  # noqa: B018 - fail here, not at the first tensor
+    backend = chosen.backend_module  # fails here, not at the first tensor
+    if chosen.type == "cuda":
+        backend.use(chosen.index)
     _process_default = chosen
 
 

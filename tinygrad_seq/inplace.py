@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import streams
-from .backend import array_module, float64
+from .backend import array_module, float64, is_array
 from .conversion import to_array
 from .device import device_of
 from .grad_mode import is_grad_enabled
@@ -44,6 +44,7 @@ class InPlace(Methods):
                 f"{name}: the result is {new.array.dtype}, which does not fit in place of {self.array.dtype}; "
                 "convert the tensor first: .float()"
             )
+        self._require_here(new, name)
         new = new.to(self.array.dtype)
         if is_grad_enabled() and (self.node is not None or new.node is not None):
             if isinstance(self.node, Leaf):
@@ -69,6 +70,15 @@ class InPlace(Methods):
                 ) from None
             memory.mark(self.array)
         return self  # type: ignore[return-value]
+
+    def _require_here(self, value: Any, name: str) -> None:
+        """Raise a RuntimeError if `value` is a tensor or an array on another device: nothing is moved in silence."""
+        array = getattr(value, "array", value)
+        if type(array) is type(self.array) or not is_array(array):
+            return
+        here, there = device_of(self.array), device_of(array)
+        if here != there:
+            raise RuntimeError(f"{name}: operands are on {here} and {there}; move one with .to({str(here)!r})")
 
     def _arrange(self, new: Tensor, name: str) -> Tensor:
         """Become a view of this tensor in another shape."""
@@ -224,6 +234,7 @@ class InPlace(Methods):
         if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
             raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
         require_numbers((value,), "assigning to an index: ")
+        self._require_here(value, "assigning to an index")
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
         try:
             self.array[key] = value.array if isinstance(value, Value) else value

@@ -212,7 +212,8 @@ class Tensor(Differentiable):
         """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
 
         Args:
-            non_blocking: no difference here.
+            non_blocking: let a GPU fetch the numbers of a tensor in pinned memory by itself, while Python goes on; see
+                `pin_memory`. Write to that tensor only after `tg.cuda.synchronize()`.
         """
         for target in targets:
             if isinstance(target, Tensor):
@@ -223,7 +224,7 @@ class Tensor(Differentiable):
                 dtype = target
         moved = self
         if device is not None and Device(device) != self.device:
-            moved = elementwise.to_device(self, device=Device(device), source=self.device)
+            moved = elementwise.to_device(self, device=Device(device), source=self.device, non_blocking=non_blocking)
         if dtype is not None and as_dtype(dtype) != self.dtype:
             moved = elementwise.cast(moved, dtype=as_dtype(dtype))
         return moved
@@ -231,8 +232,32 @@ class Tensor(Differentiable):
     def cpu(self) -> Tensor:
         return self.to("cpu")
 
-    def cuda(self) -> Tensor:
-        return self.to("cuda")
+    def cuda(self, device: Any = None, non_blocking: bool_type = False) -> Tensor:
+        """This tensor on a GPU: the first one, or the one of that number or name."""
+        name = f"cuda:{device or 0}" if isinstance(device, (int, type(None))) else device
+        return self.to(device=name, non_blocking=non_blocking)
+
+    def pin_memory(self) -> Tensor:
+        """A copy in memory that the system does not move, from which a GPU fetches numbers by itself.
+
+        >>> batch = batch.pin_memory().to("cuda", non_blocking=True)
+
+        Raises:
+            RuntimeError: without a GPU; or if the tensor is on one, or requires a gradient.
+        """
+        if self.device.type != "cpu" or self.requires_grad:
+            where = f"is on {self.device}" if self.device.type != "cpu" else "requires a gradient"
+            raise RuntimeError(f"pin_memory: takes a tensor of numbers on the CPU, this one {where}")
+        if self.is_pinned():
+            return self
+        return self.wrap(Device("cuda").backend_module.pinned(self.array))
+
+    def is_pinned(self) -> bool_type:
+        """Whether `pin_memory` made it."""
+        try:
+            return self.device.type == "cpu" and bool_type(Device("cuda").backend_module.is_pinned(self.array))
+        except RuntimeError:  # no GPU
+            return False
 
     def half(self) -> Tensor:
         return self.to(float16)

@@ -161,7 +161,7 @@ def run_train(options: argparse.Namespace) -> int:
         f"{len(corpus.train):,} characters to learn from, {len(corpus.vocabulary)} different; "
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters"
     )
-    compiled = not options.no_compile and device == "cpu"
+    compiled = not options.no_compile
     stopped_by = train(run, stream, options.out, device, options.save_every, options.show_every, compiled)
     if stopped_by:
         print(f"\nstopped at step {run.step}; saved to {checkpoint}")
@@ -175,7 +175,7 @@ def run_sample(options: argparse.Namespace) -> int:
     device = check_device(options.device)
     run = Run.load(options.checkpoint, device)
     generator = tg.Generator(options.seed)
-    compiled = not options.no_compile and device == "cpu"
+    compiled = not options.no_compile
     model, settings = run.model, (options.prime, options.length, options.temperature)
     written = write(model, run.vocabulary, *settings, generator, device, compiled)
     print(options.prime + written)

@@ -2,23 +2,41 @@
 
 It is no ndarray, refuses to become one silently, keeps 0-d results as arrays of its own, is refused by NumPy's
 functions, and does not mix with NumPy arrays. `installed()` makes the engine treat it as an array of device "cuda:0".
+
+It can be captured, too: while `StrictBackend.capture` runs a function, nothing is computed, and what is asked for has
+nan in it; launching does it all again in the same memory. Asking for numbers meanwhile is an error, as it is on a GPU.
+
+With TINYGRAD_SEQ_TEST_DEVICE=cuda (`make test-gpu`) the tests that use it run on a GPU instead.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
+import pytest
 
 from tinygrad_seq import backend
+from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import numpy as host
+from tinygrad_seq.recording import CompileError
+
+from .host_kernels import COMPILER, compile_for_host
 
 device_module: Any = sys.modules["tinygrad_seq.device"]  # the package exports a class of that name
+cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
 _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt le gt ge"
 OPERATORS = _WORDS.split()
+_known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
+captured: list[list[Callable[[], Any]]] = []  # what the graph being captured is to do
+REAL = os.environ.get("TINYGRAD_SEQ_TEST_DEVICE", "").startswith("cuda")  # a GPU takes the stand-in's place
+stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU does not tell")
 
 
 def inner(value: Any) -> Any:
@@ -40,6 +58,28 @@ def outer(result: Any) -> Any:
     return result
 
 
+def done(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function of NumPy's, or while something is captured, note that it is to be called at each launch."""
+    args, kwargs = inner(args), {k: inner(v) for k, v in kwargs.items()}
+    if not captured:
+        return function(*args, **kwargs)
+    graph = captured[-1]
+    if kwargs.get("out") is not None or function in (np.copyto, np.add.at):
+        graph.append(lambda: function(*args, **kwargs))
+        return kwargs.get("out")
+    result = function(*args, **kwargs)
+    for made in result if isinstance(result, (list, tuple)) else (result,):
+        if isinstance(made, np.ndarray) and made.base is None and made.flags.writeable:
+            graph.append(partial(lambda to: np.copyto(to, function(*args, **kwargs)), made))
+            made[...] = np.nan if made.dtype.kind in "fc" else 0
+    return result
+
+
+def refuse() -> None:
+    if captured:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
 class StrictArray:
     """A NumPy array in hiding."""
 
@@ -48,6 +88,8 @@ class StrictArray:
 
     def __init__(self, hidden: Any) -> None:
         self.hidden = hidden
+        if hidden.base is None:
+            _known[id(hidden)] = self
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -57,54 +99,77 @@ class StrictArray:
 
     @property
     def base(self) -> Any:
-        return None if self.hidden.base is None else StrictArray(self.hidden.base)
+        below = self.hidden.base
+        if below is None:
+            return None
+        while isinstance(below.base, np.ndarray):
+            below = below.base
+        known = _known.get(id(below))
+        if known is None or known.hidden is not below:
+            self.owner = known = StrictArray(below)  # kept, so that it is the same one next time
+        return known
+
+    def item(self) -> Any:
+        refuse()
+        return self.hidden.item()
+
+    def tolist(self) -> Any:
+        refuse()
+        return self.hidden.tolist()
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.hidden, name)
-        if name in ("shape", "dtype", "ndim", "size", "flags", "item", "tolist"):
+        if name in ("shape", "dtype", "ndim", "size", "flags", "strides", "nbytes", "itemsize"):
             return value
         if callable(value):
-            return lambda *args, **kwargs: outer(value(*inner(args), **{k: inner(v) for k, v in kwargs.items()}))
+            return lambda *args, **kwargs: outer(done(value, args, kwargs))
         return outer(value)
 
     def __getitem__(self, key: Any) -> Any:
-        return outer(self.hidden[inner(key)])
+        return outer(done(self.hidden.__getitem__, (key,), {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.hidden[inner(key)] = inner(value)
+        key, value = inner(key), inner(value)
+        if captured:
+            captured[-1].append(lambda: self.hidden.__setitem__(key, value))
+        else:
+            self.hidden[key] = value
 
     def __len__(self) -> int:
         return len(self.hidden)
 
     def __bool__(self) -> bool:
+        refuse()
         return bool(self.hidden)
 
     def __int__(self) -> int:
+        refuse()
         return int(self.hidden)
 
     def __float__(self) -> float:
+        refuse()
         return float(self.hidden)
 
     def __neg__(self) -> Any:
-        return outer(-self.hidden)
+        return outer(done(np.negative, (self,), {}))
 
     def __invert__(self) -> Any:
-        return outer(~self.hidden)
+        return outer(done(np.invert, (self,), {}))
 
     def __iadd__(self, other: Any) -> Any:
-        self.hidden += inner(other)
+        done(np.add, (self, other), {"out": self})
         return self
 
     def __isub__(self, other: Any) -> Any:
-        self.hidden -= inner(other)
+        done(np.subtract, (self, other), {"out": self})
         return self
 
 
 def _define(name: str) -> None:
     method, reflected = f"__{name}__", f"__r{name}__"
-    setattr(StrictArray, method, lambda a, b: outer(getattr(np.asarray(a.hidden), method)(inner(b))))
+    setattr(StrictArray, method, lambda a, b: outer(done(getattr(np.asarray(a.hidden), method), (b,), {})))
     if hasattr(np.ndarray, reflected):
-        setattr(StrictArray, reflected, lambda a, b: outer(getattr(np.asarray(a.hidden), reflected)(inner(b))))
+        setattr(StrictArray, reflected, lambda a, b: outer(done(getattr(np.asarray(a.hidden), reflected), (b,), {})))
 
 
 for _name in OPERATORS:
@@ -118,7 +183,7 @@ class Namespace:
         value = getattr(np, name)
         if not callable(value) or isinstance(value, type):
             return value
-        return lambda *args, **kwargs: outer(value(*inner(args), **{k: inner(v) for k, v in kwargs.items()}))
+        return lambda *args, **kwargs: outer(done(value, args, kwargs))
 
 
 class StrictBackend:
@@ -127,41 +192,171 @@ class StrictBackend:
     xp = Namespace()
     ndarray = StrictArray
 
+    def __init__(self) -> None:
+        self.launches = 0  # of kernels and graphs
+        self.graphs = 0
+        self.sent: list[Any] = []  # what was fetched from pinned memory
+        self._pinned: list[Any] = []
+        self._peaks: dict[int, int] = {}
+
     @staticmethod
     def device_name(array: Any) -> str:
         return "cuda:0"
 
     @staticmethod
     def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
-        return StrictArray(np.asarray(data.hidden if isinstance(data, StrictArray) else data, dtype=dtype))
+        refuse()
+        if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype):
+            return data
+        return StrictArray(np.array(data.hidden if isinstance(data, StrictArray) else data, dtype=dtype))
 
     @staticmethod
     def to_host(array: Any) -> Any:
+        refuse()
         return array.hidden.copy()
 
     @staticmethod
     def scatter_add(buffer: Any, index: Any, values: Any) -> None:
-        host.scatter_add(buffer.hidden, inner(index), values.hidden)
+        buffer, index, values = buffer.hidden, inner(index), inner(values)
+        if captured:
+            captured[-1].append(lambda: host.scatter_add(buffer, index, values))
+        else:
+            host.scatter_add(buffer, index, values)
+
+    @staticmethod
+    def address(array: Any) -> int:
+        return int(array.hidden.__array_interface__["data"][0])
+
+    @staticmethod
+    def device_index(array: Any) -> int:
+        return 0
+
+    @staticmethod
+    def on(index: int) -> Any:
+        return nullcontext()
+
+    @staticmethod
+    def device_count() -> int:
+        return 1
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def use(index: int) -> None:
+        assert index == 0
+
+    @staticmethod
+    def memory_allocated(index: int) -> int:
+        return sum(array.hidden.nbytes for array in [*_known.values()])
+
+    def peaks(self) -> dict[int, int]:
+        return self._peaks
+
+    def pinned(self, array: Any) -> Any:
+        self._pinned.append(array.copy())
+        return self._pinned[-1]
+
+    def is_pinned(self, array: Any) -> bool:
+        return any(array is known for known in self._pinned)
+
+    def send(self, array: Any, index: int = 0) -> Any:
+        if self.is_pinned(array):
+            self.sent.append(array)
+        return self.asarray(array)
+
+    @staticmethod
+    def empty(shape: Any, dtype: Any, index: int = 0) -> Any:
+        return StrictArray(np.full(shape, 0xAB, np.dtype(dtype)))  # whatever is there
+
+    @staticmethod
+    def upload(target: Any, numbers: Any) -> None:
+        refuse()
+        target.hidden[: len(numbers)] = numbers
+
+    @staticmethod
+    def product(a: Any, b: Any, out: Any) -> None:
+        done(np.matmul, (a, b), {"out": out})
+
+    def kernels(self, source: str, names: set[str], index: int = 0) -> dict[str, Any]:
+        if COMPILER is None:
+            raise CompileError("no g++, which stands in for a GPU's compiler here")
+        made = compile_for_host(source, names)
+
+        def launcher(launch: Any) -> Any:
+            def call(blocks: int, threads: int, addresses: list[int]) -> None:
+                if captured:
+                    captured[-1].append(lambda: launch(blocks, threads, addresses))
+                else:
+                    self.launches += 1
+                    launch(blocks, threads, addresses)
+
+            return call
+
+        return {name: launcher(launch) for name, launch in made.items()}
+
+    def capture(self, function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
+        captured.append([])
+        try:
+            function()
+        finally:
+            graph = captured.pop()
+        self.graphs += 1
+
+        def launch() -> None:
+            self.launches += 1
+            for step in graph:
+                step()
+
+        return launch
+
+    def random_words_at(self, table: Any, seed: int, offset: int, count: int, out: Any) -> None:
+        launch = self.kernels(cuda_sources.PHILOX, {"tg_philox_at"})["tg_philox_at"]
+        blocks = ((count + 7) // 8 + 255) // 256
+        launch(blocks, 256, [self.address(table), seed, offset, count, self.address(out)])
 
     def __getattr__(self, name: str) -> Any:
         """Creation, random numbers and the functions of one array."""
         value = getattr(host, name)
-        return lambda *args, **kwargs: outer(value(*inner(args), **kwargs))
+        return lambda *args, **kwargs: outer(done(value, args, kwargs))
+
+
+def is_on_device(array: Any) -> bool:
+    """Whether an array is the GPU's, or the stand-in's."""
+    return isinstance(array, device_module.device("cuda").backend_module.ndarray)
+
+
+def assert_same(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Lists of numbers: the same bits on the stand-in, and on a GPU the same up to rounding."""
+    if not REAL:
+        assert a == b
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y, rtol, atol)
+    else:
+        np.testing.assert_allclose(b, a, rtol=rtol, atol=atol)
 
 
 @contextmanager
-def installed() -> Iterator[None]:
+def installed() -> Iterator[Any]:
     """The engine knows strict arrays, and takes them for the GPU's."""
+    if REAL:
+        yield device_module.device("cuda").backend_module
+        return
     module: Any = StrictBackend()
     before = device_module.backend_for
 
-    def backend_for(device_type: str) -> Any:
+    def backend_for(device_type: str, index: int = 0) -> Any:
+        if index > 0:
+            raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has cuda:0")
         return module if device_type == "cuda" else before(device_type)
 
     backend.register(StrictArray, module)
-    device_module.backend_for = backend_for
+    device_module.backend_for = cuda_module.backend_for = backend_for
     try:
-        yield
+        yield module
     finally:
-        device_module.backend_for = before
+        device_module.backend_for = cuda_module.backend_for = before
         backend._BY_ARRAY_TYPE.pop(StrictArray)

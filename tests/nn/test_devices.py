@@ -11,7 +11,7 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
-from ..engine.strict_array import installed
+from ..engine.strict_array import assert_same, installed
 from .test_init import FILLS
 from .test_losses import CHECKED
 
@@ -33,7 +33,7 @@ def on_both(function: Any, inputs: list[tg.Tensor]) -> None:
         gradients = [x.grad for x in xs]
         assert all(g is not None and g.device.type == device for g in gradients)
         found.append([y.tolist(), *[g.tolist() for g in gradients if g is not None]])
-    assert found[0] == found[1]
+    assert_same(found[0], found[1], 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -62,7 +62,7 @@ def test_layers() -> None:
 def test_initial_values(name: str) -> None:
     drawn = [FILLS[name](tg.zeros(4, 5, device=device), generator=tg.Generator(1)) for device in ("cpu", "cuda")]
     assert [w.device.type for w in drawn] == ["cpu", "cuda"]
-    assert drawn[0].tolist() == drawn[1].tolist()
+    assert_same(drawn[0].tolist(), drawn[1].tolist())
 
 
 RECURRENT: dict[str, Any] = {

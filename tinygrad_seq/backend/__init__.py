@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from . import numpy as numpy_backend
+from .blas import blas_function as blas_function
 
 Array: TypeAlias = Any  # an array of some backend; typing one would tie us to a library
 DType: TypeAlias = Any
@@ -21,7 +22,6 @@ complex64, complex128 = numpy_backend.complex64, numpy_backend.complex128
 dtype = numpy_backend.dtype
 result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
-blas_function = numpy_backend.blas_function  # of the CPU
 numpy_module: Any = numpy_backend.module  # for what runs on the CPU whatever the device
 
 _OF_NUMPY = (numpy_backend.ndarray, SCALAR)  # subclasses such as memmap included
@@ -60,15 +60,16 @@ def is_plain(array: Array) -> bool:
     return type(array) in _BY_ARRAY_TYPE
 
 
-def backend_for(device_type: str) -> ModuleType:
-    """The backend module of a device type: "cpu" or "cuda".
+def backend_for(device_type: str, index: int = 0) -> ModuleType:
+    """The backend module of a device: "cpu", or "cuda" with a number.
 
     Raises:
-        RuntimeError: for "cuda" without CuPy or without a working driver; the message says which and what to install.
+        RuntimeError: for "cuda" without CuPy, without a working driver, or without a GPU of that number; the message
+            says which and what to install.
     """
     if device_type == "cpu":
         return numpy_backend
     from . import cupy as cupy_backend
 
-    cupy_backend.require()
+    cupy_backend.require(index)
     return cupy_backend

@@ -3,53 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy
+
+from .cuda_sources import ADD_ROWS, PHILOX
 
 _INSTALL = 'pip install "tinygrad-seq[cuda13]" (CUDA 13) or "tinygrad-seq[cuda12]" (CUDA 12)'
 
 try:
     import cupy as xp
-except ImportError as error:
+except ModuleNotFoundError as error:
     _missing: str | None = f"device 'cuda' needs CuPy, which is not installed: {_INSTALL} [{error}]"
+    xp = None
+except Exception as error:  # a library that it needs is not there, or two of its wheels are
+    _missing = (
+        f"device 'cuda': CuPy is installed, but does not load: {error}. It is made for one version of CUDA, and one "
+        f"wheel of it can be installed at a time: {_INSTALL}"
+    )
     xp = None
 else:
     _missing = None
+    from .launching import (  # noqa: F401
+        address,
+        capture,
+        device_index,
+        empty,
+        empty_cache,
+        is_pinned,
+        kernels,
+        memory_allocated,
+        memory_info,
+        memory_reserved,
+        on,
+        peaks,
+        pinned,
+        product,
+        send,
+        track_memory,
+        upload,
+    )
+
     ndarray = xp.ndarray
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
-_PHILOX = r"""
-extern "C" __global__ void philox4x64(unsigned long long seed, unsigned long long offset, unsigned long long blocks,
-                                      unsigned long long* out) {
-    unsigned long long i = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x;
-    if (i >= blocks) return;
-    unsigned long long c0 = offset + i + 1, c1 = c0 < i + 1 ? 1 : 0, c2 = 0, c3 = 0, k0 = seed, k1 = 0;
-    for (int round = 0; round < 10; ++round) {
-        if (round) { k0 += 0x9E3779B97F4A7C15ULL; k1 += 0xBB67AE8584CAA73BULL; }
-        unsigned long long h0 = __umul64hi(0xD2E7470EE14C6C93ULL, c0), l0 = 0xD2E7470EE14C6C93ULL * c0;
-        unsigned long long h1 = __umul64hi(0xCA5A826395121157ULL, c2), l1 = 0xCA5A826395121157ULL * c2;
-        c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
-    }
-    out[4 * i] = c0; out[4 * i + 1] = c1; out[4 * i + 2] = c2; out[4 * i + 3] = c3;
-}
-"""
+_NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
+_count: int | None = None  # of GPUs, once they have answered
 
 
-def require() -> None:
-    """Raise a RuntimeError that says what is missing unless CuPy and a CUDA driver both work."""
+def require(index: int = 0) -> None:
+    """Raise a RuntimeError that says what is missing unless CuPy, a CUDA driver and the GPU of that number work."""
+    global _count
     if _missing is not None:
         raise RuntimeError(_missing)
+    if _count is None:
+        count = _count_of_gpus()
+        if count == 0:
+            raise RuntimeError("device 'cuda': CuPy is installed, but this machine shows no CUDA device")
+        track_memory()
+        _count = count
+    if index >= _count:
+        names = "cuda:0" if _count == 1 else f"cuda:0 to cuda:{_count - 1}"
+        raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has {names}")
+
+
+def _count_of_gpus() -> int:
     try:
-        count = xp.cuda.runtime.getDeviceCount()
+        return int(xp.cuda.runtime.getDeviceCount())
     except xp.cuda.runtime.CUDARuntimeError as error:
+        driver, made_for = xp.cuda.runtime.driverGetVersion(), xp.cuda.runtime.runtimeGetVersion()
+        if error.status == _NO_DRIVER and driver:
+            raise RuntimeError(
+                f"device 'cuda': the NVIDIA driver knows CUDA up to {_version(driver)}, and the CuPy that is installed "
+                f"is made for CUDA {_version(made_for)}. Update the driver, or install the CuPy for its version: "
+                f"{_INSTALL}"
+            ) from None
+        what = "this machine shows no CUDA device" if error.status == _NO_DEVICE else "there is no CUDA driver"
+        what = what if error.status in (_NO_DRIVER, _NO_DEVICE) else "CUDA does not answer"
         raise RuntimeError(
-            f"device 'cuda': CuPy is installed, but CUDA does not answer ({error}). Check that this machine has an "
-            "NVIDIA GPU and a driver that `nvidia-smi` can see."
+            f"device 'cuda': CuPy is installed, but {what} ({error}). Check that this machine has an NVIDIA GPU and a "
+            "driver that `nvidia-smi` can see."
         ) from None
-    if count == 0:
-        raise RuntimeError("device 'cuda': CuPy is installed, but this machine shows no CUDA device")
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def device_count() -> int:
@@ -57,14 +97,28 @@ def device_count() -> int:
     return int(xp.cuda.runtime.getDeviceCount())
 
 
+def current_device() -> int:
+    """Which GPU is the current one."""
+    return int(xp.cuda.runtime.getDevice())
+
+
+def use(index: int) -> None:
+    """Make this GPU the current one."""
+    xp.cuda.runtime.setDevice(index)
+
+
+def name_of(index: int) -> str:
+    """What the maker calls this GPU."""
+    return str(xp.cuda.runtime.getDeviceProperties(index)["name"].decode())
+
+
 def describe() -> list[str]:
     """CuPy, CUDA and the GPUs, a line each."""
     runtime = xp.cuda.runtime
     lines = [f"CuPy {xp.__version__}, CUDA runtime {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"]
     for index in range(device_count()):
-        properties = runtime.getDeviceProperties(index)
-        name, memory = properties["name"].decode(), properties["totalGlobalMem"] / 2**30
-        lines.append(f"cuda:{index} {name}, {memory:.0f} GiB")
+        memory = runtime.getDeviceProperties(index)["totalGlobalMem"] / 2**30
+        lines.append(f"cuda:{index} {name_of(index)}, {memory:.0f} GiB")
     return lines
 
 
@@ -76,6 +130,8 @@ def device_name(array: Any) -> str:
 def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
     """`data` as an array on CUDA device `index`, without a copy where it is there already."""
     with xp.cuda.Device(index):
+        if isinstance(data, ndarray) and device_index(data) != index:
+            data = data.copy()  # which is made on the current device
         return xp.asarray(data, dtype=dtype)
 
 
@@ -124,17 +180,47 @@ def erf(x: Any) -> Any:
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
-    """buffer[index] += values, with repeated indices added up. Writes into `buffer`."""
-    xp.add.at(buffer, index, values)
+    """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
+
+    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits.
+    """
+    rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
+    plain = rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and buffer.flags.c_contiguous
+    if rows is None or not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
+        xp.add.at(buffer, index, values)
+        return
+    rows = rows.reshape(-1).astype(xp.int64)
+    rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
+    count, width = rows.size, buffer.size // max(buffer.shape[0], 1)
+    if not count * width:
+        return
+    values = xp.ascontiguousarray(xp.broadcast_to(values, (*index[0].shape, *buffer.shape[1:])))
+    table = xp.empty((4, count), xp.int64)  # two pairs of sorted rows and their places, written to in turn
+    bits = numpy.int64((buffer.shape[0] - 1).bit_length())
+    # sorted by a kernel of ours, since a library's waits for the device, which a graph cannot hold
+    _kernel("tg_sort_rows")((1,), (1024,), (rows, table, numpy.int64(count), bits))
+    given = (table[0], table[1], values, buffer, numpy.int64(count), numpy.int64(width))
+    _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
 
 
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on: NumPy's very words."""
-    blocks = (count + 7) // 8
     with xp.cuda.Device(index):
-        out = xp.empty(4 * blocks, dtype=xp.uint64)
-        kernel = xp.RawKernel(_PHILOX, "philox4x64")
-        args = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(blocks), out)
-        if blocks:
-            kernel(((blocks + 255) // 256,), (256,), args)
-    return out.view(xp.uint32)[:count]
+        out = xp.empty(count, dtype=xp.uint32)
+        if count:
+            blocks = ((count + 7) // 8 + 255) // 256
+            words = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(count))
+            _kernel("tg_philox")((blocks,), (256,), (*words, out))
+    return out
+
+
+def random_words_at(table: Any, seed: int, offset: int, count: int, out: Any) -> None:
+    """As `random_words`, into `out`, with seed and offset found at these places of a table on the device."""
+    if count:
+        places = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(count))
+        _kernel("tg_philox_at")((((count + 7) // 8 + 255) // 256,), (256,), (table, *places, out))
+
+
+@cache
+def _kernel(name: str) -> Any:
+    return xp.RawKernel(ADD_ROWS if "rows" in name else PHILOX, name, options=("--std=c++17",))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 from collections.abc import Callable
-from functools import lru_cache
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as xp
 
@@ -34,6 +31,11 @@ def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
     if hasattr(data, "__cuda_array_interface__"):
         data = data.get()
     return xp.asarray(data, dtype=dtype)
+
+
+def send(array: Any, index: int = 0) -> Any:
+    """As `asarray`: on the way to the CPU there is nothing to go on with meanwhile."""
+    return asarray(array)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int = 0) -> Any:
@@ -79,30 +81,6 @@ def describe() -> list[str]:
             "CPU has; they may take twice as long. Unset it before Python starts."
         )
     return lines
-
-
-class BlasFunction(NamedTuple):
-    """The address of a function of CBLAS, and how many bytes its integers have."""
-
-    address: int
-    integer: int
-
-
-@lru_cache
-def blas_function(name: str, kind: str) -> BlasFunction | None:
-    """CBLAS's function of that name for float32 ("f") or float64 ("d"), from the library that NumPy itself uses.
-
-    None where that library does not say its name, as in a NumPy that was built against another one.
-    """
-    letter = {"f": "s", "d": "d"}[kind]
-    library = ctypes.CDLL(
-        import_module("numpy._core._multiarray_umath").__file__
-    )  # in which what it is linked to can be found
-    for symbol, integer in (("scipy_cblas_{}64_", 8), ("cblas_{}64_", 8), ("scipy_cblas_{}", 4), ("cblas_{}", 4)):
-        found = getattr(library, symbol.format(letter + name), None)
-        if found is not None:
-            return BlasFunction(ctypes.cast(found, ctypes.c_void_p).value or 0, integer)
-    return None
 
 
 def checksum(array: Any) -> int:

@@ -11,7 +11,7 @@ from functools import partial, update_wrapper
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, numpy_backend
 from ..grad_mode import is_grad_enabled
 from ..graph import Leaf, Value, observers
 from ..memory import memory, next_number
@@ -270,6 +270,7 @@ class _Replay:
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
         program = recorder.program
+        program.backend, program.index = recorder.home, recorder.index
         stores = [(source, _apart(program, var)) for source, var in stores]
         made = [out.var for out in outputs if isinstance(out, (_Made, _Grown))]
         made += [var for _, var in stores] + [var for _, var in grads if var is not None]
@@ -320,7 +321,7 @@ class _Replay:
             if bool(numbers[place.place]) != outcome:
                 return None
         fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
-        return numbers if all(fits) else None
+        return numbers if all(fits) and self._executor.fits(arrays) else None
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
@@ -350,9 +351,9 @@ class _Replay:
             None if made is None else self._gradient(i, leaf, values[made])
             for i, (leaf, (_, made)) in enumerate(zip(leaves_of, self.grads, strict=True))
         ]
-        for source, var in self.stores:
-            target = source.read(given)
-            array_module(target).copyto(target, values[var])
+        pairs = [(source.read(given), values[var]) for source, var in self.stores]
+        self._executor.copy_all(pairs)
+        for target, _ in pairs:
             memory.mark(target)
         for leaf, grad in zip(leaves_of, grads, strict=True):
             leaf.grad = grad
@@ -372,8 +373,12 @@ class _Replay:
         return new
 
 
-def executor_for(program: Program, name: str | None) -> NumpyExecutor:
-    """The executor of that name, by default the fastest that is installed."""
+def executor_for(program: Program, name: str | None) -> Any:
+    """The executor of that name, by default the fastest that is installed; on a GPU there is one."""
+    if program.backend is not numpy_backend:
+        from .cuda_executor import CudaExecutor
+
+        return CudaExecutor(program)
     if name == "numpy" or find_spec("llvmlite") is None:
         return NumpyExecutor(program)
     from .native_executor import NativeExecutor

@@ -7,14 +7,13 @@ handed on as soon as nobody needs what is in them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
+from .arena import ALIGNMENT, Arena, rounded
 from .operations import UFUNCS, VIEWS, evaluate
 from .program import Instr, Program, Var
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 class MemoryPlan:
@@ -22,13 +21,14 @@ class MemoryPlan:
 
     Args:
         outside: the arrays that come from outside.
-        patience: how many operations a block waits before another one gets it, so that those can be taken together.
+        patience: for how many operations what a Var had is given to no other, so that those can be taken together.
         times: for each operation, when it happens: those with one number happen at once.
         fleeting: what is made at one of those times and gone at its end, and so needs no memory.
+        block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
 
     Attributes:
         arrays: the arrays.
-        peak: bytes of all blocks together; constants and what comes from outside are not counted.
+        peak: bytes of the memory that all share; constants and what comes from outside are not counted.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class MemoryPlan:
         patience: int = 0,
         times: Sequence[int] | None = None,
         fleeting: Collection[Var] = (),
+        block: Callable[[int], Array] | None = None,
     ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
@@ -46,11 +47,7 @@ class MemoryPlan:
         self._make_reshapes_views(program)
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._claim_places()
-        self._free: dict[int, list[Array]] = {}
-        self._patience = patience
-        self._waiting: deque[list[Array]] = deque()
-        self._blocks: dict[Var, Array] = {}
-        self._fleeting = fleeting
+        self._patience, self._block, self._fleeting = patience, block or aligned, fleeting
         self._allocate(program.outputs, times or range(len(self._instrs)))
 
     def _make_reshapes_views(self, program: Program) -> None:
@@ -92,7 +89,7 @@ class MemoryPlan:
                     self._place[piece] = (instr.out, where)
 
     def _home(self, var: Var) -> Var:
-        """The Var whose block this one lies in."""
+        """The Var in whose memory this one lies."""
         while True:
             if var in self._place:
                 var = self._place[var][0]
@@ -102,62 +99,55 @@ class MemoryPlan:
                 return var
 
     def _allocate(self, outputs: list[Var], times: Sequence[int]) -> None:
-        last: dict[Var, int] = {}  # when a block is needed for the last time
-        homes: dict[Var, Var] = {}
-        for now, instr in zip(times, self._instrs, strict=True):
-            for v in (*instr.inputs(), instr.out):
-                home = homes.get(v) or homes.setdefault(v, self._home(v))
-                last[home] = now
-        for v in outputs:
-            last[homes.get(v) or self._home(v)] = len(self._instrs)
-        ending: dict[int, list[Var]] = {}
-        for v, then in last.items():
-            ending.setdefault(then, []).append(v)
+        starts = self._starts(outputs, times)
+        memory = self._block(self.peak)
+        for var, start in starts.items():
+            self.arrays[var] = memory[start : start + var.nbytes].view(var.dtype).reshape(var.shape)
         scratch = numpy.empty(max([v.nbytes for v in self._fleeting], default=0), numpy.uint8)  # nobody writes to it
-        alone = not self._patience and len(set(times)) == len(times)
-        for n, (now, instr) in enumerate(zip(times, self._instrs, strict=True)):
+        for instr in self._instrs:
             out = instr.out
-            self._waiting.append([])
-            if len(self._waiting) > self._patience:
-                for block in self._waiting.popleft():
-                    self._free.setdefault(block.nbytes, []).append(block)
             if instr.op in VIEWS:
                 self.arrays[out] = evaluate(instr.op, (self.arrays[instr.args[0]],), instr.params)
             elif out in self._fleeting:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
-            elif out not in self.arrays:
-                if instr.op in UFUNCS and alone:  # the result may take the place of an operand that has had its day
-                    for v in ending.get(now, []):
-                        if v in instr.args and v.shape == out.shape and v.dtype == out.dtype:
-                            self._release(v)
-                if homes[out] not in self.arrays:
-                    self._take(homes[out])
-                if out in self._place:
-                    self._put(out)
-            if n + 1 == len(times) or times[n + 1] != now:
-                for v in ending.get(now, []):
-                    self._release(v)
+            elif out in self._place:
+                self._put(out)
 
-    def _take(self, var: Var) -> None:
-        """Give this Var a block."""
-        size = -(-max(var.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-        if self._free.get(size):
-            block = self._free[size].pop()
-        else:
-            whole = numpy.empty(size + ALIGNMENT, numpy.uint8)
-            shift = -whole.ctypes.data % ALIGNMENT
-            block = whole[shift : shift + size]
-            self.peak += size
-        self._blocks[var] = block
-        self.arrays[var] = block[: var.nbytes].view(var.dtype).reshape(var.shape)
+    def _starts(self, outputs: list[Var], times: Sequence[int]) -> dict[Var, int]:
+        """For each Var that has memory of its own, where in the one piece of memory that begins."""
+        homes = {v: self._home(v) for instr in self._instrs for v in (*instr.inputs(), instr.out)}
+        last: dict[Var, int] = {}  # when a span is needed for the last time
+        for now, instr in zip(times, self._instrs, strict=True):
+            for v in (*instr.inputs(), instr.out):
+                last[homes[v]] = now
+        last |= {homes.get(v) or self._home(v): len(self._instrs) for v in outputs}
+        ending: dict[int, list[Var]] = {}
+        for v, then in last.items():
+            ending.setdefault(then, []).append(v)
+        alone = not self._patience and len(set(times)) == len(times)
+        arena, starts = Arena(), {}
+        held: dict[Var, int] = {}
+        waiting: deque[list[Var]] = deque()
+        for n, (now, instr) in enumerate(zip(times, self._instrs, strict=True)):
+            home = homes[instr.out]
+            if home not in starts and home not in self.arrays and instr.out not in self._fleeting:
+                heir = self._replaced(instr, ending.get(now, []), held) if alone and home is instr.out else None
+                size = rounded(home.nbytes)
+                starts[home] = held.pop(heir) if heir is not None else arena.take(size)
+                held[home] = starts[home]
+            done = ending.get(now, []) if n + 1 == len(times) or times[n + 1] != now else []
+            waiting.append([v for v in done if v in held])
+            if len(waiting) > self._patience:
+                for v in waiting.popleft():
+                    arena.give(held.pop(v), rounded(v.nbytes))
+        self.peak = arena.size
+        return starts
 
-    def _release(self, var: Var) -> None:
-        block = self._blocks.pop(var, None)
-        if block is not None:
-            if self._patience:
-                self._waiting[-1].append(block)
-            else:
-                self._free.setdefault(block.nbytes, []).append(block)
+    def _replaced(self, instr: Instr, done: list[Var], held: dict[Var, int]) -> Var | None:
+        """An operand that has had its day, whose place the result of an elementwise operation may take."""
+        out = instr.out
+        fits = [v for v in done if v in held and v in instr.args and (v.shape, v.dtype) == (out.shape, out.dtype)]
+        return fits[0] if fits and instr.op in UFUNCS else None
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""
@@ -166,6 +156,13 @@ class MemoryPlan:
             self._put(outer)
         array = self.arrays[outer][where]
         self.arrays[var] = array if array.shape == var.shape else array.reshape(var.shape)
+
+
+def aligned(size: int) -> Array:
+    """Memory in which vectors can be read whole."""
+    whole = numpy.empty(size + ALIGNMENT, numpy.uint8)
+    shift = -whole.ctypes.data % ALIGNMENT
+    return whole[shift : shift + size]
 
 
 def _is_of_rows(instr: Instr) -> bool:

@@ -54,6 +54,15 @@ class NumpyExecutor:
                 function(*args)
         return self.plan.arrays
 
+    def fits(self, arrays: list[Array]) -> bool:
+        """Whether the arrays of the sources are where this one computes."""
+        return all(isinstance(a, numpy.ndarray) for a in arrays)
+
+    def copy_all(self, pairs: list[tuple[Array, Array]]) -> None:
+        """Copy second arrays into first ones."""
+        for target, made in pairs:
+            numpy.copyto(target, made)
+
     def _bind(self, arrays: list[Array]) -> None:
         """Work out where everything lies, and what to call."""
         outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import Array, array_module, backend_of
+from ..backend import SCALAR, Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
 
 HOLE = object()  # in a static index, where an index array goes
@@ -50,7 +50,7 @@ def _random_words(seed: int, offset: int, *, count: int, backend: Any, index: in
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "where": lambda c, a, b: numpy.where(c, a, b),
+    "where": lambda c, a, b: array_module(c).where(c, a, b),
     "cast": lambda x, dtype: x.astype(dtype),
     "sigmoid": lambda x: backend_of(x).sigmoid(x),
     "erf": lambda x: backend_of(x).erf(x),
@@ -68,7 +68,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "require": _require,
     "call": lambda *args, function, **_: function(*args),
 }
-FUNCTIONS |= {name: getattr(numpy, name) for name in UFUNCS}
 FUNCTIONS |= {
     name: (lambda x, axis, keepdims, name=name: getattr(x, name)(axis=axis, keepdims=keepdims)) for name in REDUCTIONS
 }
@@ -76,5 +75,8 @@ FUNCTIONS |= {
 
 def evaluate(op: str, args: Any, params: dict[str, Any]) -> Array:
     """The result of an operation on arrays and numbers, always an array."""
-    y = FUNCTIONS[op](*args, **params)
-    return y if type(y) is numpy.ndarray else numpy.asarray(y)
+    if op in UFUNCS:
+        y = getattr(array_module(next((a for a in args if hasattr(a, "dtype")), None)), op)(*args)
+    else:
+        y = FUNCTIONS[op](*args, **params)
+    return y if type(y) is numpy.ndarray or (is_array(y) and not isinstance(y, SCALAR)) else numpy.asarray(y)

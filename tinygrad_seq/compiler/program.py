@@ -95,6 +95,7 @@ class Program:
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
+        backend, index: where it runs: the backend module, and which of its devices.
         decisions: what Python decided by Numbers, which must come out so again.
         late: the sources that are not there yet when the function is called: the gradients that arrive at its results.
         backward: of a function whose results carry a gradient, the program that takes it back to where they came from.
@@ -111,6 +112,8 @@ class Program:
         self.renamed: dict[Var, Var] = {}
         self.late: set[Var] = set()
         self.backward: Program | None = None
+        self.backend: Any = None
+        self.index = 0
         self._count = 0
 
     def new(self, shape: tuple[int, ...], dtype: DType) -> Var:
@@ -127,6 +130,7 @@ class Program:
     def part(self, instrs: list[Instr], outputs: list[Var]) -> Program:
         """A program of some of these operations, with the sources and constants that they use."""
         part = Program()
+        part.backend, part.index = self.backend, self.index
         used = {v for instr in instrs for v in instr.inputs()} | set(outputs)
         part.sources = {v: source for v, source in self.sources.items() if v in used}
         part.constants = {v: array for v, array in self.constants.items() if v in used}

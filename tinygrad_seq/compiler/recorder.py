@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from ..backend import Array, backend_of
-from ..backend import numpy as host
+from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
 from ..recording import CompileError, active
+from .home import Home
 from .operations import evaluate
 from .places import (
     argument_grad_array,
@@ -40,7 +40,7 @@ class Unsteady(Exception):
     """This call is not like those that will follow, as an optimizer's first step: it is not worth recording."""
 
 
-class Recorder:
+class Recorder(Home):
     """Records one call.
 
     Attributes:
@@ -50,7 +50,7 @@ class Recorder:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
@@ -76,7 +76,7 @@ class Recorder:
         """Compute an operation, and write it down unless it will be the same every time."""
         given, values, constant = [], [], op not in ("require", "random_words")
         for a in args:
-            if type(a) is Traced or isinstance(a, (host.ndarray, host.SCALAR)):
+            if type(a) is Traced or is_array(a):
                 a = self.traced(a)
                 if a.viewed is not None and a.viewed[0].var is not a.viewed[1]:
                     a._refuse("an array was written to after a view of it was taken", "take the view afterwards")
@@ -138,8 +138,8 @@ class Recorder:
         """An array as one under observation."""
         if type(x) is Traced:
             return x
-        if not isinstance(x, host.ndarray):
-            return self.constant(host.asarray(x))
+        if isinstance(x, SCALAR) or not is_array(x):
+            return self.made(x)
         known = self._arrays.get(id(x))
         return known[1] if known is not None else self._source(x, Source("a captured array", lambda _args: x))
 
@@ -150,7 +150,7 @@ class Recorder:
             if isinstance(x.node, Leaf):
                 self._argument_leaves.setdefault(id(x.node), i)
             return x
-        return self._argument(x, i) if isinstance(x, host.ndarray) else x
+        return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
 
     def _argument(self, array: Array, i: int) -> Traced:
         known = self._arrays.get(id(array))
@@ -158,10 +158,7 @@ class Recorder:
         return known[1] if known is not None else self._source(array, Source(f"argument {i}", read, moves=True))
 
     def _source(self, array: Array, source: Source) -> Traced:
-        if not isinstance(array, host.ndarray):
-            raise CompileError(
-                f"compile: {source.name} lives on {backend_of(array).device_name(array)}; programs run on the CPU"
-            )
+        self.settle(backend_of(array), backend_of(array).device_name(array), f"{source.name} lives")
         var = self.program.new(array.shape, array.dtype)
         traced = Traced(self, array, var)
         self.program.sources[var] = source
@@ -177,8 +174,8 @@ class Recorder:
             if isinstance(x, Value):
                 if type(x.array) is not Traced:
                     self.touch(x)
-            elif isinstance(x, host.ndarray):
-                return tuple([self.traced(y) if isinstance(y, host.ndarray) else y for y in inputs])
+            elif is_array(x) and not isinstance(x, SCALAR):
+                return tuple([self.traced(y) if is_array(y) and not isinstance(y, SCALAR) else y for y in inputs])
         return inputs
 
     def touch(
@@ -286,7 +283,8 @@ class Recorder:
             known = self._generators[id(generator)] = (generator, generator.get_state(), seed, start)
         _, (_, first), seed, start = known
         moved = generator.offset - first
-        drawn = host.random_words(generator.seed, generator.offset, count)
+        self.settle(target.backend_module, str(target), "random numbers are drawn")
+        drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
         place = self.number(generator.offset, lambda offset: offset + moved, start).place
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import is_array
+from ..backend import Array, backend_of, is_array, numpy_backend
 from ..graph import Leaf, Value
 from ..recording import CompileError
 
@@ -64,9 +64,9 @@ def kind_of(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
         grad = x.node.grad is None if isinstance(x.node, Leaf) else None
-        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad)
+        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array))
     if is_array(x):
-        return (type(x), x.shape, x.dtype)
+        return (type(x), x.shape, x.dtype, _where(x))
     try:
         hash(x)
     except TypeError:
@@ -75,3 +75,8 @@ def kind_of(x: Any) -> Any:
             "pass tensors, arrays, numbers and strings, in lists, tuples and dictionaries"
         ) from None
     return (type(x), repr(x) if isinstance(x, float) else x)  # 0.0 is not -0.0, and nan is itself
+
+
+def _where(array: Array) -> Any:
+    """The device of an array; None for the CPU, where nearly all are."""
+    return None if isinstance(array, numpy_backend.ndarray) else backend_of(array).device_name(array)

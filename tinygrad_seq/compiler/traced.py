@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import SCALAR, Array, DType, register
+from ..backend import SCALAR, Array, DType, array_module, is_array, register
 from ..backend import numpy as host
 from ..recording import CompileError
 from .operations import HOLE, REDUCTIONS, UFUNCS
@@ -193,8 +193,8 @@ class Traced:
         index, arrays = [], []
         for k in key if isinstance(key, tuple) else (key,):
             if isinstance(k, list):
-                k = numpy.asarray(k)
-            if isinstance(k, (Traced, ndarray, SCALAR)):
+                k = self.recorder.made(k)
+            if is_array(k):
                 k = self.recorder.traced(k)
                 if k.dtype.kind == "b" and not self.recorder.is_constant(k):
                     self._refuse("a tensor of booleans picks elements", "use tg.where or masked_fill")
@@ -254,10 +254,10 @@ class Namespace:
         made = getattr(self, f"_{name}", None) if not name.startswith("_") else None
         if made is None and name in UFUNCS:
             made = self._ufunc(function.__name__)
-        if made is None and name in ("errstate",):
+        if made is None and name == "errstate":
             made = function
         if made is None:
-            made = self._other(name, function)
+            made = self._other(name)
         self.__dict__[name] = made
         return made
 
@@ -273,14 +273,14 @@ class Namespace:
 
         return call
 
-    def _other(self, name: str, function: Any) -> Callable[..., Any]:
+    def _other(self, name: str) -> Callable[..., Any]:
         """A function that stands as it is in the program; of constants and numbers, a constant."""
 
         def call(*args: Any, **settings: Any) -> Any:
             places: list[Any] = []
 
             def lift(x: Any) -> Any:
-                if isinstance(x, (Traced, ndarray)):
+                if is_array(x) and not isinstance(x, SCALAR):
                     places.append(x)
                     return HOLE
                 return type(x)(map(lift, x)) if isinstance(x, (list, tuple)) else x
@@ -295,7 +295,8 @@ class Namespace:
                         return next(rest)
                     return type(x)(map(put, x)) if isinstance(x, (list, tuple)) else x
 
-                return function(*[put(a) for a in pattern], **{k: put(v) for k, v in named.items()})
+                xp = array_module(arrays[0]) if arrays else self._recorder.home.xp
+                return getattr(xp, name)(*[put(a) for a in pattern], **{k: put(v) for k, v in named.items()})
 
             if name == "nonzero" and not all(self._recorder.is_constant(p) for p in places):
                 places[0]._refuse("the shape of nonzero() depends on values", "use tg.where, or masks")
@@ -337,14 +338,14 @@ class Namespace:
         return self._recorder.emit("concat", *[x.reshape(shape) for x in xs], axis=axis)
 
     def _zeros_like(self, x: Any, dtype: Any = None) -> Any:
-        return self._recorder.constant(numpy.zeros(x.shape, dtype or x.dtype))
+        return self._recorder.backend.full(x.shape, 0, dtype or x.dtype)
 
     def _ones_like(self, x: Any, dtype: Any = None) -> Any:
-        return self._recorder.constant(numpy.ones(x.shape, dtype or x.dtype))
+        return self._recorder.backend.full(x.shape, 1, dtype or x.dtype)
 
     def _full_like(self, x: Any, number: Any, shape: Any = None, dtype: Any = None) -> Any:
-        whole = numpy.ones(x.shape if shape is None else shape, dtype or x.dtype)
-        return self._recorder.emit("multiply", self._recorder.constant(whole), number)
+        whole = self._recorder.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
+        return self._recorder.emit("multiply", whole, number)
 
     def _copyto(self, x: Any, values: Any) -> None:
         new = values.astype(x.dtype)
@@ -364,19 +365,19 @@ class TracedBackend:
         self.xp = Namespace(recorder)
 
     def device_name(self, _array: Any) -> str:
-        return "cpu"
+        return self._recorder.device or "cpu"
 
     def asarray(self, data: Any, dtype: Any = None, index: int = 0) -> Any:
-        x = self._recorder.traced(data) if isinstance(data, (Traced, ndarray)) else None
-        if x is None:
-            x = self._recorder.constant(host.asarray(data, dtype))
+        if not is_array(data) or isinstance(data, SCALAR):
+            return self._recorder.made(data, dtype)
+        x = self._recorder.traced(data)
         return x if dtype is None else x.astype(dtype)
 
     def full(self, shape: Any, value: Any, dtype: Any, index: int = 0) -> Any:
-        return self._recorder.constant(host.full(shape, value, dtype))
+        return self._recorder.constant(self._recorder.home.full(shape, value, dtype, self._recorder.index))
 
     def arange(self, start: Any, stop: Any, step: Any, dtype: Any, index: int = 0) -> Any:
-        return self._recorder.constant(host.arange(start, stop, step, dtype))
+        return self._recorder.constant(self._recorder.home.arange(start, stop, step, dtype, self._recorder.index))
 
     def to_host(self, array: Any) -> Any:
         return array

@@ -245,9 +245,11 @@ cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the d
 
 
 @primitive
-def to_device(x: Array, *, device: Any, source: Any) -> Array:
+def to_device(x: Array, *, device: Any, source: Any, non_blocking: bool = False) -> Array:
     """x, which is on the device `source`, on another one."""
+    if non_blocking and source.type == "cpu":
+        return device.backend.send(x, device.index)
     return device.backend.asarray(x, None, device.index)
 
 
-to_device.vjp(lambda g, _y, _x, device, source: to_device(g, device=source, source=device))
+to_device.vjp(lambda g, _y, _x, device, source, **_: to_device(g, device=source, source=device))
