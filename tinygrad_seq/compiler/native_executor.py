@@ -170,22 +170,23 @@ class NativeExecutor(NumpyExecutor):
         if m == 1 and not left[0] and b.size <= _SMALL:
             text = native_calls.rows_times_vector(kind) if right[0] else native_calls.vector_times_rows(kind)
             return [Native(text, [_address(b), right[1], _address(a), _address(out), n, k])]
-        blas = blas_function("gemv" if m == 1 else "gemm", kind)
+        vector = m == 1 and not left[0]  # y = Bᵀ x
+        blas = blas_function("gemv" if vector else "gemm", kind)
         if blas is None:
             return None
-        turned = [_TURNED if turned else _STRAIGHT for turned, _ in (left, right)]
-        if m == 1 and not left[0]:  # y = Bᵀ x
+        if vector:
             sizes = [_STRAIGHT, n, k] if right[0] else [_TURNED, k, n]
-            vector = [blas.address, *sizes, _address(b), right[1], _address(a), _address(out)]
-            return [Native(native_calls.gemv(kind, blas.integer), vector)]
+            operands = [_address(b), right[1], _address(a), _address(out)]
+            return [Native(native_calls.gemv(kind, blas.integer), [blas.address, *sizes, *operands])]
+        turned = [_TURNED if turned else _STRAIGHT for turned, _ in (left, right)]
         operands = [_address(a), left[1], _address(b), right[1], _address(out), whole[1]]
         return [Native(native_calls.gemm(kind, blas.integer), [blas.address, *turned, m, n, k, *operands])]
 
     def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Step] | None:
         """The product with a row of ones."""
         whole = _leading(x)
-        if x.dtype != out.dtype or whole is None or whole[0] or not out.flags.c_contiguous:
-            return None
+        if x.dtype != out.dtype or whole is None or whole[0] or not out.flags.c_contiguous or out.size == 1:
+            return None  # one column NumPy adds up in pairs
         ones = self._ones.setdefault((x.shape[0], x.dtype), numpy.ones(x.shape[0], x.dtype))
         operands = [_address(x), whole[1], _address(ones), _address(out), x.shape[1], x.shape[0]]
         return [Native(native_calls.vector_times_rows(x.dtype.char), operands)]

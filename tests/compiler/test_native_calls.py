@@ -1,0 +1,108 @@
+"""Native functions beside NumPy's, over shapes at and off the width of a vector."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tg
+
+pytestmark = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
+SIZES = [1, 3, 15, 16, 17, 63, 64, 65, 130]
+KINDS = pytest.mark.parametrize("kind", [np.float32, np.float64])
+
+
+def native(function: Any, *arrays: Any) -> tuple[np.ndarray, list[str]]:
+    """The result of the second call of a compiled function, and the notes of its program."""
+    compiled = tg.compile(function, executor="native")
+    tensors = [tg.tensor(a) for a in arrays]
+    for _ in range(2):
+        result = compiled(*tensors).numpy()
+    return result, compiled.programs[0].notes
+
+
+def close(a: np.ndarray, b: np.ndarray, terms: int = 300) -> None:
+    """Equal to rounding of a sum of so many numbers around 1."""
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    np.testing.assert_allclose(a, b, rtol=0, atol=terms * np.finfo(a.dtype).eps)
+
+
+@KINDS
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("k", SIZES)
+def test_a_row_times_a_matrix(n: int, k: int, turned: bool, kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(1, k)).astype(kind), rng.normal(size=(n, k) if turned else (k, n)).astype(kind)
+    result, notes = native((lambda x, w: x @ w.T) if turned else (lambda x, w: x @ w), x, w)
+    close(result, x @ (w.T if turned else w))
+    assert "1 of 1 steps native" in notes[-1]
+
+
+@KINDS
+@pytest.mark.parametrize(("m", "n", "k"), [(2, 3, 4), (17, 33, 5), (50, 64, 16), (1, 700, 700)])
+def test_products_by_blas(m: int, n: int, k: int, kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(m, k)).astype(kind), rng.normal(size=(k, n)).astype(kind)
+    for left, right, function in (
+        (a, b, lambda a, b: a @ b),
+        (a.T, b, lambda a, b: a.T @ b),
+        (a, b.T, lambda a, b: a @ b.T),
+        (a.T, b.T, lambda a, b: a.T @ b.T),
+    ):
+        result, _ = native(function, left.copy(), right.copy())
+        close(result, a @ b, terms=max(k, 300))
+
+
+@KINDS
+def test_products_of_parts_of_matrices(kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(6, 20)).astype(kind), rng.normal(size=(40, 9)).astype(kind)
+    close(native(lambda a, b: a[1:5, 3:14] @ b[2:24:2, 1:8], a, b)[0], a[1:5, 3:14] @ b[2:24:2, 1:8])
+    close(native(lambda a, b: a[2:3, ::2] @ b[5:15], a, b)[0], a[2:3, ::2] @ b[5:15])
+
+
+@KINDS
+@pytest.mark.parametrize("width", SIZES)
+def test_rows_looked_up_and_added(width: int, kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    table, values = rng.normal(size=(5, width)).astype(kind), rng.normal(size=(4, 2, width)).astype(kind)
+    index = np.array([[0, 4], [-1, 2], [2, 2], [-5, 0]])
+    taken, notes = native(lambda table, index: table[index], table, index)
+    np.testing.assert_array_equal(taken, table[index])
+    assert "1 of 1 steps native" in notes[-1]
+    added, _ = native(lambda t, i, v: tg.index_add(t, 0, i.reshape(-1), v.reshape(-1, width)), table, index % 5, values)
+    expected = table.copy()
+    np.add.at(expected, index, values)
+    close(added, expected)
+
+
+def test_an_index_out_of_range_is_named_and_the_next_call_is_right() -> None:
+    compiled = tg.compile(lambda table, index: table[index], executor="native")
+    table = tg.arange(6.0).reshape(3, 2)
+    compiled(table, tg.tensor([0, 1]))
+    with pytest.raises(IndexError, match="index 3 is out of bounds"):
+        compiled(table, tg.tensor([1, 3]))
+    assert compiled(table, tg.tensor([2, -3])).tolist() == [[4.0, 5.0], [0.0, 1.0]]
+
+
+@KINDS
+@pytest.mark.parametrize("n", SIZES)
+def test_sums_of_rows_are_numpys(n: int, kind: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(37, n)).astype(kind)
+    result, notes = native(lambda x: x.sum(0), x)
+    np.testing.assert_array_equal(result, x.sum(0))
+    assert f"{int(n > 1)} of 1 steps native" in notes[-1]
+
+
+def test_without_blas_products_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinygrad_seq.compiler import native_executor
+
+    monkeypatch.setattr(native_executor, "blas_function", lambda *_: None)
+    a, b = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
+    result, notes = native(lambda a, b: a @ b, a, b)
+    assert result.tolist() == [[4.0] * 5] * 3
+    assert "0 of 1 steps native" in notes[-1]
