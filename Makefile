@@ -1,6 +1,8 @@
 # Every target makes .venv and installs what it needs by itself: Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
+# one process per core, each with one BLAS thread: two that share cores wait for each other
+PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: demo test test-deep test-gpu check format bench bench-gpu peers clean
 
@@ -9,10 +11,10 @@ demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, th
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m examples.char_lm train --minutes 2 --out runs/demo --overwrite
 
 test: .venv/.installed-test  ## every test
-	$(BIN)/python -m pytest
+	$(PARALLEL)
 
 test-deep: .venv/.installed-test  ## every test, with many more random examples
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest
+	HYPOTHESIS_PROFILE=deep $(PARALLEL)
 
 test-gpu: .venv/.installed-test  ## every test, on a GPU where one has a device; says so where there is none
 	TINYGRAD_SEQ_TEST_DEVICE=cuda $(BIN)/python -m pytest

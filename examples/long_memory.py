@@ -104,13 +104,18 @@ def run(name: str, gap: int, steps: int, hidden: int = 32, seed: int = 0) -> Res
     optimizer = nn.optim.Adam(model.parameters(), lr=0.01)
     held_out = sentences(gap, 200, tg.Generator(seed + 1))
     before = looked_into(model, *held_out)
-    for _ in range(steps):
+
+    @tg.compile
+    def step() -> None:
         words, lands = sentences(gap, 32, generator)
         loss = F.cross_entropy(model(words), lands)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+
+    for _ in range(steps):
+        step()
     after = looked_into(model, *held_out)
     with tg.no_grad():
         accuracy = (model(held_out[0]).argmax(1) == held_out[1]).float().mean().item()
@@ -134,7 +139,7 @@ def draw(results: dict[str, Result], gap: int, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> dict[str, Result]:
     parser = argparse.ArgumentParser(prog="python -m examples.long_memory", description=__doc__.splitlines()[0])
     parser.add_argument("--gap", type=int, default=20, help="words between (20)")
-    parser.add_argument("--steps", type=int, default=400, help="training steps (400)")
+    parser.add_argument("--steps", type=int, default=800, help="training steps (800)")
     parser.add_argument("--out", type=Path, default=Path("long_memory.svg"), help="the picture (long_memory.svg)")
     given = parser.parse_args(arguments)
     words, lands = sentences(given.gap, 1, tg.Generator(0))
