@@ -333,20 +333,9 @@ def test_a_run_started_on_one_device_goes_on_on_another(text: Path, tmp_path: Pa
     more = ["--show-every", "1000", *([] if compiled else ["--no-compile"])]
     for name, devices in (("stayed", ["cpu", "cpu", "cpu"]), ("moved", ["cuda", "cpu", "cuda"])):
         with installed():
-            train(
-                text,
-                tmp_path / name,
-                "--steps",
-                "20",
-                "--layers",
-                "2",
-                "--dropout",
-                "0.3",
-                "--device",
-                devices[0],
-                *more,
-            )
-            for steps, device in zip(("30", "40"), devices[1:], strict=True):
+            start = ["--steps", "4", "--layers", "2", "--hidden", "16", "--dropout", "0.3", "--device", devices[0]]
+            train(text, tmp_path / name, *start, *more)
+            for steps, device in zip(("8", "12"), devices[1:], strict=True):
                 again = ["train", "--resume", "--out", str(tmp_path / name), "--steps", steps, "--device", device]
                 assert main([*again, *more]) == 0
             checkpoint = tmp_path / name / "checkpoint.npz"

@@ -139,7 +139,7 @@ class LBFGS(Optimizer):
             raise TypeError(f"LBFGS: the closure must return the loss, one number, got {what}") from None
         if all(p.grad is None for p in params):
             raise RuntimeError("LBFGS: the closure left no gradients; it must call loss.backward()")
-        gradients = [tg.zeros_like(p) if p.grad is None else self._gradient(i, p) for i, p in enumerate(params)]
+        gradients = [tg.zeros_like(p) if p.grad is None else self._gradient(i, p, p.grad) for i, p in enumerate(params)]
         return returned, loss, parameters_to_vector(gradients).detach()
 
     def _iterate(self, closure: Callable[[], Any], x: Tensor) -> tuple[Any, dict[str, Any]]:

@@ -169,7 +169,7 @@ class Optimizer:
             for number, p, group in self._parameters():
                 if p.grad is not None:
                     group = recording[-1].settings(self, group) if recording else group
-                    state, g = self._moved(number, p), self._gradient(number, p)
+                    state, g = self._moved(number, p), self._gradient(number, p, p.grad)
                     new = self.update(p.detach(), -g if group.get("maximize") else g, state, group)
                     if new.shape != p.shape:
                         what = f"{type(self).__name__}: update of {self._label(number)}"
@@ -179,9 +179,7 @@ class Optimizer:
                 p.copy_(new)
                 self.state[number] = state
 
-    def _gradient(self, number: int, p: Tensor) -> Tensor:
-        g = p.grad
-        assert g is not None
+    def _gradient(self, number: int, p: Tensor, g: Tensor) -> Tensor:
         if g.shape != p.shape or g.dtype != p.dtype:
             raise ValueError(
                 f"{type(self).__name__}: {self._label(number)} has shape {p.shape} and {p.dtype}, but its gradient has "

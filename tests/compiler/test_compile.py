@@ -194,6 +194,46 @@ def test_one_tensor_given_twice() -> None:
     assert f(tg.ones(2), tg.zeros(2)).tolist() == [1, 1]
 
 
+def grad_of(w: tg.Tensor) -> list[float]:
+    assert w.grad is not None
+    return w.grad.tolist()
+
+
+@pytest.mark.parametrize("known_first", [True, False])
+def test_an_argument_that_is_a_captured_tensor_too(known_first: bool) -> None:
+    w, other = nn.Parameter(tg.full((2,), 3.0)), nn.Parameter(tg.ones(2))
+    f = tg.compile(lambda a: a * w)
+    calls = [(w, [9, 9], [6, 6]), (other, [3, 3], [1, 1])]
+    for a, value, gradient in (calls if known_first else calls[::-1]) * 2:
+        w.grad = other.grad = None
+        product = f(a)
+        product.sum().backward()
+        assert product.tolist() == value
+        assert grad_of(w) == gradient
+        assert a is w or grad_of(other) == [3, 3]
+    assert len(f.programs) == 2
+
+
+def test_captured_tensors_that_share_an_array_until_one_is_replaced() -> None:
+    a = tg.ones(2)
+    b = a.detach()
+    f = tg.compile(lambda: a + 10 * b)
+    assert f().tolist() == [11, 11]
+    b.data = tg.zeros(2)
+    assert f().tolist() == [1, 1]
+    b.data = a
+    assert f().tolist() == [11, 11]
+
+
+def test_a_captured_numpy_array_given_as_an_argument() -> None:
+    known = np.full(2, 3.0, np.float32)
+    f = tg.compile(
+        lambda x: tg.tensor(known) * x if isinstance(x, tg.Tensor) else tg.from_numpy(known) * tg.from_numpy(x)
+    )
+    assert f(known).tolist() == [9, 9]
+    assert f(np.ones(2, np.float32)).tolist() == [3, 3]
+
+
 def test_an_argument_returned_as_it_is() -> None:
     f = tg.compile(lambda a: (a, {"twice": a * 2, "name": "a", "nothing": None}))
     same, more = f(tg.ones(2))

@@ -117,7 +117,7 @@ _in_flight: list[tuple[Any, Any]] = []  # an event, and the host's memory that i
 _pinned: dict[int, Any] = {}
 
 
-def track_memory() -> None:
+def track_memory() -> Allocator:
     """From now on note how much of the device's memory is in use, and refuse in our own words when there is no more."""
     global _allocator
 
@@ -133,6 +133,7 @@ def track_memory() -> None:
         inner = xp.cuda.get_allocator()
         _allocator = Allocator(inner, xp.cuda.memory.OutOfMemoryError, used, figures, empty_cache)
         xp.cuda.set_allocator(_allocator.malloc)
+    return _allocator
 
 
 def _in_pool(index: int, what: str) -> int:
@@ -152,9 +153,7 @@ def memory_reserved(index: int) -> int:
 
 def peaks() -> dict[int, int]:
     """For each GPU the most bytes in arrays so far. Writable."""
-    track_memory()
-    assert _allocator is not None
-    return _allocator.peaks
+    return track_memory().peaks
 
 
 def memory_info(index: int) -> tuple[int, int]:

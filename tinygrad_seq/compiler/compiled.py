@@ -22,9 +22,10 @@ from .derivative import Derivative, Function
 from .halves import halves
 from .numpy_executor import NumpyExecutor
 from .operations import VIEWS
+from .outcome import Unsteady, finish
 from .passes import optimized
 from .program import Instr, Program, Source, Var
-from .recorder import Recorder, Unsteady, Watch
+from .recorder import Recorder, Watch
 from .signature import containers, form_of, kind_of, require_unchanged, twice
 from .sweep import Sweep, is_own_leaf, swept, watch_captured
 from .traced import Traced
@@ -122,14 +123,14 @@ class Compiled:
 
     def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
-        seen = iter([recorder.given(x, i) for i, x in enumerate(given)])
-        new_args, new_kwargs = rebuild([args, kwargs], seen)
+        given = [recorder.given(x, i) for i, x in enumerate(given)]
+        new_args, new_kwargs = rebuild([args, kwargs], iter(given))
         start = next_number()
         result = self.function(*new_args, **new_kwargs)
         results = leaves(result)
         sweep, order = swept(recorder, given, results, start)
         watch_captured(recorder)
-        stores, grads = recorder.finish()
+        stores, grads = finish(recorder)
         places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
         outputs = [
             _Argument(places[id(y)]) if id(y) in places else _output(recorder, y, start, k)
@@ -269,6 +270,7 @@ class _Replay:
         lock: Any,
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
+        self._same = list(recorder.same.values())
         program = recorder.program
         program.backend, program.index = recorder.home, recorder.index
         stores = [(source, _apart(program, var)) for source, var in stores]
@@ -315,7 +317,11 @@ class _Replay:
             arrays = [source.read(given) for source in self.program.sources.values()]
             if self.derivative is not None and not self.derivative.fits(given):
                 return None
+            if any(a.read(given) is not b.read(given) for a, b in self._same):
+                return None
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
+            return None
+        if len({*map(id, arrays)}) < len(arrays):  # an argument is a captured tensor now, and was none
             return None
         for place, outcome in self.program.decisions:
             if bool(numbers[place.place]) != outcome:

@@ -119,9 +119,10 @@ class Group:
         return numbers
 
     def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
-        """Rows, columns, and the strides of all that is read and made; `take` has seen that there is one."""
+        """Rows, columns, and the strides of all that is read and made."""
         layout = _rows([*self.loads.values(), *self._outs()], self.shape)
-        assert layout is not None
+        if layout is None:  # `take` has seen that there is one, and it never changes
+            raise RuntimeError("compile: the arrays of a kernel have moved since it was put together")
         return layout
 
 

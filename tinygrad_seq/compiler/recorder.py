@@ -15,29 +15,22 @@ from typing import Any
 from weakref import ref
 
 from ..backend import SCALAR, Array, backend_of, is_array
-from ..graph import Application, Leaf, Output, Value
-from ..memory import owner_of
+from ..graph import Leaf, Value
 from ..recording import CompileError, active
 from .home import Home
 from .operations import evaluate
 from .places import (
     argument_grad_array,
     grad_array,
-    offset_setter,
     setting_number,
     state_array,
     state_number,
-    state_setter,
 )
 from .program import Instr, Number, Program, Source, Var
 from .traced import LiveNumber, Traced, enroll
 
 LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
-
-
-class Unsteady(Exception):
-    """This call is not like those that will follow, as an optimizer's first step: it is not worth recording."""
 
 
 class Recorder(Home):
@@ -47,6 +40,8 @@ class Recorder(Home):
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for LiveNumbers that go somewhere: where to, and which.
+        captures: the tensors that were used and are no arguments, and whether they were constants.
+        same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,17 +49,20 @@ class Recorder(Home):
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
+        self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend = enroll(self)
         self._thread = threading.get_ident()
         self._made: list[ref[Traced]] = []
-        self._arrays: dict[int, tuple[Array, Traced]] = {}  # from outside, by identity
-        self._initial: dict[Var, tuple[Traced, Array]] = {}
-        self._tensors: list[tuple[Value, Array, Any, Var]] = []
-        self._leaves: dict[int, tuple[Leaf, Any, bool]] = {}
-        self._argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
-        self._optimizers: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
-        self._generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
-        self._modules: dict[int, Any] = {}
+        self.arrays: dict[int, tuple[Array, Traced, Source]] = {}  # from outside, by identity
+        self.initial: dict[Var, tuple[Traced, Array]] = {}
+        self.tensors: list[tuple[Value, Array, Any, Var]] = []
+        self._stand_ins: dict[int, Value] = {}  # for the arguments, by identity
+        self.captures: list[tuple[Value, bool]] = []
+        self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
+        self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
+        self.optimizers: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
+        self.generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
+        self.modules: dict[int, Any] = {}
 
     # --- operations ---
 
@@ -140,30 +138,38 @@ class Recorder(Home):
             return x
         if isinstance(x, SCALAR) or not is_array(x):
             return self.made(x)
-        known = self._arrays.get(id(x))
-        return known[1] if known is not None else self._source(x, Source("a captured array", lambda _args: x))
+        return self._known(x, x, Source("a captured array", lambda _args: x))
 
     def given(self, x: Any, i: int) -> Any:
-        """The i-th of the arguments."""
-        if isinstance(x, Value):
-            self.touch(x, f"argument {i}", lambda args: args[i].array)
+        """What the function gets as its i-th argument: a stand-in for a tensor, which may be a captured one too."""
+        if not isinstance(x, Value):
+            return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
+        if id(x) not in self._stand_ins:
+            self._stand_ins[id(x)] = stand_in = type(x).wrap(x.array, x.node)
+            getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
+            self.touch(stand_in, f"argument {i}", lambda args: args[i].array)
             if isinstance(x.node, Leaf):
-                self._argument_leaves.setdefault(id(x.node), i)
-            return x
-        return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
+                self.argument_leaves.setdefault(id(x.node), i)
+        return self._stand_ins[id(x)]
 
     def _argument(self, array: Array, i: int) -> Traced:
-        known = self._arrays.get(id(array))
-        read = lambda args: args[i]  # noqa: E731
-        return known[1] if known is not None else self._source(array, Source(f"argument {i}", read, moves=True))
+        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], moves=True))
 
-    def _source(self, array: Array, source: Source) -> Traced:
+    def _known(self, array: Array, holder: Any, source: Source) -> Traced:
+        """The array under observation; from this source, unless it came from another one before."""
+        known = self.arrays.get(id(array))
+        if known is None:
+            return self.source(array, source)
+        self.same[id(array), id(holder)] = (known[2], source)
+        return known[1]
+
+    def source(self, array: Array, source: Source) -> Traced:
         self.settle(backend_of(array), backend_of(array).device_name(array), f"{source.name} lives")
         var = self.program.new(array.shape, array.dtype)
         traced = Traced(self, array, var)
         self.program.sources[var] = source
-        self._arrays[id(array)] = (array, traced)
-        self._initial[var] = (traced, array)
+        self.arrays[id(array)] = (array, traced, source)
+        self.initial[var] = (traced, array)
         return traced
 
     def captured(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -185,30 +191,27 @@ class Recorder(Home):
         array = tensor.array
         if type(array) is Traced:
             return
-        known = self._arrays.get(id(array))
-        if known is None:
-            traced = self._source(
-                array, Source(name, read or (lambda _args: tensor.array), name.startswith("argument"))
-            )
-        else:
-            traced = known[1]
-        self._tensors.append((tensor, array, tensor.node, traced.var))
+        if read is None:
+            self.captures.append((tensor, tensor.node is None))
+        source = Source(name, read or (lambda _args: tensor.array), name.startswith("argument"))
+        traced = self._known(array, tensor, source)
+        self.tensors.append((tensor, array, tensor.node, traced.var))
         tensor.array = traced
 
     def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
         """A leaf's gradient is about to be looked at, or replaced."""
-        if self.mine() and id(leaf) not in self._leaves:
-            self._leaves[id(leaf)] = (leaf, leaf.grad, writes)
+        if self.mine() and id(leaf) not in self.leaves:
+            self.leaves[id(leaf)] = (leaf, leaf.grad, writes)
             if leaf.grad is not None and not writes:
-                place = self._argument_leaves.get(id(leaf))
+                place = self.argument_leaves.get(id(leaf))
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.touch(leaf.grad, "a gradient", read)
 
     def module(self, module: Any) -> None:
         """A module takes part: its switches, such as `training`, must stay as they are."""
-        if not self.mine() or id(module) in self._modules:
+        if not self.mine() or id(module) in self.modules:
             return
-        self._modules[id(module)] = module
+        self.modules[id(module)] = module
         settings = {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, str, type(None)))}
         settings["training"] = module.training
 
@@ -221,7 +224,7 @@ class Recorder(Home):
         """An optimizer is about to take a step."""
         if not self.mine():
             return
-        if any(known is optimizer for known, _, _ in self._optimizers):
+        if any(known is optimizer for known, _, _ in self.optimizers):
             raise CompileError(f"compile: an optimizer takes two steps in one call ({self.line()}); compile one step")
         before = {number: dict(state) for number, state in optimizer.state.items()}
         live: dict[Any, dict[str, Any]] = {}
@@ -238,7 +241,7 @@ class Recorder(Home):
                         f"cannot be recorded; call its step() outside ({self.line()})"
                     )
                 live[number][key] = entry
-        self._optimizers.append((optimizer, before, {}))
+        self.optimizers.append((optimizer, before, {}))
         optimizer.state = live
 
     def settings(self, optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +249,7 @@ class Recorder(Home):
         if not self.mine():
             return group
         where = next(i for i, g in enumerate(optimizer.param_groups) if g is group)
-        memo = self._optimizers[-1][2]
+        memo = self.optimizers[-1][2]
         if where not in memo:
             live = dict(group)
             fixed = {k: v for k, v in group.items() if k not in (*LIVE_SETTINGS, "params", "param_names")}
@@ -276,11 +279,11 @@ class Recorder(Home):
 
     def words(self, generator: Any, count: int, target: Any) -> Traced:
         """The next random words of a generator."""
-        known = self._generators.get(id(generator))
+        known = self.generators.get(id(generator))
         if known is None:
             seed = self.number(generator.seed, lambda: generator.seed)
             start = self.number(generator.offset, lambda: generator.offset)
-            known = self._generators[id(generator)] = (generator, generator.get_state(), seed, start)
+            known = self.generators[id(generator)] = (generator, generator.get_state(), seed, start)
         _, (_, first), seed, start = known
         moved = generator.offset - first
         self.settle(target.backend_module, str(target), "random numbers are drawn")
@@ -296,13 +299,13 @@ class Recorder(Home):
 
     def restore(self) -> None:
         """Put everything outside back as it was before the call."""
-        for tensor, array, node, _ in reversed(self._tensors):
+        for tensor, array, node, _ in reversed(self.tensors):
             tensor.array, tensor.node = array, node
-        for leaf, grad, _ in self._leaves.values():
+        for leaf, grad, _ in self.leaves.values():
             leaf.grad = grad
-        for optimizer, before, _ in self._optimizers:
+        for optimizer, before, _ in self.optimizers:
             optimizer.state = before
-        for generator, state, _, _ in self._generators.values():
+        for generator, state, _, _ in self.generators.values():
             generator.set_state(state)
 
     def let_go(self) -> None:
@@ -312,12 +315,14 @@ class Recorder(Home):
             CompileError: if there is one, for a replay would not put another one there.
         """
         lines = {instr.out: instr.line for instr in self.program.instrs}
-        self._arrays.clear()
-        self._initial.clear()
-        self._tensors.clear()
-        if all(made() is None for made in self._made):
-            return
-        gc.collect()
+        self.arrays.clear()
+        self.initial.clear()
+        self.tensors.clear()
+        self._stand_ins.clear()
+        for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
+            if all(made() is None for made in self._made):
+                return
+            gc.collect(generation)
         left = [traced for made in self._made if (traced := made()) is not None]
         for holder in gc.get_referrers(*left) if left else ():
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
@@ -328,88 +333,6 @@ class Recorder(Home):
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
                 f"which a replay would not do again; return it instead ({lines[kept.var]})"
             )
-
-    def finish(self) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | int, Var | None]]]:
-        """What the call meant to leave outside: new numbers for sources, and gradients; then `restore`.
-
-        Raises:
-            Unsteady: if an optimizer has begun to remember something, so that the next call will differ.
-            CompileError: if the call changes what cannot be changed at a replay.
-        """
-        stores = self._stores()
-        grads: list[tuple[Leaf | int, Var | None]] = []
-        for leaf, before, written in self._leaves.values():
-            after = leaf.grad
-            owner = self._argument_leaves.get(id(leaf), leaf)  # an argument is another one at each call
-            if not written and owner is leaf:
-                missing = before is None
-                self.guards.append(lambda leaf=leaf, missing=missing: (leaf.grad is None) == missing)  # type: ignore[misc]
-            if after is before and (after is None or type(after.array) is not Traced):
-                continue
-            if after is None:
-                grads.append((owner, None))
-            elif isinstance(after.node, (Application, Output)):
-                raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
-            else:
-                grads.append((owner, self.traced(after.array).var))
-        for generator, (_, first), _, start in self._generators.values():
-            moved = generator.offset - first
-            place = self.number(0, lambda offset, moved=moved: offset + moved, start).place
-            self.commits.append((offset_setter(generator), place))
-        return stores, grads
-
-    def _stores(self) -> list[tuple[Source, Var]]:
-        stores: dict[Var, tuple[Source, Var]] = {}
-        for tensor, _, _, var in self._tensors:
-            if type(tensor.array) is Traced and tensor.array.var is not var:
-                stores[var] = (self.program.sources[var], tensor.array.var)
-        for var, (traced, _) in self._initial.items():
-            if traced.var is not var:
-                stores[var] = (self.program.sources[var], traced.var)
-        for optimizer, before, groups in self._optimizers:
-            self._steady(optimizer, before, groups)
-            for number, state in optimizer.state.items():
-                for key, after in state.items():
-                    old = before[number][key]
-                    if isinstance(after, LiveNumber):
-                        self.commits.append((state_setter(optimizer, number, key), after.place))
-                    elif isinstance(old, Value) and isinstance(after, Value):
-                        var = next(v for t, _, _, v in self._tensors if t is old)
-                        new = self.traced(after.array)
-                        if new.var is not var:
-                            stores[var] = (self.program.sources[var], new.var)
-        owners: dict[int, int] = {}
-        for array, _ in self._arrays.values():
-            owners[id(owner_of(array))] = owners.get(id(owner_of(array)), 0) + 1
-        for var in stores:
-            if owners[id(owner_of(self._initial[var][1]))] > 1:
-                raise CompileError(
-                    f"compile: {self.name} changes {self.program.sources[var].name} in place, and uses another tensor "
-                    "that shares its memory, whose numbers would change too; use one of them alone, or a clone()"
-                )
-        return list(stores.values())
-
-    def _steady(self, optimizer: Any, before: dict[Any, Any], groups: dict[Any, Any]) -> None:
-        for number, state in optimizer.state.items():
-            old = before.get(number)
-            if old is None or old.keys() != state.keys():
-                raise Unsteady
-            for key, value in state.items():
-                if (
-                    isinstance(value, Value)
-                    and isinstance(old[key], Value)
-                    and value.array.shape == old[key].array.shape
-                ):
-                    continue
-                if isinstance(value, LiveNumber) or value is old[key]:
-                    continue
-                raise Unsteady
-        for where, (_, then) in groups.items():
-            if any(optimizer.param_groups[where].get(k) != then.get(k) for k in LIVE_SETTINGS):
-                raise CompileError(
-                    f"compile: {self.name} changes a setting of its optimizer, which a replay would not; call "
-                    "scheduler.step() outside"
-                )
 
 
 class Watch:

@@ -53,7 +53,7 @@ def swept(
     """Record the sweep from those results that carry a gradient.
 
     Args:
-        given: the arguments.
+        given: what the function got as its arguments.
         results: the leaves of the result.
         start: where the count of nodes stood before the call.
 
@@ -83,7 +83,7 @@ def swept(
     for node, place in live.items():
         value = recorder.traced(results[place].array).value
         source = Source(f"the gradient of result {place}", _not_there, moves=True)
-        arriving.append((node, recorder._source(array_module(value).ones_like(value), source)))
+        arriving.append((node, recorder.source(array_module(value).ones_like(value), source)))
     recorder.program.late = {g.var for _, g in arriving}
     try:
         with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
@@ -97,7 +97,7 @@ def swept(
         ) from error
     tensors = {id(x): i for i, x in enumerate(given)}
     wanted: dict[Node, Wanted] = {}
-    for tensor, _, node, var in recorder._tensors:
+    for tensor, _, node, var in recorder.tensors:
         if node in older and node not in wanted:
             i = tensors.get(id(tensor))
             gradient = recorder.traced(found[node]).var if node in found else None
@@ -108,8 +108,8 @@ def swept(
             "pass it as an argument, or return y.detach()"
         )
     order = {node: k for k, node in enumerate(live)}
-    owned = {var for _, _, _, var in recorder._tensors}
-    generators = [generator for generator, _, _, _ in recorder._generators.values()]
+    owned = {var for _, _, _, var in recorder.tensors}
+    generators = [generator for generator, _, _, _ in recorder.generators.values()]
     recorded = Sweep([*live.values()], [g.var for _, g in arriving], [*wanted.values()], owned, generators)
     return recorded, [order.get(y.node) if isinstance(y, Value) else None for y in results]  # type: ignore[arg-type]
 
@@ -119,16 +119,12 @@ def watch_captured(recorder: Recorder) -> None:
 
     And as long as the modules that take part have the parts that they had: one may be replaced by another one.
     """
-    captured = [
-        (tensor, node is None)
-        for tensor, _, node, var in recorder._tensors
-        if recorder.program.sources[var].name == "a captured tensor"
-    ]
+    captured = recorder.captures
     if captured:
         recorder.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
     parts = [
         (vars(module), name, part)
-        for module in recorder._modules.values()
+        for module in recorder.modules.values()
         for name, part in vars(module).items()
         if isinstance(part, Value) or hasattr(part, "named_parameters")
     ]
@@ -172,7 +168,7 @@ def _is_live(node: Node | None, start: int) -> bool:
 
 def _require_kept(recorder: Recorder, start: int) -> None:
     """Raise a CompileError if a tensor from outside became the result of something that a gradient passes through."""
-    for tensor, _, node, var in recorder._tensors:
+    for tensor, _, node, var in recorder.tensors:
         if tensor.node is not node and _is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
             raise CompileError(
                 f"compile: {recorder.name} changes {recorder.program.sources[var].name} in place, by something that a "

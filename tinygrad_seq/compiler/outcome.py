@@ -1,0 +1,98 @@
+"""What a watched call meant to leave outside, which each replay has to leave there too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph import Application, Leaf, Output, Value
+from ..memory import owner_of
+from ..recording import CompileError
+from .places import offset_setter, state_setter
+from .program import Source, Var
+from .recorder import LIVE_SETTINGS, Recorder
+from .traced import LiveNumber, Traced
+
+
+class Unsteady(Exception):
+    """This call is not like those that will follow, as an optimizer's first step: it is not worth recording."""
+
+
+def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | int, Var | None]]]:
+    """What the call meant to leave outside: new numbers for sources, and gradients.
+
+    Raises:
+        Unsteady: if an optimizer has begun to remember something, so that the next call will differ.
+        CompileError: if the call changes what cannot be changed at a replay.
+    """
+    stores = _stores(recorder)
+    grads: list[tuple[Leaf | int, Var | None]] = []
+    for leaf, before, written in recorder.leaves.values():
+        after = leaf.grad
+        owner = recorder.argument_leaves.get(id(leaf), leaf)  # an argument is another one at each call
+        if not written and owner is leaf:
+            missing = before is None
+            recorder.guards.append(lambda leaf=leaf, missing=missing: (leaf.grad is None) == missing)  # type: ignore[misc]
+        if after is before and (after is None or type(after.array) is not Traced):
+            continue
+        if after is None:
+            grads.append((owner, None))
+        elif isinstance(after.node, (Application, Output)):
+            raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
+        else:
+            grads.append((owner, recorder.traced(after.array).var))
+    for generator, (_, first), _, start in recorder.generators.values():
+        moved = generator.offset - first
+        place = recorder.number(0, lambda offset, moved=moved: offset + moved, start).place
+        recorder.commits.append((offset_setter(generator), place))
+    return stores, grads
+
+
+def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
+    stores: dict[Var, tuple[Source, Var]] = {}
+    for tensor, _, _, var in recorder.tensors:
+        if type(tensor.array) is Traced and tensor.array.var is not var:
+            stores[var] = (recorder.program.sources[var], tensor.array.var)
+    for var, (traced, _) in recorder.initial.items():
+        if traced.var is not var:
+            stores[var] = (recorder.program.sources[var], traced.var)
+    for optimizer, before, groups in recorder.optimizers:
+        _steady(recorder.name, optimizer, before, groups)
+        for number, state in optimizer.state.items():
+            for key, after in state.items():
+                old = before[number][key]
+                if isinstance(after, LiveNumber):
+                    recorder.commits.append((state_setter(optimizer, number, key), after.place))
+                elif isinstance(old, Value) and isinstance(after, Value):
+                    var = next(v for t, _, _, v in recorder.tensors if t is old)
+                    new = recorder.traced(after.array)
+                    if new.var is not var:
+                        stores[var] = (recorder.program.sources[var], new.var)
+    owners: dict[int, int] = {}
+    for array, _, _ in recorder.arrays.values():
+        owners[id(owner_of(array))] = owners.get(id(owner_of(array)), 0) + 1
+    for var in stores:
+        if owners[id(owner_of(recorder.initial[var][1]))] > 1:
+            raise CompileError(
+                f"compile: {recorder.name} changes {recorder.program.sources[var].name} in place, and uses another "
+                "tensor that shares its memory, whose numbers would change too; use one of them alone, or a clone()"
+            )
+    return list(stores.values())
+
+
+def _steady(name: str, optimizer: Any, before: dict[Any, Any], groups: dict[Any, Any]) -> None:
+    for number, state in optimizer.state.items():
+        old = before.get(number)
+        if old is None or old.keys() != state.keys():
+            raise Unsteady
+        for key, value in state.items():
+            if isinstance(value, Value) and isinstance(old[key], Value) and value.array.shape == old[key].array.shape:
+                continue
+            if isinstance(value, LiveNumber) or value is old[key]:
+                continue
+            raise Unsteady
+    for where, (_, then) in groups.items():
+        if any(optimizer.param_groups[where].get(k) != then.get(k) for k in LIVE_SETTINGS):
+            raise CompileError(
+                f"compile: {name} changes a setting of its optimizer, which a replay would not; call "
+                "scheduler.step() outside"
+            )
