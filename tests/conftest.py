@@ -1,4 +1,4 @@
-"""Hypothesis profiles, and what every test must leave as it found it."""
+"""What every test must leave as it found it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import tinygrad_seq as tg
 from tinygrad_seq.device import default_device
-
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", max_examples=50, deadline=None, derandomize=True, suppress_health_check=_SLOW)
-settings.register_profile("deep", max_examples=1000, deadline=None, suppress_health_check=_SLOW)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_sessionstart() -> None:

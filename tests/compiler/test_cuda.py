@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
@@ -22,6 +22,7 @@ from tinygrad_seq.backend import cuda_sources
 from ..engine import host_kernels, nvrtc
 from ..engine.op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE
 from ..engine.strict_array import REAL, captured, installed, is_on_device, stand_in_only
+from ..profiles import one_in
 from .test_agreement import LAYERS, OPTIMIZERS, VALUE_DEPENDENT, applied
 
 pytestmark = pytest.mark.skipif(
@@ -49,7 +50,7 @@ def close(a: Any, b: Any, tolerance: float = 1e-10) -> None:
 
 
 @pytest.mark.parametrize("name", sorted((DIFFERENTIABLE | WITHOUT_DERIVATIVE).keys() - VALUE_DEPENDENT - {"to_device"}))
-@settings(max_examples=4)
+@one_in(12)
 @given(data=st.data())
 def test_every_primitive_and_its_gradient(name: str, data: st.DataObject) -> None:
     call = data.draw((DIFFERENTIABLE | WITHOUT_DERIVATIVE)[name])
@@ -73,7 +74,7 @@ BINARY = ["add", "sub", "mul", "maximum", "minimum"]
 OVER_ROWS = ["sum", "max", "softmax", "log_softmax", "centred", "sum of rows", "kept"]
 
 
-@settings(max_examples=30)
+@one_in(2)
 @given(
     seed=st.integers(0, 2**16),
     steps=st.lists(

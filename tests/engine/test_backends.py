@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
@@ -21,6 +21,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
 from tinygrad_seq.graph import Application
 
+from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, primitives
 from .strict_array import REAL, assert_same, installed, is_on_device
 
@@ -47,7 +48,7 @@ def assert_all_strict(nodes: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["float64", "float32"])
 @pytest.mark.parametrize("name", sorted(DIFFERENTIABLE.keys() - {"to_device"}))
-@settings(max_examples=10)
+@one_in(5)
 @given(data=st.data())
 def test_every_primitive_stays_on_its_device(name: str, kind: str, data: st.DataObject) -> None:
     call = data.draw(DIFFERENTIABLE[name])

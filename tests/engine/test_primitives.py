@@ -14,6 +14,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
 from tinygrad_seq.graph import Application
 
+from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE, Call, primitives
 
 PRIMITIVES = primitives()
@@ -47,6 +48,7 @@ def test_gradient(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
+@one_in(2)  # each is a check of many entries
 @given(data=st.data())
 def test_gradient_of_gradient(name: str, data: st.DataObject) -> None:
     function, xs = as_function(name, data.draw(DIFFERENTIABLE[name]))

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
+
+from ..profiles import one_in
 
 d = tg.float64
 
@@ -55,7 +57,7 @@ KINDS = ["LSTM", "RNN tanh", "RNN relu"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25)
+@one_in(4)  # each is a check of many entries
 @given(data=st.data())
 def test_whole_networks(kind: str, data: st.DataObject) -> None:
     size = st.integers(1, 3)

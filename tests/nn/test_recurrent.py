@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
 import tinygrad_seq as tg
+
+from ..profiles import one_in
 
 KINDS: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {}, "RNN": {}, "LSTM projected": {"proj_size": 2}}
 
@@ -44,7 +46,7 @@ class Leaky(nn.Cell):
 
 
 @pytest.mark.parametrize("form", ["lengths", "mask", "gaps", "list", "packed"])
-@settings(max_examples=15)
+@one_in(3)
 @given(data=st.data())
 def test_each_sequence_gives_what_it_gives_alone(form: str, data: st.DataObject) -> None:
     """Values and gradients, whatever stands in the padding."""
