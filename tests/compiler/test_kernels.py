@@ -19,7 +19,7 @@ TRUTH: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "tanh": np.tanh, "sigmo
 def applied(name: str, x: np.ndarray) -> np.ndarray:
     body = Body("f")
     value = FUNCTIONS[name](body, "%in0")
-    text = "\n".join([*sorted(body.intrinsics), kernel("NAME", body, [("f", False)], [("f", value)])])
+    text = "\n".join([*sorted(body.intrinsics), kernel("NAME", tuple(body.lines), (("f", False),), (("f", value),))])
     y = np.empty_like(x)
     table = np.array([1, x.size, x.ctypes.data, 0, y.ctypes.data, 0], np.int64)
     machine_code.function_of_table(machine_code.compiled([text])[text])(table.ctypes.data)

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..backend import Array, array_module, numpy_backend
 from ..grad_mode import is_grad_enabled
-from ..graph import Leaf, Value, observers
-from ..memory import memory, next_number
+from ..graph import Value, observers
+from ..memory import next_number
 from ..recording import CompileError, active
-from ..tensor import Tensor
 from ..tree import leaves, rebuild
-from .derivative import Derivative, Function
-from .halves import halves
-from .numpy_executor import NumpyExecutor
-from .operations import VIEWS
 from .outcome import Unsteady, finish
-from .passes import optimized
-from .program import Instr, Program, Source, Var
+from .program import Program
 from .recorder import Recorder, Watch
+from .replay import Argument, Grown, Made, Replay, executor_for
 from .signature import containers, form_of, kind_of, require_unchanged, twice
-from .sweep import Sweep, is_own_leaf, swept, watch_captured
+from .sweep import is_own_leaf, swept, watch_captured
 from .traced import Traced
 
 _one_at_a_time = threading.RLock()  # recordings; the engine knows of one
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Inside, nobody looks for cycles: what is made there stays, and looking through it took a quarter of the time."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class RecompileWarning(UserWarning):
@@ -54,7 +61,7 @@ class Compiled:
         self.function = function
         self.executor, self.explain = executor, explain
         self._lock = threading.RLock()
-        self._replays: dict[Any, list[_Replay]] = {}
+        self._replays: dict[Any, list[Replay]] = {}
         self._recordings = 0
         update_wrapper(self, function, updated=())  # attributes are looked up there
 
@@ -92,6 +99,7 @@ class Compiled:
         """A copy has programs of its own."""
         return type(self), (self.function,), {"executor": self.executor, "explain": self.explain}
 
+    @_without_collector()
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         with _one_at_a_time:
@@ -112,7 +120,7 @@ class Compiled:
             recorder.let_go()
             require_unchanged(name, around)
             make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-            replay = _Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock)
+            replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock)
             if self.explain:
                 print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
@@ -133,7 +141,7 @@ class Compiled:
         stores, grads = finish(recorder)
         places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
         outputs = [
-            _Argument(places[id(y)]) if id(y) in places else _output(recorder, y, start, k)
+            Argument(places[id(y)]) if id(y) in places else _output(recorder, y, start, k)
             for y, k in zip(results, order, strict=True)
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
@@ -148,7 +156,7 @@ class Compiled:
 
         return call
 
-    def _keep(self, kind: Any, replay: _Replay) -> None:
+    def _keep(self, kind: Any, replay: Replay) -> None:
         self._replays.setdefault(kind, []).insert(0, replay)
         while len(self.programs) > self.limit:
             oldest = next(iter(self._replays))
@@ -219,7 +227,7 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
 def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
     if place is not None:
-        return _Grown(recorder.traced(y.array).var, place)
+        return Grown(recorder.traced(y.array).var, place)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(
@@ -228,178 +236,7 @@ def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
             )
         if y.node is not None and y.node.number < start:
             return y
-        return _Made(recorder.traced(y.array).var, type(y))
+        return Made(recorder.traced(y.array).var, type(y))
     if type(y) is Traced:
-        return _Made(y.var, None)
+        return Made(y.var, None)
     return y
-
-
-class _Made(NamedTuple):
-    """The result is an array, in a tensor unless `kind` is None."""
-
-    var: Var
-    kind: type[Value] | None
-
-
-class _Grown(NamedTuple):
-    """The result is a tensor that carries a gradient: which of them."""
-
-    var: Var
-    place: int
-
-
-class _Argument(NamedTuple):
-    """The result is an argument, or the leaf that gets a gradient is one's: which."""
-
-    place: int
-
-
-class _Replay:
-    """A program with what belongs to it outside: where its numbers come from and go to."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        form: Any,
-        outputs: list[Any],
-        stores: list[tuple[Source, Var]],
-        grads: list[tuple[Leaf | int, Var | None]],
-        executor: Callable[[Program], NumpyExecutor],
-        sweep: Sweep | None,
-        call: Callable[[list[Any]], Any],
-        lock: Any,
-    ) -> None:
-        self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
-        self._same = list(recorder.same.values())
-        program = recorder.program
-        program.backend, program.index = recorder.home, recorder.index
-        stores = [(source, _apart(program, var)) for source, var in stores]
-        made = [out.var for out in outputs if isinstance(out, (_Made, _Grown))]
-        made += [var for _, var in stores] + [var for _, var in grads if var is not None]
-        back = [w.gradient for w in sweep.wanted] if sweep is not None else []
-        program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
-        self.program = optimized(program)
-        now = self.program.renamed
-        self.outputs = [
-            out._replace(var=now.get(out.var, out.var)) if isinstance(out, (_Made, _Grown)) else out for out in outputs
-        ]
-        self.stores = [(source, now.get(var, var)) for source, var in stores]
-        self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
-        self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
-        self.derivative: Derivative | None = None
-        if sweep is not None:
-            function = Function(recorder.name, call, bool(stores or grads))
-            self.derivative = self._differentiable(sweep, back, function, executor, lock)
-        self._executor = executor(self.program)
-
-    def _differentiable(self, sweep: Sweep, back: list[Var | None], function: Function, *rest: Any) -> Derivative:
-        """Keep the half of the program that runs at a call; the other one is the derivative's."""
-        now = self.program.renamed
-        gradients = [None if v is None else now.get(v, v) for v in back]
-        grown = {out.place: out.var for out in self.outputs if isinstance(out, _Grown)}
-        seen = [out.var for out in self.outputs if isinstance(out, (_Made, _Grown))]
-        seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
-        written = {id(source) for source, _ in self.stores}
-        changed = {var for var, source in self.program.sources.items() if id(source) in written}
-        wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
-        cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
-        self.program = cut.forward
-        results = [grown[place] for place in range(len(grown))]
-        return Derivative(sweep, cut, gradients, results, function, self.guards, *rest)
-
-    def numbers(self, given: list[Any]) -> list[Any] | None:
-        """The program's numbers for this call; None if it is not right for it."""
-        for holds in self.guards:
-            if not holds():
-                return None
-        try:
-            numbers = self.program.evaluate_numbers()
-            arrays = [source.read(given) for source in self.program.sources.values()]
-            if self.derivative is not None and not self.derivative.fits(given):
-                return None
-            if any(a.read(given) is not b.read(given) for a, b in self._same):
-                return None
-        except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
-            return None
-        if len({*map(id, arrays)}) < len(arrays):  # an argument is a captured tensor now, and was none
-            return None
-        for place, outcome in self.program.decisions:
-            if bool(numbers[place.place]) != outcome:
-                return None
-        fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
-        return numbers if all(fits) and self._executor.fits(arrays) else None
-
-    def run(self, given: list[Any], numbers: list[Any]) -> Any:
-        """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
-        arrays = [source.read(given) for source in self.program.sources.values()]
-        call: Any = self.derivative.called(given, numbers, arrays) if self.derivative is not None else None
-        values = self._executor.run(arrays, numbers)
-        try:
-            self._leave(values, given, numbers)
-        except KeyboardInterrupt:
-            self._leave(values, given, numbers)  # a whole step, and then the interrupt
-            raise
-        grown = self.derivative.applied(call, values) if self.derivative is not None else ()
-        results: list[Any] = []
-        for out in self.outputs:
-            if isinstance(out, _Made):
-                array = values[out.var].copy()
-                results.append(array if out.kind is None else out.kind.wrap(array))
-            elif isinstance(out, _Grown):
-                results.append(grown[out.place])
-            else:
-                results.append(given[out.place] if type(out) is _Argument else out)
-        return rebuild(self.form, iter(results))
-
-    def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any]) -> None:
-        leaves_of = [given[leaf].node if isinstance(leaf, int) else leaf for leaf, _ in self.grads]
-        grads = [  # first, because they may need memory that is not there
-            None if made is None else self._gradient(i, leaf, values[made])
-            for i, (leaf, (_, made)) in enumerate(zip(leaves_of, self.grads, strict=True))
-        ]
-        pairs = [(source.read(given), values[var]) for source, var in self.stores]
-        self._executor.copy_all(pairs)
-        for target, _ in pairs:
-            memory.mark(target)
-        for leaf, grad in zip(leaves_of, grads, strict=True):
-            leaf.grad = grad
-        for write, place in self.commits:
-            write(numbers[place.place])
-
-    def _gradient(self, i: int, leaf: Leaf, array: Array) -> Tensor:
-        """The gradient as a tensor: the one of last time, unless somebody else has kept it."""
-        last = self._tensors[i]
-        if last is not None:
-            holders = sys.getrefcount(last) - 3 - (leaf.grad is last)  # the list, the name, the call
-            if holders <= 0 and sys.getrefcount(last.array) <= 2 and last.node is None:
-                array_module(array).copyto(last.array, array)
-                return last
-        last = None
-        self._tensors[i] = new = Tensor.wrap(array.copy())
-        return new
-
-
-def executor_for(program: Program, name: str | None) -> Any:
-    """The executor of that name, by default the fastest that is installed; on a GPU there is one."""
-    if program.backend is not numpy_backend:
-        from .cuda_executor import CudaExecutor
-
-        return CudaExecutor(program)
-    if name == "numpy" or find_spec("llvmlite") is None:
-        return NumpyExecutor(program)
-    from .native_executor import NativeExecutor
-
-    return NativeExecutor(program)
-
-
-def _apart(program: Program, var: Var) -> Var:
-    """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
-    made_by = {instr.out: instr for instr in program.instrs}
-    home = var
-    while home in made_by and made_by[home].op in VIEWS:
-        home = made_by[home].args[0]
-    if home not in program.sources:
-        return var
-    copied = program.new(var.shape, var.dtype)
-    program.instrs.append(Instr("copy", (var,), {}, copied))
-    return copied

@@ -12,6 +12,7 @@ from .numpy_executor import NumpyExecutor
 from .program import Instr, Number, Var
 
 _MOST = 128  # operations and arrays of one kernel
+_Span = tuple[int, int]
 
 
 class Group:
@@ -27,6 +28,10 @@ class Group:
         self.kind = ""
         self.values: dict[Var, int] = {}  # made here, by which instruction
         self.loads: dict[Any, Array] = {}  # what is read, broadcast to the shape
+        self._outs: list[Array] = []
+        self._strides: set[tuple[tuple[int, ...], int]] = set()  # of all of these: a few, which go together
+        self._read: dict[Any, _Span] = {}
+        self._written: list[_Span] = []
         self._text = ""
         self._stores: list[Var] = []
 
@@ -46,34 +51,34 @@ class Group:
             return False
         if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
             return False
-        new: dict[Any, Array] = {}
+        new: dict[Any, tuple[Array, _Span]] = {}
         for a in instr.args:
             if a in self.values or (type(a) is not Var and type(a) is not Number):
                 continue
             array = self.executor.operand(a, list(instr.args))
             if array.dtype.char not in "fd?" or (array.dtype.char != "?" and numbers and {array.dtype.char} != numbers):
                 return False
-            wide = numpy.broadcast_to(array, self.shape)
-            if type(a) is Var and self._written(wide):
-                return False
-            new[("number", a.place) if isinstance(a, Number) else a] = wide
-        loads = self.loads | new
-        if _rows([*loads.values(), *self._outs(), out], self.shape) is None:
+            wide = array if array.shape == self.shape else numpy.broadcast_to(array, self.shape)
+            span = _span(array)
+            if type(a) is Var and any(_overlap(span, written) for written in self._written):
+                return False  # a view of something that is made here, and not there before the kernel is done
+            new[("number", a.place) if isinstance(a, Number) else a] = wide, span
+        loads = self.loads | {key: wide for key, (wide, _) in new.items()}
+        read = self._read | {key: span for key, (_, span) in new.items()}
+        strides = {(a.strides, a.itemsize) for a in (*[a for a, _ in new.values()], out)}
+        if not strides <= self._strides and _rows([*loads.values(), *self._outs, out], self.shape) is None:
             return False
-        if any(_overlap(wide, out) and not _same_place(wide, out) for wide in loads.values()):
+        place = _span(out)
+        if any(_overlap(span, place) and not _same_place(loads[key], out) for key, span in read.items()):
             return False
-        self.loads = loads
+        self.loads, self._read = loads, read
         self.kind = self.kind or (numbers.pop() if numbers else "")
         self.values[instr.out] = len(self.instrs)
         self.instrs.append(instr)
+        self._outs.append(out)
+        self._strides |= strides
+        self._written.append(place)
         return True
-
-    def _outs(self) -> list[Array]:
-        return [self.executor.plan.arrays[instr.out] for instr in self.instrs]
-
-    def _written(self, array: Array) -> bool:
-        """Whether this is a view of something that is made here, and not there before the kernel is done."""
-        return any(_overlap(array, out) for out in self._outs())
 
     def text(self) -> str:
         """The kernel, but for its name."""
@@ -103,8 +108,8 @@ class Group:
             made[instr.out] = _emitted(body, instr, operands)
         self._stores = [i.out for i in self.instrs if self.uses[i.out] > inside[i.out]]
         stores = [(v.dtype.char, made[v]) for v in self._stores]
-        text = [*sorted(body.intrinsics), kernel("NAME", body, loads, stores)]
-        self._text = "\n".join(text)
+        text = kernel("NAME", tuple(body.lines), tuple(loads), tuple(stores))
+        self._text = "\n".join([*sorted(body.intrinsics), text])
         return self._text
 
     def table(self) -> list[int]:
@@ -112,7 +117,7 @@ class Group:
         self.text()
         rows, cols, strides = self._layout()
         outs = [len(self.loads) + self.values[v] for v in self._stores]
-        arrays = [*self.loads.values(), *self._outs()]
+        arrays = [*self.loads.values(), *self._outs]
         numbers = [rows, cols]
         for k in (*range(len(self.loads)), *outs):
             numbers += [arrays[k].__array_interface__["data"][0], strides[k][0]]
@@ -120,7 +125,7 @@ class Group:
 
     def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
         """Rows, columns, and the strides of all that is read and made."""
-        layout = _rows([*self.loads.values(), *self._outs()], self.shape)
+        layout = _rows([*self.loads.values(), *self._outs], self.shape)
         if layout is None:  # `take` has seen that there is one, and it never changes
             raise RuntimeError("compile: the arrays of a kernel have moved since it was put together")
         return layout
@@ -171,15 +176,15 @@ def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[t
     return rows, cols, list(zip(outer, inner, strict=True))
 
 
-def _span(a: Array) -> tuple[int, int]:
-    start = a.__array_interface__["data"][0]
+def _span(a: Array) -> _Span:
+    """The addresses from which to which an array lies."""
+    start = int(a.__array_interface__["data"][0])
     last = sum([(n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)])
     return start + min(last, 0), start + max(last, 0) + a.itemsize
 
 
-def _overlap(a: Array, b: Array) -> bool:
-    (a0, a1), (b0, b1) = _span(a), _span(b)
-    return a0 < b1 and b0 < a1
+def _overlap(a: _Span, b: _Span) -> bool:
+    return a[0] < b[1] and b[0] < a[1]
 
 
 def _same_place(a: Array, b: Array) -> bool:

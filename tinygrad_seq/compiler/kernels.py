@@ -8,7 +8,9 @@ to the next. The vectors are spelled out, so that nothing depends on what a comp
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 LANES = 16
 _MASK = f"<{LANES} x i1>"
@@ -142,7 +144,10 @@ COMPARISONS = {
 LOGIC = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "logical_and": "and", "logical_or": "or"}
 
 
-def kernel(name: str, body: Body, loads: list[tuple[str, bool]], stores: list[tuple[str, str]]) -> str:
+@lru_cache(256)  # each step of a sequence has the same ones
+def kernel(
+    name: str, body: tuple[str, ...], loads: tuple[tuple[str, bool], ...], stores: tuple[tuple[str, str], ...]
+) -> str:
     """The text of a kernel.
 
     Args:
@@ -184,9 +189,7 @@ def kernel(name: str, body: Body, loads: list[tuple[str, bool]], stores: list[tu
     return "\n".join(text)
 
 
-def _pass(
-    body: Body, loads: list[tuple[str, bool]], stores: list[tuple[str, str]], column: str, suffix: str
-) -> list[str]:
+def _pass(body: Sequence[str], loads: Any, stores: Any, column: str, suffix: str) -> list[str]:
     """Sixteen elements: load, compute, store; under a mask at the end of a row, where `suffix` marks the names."""
     lines = []
     for k, (kind, single) in enumerate(loads):
@@ -206,7 +209,7 @@ def _pass(
                 lines += [f"{made} = load {vector}, ptr %a{k}, align 1"]
         if kind == "?":
             lines += [f"{name} = icmp ne {vector} {made}, zeroinitializer"]
-    lines += body.lines
+    lines += body
     for k, (kind, value) in enumerate(stores, start=len(loads)):
         vector = f"<{LANES} x {_TYPES[kind]}>"
         lines += [f"%a{k} = getelementptr {_TYPES[kind]}, ptr %b{k}, i64 %{column}"]
