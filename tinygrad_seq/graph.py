@@ -257,7 +257,7 @@ class Primitive:
             and (kind is float32 or (kind is not None and kind.kind in "fc"))
             and grad_enabled.get()
         ):
-            node = _new(Application)
+            node = Application()
             node.primitive = self
             node.parents = parents
             if drop is None:  # one for both: 0.15 µs less for Python's collector
