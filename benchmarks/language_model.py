@@ -33,6 +33,7 @@ class Workload(NamedTuple):
 
 
 W2 = Workload("W2", V=65, H=128, L=2, B=50, T=50)
+W3 = Workload("W3", V=65, H=512, L=2, B=64, T=64)
 
 
 class LanguageModel(nn.Module):

@@ -6,8 +6,10 @@ before, so that what a library sets up once is not counted. Linux only: the figu
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,58 +17,58 @@ from typing import Any
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
+from nn import optim
 
-from .language_model import W2, Workload, ours, torch_peer
+from .language_model import W2, W3, LanguageModel, Workload, ours, torch_peer
 from .timing import table
 
 LONG = Workload("long", V=65, H=128, L=1, B=50, T=400)
 PIECES = 20  # √T
 
 
-def checkpointed(w: Workload) -> Callable[[], float]:
-    """Forward and backward of an LSTM language model that keeps the states between pieces of the sequence alone."""
+def in_pieces(w: Workload, count: int, executor: str | None = None) -> Callable[[], float]:
+    """The step of `ours`, which keeps the states between `count` pieces of the sequence alone; compiled or not."""
     tg.manual_seed(0)
-    embedding, lstm, head = nn.Embedding(w.V, w.H), nn.LSTM(w.H, w.H, w.L), nn.Linear(w.H, w.V)
-    x, y = w.batch()
-    targets = tg.tensor(y)
+    model = LanguageModel(w)
+    optimizer = optim.Adam(model.parameters(), lr=2e-3)
+    x, y = [tg.tensor(tokens) for tokens in w.batch()]
 
     def piece(tokens: tg.Tensor, target: tg.Tensor, h: tg.Tensor, c: tg.Tensor) -> Any:
-        hidden, (h, c) = lstm(embedding(tokens), (h, c))
-        return F.cross_entropy(head(hidden).reshape(-1, w.V), target.reshape(-1), reduction="sum"), h, c
+        hidden, (h, c) = model.lstm(model.embedding(tokens), (h, c))
+        return F.cross_entropy(model.head(hidden).reshape(-1, w.V), target.reshape(-1), reduction="sum"), h, c
 
-    def step() -> float:
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         h = c = tg.zeros(w.L, w.B, w.H)
-        loss: tg.Tensor = tg.zeros(())
-        count = min(PIECES, w.T)
-        for tokens, target in zip(tg.tensor(x).chunk(count), targets.chunk(count), strict=True):
+        total: tg.Tensor = tg.zeros(())
+        for tokens, target in zip(x.chunk(min(count, w.T)), y.chunk(min(count, w.T)), strict=True):
             part, h, c = tg.checkpoint(piece, tokens, target, h, c)
-            loss = loss + part
+            total = total + part
+        loss = total / (w.T * w.B)
+        optimizer.zero_grad()
         loss.backward()
-        return loss.item()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return loss.detach()
 
-    return step
-
-
-def stored(w: Workload) -> Callable[[], float]:
-    """The same without checkpoints."""
-    tg.manual_seed(0)
-    embedding, lstm, head = nn.Embedding(w.V, w.H), nn.LSTM(w.H, w.H, w.L), nn.Linear(w.H, w.V)
-    x, y = w.batch()
-
-    def step() -> float:
-        loss = F.cross_entropy(head(lstm(embedding(x))[0]).reshape(-1, w.V), y.reshape(-1), reduction="sum")
-        loss.backward()
-        return loss.item()
-
-    return step
+    run = tg.compile(step, executor=executor) if executor else step
+    return lambda: float(run(x, y))
 
 
-CANDIDATES: dict[str, tuple[Callable[[Workload], Callable[[], float]], Workload]] = {
-    "tinygrad_seq": (ours, W2),
-    "PyTorch, same composition": (lambda w: torch_peer(w, fused=False), W2),
-    "PyTorch, fused nn.LSTM": (lambda w: torch_peer(w, fused=True), W2),
-    "everything stored": (stored, LONG),
-    f"checkpoints at {PIECES} places": (checkpointed, LONG),
+Make = Callable[[Workload], Callable[[], float]]
+TORCH: dict[str, Make] = {
+    "PyTorch, same composition": lambda w: torch_peer(w, fused=False),
+    "PyTorch, fused nn.LSTM": lambda w: torch_peer(w, fused=True),
+}
+CANDIDATES: dict[Workload, dict[str, Make]] = {
+    W2: {"tinygrad_seq": ours, **TORCH},
+    W3: {
+        "tinygrad_seq": ours,
+        "compiled, NumPy executor": lambda w: ours(w, executor="numpy"),
+        "compiled, native executor": lambda w: ours(w, executor="native"),
+        "compiled, native executor, checkpoints at 4 places": lambda w: in_pieces(w, 4, "native"),
+        **TORCH,
+    },
+    LONG: {"tinygrad_seq": ours, f"checkpoints at {PIECES} places": lambda w: in_pieces(w, PIECES)},
 }
 
 
@@ -76,38 +78,48 @@ def resident(field: str) -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
-def measure(name: str) -> None:
-    """Print the MiB that a step of this candidate takes."""
-    make, w = CANDIDATES[name]
-    make(w._replace(B=2, T=2))()
-    step = make(w)
-    before = resident("VmRSS")
+def measure(workload: str, name: str) -> None:
+    """Print the MiB that a step of this candidate takes once it is under way, and how long it takes in ms."""
+    w, makes = next((w, makes) for w, makes in CANDIDATES.items() if w.name == workload)
+    small = makes[name](w._replace(B=2, T=2))
     for _ in range(3):
+        small()
+    step = makes[name](w)
+    before = resident("VmRSS")
+    for _ in range(3):  # of which a compiled one runs as it is, then is recorded, then replayed
         step()
-    print((resident("VmHWM") - before) / 1024)
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak begins anew
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    print((resident("VmHWM") - before) / 1024, statistics.median(times) * 1e3)
 
 
-def peak(name: str) -> float | None:
+def peak(workload: str, name: str) -> tuple[float, float] | None:
     """The same from a process of its own; None where the peer is not installed."""
-    done = subprocess.run([sys.executable, "-m", "benchmarks.memory", name], capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.memory", workload, name]
+    done = subprocess.run(command, capture_output=True, text=True)
     if "ModuleNotFoundError: No module named 'torch'" in done.stderr:
         return None
     if done.returncode:
-        raise RuntimeError(f"benchmarks.memory {name}: {done.stderr}")
-    return float(done.stdout)
+        raise RuntimeError(f"benchmarks.memory {workload} {name}: {done.stderr}")
+    mib, ms = map(float, done.stdout.split())
+    return mib, ms
 
 
 def main() -> None:
-    for title, w in ((f"training step, W2 = {W2[1:]}", W2), (f"forward and backward, {LONG[1:]}", LONG)):
-        peaks = {name: peak(name) for name, (_, workload) in CANDIDATES.items() if workload is w}
-        first = next(iter(peaks.values()))
-        rows = [("", "MiB", "of the first")]
-        rows += [(name, f"{mib:.0f}", f"{mib / (first or 1):.2f}") for name, mib in peaks.items() if mib is not None]
-        print(f"\nMemory at the peak of one {title} (V, H, L, B, T):\n{table(rows)}")
+    for w, makes in CANDIDATES.items():
+        found = {name: figures for name in makes if (figures := peak(w.name, name)) is not None}
+        first = found["tinygrad_seq"][0]
+        rows = [("", "MiB", "of the first", "ms")]
+        rows += [(name, f"{mib:.0f}", f"{mib / first:.2f}", f"{ms:.0f}") for name, (mib, ms) in found.items()]
+        print(f"\nMemory at the peak of one training step, {w.name} = {w[1:]} (V, H, L, B, T):\n{table(rows)}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        measure(sys.argv[1])
+    if len(sys.argv) == 3:
+        measure(*sys.argv[1:])
     else:
         main()

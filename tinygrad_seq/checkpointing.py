@@ -65,10 +65,12 @@ class _Segment:
         self.closed_over: list[Node] = []
         self.sums: list[float] = []  # of the outputs, to see whether they come out again
 
-    def run(self, variables: list[Tensor]) -> Any:
+    def run(self, variables: list[Tensor], later: Callable[[Tensor], Tensor] | None = None) -> Any:
         """f of its arguments, with variables in the place of those that are recorded."""
         rest = iter(variables)
         given = [next(rest) if isinstance(x, Tensor) and x.node is not None else x for x in leaves(list(self.args))]
+        if later is not None:
+            given = [later(x) if isinstance(x, Tensor) else x for x in given]
         with enable_grad():
             return self.f(*rebuild(list(self.args), iter(given)))
 
@@ -87,7 +89,9 @@ class _Segment:
         with enable_grad():
             # variables of its own; when recorded, ones that lead back to the inputs
             variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
-            result = self.run(variables)
+            # a program computes a thing once: the arguments must be others now for it to be computed again
+            later = recording[-1].later(gs) if recording and recording[-1].mine() and not recorded else None
+            result = self.run(variables, later)
         default_generator.set_state(here)
         again = _sums([y for y in leaves(result) if y.node is not None])
         if any(abs(a - b) > 1e-5 * abs(b) for a, b in zip(again, self.sums, strict=True)):

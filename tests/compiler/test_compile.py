@@ -602,3 +602,63 @@ def test_an_optimizer_that_has_forgotten_everything_begins_anew() -> None:
 def test_minus_zero_is_a_number_of_its_own() -> None:
     f = tg.compile(lambda x, s: x * s)
     assert [np.signbit(f(tg.ones(1), s).numpy()[0]) for s in (0.0, -0.0)] == [False, True]
+
+
+# --- checkpoint ---
+
+
+def in_pieces(count: int, executor: str | None, compiled: bool = True) -> tuple[Any, Any, Any]:
+    """A step of a network whose sequence is cut in pieces; the network, and the loss of two steps."""
+    tg.manual_seed(0)
+    model = nn.LSTM(6, 32, num_layers=2, dropout=0.5)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    x = tg.randn(64, 5, 6)
+
+    def piece(x: tg.Tensor, h: tg.Tensor, c: tg.Tensor) -> Any:
+        out, (h, c) = model(x, (h, c))
+        return (out * out).sum(), h, c
+
+    def step() -> tg.Tensor:
+        h = c = tg.zeros(2, 5, 32)
+        loss = tg.zeros(())
+        for part in x.chunk(count):
+            more, h, c = tg.checkpoint(piece, part, h, c)
+            loss = loss + more
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    run = tg.compile(step, executor=executor) if compiled else step
+    return model, run, [run().item() for _ in range(3)]
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])  # None: the native one, where that is installed
+def test_a_checkpoint_saves_memory_and_changes_no_number(executor: str | None) -> None:
+    (model, run, losses), (other, _, truth) = in_pieces(8, executor), in_pieces(8, None, compiled=False)
+    np.testing.assert_allclose(losses, truth, rtol=1e-5)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-3, atol=1e-5)
+    _, whole, _ = in_pieces(1, executor)
+    (some,), (all_of_it,) = [[r._executor.plan for k in f._replays.values() for r in k] for f in (run, whole)]
+    assert some.peak < 0.5 * all_of_it.peak
+
+
+def test_a_checkpoint_in_a_function_that_is_differentiated_outside() -> None:
+    w = tg.randn(4, 4, requires_grad=True)
+    x = tg.randn(3, 4, requires_grad=True)
+
+    def f(x: tg.Tensor) -> Any:
+        return tg.checkpoint(lambda x: (x @ w).tanh() @ w, x)
+
+    run = tg.compile(f)
+    for _ in range(2):
+        found = []
+        for function in (run, f):
+            x.grad = w.grad = None
+            function(x).sum().backward()
+            found.append([grad_of(x), grad_of(w)])
+        np.testing.assert_allclose(np.concatenate(found[0]), np.concatenate(found[1]), rtol=1e-5)
+    backward = run.programs[0].backward
+    assert backward is not None
+    assert any(instr.op == "tanh" for instr in backward.instrs)  # again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Callable
@@ -163,3 +164,11 @@ def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """
     bits = xp.random.Philox(key=seed, counter=offset)
     return bits.random_raw((count + 1) // 2).view(xp.uint32)[:count]
+
+
+def empty_cache() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it and can be asked (glibc's does)."""
+    if os.name == "posix":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -12,6 +12,7 @@ from functools import partial, update_wrapper
 from importlib.util import find_spec
 from typing import Any
 
+from ..backend import numpy_backend
 from ..grad_mode import is_grad_enabled
 from ..graph import Value, observers
 from ..memory import next_number
@@ -127,7 +128,11 @@ class Compiled:
         numbers = replay.numbers(given)
         if numbers is None:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
-        return replay.run(given, numbers)
+        result = replay.run(given, numbers)
+        del recorder
+        gc.collect(0)
+        numpy_backend.empty_cache()  # what took part in recording is gone
+        return result
 
     def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""

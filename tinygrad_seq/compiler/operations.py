@@ -1,7 +1,8 @@
 """What each operation of a program computes: the one place that says so, for recording, folding and replaying.
 
 Operations are NumPy's, with one spelling for each thing: all basic indexing is `slice`, all advanced indexing `take`,
-and nothing is written in place: `update` and `scatter_add` return a changed copy.
+and nothing is written in place: `update` and `scatter_add` return a changed copy. `after` is its first operand, as
+something that is not there before the others are: what is computed of it is computed again, `again` counts how often.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ UFUNCS = frozenset(
     name for name in dir(numpy) if isinstance(getattr(numpy, name), numpy.ufunc) and name not in ("matmul", "divmod")
 )
 REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"})
-VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast"})
+VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast", "after"})
 
 
 def filled(index: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -59,6 +60,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, dims: x.transpose(dims),
     "slice": lambda x, index: x[index],
     "broadcast": lambda x, shape: array_module(x).broadcast_to(x, shape),
+    "after": lambda x, *_, again: x,
     "concat": lambda *xs, axis: array_module(xs[0]).concatenate(xs, axis=axis),
     "take": lambda x, *arrays, index: x[filled(index, arrays)],
     "update": _update,

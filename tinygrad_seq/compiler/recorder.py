@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import ref
 
@@ -53,6 +53,7 @@ class Recorder(Home):
         self.backend = enroll(self)
         self._thread = threading.get_ident()
         self._made: list[ref[Traced]] = []
+        self._again = 0
         self.arrays: dict[int, tuple[Array, Traced, Source]] = {}  # from outside, by identity
         self.initial: dict[Var, tuple[Traced, Array]] = {}
         self.tensors: list[tuple[Value, Array, Any, Var]] = []
@@ -93,8 +94,19 @@ class Recorder(Home):
             return self.constant(value)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
-        view = op in ("slice", "transpose", "reshape") and type(args[0]) is Traced
+        view = op in ("slice", "transpose", "reshape", "after") and type(args[0]) is Traced
         return self._result(value, out, (args[0], args[0].var) if view else None)
+
+    def later(self, gradients: Iterable[Any]) -> Callable[[Value], Any]:
+        """For `checkpoint`: a function from tensors to the same ones as they are when these gradients have arrived."""
+        waits = [self.traced(g) for g in gradients if is_array(g)]
+        self._again += 1
+
+        def after(tensor: Value) -> Any:
+            self.touch(tensor)
+            return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._again), tensor.node)
+
+        return after
 
     def _result(self, value: Array, out: Var, viewed: tuple[Traced, Var] | None = None) -> Traced:
         made = Traced(self, value, out, viewed)
@@ -315,10 +327,8 @@ class Recorder(Home):
             CompileError: if there is one, for a replay would not put another one there.
         """
         lines = {instr.out: instr.line for instr in self.program.instrs}
-        self.arrays.clear()
-        self.initial.clear()
-        self.tensors.clear()
-        self._stand_ins.clear()
+        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, self.optimizers):
+            held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
             if all(made() is None for made in self._made):
                 return

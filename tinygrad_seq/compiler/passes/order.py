@@ -1,8 +1,10 @@
-"""Operations in an order in which each comes after what it needs."""
+"""Operations in an order in which each comes after what it needs, and when a part of the program is computed again."""
 
 from __future__ import annotations
 
-from ..program import Instr, Program
+from collections.abc import Collection
+
+from ..program import Instr, Program, Var
 
 
 def in_order(program: Program) -> Program:
@@ -36,3 +38,29 @@ def in_order(program: Program) -> Program:
                 ordered.append(instr)
     program.instrs = ordered
     return program
+
+
+def moved_up(program: Program, early: Collection[int]) -> Program:
+    """Those operations whose ids are given right after the last one that they need."""
+    at: dict[Var, int] = {}
+    places: list[list[Instr]] = [[]]
+    for instr in program.instrs:
+        if id(instr) in early:
+            at[instr.out] = max([at.get(v, 0) for v in instr.inputs()], default=0)
+            places[at[instr.out]].append(instr)
+        else:
+            at[instr.out] = len(places)
+            places.append([instr])
+    program.instrs = [instr for place in places for instr in place]
+    return program
+
+
+def times_again(program: Program) -> dict[Var, int]:
+    """For what belongs to a part that is computed again (`after`), or comes of one: the last such part, by number."""
+    found: dict[Var, int] = {}
+    for instr in program.instrs:
+        last = max([found.get(v, 0) for v in instr.inputs()], default=0)
+        last = instr.params["again"] if instr.op == "after" else last
+        if last:
+            found[instr.out] = last
+    return found

@@ -3,6 +3,9 @@
 A weight that is used at every step of a sequence gets its gradient in as many small products, which are added up: they
 are one product of the steps laid side by side. And products with one right-hand side that do not wait for each other
 are one product of the left-hand sides, one below the other. Nothing here knows what a recurrent network is.
+
+Where parts of the program are computed again to save memory, products of different parts stay apart: what they are made
+of is not there at the same time.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections import Counter
 from typing import Any
 
 from ..program import Instr, Program, Var
-from .order import in_order
+from .order import in_order, moved_up, times_again
 
 
 def batched_products(program: Program) -> Program:
@@ -23,6 +26,7 @@ def batched_products(program: Program) -> Program:
 def _sums_of_products(program: Program) -> Program:
     made_by = {instr.out: instr for instr in program.instrs}
     uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
+    again = times_again(program)
     inner: set[Var] = set()  # sums that are a part of a larger one
     for instr in program.instrs:
         if _is_sum(instr):
@@ -30,27 +34,30 @@ def _sums_of_products(program: Program) -> Program:
                 if uses[a] == 1 and a in made_by and _is_sum(made_by[a]) and a.shape == instr.out.shape:
                     inner.add(a)
     new: list[Instr] = []
+    joined: set[int] = set()
     for instr in program.instrs:
         if _is_sum(instr) and instr.out not in inner:
             terms = _terms(instr, made_by, inner)
             if len(terms) > 2:
                 rest: list[Var] = []
-                products: list[Instr] = []
-                columns: list[Instr] = []
+                products: dict[int, list[Instr]] = {}  # by the part of the program, see `times_again`
+                columns: dict[int, list[Instr]] = {}
                 for term in terms:
                     made = made_by.get(term)
                     if made is not None and uses[term] == 1 and made.op == "matmul" and len(term.shape) == 2:
-                        products.append(made)
+                        products.setdefault(again.get(term, 0), []).append(made)
                     elif made is not None and uses[term] == 1 and _adds_rows(made):
-                        columns.append(made)
+                        columns.setdefault(again.get(term, 0), []).append(made)
                     else:
                         rest.append(term)
-                if len(products) > 1 or len(columns) > 1:
-                    _joined(program, new, instr, rest, products, columns, made_by)
+                if max([len(part) for part in (*products.values(), *columns.values())], default=0) > 1:
+                    count = len(new)
+                    _joined(program, new, instr, rest, [*products.values()], [*columns.values()], made_by)
+                    joined.update([id(made) for made in new[count:]])
                     continue
         new.append(instr)
     program.instrs = new
-    return program
+    return moved_up(program, joined)
 
 
 def _is_sum(instr: Instr) -> bool:
@@ -89,11 +96,11 @@ def _joined(
     new: list[Instr],
     instr: Instr,
     rest: list[Var],
-    products: list[Instr],
-    columns: list[Instr],
+    products: list[list[Instr]],
+    columns: list[list[Instr]],
     made_by: dict[Var, Instr],
 ) -> None:
-    """The sum `instr`, its products (and sums of rows) taken together."""
+    """The sum `instr`, its products (and sums of rows) taken together: a list for each part of the program."""
 
     def put(op: str, args: tuple[Any, ...], params: dict[str, Any], shape: tuple[int, ...]) -> Var:
         out = program.new(shape, instr.out.dtype)
@@ -104,12 +111,9 @@ def _joined(
         shape = (sum([p.shape[0] for p in pieces]), *pieces[0].shape[1:])
         return pieces[0] if len(pieces) == 1 else put("concat", tuple(pieces), {"axis": 0}, shape)
 
-    terms = list(rest)
-    count = len(products) + len(columns)
-    program.notes.append(f"{count} products (or sums of rows) that were added up are one: {instr.line}")
-    if products:
-        products = sorted(products, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
-        lefts, rights = [p.args[0] for p in products], [p.args[1] for p in products]
+    def product(part: list[Instr]) -> Var:
+        part = sorted(part, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
+        lefts, rights = [p.args[0] for p in part], [p.args[1] for p in part]
         turned = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
         right = below(rights)
         if all(t is not None for t in turned):
@@ -120,11 +124,16 @@ def _joined(
         else:
             width = sum([a.shape[1] for a in lefts])
             left = put("concat", tuple(lefts), {"axis": 1}, (lefts[0].shape[0], width))
-        terms.append(put("matmul", (left, right), {}, instr.out.shape))
-    if columns:
-        columns = sorted(columns, key=lambda c: -c.args[0].number)
-        tall = below([c.args[0] for c in columns])
-        terms.append(put("sum", (tall,), {"axis": 0, "keepdims": False}, instr.out.shape))
+        return put("matmul", (left, right), {}, instr.out.shape)
+
+    def column(part: list[Instr]) -> Var:
+        tall = below([c.args[0] for c in sorted(part, key=lambda c: -c.args[0].number)])
+        return put("sum", (tall,), {"axis": 0, "keepdims": False}, instr.out.shape)
+
+    count = sum([len(part) for part in (*products, *columns)])
+    parts = len(products) + len(columns)
+    program.notes.append(f"{count} products (or sums of rows) that were added up are {parts}: {instr.line}")
+    terms = [*rest, *[product(part) for part in products], *[column(part) for part in columns]]
     total = terms[0]
     for term in terms[1:-1]:
         total = put("add", (total, term), {}, instr.out.shape)
@@ -135,12 +144,14 @@ def _joined(
 
 
 def _common_right_hand_sides(program: Program) -> Program:
-    groups: dict[tuple[Var, bool], list[Instr]] = {}
+    groups: dict[tuple[Var, bool, int], list[Instr]] = {}
     late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
+    again = times_again(program)
     for instr in program.instrs:
-        if instr.op == "matmul" and len(instr.out.shape) == 2 and len(instr.args[0].shape) == 2:
-            groups.setdefault((instr.args[1], instr.out in late), []).append(instr)
-    for (b, _), members in groups.items():  # one after another: two groups that are joined may wait for each other
+        out = instr.out
+        if instr.op == "matmul" and len(out.shape) == 2 and len(instr.args[0].shape) == 2:
+            groups.setdefault((instr.args[1], out in late, again.get(out, 0)), []).append(instr)
+    for (b, _, _), members in groups.items():  # one after another: two groups that are joined may wait for each other
         if len(members) < 3:
             continue
         if _wait_for_each_other(program, members):
