@@ -29,19 +29,25 @@ REORDERED = {"matmul", "linear"}  # the order of addition is BLAS's choice, by w
 REORDERED_NATIVE = {*REORDERED, "scatter", "getitem"}  # rows are added to what is there, not to each other first
 
 
-def same(a: Any, b: Any, ulps: int = 0) -> None:
-    """Bit for bit, nan included; or up to so many units of the last digit of the largest number."""
+def same(a: Any, b: Any, ulps: int = 0, largest: float = 0.0) -> None:
+    """Bit for bit, nan included; or up to so many units of the last digit of the largest number of all results.
+
+    Of all, because the terms of a sum, such as a bias's gradient, may be larger than the sum.
+    """
     assert type(a) is type(b)
     if isinstance(a, tg.Tensor):
         assert a.dtype == b.dtype
         x, y = a.detach().numpy(), b.detach().numpy()
         if ulps and x.size and x.dtype.kind == "f":
-            np.testing.assert_allclose(x, y, rtol=0, atol=ulps * np.spacing(np.abs(y).max()))
+            largest = max(largest, float(np.abs(y).max()))
+            np.testing.assert_allclose(x, y, rtol=0, atol=ulps * np.spacing(y.dtype.type(largest)))
         else:
             np.testing.assert_array_equal(x, y)
     elif isinstance(a, (tuple, list)):
+        numbers = [x.detach().numpy() for x in b if isinstance(x, tg.Tensor) and x.dtype.kind == "f" and x.numel()]
+        largest = max([largest, *[float(np.abs(x).max()) for x in numbers if np.isfinite(x).all()]])
         for part, other in zip(a, b, strict=True):
-            same(part, other, ulps)
+            same(part, other, ulps, largest)
     else:
         assert a == b
 
