@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Array, DType, dtype, float32, float64, is_array
+from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64, is_array
 from .device import device as Device
 from .graph import Value
 from .recording import active as recording
@@ -41,6 +41,22 @@ def require_numbers_in(name: str, array: Array) -> None:
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; give it .filled(value) instead")
     if not is_numeric(array.dtype):
         raise TypeError(f"{name}: takes arrays of numbers, got one of {array.dtype}")
+
+
+def require_fit(name: str, number: Any, kind: DType) -> Any:
+    """A number as one of this dtype: 2.0 as 2 for integers.
+
+    Raises:
+        TypeError: if that would change it: 2.5 among integers, 300 among those of 8 bits, 2 among booleans.
+    """
+    number = number.item() if isinstance(number, SCALAR) else number
+    if kind.kind not in "biu" or not isinstance(number, (int, float, complex)):
+        return number
+    limits = None if kind.kind == "b" else array_module(0.0).iinfo(kind)
+    low, high = (limits.min, limits.max) if limits else (0, 1)
+    if isinstance(number, complex) or not low <= number <= high or number != int(number):
+        raise TypeError(f"{name}: {number} is no number of {kind}; convert the tensor first, as in .float()")
+    return bool(number) if kind.kind == "b" else int(number)
 
 
 def to_array(data: Any, given: DType, target: Device) -> Array:

@@ -112,12 +112,14 @@ class InPlace(Methods):
 
     def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Take over numbers that are uniform in [a, b)."""
-        drawn = streams.uniform(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        kind = streams.floating("uniform_", self.array.dtype)
+        drawn = streams.uniform(self.array.shape, kind, device_of(self.array), generator)
         return self.copy_(drawn * (b - a) + a)
 
     def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Take over normal numbers with this mean and standard deviation."""
-        drawn = streams.normal(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        kind = streams.floating("normal_", self.array.dtype)
+        drawn = streams.normal(self.array.shape, kind, device_of(self.array), generator)
         return self.copy_(drawn * std + mean)
 
     def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
