@@ -56,18 +56,40 @@ def randn(
 
 @public
 def rand_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
-    return rand(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    return rand(
+        x.shape,
+        generator=generator,
+        dtype=dtype or x.dtype,
+        device=device or x.device,
+        requires_grad=requires_grad,
+    )
 
 
 @public
 def randn_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
-    return randn(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    return randn(
+        x.shape,
+        generator=generator,
+        dtype=dtype or x.dtype,
+        device=device or x.device,
+        requires_grad=requires_grad,
+    )
 
 
 @public

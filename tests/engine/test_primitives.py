@@ -162,19 +162,21 @@ def test_a_gradient_that_was_broadcast_is_added_up() -> None:
 
 def test_rules_and_results_that_are_none() -> None:
     for wrong in (3, "cube"):
-        with pytest.raises(TypeError, match="^primitive: takes a function, got"):
+        with pytest.raises(TypeError, match=r"^primitive: takes a function, got"):
             tg.primitive(wrong)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="^vjp: a rule of 'doubled' must be a function or None, got 3"):
+    with pytest.raises(TypeError, match=r"^vjp: a rule of 'doubled' must be a function or None, got 3"):
         doubled(3)
-    with pytest.raises(TypeError, match="^vjp: got 2 rules for the 1 array arguments of 'doubled'"):
+    with pytest.raises(TypeError, match=r"^vjp: got 2 rules for the 1 array arguments of 'doubled'"):
         doubled(lambda g, *_: g, lambda g, *_: g)
     for result in ([1.0], 3.0, None):
-        with pytest.raises(TypeError, match="^odd: a primitive returns an array or a tuple of arrays, this one a"):
+        with pytest.raises(TypeError, match=r"^odd: a primitive returns an array or a tuple of arrays, this one a"):
             tg.Primitive(lambda x, result=result: result, "odd")(tg.ones(2))
 
 
 def test_other_libraries_tensors_are_refused_by_name() -> None:
     torch = pytest.importorskip("torch")
     for call in (lambda: tg.ones(2) + torch.ones(2), lambda: torch.ones(2) + tg.ones(2)):
-        with pytest.raises(TypeError, match=r"^add: takes tensors, arrays and numbers, got a torch\.Tensor; tg\.from_dl"):
+        with pytest.raises(
+            TypeError, match=r"^add: takes tensors, arrays and numbers, got a torch\.Tensor; tg\.from_dl"
+        ):
             call()

@@ -40,7 +40,7 @@ def refused(message: str, kind: type[Exception], call: Callable[[], Any]) -> Any
         refused("randint: 999 is no number of uint8", TypeError, lambda: tg.randint(0, 1000, (3,), dtype=tg.uint8)),
         refused("randint: -1 is no number of uint8", TypeError, lambda: tg.randint(-1, 5, (3,), dtype=tg.uint8)),
         refused("randint: a draw has 53 random bits", ValueError, lambda: tg.randint(0, 2**62, (3,))),
-        refused("dtype: 'abc' is none", TypeError, lambda: tg.randint(0, 5, (3,), dtype="abc")),
+        refused("randint: dtype: 'abc' is none", TypeError, lambda: tg.randint(0, 5, (3,), dtype="abc")),
         refused("multinomial: takes whole numbers", ValueError, lambda: tg.multinomial(tg.ones(2), -1, True)),
         refused("multinomial: takes whole numbers", TypeError, lambda: tg.multinomial(tg.ones(2), 1.5, True)),  # type: ignore[arg-type]
         refused("uniform_: draws floating-point", TypeError, lambda: tg.tensor([1, 2]).uniform_()),
