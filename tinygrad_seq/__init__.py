@@ -97,16 +97,24 @@ from .ops.index import (
     masked_select,
     narrow,
     nonzero,
-    one_hot,
-    pad,
     scatter,
     scatter_add,
     select,
     take_along_dim,
+)
+from .ops.layout import (
+    diag,
+    diagonal,
+    index_add,
+    index_fill,
+    meshgrid,
+    one_hot,
+    pad,
+    repeat_interleave,
+    trace,
     tril,
     triu,
 )
-from .ops.layout import diag, diagonal, index_add, index_fill, meshgrid, repeat_interleave, trace
 from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, mv, outer
 from .ops.logic import (
     allclose,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import isfinite
 from typing import Any
 
 from . import graph
@@ -56,6 +57,8 @@ def _look(primitive: Any, operands: Any, results: Any, node: Any, backward: bool
 def _first_not_finite(x: Any) -> tuple[tuple[int, ...], float] | None:
     """The index and value of the first nan or infinity of an array."""
     x = getattr(x, "array", x)
+    if isinstance(x, float) and not isfinite(x):
+        return (), x
     if not is_array(x) or x.dtype.kind not in "fc":
         return None
     xp = array_module(x)

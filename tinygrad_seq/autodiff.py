@@ -23,8 +23,14 @@ _by_number = operator.attrgetter("number")
 
 
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: add `g` up over the dimensions along which `shape` was stretched to g's shape."""
+    """Undo broadcasting: add `g` up over the dimensions along which `shape` was stretched to g's shape.
+
+    Raises:
+        ValueError: if `shape` does not broadcast to g's.
+    """
     lead = g.ndim - len(shape)
+    if lead < 0 or any(n not in (m, 1) for n, m in zip(shape, g.shape[lead:], strict=True)):
+        raise ValueError(f"backward: shape {shape} does not broadcast to {g.shape}")
     dims = tuple([d for d, n in enumerate(g.shape) if d < lead or (shape[d - lead] == 1 and n != 1)])
     g = reduce_sum(g, dims=dims, keepdim=True) if dims else g
     return reshape_to(g, shape=shape)
@@ -176,7 +182,10 @@ def sweep(
                     found = primitive.joint_rule(g, y, *inputs, **params)
                     for parent, gx in zip(node.parents, found, strict=True):
                         if parent is not None and gx is not None and (useful is None or parent in useful):
-                            add(parent, gx)
+                            try:
+                                add(parent, gx)
+                            except (AttributeError, ValueError) as error:
+                                raise _misfit(primitive, parent, gx, error) from error
                     if observers:
                         _tell_observers(node, g, found)
                 else:
@@ -185,12 +194,27 @@ def sweep(
                         if parent is not None and (useful is None or parent in useful):
                             gx = rules[i](g, y, *inputs, **params) if params else rules[i](g, y, *inputs)
                             if gx is not None:
-                                add(parent, gx)
+                                try:
+                                    add(parent, gx)
+                                except (AttributeError, ValueError) as error:
+                                    raise _misfit(primitive, parent, gx, error) from error
                             if observers:
                                 _tell_observers(node, g, gx)
         if not retain_graph:
             node.release()
     return results
+
+
+def _misfit(primitive: Any, node: Node, g: Any, error: Exception) -> Exception:
+    """What is wrong with a gradient that a rule returned for `node`; the error itself if that is not to blame."""
+    given = getattr(g, "shape", None)
+    if given == node.shape or type(g) is Scattered:
+        return error
+    what = f"a {type(g).__name__}" if given is None else f"shape {tuple(given)}"
+    return ValueError(
+        f"backward: a gradient rule of '{primitive.name}' returned {what} for an argument of shape {node.shape}; takes "
+        "that shape, or one that it broadcasts to"
+    )
 
 
 def _leading_to(targets: frozenset[Node], order: Sequence[Node]) -> set[Node]:

@@ -9,7 +9,7 @@ from .autodiff import recorded_sweep, sweep
 from .backend import array_module
 from .grad_mode import enable_grad, is_grad_enabled
 from .graph import Leaf, Node, Primitive, Value
-from .memory import memory, next_number
+from .memory import memory, next_number, owner_of
 from .ops.elementwise import cast
 from .recording import active as recording
 from .streams import default_generator
@@ -28,7 +28,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
         f: takes tensors or containers of them, and returns a tensor or a container of tensors.
 
     Raises:
-        RuntimeError: in the backward pass, if a parameter that f uses was changed in place after the forward pass.
+        RuntimeError: in the backward pass, if a parameter or an argument of f was changed in place in between.
         TypeError: if f is no function.
     """
     if not callable(f):
@@ -76,12 +76,13 @@ class _Segment:
 
     def backward(self, gs: tuple[Any, ...], _y: Any, *inputs: Any) -> list[Any]:
         """Run again, and carry the gradients of the results back to the inputs and to what f closed over."""
-        for node in self.closed_over:
-            if isinstance(node, Leaf) and memory.time(node.memory) > self.start:
-                raise RuntimeError(
-                    "checkpoint: a parameter was changed in place between the forward and the backward pass, so "
-                    "computing again gives something else; call backward() before optimizer.step()"
-                )
+        owners = [node.memory for node in self.closed_over if isinstance(node, Leaf)]
+        owners += [id(owner_of(x.array)) for x in leaves(list(self.args)) if isinstance(x, Tensor)]
+        if any(memory.time(owner) > self.start for owner in owners):
+            raise RuntimeError(
+                "checkpoint: a parameter or an argument was changed in place between the forward and the backward "
+                "pass, so computing again gives something else; call backward() before optimizer.step()"
+            )
         here = default_generator.get_state()
         default_generator.set_state(self.stream)
         recorded = isinstance(gs[0], Value)

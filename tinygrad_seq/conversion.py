@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Array, DType, dtype, float32, float64, is_array
+from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64, is_array
 from .device import device as Device
 from .graph import Value
 from .recording import active as recording
@@ -43,6 +43,27 @@ def require_numbers_in(name: str, array: Array) -> None:
         raise TypeError(f"{name}: takes arrays of numbers, got one of {array.dtype}")
 
 
+def is_scalar(x: Any) -> bool:
+    """Whether this is one of NumPy's numbers."""
+    return isinstance(x, SCALAR)
+
+
+def require_fit(name: str, number: Any, kind: DType) -> Any:
+    """A number as one of this dtype: 2.0 as 2 for integers.
+
+    Raises:
+        TypeError: if that would change it: 2.5 among integers, 300 among those of 8 bits, 2 among booleans.
+    """
+    number = number.item() if is_scalar(number) else number
+    if kind.kind not in "biu" or not isinstance(number, (int, float, complex)):
+        return number
+    limits = None if kind.kind == "b" else array_module(0.0).iinfo(kind)
+    low, high = (limits.min, limits.max) if limits else (0, 1)
+    if isinstance(number, complex) or not low <= number <= high or number != int(number):
+        raise TypeError(f"{name}: {number} is no number of {kind}; convert the tensor first, as in .float()")
+    return bool(number) if kind.kind == "b" else int(number)
+
+
 def to_array(data: Any, given: DType, target: Device) -> Array:
     """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given."""
     if isinstance(data, Value):
@@ -60,10 +81,12 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
     try:
         plain = isinstance(data, (list, tuple, int, float, complex))  # of others first what they are: "a" is a true one
         array = target.backend.asarray(data, wanted if plain else None, target.index)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"tensor: cannot make an array of this {type(data).__name__}: {error}") from error
     if not is_numeric(array.dtype):
+        if isinstance(data, int):
+            raise ValueError(f"tensor: {data} does not fit in 64 bits; give it as a float")
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
     if wanted is None:
         return array.astype(float32) if array.dtype == float64 else array

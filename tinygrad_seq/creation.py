@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import DType, bool_, float32, float64, int64
-from .conversion import as_dtype
+from .conversion import as_dtype, is_scalar
 from .device import device as Device
 from .device import resolve
 from .ops.dims import lengths
@@ -38,9 +38,11 @@ def empty(*size: Any, dtype: DType = float, device: str | Device | None = None, 
 
 
 @public
-def empty_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+def empty_like(
+    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+) -> Tensor:
     """For numbers to come: zeros of the shape and, unless given, the dtype and device of x."""
-    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device)
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
 @public
@@ -53,25 +55,38 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """All of one value, whose type decides the dtype unless one is given."""
+    if not isinstance(fill_value, (bool, int, float, complex)) and not is_scalar(fill_value):
+        raise TypeError(f"full: takes a number, got a {type(fill_value).__name__}; expand() spreads out a tensor")
     return _full("full", (size,), fill_value, type(fill_value) if dtype is None else dtype, device, requires_grad)
 
 
 @public
-def zeros_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+def zeros_like(
+    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of the shape and, unless given, the dtype and device of x."""
-    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device)
+    return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
 @public
-def ones_like(x: Tensor, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+def ones_like(
+    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of the shape and, unless given, the dtype and device of x."""
-    return ones(x.shape, dtype=dtype or x.dtype, device=device or x.device)
+    return ones(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
 @public
-def full_like(x: Tensor, fill_value: float, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+def full_like(
+    x: Tensor,
+    fill_value: float,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """One value in the shape and, unless given, the dtype and device of x."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
 def _of_dtype(given: tuple[Any, ...], dtype: DType) -> Tensor:
@@ -97,20 +112,34 @@ def BoolTensor(*data: Any) -> Tensor:
 
 
 @public
-def eye(n: int, m: int | None = None, *, dtype: DType = float, device: str | Device | None = None) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType = float,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix, m = n unless given, and zeros elsewhere."""
     rows, columns = lengths("eye", (n, n if m is None else m))
-    return (arange(rows, device=device).unsqueeze(1) == arange(columns, device=device)).to(as_dtype(dtype))
+    ones = arange(rows, device=device).unsqueeze(1) == arange(columns, device=device)
+    return ones.to(as_dtype(dtype)).requires_grad_(requires_grad)
 
 
 @public
 def linspace(
-    start: float, end: float, steps: int, *, dtype: DType = float, device: str | Device | None = None
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: DType = float,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """`steps` evenly spaced numbers from `start` to `end`, both included."""
     (steps,) = lengths("linspace", (steps,))
     fractions = arange(steps, dtype="float64", device=device) / max(steps - 1, 1)
-    return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype))
+    return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype)).requires_grad_(requires_grad)
 
 
 @public
@@ -121,15 +150,19 @@ def arange(
     *,
     dtype: DType = None,
     device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... short of `end`; `arange(n)` counts from 0 to n - 1. Integers if all arguments are."""
     start, end = (0, start) if end is None else (start, end)
     if end is None:
         raise TypeError("arange: takes numbers, got None")
+    numbers: list[Any] = [start, end, step]
+    start, end, step = [v.item() if hasattr(v, "dtype") else v for v in numbers]  # NumPy's, or tensors
     if step == 0:
         raise ValueError("arange: step must not be 0")
     integral = all(isinstance(v, int) for v in (start, end, step))
     kind = as_dtype((int if integral else float) if dtype is None else dtype)
     target = resolve(device)
     exact = int64 if integral else float64  # in float32 the rounding of the step would add up
-    return Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))
+    made: Tensor = Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))
+    return made.requires_grad_(requires_grad)

@@ -165,8 +165,8 @@ class Differentiable(InPlace):
             made = hook(given)
             if made is None:
                 return g
-            if getattr(made, "shape", None) != given.shape:
-                what = f"shape {made.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
+            if not isinstance(made, Value) or made.array.shape != given.shape:
+                what = f"shape {made.array.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
                 raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
             return made.to(given.dtype) if isinstance(g, Value) else made.to(given.dtype).array
 

@@ -119,7 +119,7 @@ def _evaluate(
 
 
 def _positions(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
-    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    chosen: list[Any] = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
     if not all(isinstance(n, int) for n in chosen):
         raise TypeError(f"{name}: argnums must be an integer or several, got {argnums!r}")
     if any(not -count <= n < count for n in chosen):
@@ -167,6 +167,11 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         positions = _positions("grad", argnums, len(args))
         evaluation = _evaluate("grad", f, args, kwargs, positions)
+        if has_aux and not (isinstance(evaluation.result, tuple) and len(evaluation.result) == 2):
+            raise TypeError(
+                "grad: with has_aux=True the function must return (scalar, anything), it returned a "
+                f"{type(evaluation.result).__name__}"
+            )
         result, aux = evaluation.result if has_aux else (evaluation.result, None)
         y = _scalar("grad", result)
         found = evaluation.pull([(y.node, _ones(y))] if y.node is not None else [])
@@ -280,6 +285,8 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
         y = evaluation.result
         if not isinstance(y, Tensor):
             raise TypeError(f"jacobian: the function must return a tensor, it returned a {type(y).__name__}")
+        if y.dtype.kind not in "fc":
+            raise TypeError(f"jacobian: the function returned {y.dtype}, which has no derivative")
         rows = []
         for flat in range(y.numel()):
             one = _zeros(y).array.reshape(-1)

@@ -157,6 +157,8 @@ class Primitive:
     """
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
+        if not callable(forward):
+            raise TypeError(f"primitive: takes a function, got {forward!r}")
         self.forward = forward
         self.name = self.__name__ = name or forward.__name__.strip("_")
         self.__doc__ = forward.__doc__
@@ -178,7 +180,16 @@ class Primitive:
 
         A rule's parameter whose name starts with an underscore is not kept for the backward pass: it arrives as
         something that has `shape`, `dtype` and `ndim` alone (`_y` as None).
+
+        Raises:
+            TypeError: if a rule is no function, or there are more of them than arguments.
         """
+        code = getattr(self.forward, "__code__", None)
+        if code is not None and not code.co_flags & 0x04 and len(rules) > code.co_argcount:  # 0x04: has *args
+            raise TypeError(f"vjp: got {len(rules)} rules for the {code.co_argcount} array arguments of '{self.name}'")
+        for rule in rules:
+            if rule is not None and not callable(rule):
+                raise TypeError(f"vjp: a rule of '{self.name}' must be a function or None, got {rule!r}")
         self.rules = rules
         self._plans.clear()
 
@@ -239,7 +250,12 @@ class Primitive:
             y = tuple([backend_of(part).asarray(part) if isinstance(part, SCALAR) else part for part in y])
             shape, kind = tuple([part.shape for part in y]), y[0].dtype if y else None
         else:
-            shape = y.shape
+            try:
+                shape = y.shape
+            except AttributeError:
+                raise TypeError(
+                    f"{self.name}: a primitive returns an array or a tuple of arrays, this one a {type(y).__name__}"
+                ) from None
             if not shape and isinstance(y, SCALAR):
                 y = backend_of(y).asarray(y)
             kind = y.dtype
@@ -358,7 +374,12 @@ def _plain(x: Any, name: str) -> Any:
         return x.item()
     if hasattr(x, "mask"):
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; give .filled(value) instead")
-    return backend_of(x).asarray(x) if is_array(x) else x
+    if not is_array(x):
+        raise TypeError(
+            f"{name}: takes tensors, arrays and numbers, got a {type(x).__module__}.{type(x).__name__}; "
+            "tg.from_dlpack or tg.tensor makes a tensor of what holds numbers"
+        )
+    return backend_of(x).asarray(x)
 
 
 def _outline(array: Array) -> Any:

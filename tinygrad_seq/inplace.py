@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import streams
 from .backend import array_module, float64, is_array
-from .conversion import to_array
+from .conversion import require_fit, to_array
 from .device import device_of
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
@@ -91,7 +91,11 @@ class InPlace(Methods):
         """`source` as a tensor; numbers and arrays with the dtype and on the device of this one."""
         if isinstance(source, Value):
             return source  # type: ignore[return-value]
-        return self.result_class.wrap(to_array(source, self.array.dtype, device_of(self.array)))
+        array = to_array(source, None, device_of(self.array))
+        if array.ndim == 0 and self.array.dtype.kind in "biu":
+            array = to_array(require_fit("copy_", array.item(), self.array.dtype), None, device_of(self.array))
+        fits = array.dtype.kind not in "fc" or self.array.dtype.kind in "fc"
+        return self.result_class.wrap(array.astype(self.array.dtype) if fits else array)
 
     def copy_(self, source: Operand) -> Tensor:
         """Take over the numbers of `source`, broadcast to this shape."""
@@ -112,12 +116,14 @@ class InPlace(Methods):
 
     def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Take over numbers that are uniform in [a, b)."""
-        drawn = streams.uniform(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        kind = streams.floating("uniform_", self.array.dtype)
+        drawn = streams.uniform(self.array.shape, kind, device_of(self.array), generator)
         return self.copy_(drawn * (b - a) + a)
 
     def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Take over normal numbers with this mean and standard deviation."""
-        drawn = streams.normal(self.array.shape, self.array.dtype, device_of(self.array), generator)
+        kind = streams.floating("normal_", self.array.dtype)
+        drawn = streams.normal(self.array.shape, kind, device_of(self.array), generator)
         return self.copy_(drawn * std + mean)
 
     def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -235,6 +241,13 @@ class InPlace(Methods):
             raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
         require_numbers((value,), "assigning to an index: ")
         self._require_here(value, "assigning to an index")
+        if not hasattr(value, "shape"):
+            value = require_fit("assigning to an index", value, self.array.dtype)
+        elif self.array.dtype.kind in "biu" and value.dtype.kind in "fc":
+            raise TypeError(
+                f"assigning to an index: {value.dtype} does not fit in {self.array.dtype}; convert the tensor first: "
+                ".float()"
+            )
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
         try:
             self.array[key] = value.array if isinstance(value, Value) else value

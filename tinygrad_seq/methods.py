@@ -130,7 +130,7 @@ class Methods(Operators):
         return _shape.squeeze(self, dim)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
-        return _shape.broadcast_to(self, shape=lengths("broadcast_to", (shape,)))
+        return _shape.broadcast_to(self, shape=shape)
 
     def expand(self, *sizes: Any) -> Tensor:
         """As `broadcast_to`; -1 leaves a length as it is."""
@@ -141,15 +141,15 @@ class Methods(Operators):
         return _shape.chunk(self, chunks, dim)
 
     @public
-    def split(self, split_size_or_sections: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
-        return _shape.split(self, split_size_or_sections, dim)
+    def split(self, split_size: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
+        return _shape.split(self, split_size, dim)
 
     @public
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return _shape.unbind(self, dim)
 
-    def flip(self, *dims: Any) -> Tensor:
-        return _shape.flip(self, dims[0] if len(dims) == 1 else dims)
+    def flip(self, *dim: Any, dims: Any = None) -> Tensor:
+        return _shape.flip(self, dims if dims is not None else dim[0] if len(dim) == 1 else dim)
 
     # --- linear algebra and indexing ---
 
@@ -224,16 +224,16 @@ class Methods(Operators):
         return reduce.argmin(self, dim, keepdim)
 
     @public
-    def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
-        return order.argsort(self, dim, descending)
+    def argsort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
+        return order.argsort(self, dim, descending, stable=stable)
 
     @public
-    def sort(self, dim: int = -1, descending: bool = False) -> order.ValuesIndices:
-        return order.sort(self, dim, descending)
+    def sort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> order.ValuesIndices:
+        return order.sort(self, dim, descending, stable=stable)
 
     @public
-    def topk(self, k: int, dim: int = -1, largest: bool = True) -> order.ValuesIndices:
-        return order.topk(self, k, dim, largest)
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> order.ValuesIndices:
+        return order.topk(self, k, dim, largest, sorted)
 
     def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
         return _shape.movedim(self, source, destination)
@@ -316,15 +316,16 @@ class Methods(Operators):
     def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
         return _index.masked_fill(self, mask, value)
 
-    def take_along_dim(self, index: Operand, dim: int) -> Tensor:
-        """As `gather`, with the lengths of `index` and this tensor broadcast elsewhere than along `dim`."""
-        return _index.take_along_dim(self, index, dim)
+    @public
+    def take_along_dim(self, indices: Operand, dim: int | None = None) -> Tensor:
+        """As `gather`, with the lengths of `indices` and this tensor broadcast elsewhere than along `dim`."""
+        return _index.take_along_dim(self, indices, dim)
 
     def tril(self, diagonal: int = 0) -> Tensor:
-        return _index.tril(self, diagonal)
+        return layout.tril(self, diagonal)
 
     def triu(self, diagonal: int = 0) -> Tensor:
-        return _index.triu(self, diagonal)
+        return layout.triu(self, diagonal)
 
     # --- random numbers ---
 

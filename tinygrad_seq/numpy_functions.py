@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "concatenate": lambda arrays, axis=0: shape.cat(arrays, axis),
     "cumsum": lambda x, axis=None: reduce.cumsum(shape.flatten(x), 0) if axis is None else reduce.cumsum(x, axis),
     "expand_dims": shape.unsqueeze,
+    "ndim": lambda x: x.ndim,
+    "shape": lambda x: x.shape,
+    "size": lambda x, axis=None: x.numel() if axis is None else x.size(axis),
     "max": reduce.amax,
     "min": reduce.amin,
     "reshape": lambda x, lengths: shape.reshape(x, (lengths,) if isinstance(lengths, int) else lengths),
@@ -71,7 +75,12 @@ def call_function(function: Any, args: tuple[Any, ...], settings: dict[str, Any]
     ours = _FUNCTIONS.get(function.__name__)
     if ours is None:
         raise _refusal(function.__name__, settings)
-    return ours(*args, **settings)
+    try:
+        return ours(*args, **settings)
+    except TypeError as error:  # Python's about arguments that ours does not have
+        if re.search(r"\(\) (got an unexpected|takes|missing)", str(error)):
+            raise _refusal(function.__name__, settings) from None
+        raise
 
 
 def _refusal(name: str, settings: dict[str, Any]) -> TypeError:

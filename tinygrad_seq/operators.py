@@ -145,8 +145,8 @@ class Operators(Value):
 
     subtract, multiply, divide, true_divide = sub, mul, div, div
 
-    def pow(self, other: Operand) -> Tensor:
-        return elementwise.pow(self, other)
+    def pow(self, exponent: Operand) -> Tensor:
+        return elementwise.pow(self, exponent)
 
     def maximum(self, other: Operand) -> Tensor:
         return elementwise.maximum(self, other)

@@ -11,44 +11,55 @@ from .backend import is_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_THEIRS = {"axis": "dim", "dims": "dim", "keepdims": "keepdim"}  # NumPy's and PyTorch's names for arguments of ours
+_THEIRS |= {"other": "b", "mat2": "b", "vec": "b", "vec2": "b", "size": "shape"}
+
 MISTAKES = (AttributeError, IndexError, OverflowError, TypeError, ValueError)
 
 
 def public(function: F) -> F:
     """Decorator: a function whose errors name it, and which takes NumPy's and PyTorch's names for some arguments.
 
-    `axis` is `dim`, `keepdims` is `keepdim`, and `input` is the first one. Editors and type checkers show ours.
+    `axis` and `dims` are `dim`, `keepdims` is `keepdim`, `other` is `b`, and `input` is the first one. Editors and type
+    checkers show ours.
 
-    An error that says already where it comes from passes as it is; of the others, an AttributeError is a TypeError:
-    something was given that is not a tensor.
+    An error that names the function already passes as it is. Of the others, one that names what the function is made of
+    gets its name in front, and an AttributeError is a TypeError: something was given that is not a tensor.
     """
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    aliases = {theirs: ours for theirs, ours in _THEIRS.items() if ours in names and theirs not in names}
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and not args:
             args = (kwargs.pop("input"),)
-        if "axis" in kwargs or "keepdims" in kwargs:
-            for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-                if theirs in kwargs:
-                    if ours in kwargs:
-                        raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
-                    kwargs[ours] = kwargs.pop(theirs)
+        if kwargs:
+            for theirs in aliases.keys() & kwargs.keys():
+                ours = aliases[theirs]
+                if ours in kwargs:
+                    raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
+                kwargs[ours] = kwargs.pop(theirs)
         try:
             return function(*args, **kwargs)
         except MISTAKES as error:
             if _says_where(error, function.__name__):
                 raise
+            if not isinstance(error, AttributeError) and re.match(r"[A-Za-z_]\w*: ", str(error)):
+                raise _kind(error)(f"{function.__name__}: {error}") from error
             raise explained(function.__name__, error, args, kwargs) from error
 
     return cast(F, called)
 
 
 def _says_where(error: Exception, name: str) -> bool:
-    """Whether a message names a function already: ours do, and Python's about missing arguments."""
-    message = str(error)
-    return not isinstance(error, AttributeError) and (
-        re.match(r"[A-Za-z_]\w*: ", message) is not None or message.startswith(f"{name}(")
-    )
+    """Whether a message names the function already: ours do, and Python's about missing arguments."""
+    return not isinstance(error, AttributeError) and str(error).startswith((f"{name}: ", f"{name}("))
+
+
+def _kind(error: Exception) -> type[Exception]:
+    """What Python calls such an error: NumPy derives its own."""
+    return next((kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind)), TypeError)
 
 
 def explained(name: str, error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
@@ -56,9 +67,13 @@ def explained(name: str, error: Exception, args: Sequence[Any], kwargs: Mapping[
     strange = [x for x in args if x is None or not _fits(x)]
     if strange and (strange[0] is args[0] or isinstance(error, (AttributeError, TypeError))):
         return TypeError(f"{name}: takes tensors, arrays and numbers, got {_in_short(strange[0])}")
+    if isinstance(error, AttributeError) and any(error.obj is x for x in [*args, *kwargs.values()]):
+        return TypeError(f"{name}: takes a tensor, got {_in_short(error.obj)}; tg.tensor makes one of numbers")
+    if isinstance(error, TypeError) and re.search("ufunc '|numpy boolean", str(error)):
+        kinds = dict.fromkeys([str(x.dtype) for x in args if hasattr(x, "dtype")])
+        return TypeError(f"{name}: does not take numbers of {' and '.join(kinds)}; convert them, as in .float()")
     given = ", ".join([_in_short(x) for x in args] + [f"{key}={_in_short(x)}" for key, x in kwargs.items()])
-    kinds = [kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind)]  # NumPy derives its own
-    return (kinds or [TypeError])[0](f"{name}: cannot take {given}: {error}")
+    return _kind(error)(f"{name}: cannot take {given}: {error}")
 
 
 def require_numbers(inputs: Sequence[Any], name: str = "") -> None:

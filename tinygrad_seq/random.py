@@ -7,7 +7,7 @@ from typing import Any
 
 from . import streams
 from .backend import Array, DType, array_module, float32, float64, int64
-from .conversion import as_dtype
+from .conversion import as_dtype, require_fit
 from .device import device as Device
 from .device import resolve
 from .grad_mode import no_grad
@@ -24,13 +24,6 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
-def _floating(name: str, kind: DType) -> DType:
-    kind = as_dtype(kind)
-    if kind.kind != "f":
-        raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
-    return kind
-
-
 @public
 def rand(
     *size: Any,
@@ -40,7 +33,9 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    drawn: Tensor = Tensor.wrap(uniform(lengths("rand", size), _floating("rand", dtype), resolve(device), generator))
+    drawn: Tensor = Tensor.wrap(
+        uniform(lengths("rand", size), streams.floating("rand", dtype), resolve(device), generator)
+    )
     return drawn.requires_grad_(requires_grad)
 
 
@@ -54,25 +49,47 @@ def randn(
 ) -> Tensor:
     """Normal with mean 0 and variance 1."""
     drawn: Tensor = Tensor.wrap(
-        streams.normal(lengths("randn", size), _floating("randn", dtype), resolve(device), generator)
+        streams.normal(lengths("randn", size), streams.floating("randn", dtype), resolve(device), generator)
     )
     return drawn.requires_grad_(requires_grad)
 
 
 @public
 def rand_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
-    return rand(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    return rand(
+        x.shape,
+        generator=generator,
+        dtype=dtype or x.dtype,
+        device=device or x.device,
+        requires_grad=requires_grad,
+    )
 
 
 @public
 def randn_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: DType = None, device: str | Device | None = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
-    return randn(x.shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    return randn(
+        x.shape,
+        generator=generator,
+        dtype=dtype or x.dtype,
+        device=device or x.device,
+        requires_grad=requires_grad,
+    )
 
 
 @public
@@ -141,8 +158,14 @@ def randint(
         raise TypeError(f"randint: takes whole numbers, got low={low!r}, high={high!r}") from None
     if high <= low:
         raise ValueError(f"randint: takes low < high, got low={low}, high={high}")
+    if high - low > 2**53:
+        raise ValueError(f"randint: a draw has 53 random bits, too few for the numbers from {low} to {high - 1}")
+    kind = as_dtype(dtype)
+    require_fit("randint", low, kind)
+    require_fit("randint", high - 1, kind)
     u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
-    return Tensor.wrap((low + u * (high - low)).astype(dtype))
+    drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
+    return Tensor.wrap(drawn.astype(kind))
 
 
 @public
@@ -165,6 +188,7 @@ def multinomial(
         ValueError: if a row has a negative entry, one that is not finite, or adds up to 0; or, without replacement, if
             it has fewer classes that can be drawn than there are samples.
     """
+    (num_samples,) = lengths("multinomial", (num_samples,))
     with no_grad():
         p = as_tensor(probabilities).detach()
         require(_require_weights, p)
@@ -174,7 +198,7 @@ def multinomial(
         if not replacement and num_samples > 1:
 
             def check(p: Array) -> None:
-                if int((p > 0).sum(axis=-1).min()) < num_samples:
+                if bool(((p > 0).sum(axis=-1) < num_samples).any()):
                     raise ValueError(
                         f"multinomial: cannot draw {num_samples} different classes from a row that has fewer with a "
                         "probability; use replacement=True"

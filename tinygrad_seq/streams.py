@@ -6,9 +6,12 @@ Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1,
 from __future__ import annotations
 
 import math
+from math import isfinite
+from operator import index
 from types import NoneType
 
 from .backend import Array, DType, array_module, dtype, float16, float64
+from .conversion import as_dtype
 from .device import device as Device
 from .recording import active as recording
 
@@ -25,9 +28,10 @@ class Generator:
         """Start the stream of this seed from its beginning."""
         if recording:
             recording[-1].seeded()
-        if not isinstance(seed, (int, float)):
-            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}")
-        self.seed = int(seed) % 2**64
+        try:
+            self.seed = (int(seed) if isinstance(seed, float) and isfinite(seed) else index(seed)) % 2**64
+        except TypeError:
+            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}") from None
         self.offset = 0
         return self
 
@@ -37,7 +41,10 @@ class Generator:
 
     def set_state(self, state: tuple[int, int]) -> None:
         """Go to where `get_state` was called."""
-        self.seed, self.offset = int(state[0]), int(state[1])
+        try:
+            self.seed, self.offset = [index(n) for n in state]
+        except (TypeError, ValueError):
+            raise TypeError(f"set_state: takes what get_state returned, got {state!r}") from None
 
     def words(self, count: int, target: Device) -> Array:
         """The next `count` uniform 32-bit words, on a device."""
@@ -49,6 +56,18 @@ class Generator:
 
 
 default_generator = Generator()
+
+
+def floating(name: str, kind: DType) -> DType:
+    """The dtype of what is drawn.
+
+    Raises:
+        TypeError: if it is not floating-point; the message names the function `name`.
+    """
+    kind = as_dtype(kind)
+    if kind.kind != "f":
+        raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
+    return kind
 
 
 def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:

@@ -341,7 +341,11 @@ def from_dlpack(source: Any) -> Tensor:
             f"from_dlpack: takes an array that has __dlpack__, got a {type(source).__name__}; use tg.tensor"
         )
     cuda = 2  # kDLCUDA, DLPack's number for it
-    array = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp.from_dlpack(source)
+    xp = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp
+    try:
+        array = xp.from_dlpack(source)
+    except (BufferError, RuntimeError, TypeError) as error:  # it carries a gradient, or has a dtype that we lack
+        raise TypeError(f"from_dlpack: cannot take this {type(source).__name__}: {error}") from error
     memory.lend(array)
     return Tensor.wrap(array)
 

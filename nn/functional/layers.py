@@ -93,7 +93,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """x with a value, 0 unless given, around it; see `tg.pad`."""
     if mode != "constant":
         raise ValueError(f"pad: mode takes 'constant' alone, got {mode!r}; put other edges together with tg.cat")
-    return tg.pad(tg.as_tensor(input), tuple(pad), 0.0 if value is None else value)
+    return tg.pad(tg.as_tensor(input), pad, 0.0 if value is None else value)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:

@@ -53,7 +53,7 @@ def required(name: str) -> list[str]:
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("bad", ["text", None, object(), {"a": 1}], ids=lambda bad: type(bad).__name__)
 def test_what_is_no_tensor_is_refused_by_name(name: str, bad: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"^[a-z_]\w*: .") as caught:
+    with pytest.raises((TypeError, ValueError), match=r"^[A-Za-z_]\w*: .") as caught:
         getattr(tg, name)(*[bad] * max(1, len(required(name))))
     assert not isinstance(caught.value, UnicodeError)
 
@@ -102,7 +102,9 @@ def numbers() -> Any:
         case("reshape: cannot take shape (2, 3), shape=(4,)", ValueError, lambda: x.reshape(4)),
         case("cat: cannot take shape (2, 3), shape (2,)", ValueError, lambda: tg.cat([x, tg.ones(2)])),
         case("stack: cannot take shape (2, 3), shape (2,)", ValueError, lambda: tg.stack([x, tg.ones(2)])),
-        case("permute: cannot take shape (2, 3), dims=(0,)", ValueError, lambda: x.permute(0)),
+        case(
+            "permute: takes each of the 2 dimensions of shape (2, 3) once, got dims=0", ValueError, lambda: x.permute(0)
+        ),
         case("einsum: in 'ij,jk', 'ij' does not fit", ValueError, lambda: tg.einsum("ij,jk", tg.ones(2), x)),
         case("copy_: cannot put shape (3,) into", ValueError, lambda: tg.ones(2).copy_(tg.ones(3))),
         case("take_along_dim: indices of shape (2,)", IndexError, lambda: tg.take_along_dim(x, tg.tensor([0, 1]), 1)),
@@ -125,11 +127,11 @@ def numbers() -> Any:
         case("from_numpy: takes arrays of numbers", TypeError, lambda: tg.from_numpy(np.ones(2, np.longdouble))),
         case("dtype: 'longdouble' is none", TypeError, lambda: x.to(dtype="longdouble")),
         case("add: takes tensors, arrays and numbers", TypeError, lambda: x + np.array([1, 2, 3], object)),
-        case("stack: takes tensors, arrays and numbers", TypeError, lambda: tg.stack([tg.tensor(1.0), "a"])),
+        case("stack: takes a list of tensors, got one with 'a'", TypeError, lambda: tg.stack([tg.tensor(1.0), "a"])),
         case("fill_: takes a number, got None", TypeError, lambda: tg.ones(2).fill_(None)),  # type: ignore[arg-type]
         case("assigning to an index: takes", TypeError, lambda: x.detach().__setitem__(0, None)),
         case("flip: dim must be", TypeError, lambda: x.flip(None)),
-        case("einsum: 'i->' takes tensors one by one", TypeError, lambda: tg.einsum("i->", [x])),
+        case("einsum: 'ij->' takes tensors one by one", TypeError, lambda: tg.einsum("ij->", [[1.0]])),
         case("norm: p must be a number or 'fro', got None", TypeError, lambda: x.norm(None)),  # type: ignore[arg-type]
         case("checkpoint: the function must return tensors", TypeError, lambda: tg.checkpoint(lambda x: 3.0, leaf)),
         case("vjp: the function must return tensors", TypeError, lambda: tg.vjp(lambda x: 3.0, leaf)),
@@ -145,10 +147,10 @@ def numbers() -> Any:
         case("register_hook: takes a function", TypeError, lambda: leaf.register_hook(3)),  # type: ignore[arg-type]
         case("jvp: tangents must be a tuple", TypeError, lambda: tg.jvp(tg.exp, (x,), x)),  # type: ignore[arg-type]
         # dtypes and devices
-        case("dtype: 'float33' is none", TypeError, lambda: tg.zeros(2, dtype="float33")),
+        case("zeros: dtype: 'float33' is none", TypeError, lambda: tg.zeros(2, dtype="float33")),
         case("one_hot: takes integers", TypeError, lambda: tg.one_hot(tg.tensor([1.5]), 3)),
         case("device: got 'gpu'", ValueError, lambda: x.to("gpu")),
-        case("device: got 'tpu'", ValueError, lambda: tg.zeros(2, device="tpu")),
+        case("zeros: device: got 'tpu'", ValueError, lambda: tg.zeros(2, device="tpu")),
         case("requires_grad: a tensor of int64", TypeError, lambda: tg.arange(3).requires_grad_()),
         case("grad: an argument of int64", TypeError, lambda: tg.grad(lambda v: v.sum())(tg.arange(3))),
         # indices
@@ -168,7 +170,7 @@ def numbers() -> Any:
         case("new_zeros: takes whole numbers", TypeError, lambda: x.new_zeros(1.5)),
         case("randint: takes whole numbers, got low=0, high=2.5", TypeError, lambda: tg.randint(0, 2.5, (1,))),
         case("rand: draws floating-point numbers, got dtype int64", TypeError, lambda: tg.rand(2, dtype=tg.int64)),
-        case("generator: takes a tg.Generator, got 3", TypeError, lambda: tg.rand(2, generator=3)),  # type: ignore[arg-type]
+        case("rand: generator: takes a tg.Generator, got 3", TypeError, lambda: tg.rand(2, generator=3)),  # type: ignore[arg-type]
         case("manual_seed: takes a whole number, got 'a'", TypeError, lambda: tg.manual_seed("a")),  # type: ignore[arg-type]
         case("arange: step must not be 0", ValueError, lambda: tg.arange(0, 5, 0)),
         case("amax: the tensor of shape (0, 3)", ValueError, lambda: tg.zeros(0, 3).amax(0)),
@@ -190,7 +192,7 @@ def numbers() -> Any:
         case("scatter_add: got index -1", IndexError, lambda: tg.ones(3).scatter_add(0, [-1], tg.ones(1))),
         case("pad: (0, -5) cuts more off", ValueError, lambda: tg.pad(tg.ones(3), (0, -5))),
         case("var: cannot take", TypeError, lambda: tg.ones(3).var(0, False)),  # type: ignore[call-arg]
-        case("dtype: <class 'object'> is none", TypeError, lambda: tg.ones(2, dtype=object)),
+        case("ones: dtype: <class 'object'> is none", TypeError, lambda: tg.ones(2, dtype=object)),
         case("multinomial: cannot draw 2 different", ValueError, lambda: tg.multinomial(tg.tensor([1.0, 0.0]), 2)),
         case("data: takes a tensor", TypeError, lambda: setattr(tg.ones(1), "data", 3)),
         case(

@@ -123,3 +123,60 @@ def test_forward_is_what_numpy_computes(name: str, data: st.DataObject) -> None:
     call = data.draw(DIFFERENTIABLE[name])
     y = PRIMITIVES[name](*[tg.tensor(a) for a in call.arrays], **call.params)
     np.testing.assert_allclose(y.numpy(), NUMPY[name](*call.arrays), rtol=1e-13, atol=1e-13)
+
+
+def doubled(*rules: Any) -> tg.Primitive:
+    made = tg.Primitive(lambda x: x * 2.0, "doubled")
+    made.vjp(*rules)
+    return made
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    ("rule", "got"),
+    [
+        (lambda g, *_: g.T, r"shape \(3, 2\)"),  # as many numbers, in the wrong places
+        (lambda g, *_: g.sum(), r"shape \(\)"),
+        (lambda g, *_: g[:1], r"shape \(1, 3\)"),
+        (lambda g, *_: g.reshape(-1), r"shape \(6,\)"),
+        (lambda g, *_: 2.0, "a float"),
+        (lambda g, *_: "g", "a str"),
+    ],
+)
+def test_a_gradient_of_another_shape_is_refused(rule: Any, got: str, order: int) -> None:
+    x = tg.ones(2, 3, requires_grad=True)
+    with pytest.raises(ValueError, match=f"^backward: a gradient rule of 'doubled' returned {got} for an argument of"):
+        doubled(rule)(x).sum().backward(create_graph=order == 2)
+    joint = tg.Primitive(lambda x: x * 2.0, "joint")
+    joint.vjp_joint(lambda g, *_: [rule(g)])
+    with pytest.raises(ValueError, match=f"^backward: a gradient rule of 'joint' returned {got}"):
+        joint(x).sum().backward(create_graph=order == 2)
+
+
+def test_a_gradient_that_was_broadcast_is_added_up() -> None:
+    x = tg.ones(2, 3, requires_grad=True)
+    doubled(lambda g, *_: tg.array_module(g).ones((4, 2, 3), "float32"))(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[4.0] * 3] * 2
+
+
+def test_rules_and_results_that_are_none() -> None:
+    for wrong in (3, "cube"):
+        with pytest.raises(TypeError, match=r"^primitive: takes a function, got"):
+            tg.primitive(wrong)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^vjp: a rule of 'doubled' must be a function or None, got 3"):
+        doubled(3)
+    with pytest.raises(TypeError, match=r"^vjp: got 2 rules for the 1 array arguments of 'doubled'"):
+        doubled(lambda g, *_: g, lambda g, *_: g)
+    for result in ([1.0], 3.0, None):
+        with pytest.raises(TypeError, match=r"^odd: a primitive returns an array or a tuple of arrays, this one a"):
+            tg.Primitive(lambda x, result=result: result, "odd")(tg.ones(2))
+
+
+def test_other_libraries_tensors_are_refused_by_name() -> None:
+    torch = pytest.importorskip("torch")
+    for call in (lambda: tg.ones(2) + torch.ones(2), lambda: torch.ones(2) + tg.ones(2)):
+        with pytest.raises(
+            TypeError, match=r"^add: takes tensors, arrays and numbers, got a torch\.Tensor; tg\.from_dl"
+        ):
+            call()

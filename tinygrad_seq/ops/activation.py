@@ -71,9 +71,21 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 @public
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """x, but no less than `min` and no more than `max`. On the bounds the gradient passes to x."""
+    """x, but no less than `min` and no more than `max`; nan where one of them is. On the bounds x has the gradient."""
     if min is None and max is None:
         raise ValueError("clamp: takes min, max or both")
-    if min is not None:
-        x = where(x < min, min, x)
-    return x if max is None else where(x > max, max, x)
+    if min is not None and not _at_the_end(x, min, "min"):
+        x = where(_or_nan(x < min, min), min, x)
+    return x if max is None or _at_the_end(x, max, "max") else where(_or_nan(x > max, max), max, x)
+
+
+def _at_the_end(x: Any, bound: Any, end: str) -> bool:
+    """Whether a bound is the last integer of x's dtype, or beyond it, so that all elements keep to it."""
+    if not isinstance(bound, int) or x.dtype.kind not in "iu":
+        return False
+    last = getattr(array_module(x).iinfo(x.dtype), end)
+    return bool(bound <= last if end == "min" else bound >= last)
+
+
+def _or_nan(outside: Any, bound: Any) -> Any:
+    return outside if isinstance(bound, (int, float)) and bound == bound else outside | (bound != bound)

@@ -34,9 +34,12 @@ def normalize_dim(name: str, dim: int, ndim: int) -> int:
         TypeError: if `dim` is no integer.
     """
     try:
-        dim = index(dim)
+        number = index(dim)
     except TypeError:
-        raise TypeError(f"{name}: dim must be an integer, got {dim!r}") from None
+        number = None
+    if number is None or isinstance(dim, bool):
+        raise TypeError(f"{name}: dim must be an integer, got {dim!r}")
+    dim = number
     if not -ndim <= dim < ndim:
         has = f"dimensions {-ndim} to {ndim - 1}" if ndim else "no dimensions (it is 0-d)"
         raise IndexError(f"{name}: dim={dim} is out of range; the tensor has {has}")
@@ -56,3 +59,17 @@ def normalize_dims(name: str, dim: int | Dims | None, ndim: int) -> Dims:
     if len(set(dims)) < len(dims):
         raise ValueError(f"{name}: dim={dim} names a dimension twice")
     return dims
+
+
+def reduced_dims(name: str, dim: int | Dims | None, ndim: int) -> Dims:
+    """Which dimensions to reduce, counted from the front: all of them for None.
+
+    Raises:
+        ValueError: if none is named, where libraries disagree; or if one is named twice.
+    """
+    if ndim and isinstance(dim, (tuple, list)) and not dim:
+        raise ValueError(
+            f"{name}: dim={dim} names no dimension, which PyTorch takes for all of them, and NumPy for none; give None "
+            "for all"
+        )
+    return normalize_dims(name, dim, ndim)

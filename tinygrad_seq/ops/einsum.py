@@ -20,13 +20,16 @@ def einsum(equation: str, *operands: Any) -> Any:
     """Sums of products by named dimensions: "ij,jk->ik" is a matrix product, "ii->i" a diagonal, "ij->ji" a transpose.
 
     Letters that are missing on the right are summed over; without "->", those that occur once are kept, in alphabetical
-    order. "..." stands for any further dimensions, which must agree. Operands are multiplied from left to right.
+    order. "..." stands for any further dimensions. A dimension of length 1 goes with any of its name, as broadcasting
+    has it. Operands are multiplied from left to right.
 
     Raises:
         ValueError: if the equation does not fit the operands.
     """
     if not isinstance(equation, str):
         raise TypeError(f"einsum: the equation must be a string, got a {type(equation).__name__}")
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
     if not operands:
         raise ValueError(f"einsum: {equation!r} needs at least one operand")
     if not all(hasattr(x, "shape") for x in operands):
@@ -34,13 +37,18 @@ def einsum(equation: str, *operands: Any) -> Any:
     inputs, output = _parse(equation, operands)
     sizes: dict[str, int] = {}
     for labels, x in zip(inputs, operands, strict=True):
+        mine: dict[str, int] = {}
         for letter, n in zip(labels, x.shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
-                raise ValueError(f"einsum: in {equation!r}, dimension '{letter}' has lengths {sizes[letter]} and {n}")
-    labels, y = _diagonal(inputs[0], operands[0])
-    for k in range(1, len(operands)):
-        later = set(output).union(*inputs[k + 1 :])
-        labels, y = _product(labels, y, *_diagonal(inputs[k], operands[k]), later)
+            if mine.setdefault(letter, n) != n or (1 not in (n, m := sizes.get(letter, n)) and m != n):
+                lengths = sorted({n, mine[letter], sizes.get(letter, n)})
+                name = f"dimension '{letter}'" if letter in equation else "a dimension of '...'"
+                raise ValueError(f"einsum: in {equation!r}, {name} has lengths {' and '.join(map(str, lengths))}")
+            sizes[letter] = n if sizes.get(letter, 1) == 1 else sizes[letter]
+    terms = [_stretched(*_diagonal(labels, x), sizes) for labels, x in zip(inputs, operands, strict=True)]
+    labels, y = terms[0]
+    for k in range(1, len(terms)):
+        later = set(output).union(*[others for others, _ in terms[k + 1 :]])
+        labels, y = _product(labels, y, *terms[k], later)
     summed = tuple([d for d, letter in enumerate(labels) if letter not in output])
     y = reduce_sum(y, dims=summed, keepdim=False) if summed else y
     labels = "".join([letter for letter in labels if letter in output])
@@ -60,7 +68,7 @@ def _parse(equation: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
     for term, x in zip(terms, operands, strict=True):
         count = x.ndim - len(term.replace("...", ""))
         labels = term.replace("...", dots[len(dots) - count :] if count else "")
-        if len(labels) != x.ndim or (not labels.isalpha() and labels):
+        if len(labels) != x.ndim or term.count("...") > 1 or (not labels.isalpha() and labels):
             raise ValueError(f"einsum: in {equation!r}, {term!r} does not fit an operand of shape {x.shape}")
         inputs.append(labels)
     everything = "".join(inputs)
@@ -85,6 +93,12 @@ def _diagonal(labels: str, x: Any) -> tuple[str, Any]:
             x = getitem(x, *[along] * len(places), index=(ARRAY,) * len(places))
             labels = letter + "".join([labels[d] for d in rest])
     return labels, x
+
+
+def _stretched(labels: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
+    """Without the dimensions of length 1 that are longer in another operand."""
+    dims = tuple([d for d, letter in enumerate(labels) if x.shape[d] == 1 != sizes[letter]])
+    return _without(labels, dims), reduce_sum(x, dims=dims, keepdim=False) if dims else x
 
 
 def _product(a_labels: str, a: Any, b_labels: str, b: Any, later: set[str]) -> tuple[str, Any]:

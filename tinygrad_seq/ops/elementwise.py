@@ -57,7 +57,14 @@ neg.vjp(lambda g, *_: -g)
 @primitive
 def where(condition: Array, a: Array, b: Array) -> Array:
     """a where the condition holds, b elsewhere. No gradient passes to the branch not taken."""
-    return array_module(condition).where(condition, a, b)
+    xp = array_module(condition)
+    if isinstance(a, int) or isinstance(b, int):  # which NumPy's would wrap around among small integers
+        number, others = (a, b) if isinstance(a, int) else (b, a)
+        if hasattr(others, "dtype") and others.dtype.kind in "iu" and not isinstance(number, bool):
+            limits = xp.iinfo(others.dtype)
+            if not limits.min <= number <= limits.max:
+                raise ValueError(f"{number} is no number of {others.dtype}")
+    return xp.where(condition, a, b)
 
 
 where.vjp(
@@ -69,7 +76,7 @@ where.vjp(
 
 @primitive
 def pow(a: Array, b: Array) -> Array:
-    """a ** b. Where b is 0 the derivative by a is 0; where a is 0 the derivative by b is 0 (its limit for b > 0)."""
+    """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0."""
     return a**b
 
 
@@ -79,10 +86,10 @@ def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
 
 
-def _pow_vjp_exponent(g: Any, y: Any, a: Any, _b: Any) -> Any:
+def _pow_vjp_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(a, (int, float)):
-        return g * y * log(array_of(y, a)) if a != 0 else g * 0.0
-    return g * y * log(where(a == 0, 1.0, a))
+        return g * y * log(array_of(y, a)) if a != 0 else g * where(b >= 0, 0.0, -y)
+    return g * y * log(where((a == 0) & (b >= 0), 1.0, a))
 
 
 pow.vjp(_pow_vjp_base, _pow_vjp_exponent)
@@ -118,7 +125,7 @@ def expm1(x: Array) -> Array:
     return array_module(x).expm1(x)
 
 
-expm1.vjp(lambda g, y, _x: g * (y + 1.0))
+expm1.vjp(lambda g, _y, x: g * exp(x))  # y + 1 would lose the digits of a small one
 
 
 @primitive

@@ -6,8 +6,9 @@ from operator import index as whole
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
+from ..conversion import require_fit
 from ..graph import Value, primitive
-from ..public import public
+from ..public import public, require_numbers
 from .dims import normalize_dim
 from .elementwise import cast, where
 from .shape import reshape, unbind
@@ -113,7 +114,7 @@ def index(x: Any, key: Any) -> Any:
     arrays = []
     for k in keys:
         if isinstance(k, slice):  # whose bounds may be tensors, which can be changed later
-            k = slice(*[None if bound is None else whole(bound) for bound in (k.start, k.stop, k.step)])
+            k = slice(*[None if bound is None else _bound(bound) for bound in (k.start, k.stop, k.step)])
         if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
         elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
@@ -125,6 +126,13 @@ def index(x: Any, key: Any) -> Any:
                 "integer or boolean tensors"
             )
     return getitem(x, *arrays, index=tuple(static))
+
+
+def _bound(bound: Any) -> int:
+    try:
+        return whole(bound)
+    except TypeError:
+        raise TypeError(f"indexing: a slice takes whole numbers, got {bound!r}") from None
 
 
 def _is_whole(k: Any) -> bool:
@@ -171,6 +179,7 @@ def _in_range(name: str, index: Array, length: int) -> Array:
 def chosen(name: str, x: Any, dim: int, index: Any) -> Array:
     """The entries of one dimension that a list of integers (one is a list, too) names, as an array."""
     index = _index_array(x, [index] if isinstance(index, int) else index)
+    index = index.reshape(1) if index.ndim == 0 else index
     if index.ndim != 1:
         raise ValueError(f"{name}: index must have one dimension, got shape {index.shape}")
     return _in_range(name, index, x.shape[dim])
@@ -201,13 +210,17 @@ put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, 
 
 
 @public
-def take_along_dim(x: Any, indices: Any, dim: int) -> Any:
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
+
+    For dim=None the entries of the flattened tensor that the flattened `indices` name.
 
     Raises:
         IndexError: if the tensors do not have the same number of dimensions, or an index is out of range.
     """
     indices = _index_array(x, indices)
+    if dim is None:
+        x, indices, dim = reshape(x, shape=(-1,)), indices.reshape(-1), 0
     if indices.ndim != x.ndim:
         raise IndexError(
             f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
@@ -289,7 +302,7 @@ def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
     nothing = array_module(index).zeros(x.shape, "int64")
     count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
     if not hasattr(src, "dtype"):
-        return masked_fill(x, count != 0, src)
+        return filled(x, count != 0, src, "scatter")
     backend_of(count).verify(_require_once, count)
     return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
 
@@ -343,73 +356,22 @@ def select(x: Any, dim: int, index: int) -> Any:
 
 @public
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
-    """x with `value`, in the dtype of x, where the mask is true."""
-    return where(mask, cast(value, dtype=x.dtype) if hasattr(value, "dtype") else value, x)
-
-
-@public
-def pad(x: Any, pad: tuple[int, ...], value: float = 0.0) -> Any:
-    """x with `value` around it: `pad` holds how much before and after the last dimension, then the one before it, ...
-
-    Negative numbers cut off.
-    """
-    if len(pad) % 2 or len(pad) > 2 * x.ndim:
-        raise ValueError(f"pad: takes pairs (before, after) for up to {x.ndim} dimensions from the last, got {pad}")
-    pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
-    if any(n + min(before, 0) + min(after, 0) < 0 for n, (before, after) in zip(x.shape, pairs, strict=True)):
-        raise ValueError(f"pad: {pad} cuts more off than the tensor of shape {x.shape} has")
-    inner = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, pairs, strict=True)]
-    x = getitem(x, index=tuple(inner))
-    pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
-    shape = tuple([before + n + after for n, (before, after) in zip(x.shape, pairs, strict=True)])
-    place = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, pairs, strict=True)])
-    padded = scatter_values(x, shape=shape, indices=(place,), counts=(0,))
-    if value == 0:
-        return padded
-    outside = array_module(getattr(x, "array", x)).ones(shape, "bool")
-    outside[place] = False
-    return where(outside, value, padded)
-
-
-def _below(x: Any, diagonal: int) -> Array:
-    """Which elements of the last two dimensions lie on or below a diagonal."""
-    xp = array_module(getattr(x, "array", x))
-    return xp.arange(x.shape[-2])[:, None] + diagonal >= xp.arange(x.shape[-1])
-
-
-@public
-def tril(x: Any, diagonal: int = 0) -> Any:
-    """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
-    return cast(where(_below(x, diagonal), x, 0), dtype=x.dtype)
-
-
-@public
-def triu(x: Any, diagonal: int = 0) -> Any:
-    """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
-    return cast(where(_below(x, diagonal - 1), 0, x), dtype=x.dtype)
-
-
-@public
-def one_hot(x: Any, num_classes: int = -1) -> Any:
-    """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers. -1: as many as are needed.
+    """x with `value`, in the dtype of x, where the mask is true.
 
     Raises:
-        TypeError: if x does not hold integers.
-        IndexError: if one is not from 0 to num_classes - 1.
+        TypeError: if the mask does not hold booleans, or the dtype of x has no such number.
     """
-    if x.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: takes integers, got {x.dtype}")
-    array = getattr(x, "array", x)
-    if num_classes == -1:
-        num_classes = int(array.max()) + 1 if array.size else 0
+    mask = _index_array(x, mask)
+    if mask.dtype.kind != "b":
+        raise TypeError(f"masked_fill: the mask must hold booleans, got {mask.dtype}; compare first, as in x > 0")
+    return filled(x, mask, value, "masked_fill")
 
-    def check(array: Array) -> None:
-        if not (int(array.min()) >= 0 and int(array.max()) < num_classes):
-            raise IndexError(
-                f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}"
-            )
 
-    if array.size:
-        backend_of(array).verify(check, array)
-    classes = array_module(array).arange(num_classes)
-    return cast(reshape(x, shape=(*x.shape, 1)) == classes, dtype=x.dtype)
+def filled(x: Any, mask: Array, value: Any, name: str) -> Any:
+    """`masked_fill` under another name."""
+    if hasattr(value, "dtype") and value.ndim:
+        return where(mask, cast(value, dtype=x.dtype), x)
+    require_numbers((value,), f"{name}: ")
+    if isinstance(value, Value):
+        return where(mask, cast(value, dtype=x.dtype), x)
+    return where(mask, require_fit(name, value, x.dtype), x)

@@ -1,13 +1,16 @@
-"""What is composed of indexing: repetition, windows, diagonals, grids, sums and values at chosen entries."""
+"""What is composed of indexing: repetition, windows, edges, diagonals, grids, sums and values at chosen entries."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-from ..backend import array_module
+from ..backend import Array, array_module, backend_of
 from ..public import public
 from .dims import lengths, normalize_dim
-from .index import ARRAY, chosen, getitem, masked_fill, scatter_values
+from .elementwise import cast, where
+from .index import ARRAY, chosen, filled, getitem, scatter_values
 from .reduce import sum
 from .shape import broadcast_to, movedim, permute, reshape, transpose
 
@@ -130,4 +133,81 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
     index = chosen("index_fill", x, dim, index)
     mask = array_module(index).zeros(x.shape[dim], "bool")
     mask[index] = True
-    return masked_fill(x, mask.reshape((-1, *[1] * (x.ndim - 1 - dim))), value)
+    return filled(x, mask.reshape((-1, *[1] * (x.ndim - 1 - dim))), value, "index_fill")
+
+
+@public
+def pad(x: Any, pad: Sequence[int], value: float = 0.0) -> Any:
+    """x with `value` around it: `pad` holds how much before and after the last dimension, then the one before it, ...
+
+    Negative numbers cut off.
+
+    Raises:
+        TypeError: if the dtype of x has no such value.
+        ValueError: if there are not so many dimensions, or more is cut off than there is.
+    """
+    pad = lengths("pad", (pad,), -sys.maxsize)
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise ValueError(f"pad: takes pairs (before, after) for up to {x.ndim} dimensions from the last, got {pad}")
+    pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    if any(n + min(before, 0) + min(after, 0) < 0 for n, (before, after) in zip(x.shape, pairs, strict=True)):
+        raise ValueError(f"pad: {pad} cuts more off than the tensor of shape {x.shape} has")
+    inner = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, pairs, strict=True)]
+    x = getitem(x, index=tuple(inner))
+    pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
+    shape = tuple([before + n + after for n, (before, after) in zip(x.shape, pairs, strict=True)])
+    place = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, pairs, strict=True)])
+    padded = scatter_values(x, shape=shape, indices=(place,), counts=(0,))
+    if value == 0:
+        return padded
+    outside = array_module(getattr(x, "array", x)).ones(shape, "bool")
+    outside[place] = False
+    return filled(padded, outside, value, "pad")
+
+
+def _below(name: str, x: Any, diagonal: int) -> Array:
+    """Which elements of the last two dimensions lie on or below a diagonal."""
+    if x.ndim < 2:
+        raise ValueError(f"{name}: takes a tensor with at least 2 dimensions, got shape {x.shape}")
+    (diagonal,) = lengths(name, (diagonal,), -sys.maxsize)
+    xp = array_module(getattr(x, "array", x))
+    return xp.arange(x.shape[-2])[:, None] + diagonal >= xp.arange(x.shape[-1])
+
+
+@public
+def tril(x: Any, diagonal: int = 0) -> Any:
+    """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
+    return cast(where(_below("tril", x, diagonal), x, 0), dtype=x.dtype)
+
+
+@public
+def triu(x: Any, diagonal: int = 0) -> Any:
+    """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
+    return cast(where(_below("triu", x, diagonal - 1), 0, x), dtype=x.dtype)
+
+
+@public
+def one_hot(x: Any, num_classes: int = -1) -> Any:
+    """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers. -1: as many as are needed.
+
+    Raises:
+        TypeError: if x does not hold integers.
+        IndexError: if one is not from 0 to num_classes - 1.
+    """
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: takes integers, got {x.dtype}")
+    array = getattr(x, "array", x)
+    if num_classes == -1:
+        num_classes = int(array.max()) + 1 if array.size else 0
+    (num_classes,) = lengths("one_hot", (num_classes,))
+
+    def check(array: Array) -> None:
+        if not (int(array.min()) >= 0 and int(array.max()) < num_classes):
+            raise IndexError(
+                f"one_hot: got {array.min()} to {array.max()}, takes 0 to num_classes - 1 = {num_classes - 1}"
+            )
+
+    if array.size:
+        backend_of(array).verify(check, array)
+    classes = array_module(array).arange(num_classes)
+    return cast(reshape(x, shape=(*x.shape, 1)) == classes, dtype=x.dtype)

@@ -48,18 +48,21 @@ def ge(a: Array, b: Array) -> Array:
 @primitive
 def logical_and(a: Array, b: Array) -> Array:
     """Whether both are true (not zero)."""
+    require_numbers((a, b))
     return array_module(a).logical_and(a, b)
 
 
 @primitive
 def logical_or(a: Array, b: Array) -> Array:
     """Whether one is true (not zero)."""
+    require_numbers((a, b))
     return array_module(a).logical_or(a, b)
 
 
 @primitive
 def logical_xor(a: Array, b: Array) -> Array:
     """Whether just one is true (not zero)."""
+    require_numbers((a, b))
     return array_module(a).logical_xor(a, b)
 
 

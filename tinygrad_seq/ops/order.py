@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from typing import Any, NamedTuple
 
 from ..backend import Array, array_module, int64
@@ -34,23 +35,32 @@ def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
 
 
 @public
-def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
-    """The order that sorts x along `dim`; equal elements stay in theirs."""
+def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
+    """The order that sorts x along `dim`; equal elements stay in theirs, whatever `stable` says."""
     return argsort_dim(x, dim=normalize_dim("argsort", dim, x.ndim), descending=descending)
 
 
 @public
-def sort(x: Any, dim: int = -1, descending: bool = False) -> ValuesIndices:
-    """x sorted along `dim`, and the order that sorts it."""
+def sort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> ValuesIndices:
+    """x sorted along `dim`, and the order that sorts it.
+
+    Args:
+        stable: equal elements stay in their order; they do in any case.
+    """
     dim = normalize_dim("sort", dim, x.ndim)
     indices = argsort_dim(x, dim=dim, descending=descending)
     return ValuesIndices(take_along(x, indices, dim=dim), indices)
 
 
 @public
-def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> ValuesIndices:
-    """The k largest (or smallest) elements along `dim`, the first first, and where they stood."""
+def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+    """The k largest (or smallest) elements along `dim`, the first first, and where they stood.
+
+    Args:
+        sorted: they are in any case.
+    """
     dim = normalize_dim("topk", dim, x.ndim)
+    (k,) = lengths("topk", (k,), -sys.maxsize)
     if not 0 <= k <= x.shape[dim]:
         raise ValueError(f"topk: k={k} is out of range; dim {dim} of the tensor of shape {x.shape} has {x.shape[dim]}")
     order = argsort_dim(x, dim=dim, descending=largest)

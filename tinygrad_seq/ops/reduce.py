@@ -8,7 +8,7 @@ from ..backend import Array, DType, array_module, float16, float32, int64
 from ..conversion import as_dtype
 from ..graph import Primitive, primitive
 from ..public import public
-from .dims import Dims, normalize_dim, normalize_dims
+from .dims import Dims, normalize_dim, reduced_dims
 from .elementwise import abs, cast, div, exp, log, mul, sqrt, where
 from .index import getitem
 from .shape import broadcast_to, cat_dim, flip_dims, reshape
@@ -105,16 +105,14 @@ def _wide(x: Any, dtype: DType = None) -> Any:
 def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
     """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64. `dtype`: convert x first."""
     x = _wide(x, dtype)
-    return reduce_sum(x, dims=normalize_dims("sum", dim, x.ndim), keepdim=keepdim)
+    return reduce_sum(x, dims=reduced_dims("sum", dim, x.ndim), keepdim=keepdim)
 
 
 @public
 def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
     """The mean over `dim` (one, several, or None: all). Of no elements at all nan. `dtype`: convert x first."""
-    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
-    dims = normalize_dims("mean", dim, x.ndim)
-    if x.dtype.kind not in "fc":
-        raise TypeError(f"mean: takes a floating-point tensor, got {x.dtype}; convert it with .float()")
+    x = _floating("mean", x, dtype)
+    dims = reduced_dims("mean", dim, x.ndim)
     if x.dtype == float16:  # whose sum overflows sooner than its mean
         return cast(mean(cast(x, dtype=float32), dim, keepdim), dtype=float16)
     total = reduce_sum(x, dims=dims, keepdim=keepdim)
@@ -135,7 +133,7 @@ def var(
 ) -> Any:
     """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False."""
     correction = correction if unbiased is None else int(unbiased)
-    dims = normalize_dims("var", dim, x.ndim)
+    dims = reduced_dims("var", dim, x.ndim)
     centered = x - mean(x, dims, keepdim=True)
     count = 1
     for d in dims:
@@ -153,7 +151,7 @@ def std(
     unbiased: bool | None = None,
 ) -> Any:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-    dims = normalize_dims("std", dim, x.ndim)
+    dims = reduced_dims("std", dim, x.ndim)
     return _sqrt_or_zero(var(x, dims, keepdim=keepdim, correction=correction, unbiased=unbiased))
 
 
@@ -172,7 +170,7 @@ def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: b
     p = 2 if p == "fro" else p
     if not isinstance(p, (int, float)):
         raise TypeError(f"norm: p must be a number or 'fro', got {p!r}")
-    dims = normalize_dims("norm", dim, x.ndim)
+    dims = reduced_dims("norm", dim, x.ndim)
     if x.dtype == float16:  # whose squares overflow sooner than its norm
         return cast(norm(cast(x, dtype=float32), p, dims, keepdim), dtype=float16)
     if p == 2:
@@ -252,7 +250,7 @@ def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Any:
 @public
 def count_nonzero(x: Any, dim: int | Dims | None = None) -> Any:
     """How many elements over `dim` (one, several, or None: all) are not 0. Integers: no gradient."""
-    return reduce_sum(cast(x != 0, dtype=int64), dims=normalize_dims("count_nonzero", dim, x.ndim), keepdim=False)
+    return reduce_sum(cast(x != 0, dtype=int64), dims=reduced_dims("count_nonzero", dim, x.ndim), keepdim=False)
 
 
 @primitive(name="any")
@@ -270,13 +268,13 @@ def reduce_all(x: Array, *, dims: Dims, keepdim: bool) -> Array:
 @public
 def any(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """Whether one element over `dim` is true (not zero)."""
-    return reduce_any(x, dims=normalize_dims("any", dim, x.ndim), keepdim=keepdim)
+    return reduce_any(x, dims=reduced_dims("any", dim, x.ndim), keepdim=keepdim)
 
 
 @public
 def all(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     """Whether all elements over `dim` are true (not zero)."""
-    return reduce_all(x, dims=normalize_dims("all", dim, x.ndim), keepdim=keepdim)
+    return reduce_all(x, dims=reduced_dims("all", dim, x.ndim), keepdim=keepdim)
 
 
 @public
@@ -291,8 +289,16 @@ def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     return reduce_min(x, dims=_with_elements("amin", dim, x), keepdim=keepdim)
 
 
+def _floating(name: str, x: Any, dtype: DType) -> Any:
+    """x in this dtype (None: its own), which must not be one of integers."""
+    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"{name}: takes a floating-point tensor, got {x.dtype}; convert it with .float()")
+    return x
+
+
 def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
-    dims = normalize_dims(name, dim, x.ndim)
+    dims = reduced_dims(name, dim, x.ndim)
     if 0 in [x.shape[d] for d in dims]:
         raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
     return dims
@@ -301,7 +307,7 @@ def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
 @public
 def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
     """x - logsumexp(x): the logarithm of softmax, finite wherever x is. `dtype`: convert x first."""
-    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
+    x = _floating("log_softmax", x, dtype)
     dim = normalize_dim("log_softmax", dim, x.ndim)
     return x * 1.0 if x.shape[dim] == 0 else log_softmax_dim(x, dim=dim)
 
@@ -315,7 +321,7 @@ def softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
 @public
 def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf, nan where one is nan."""
-    dims = normalize_dims("logsumexp", dim, x.ndim)
+    dims = reduced_dims("logsumexp", dim, x.ndim)
     x = cast(x, dtype=float32) if x.dtype.kind in "biu" else x
     if 0 in [x.shape[d] for d in dims]:
         return reduce_sum(x, dims=dims, keepdim=keepdim) - float("inf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,11 +45,16 @@ permute_dims.vjp(lambda g, _y, _x, dims: permute_dims(g, dims=_inverse(dims)))
 @public
 def permute(x: Any, dims: int | Dims) -> Any:
     """The dimensions in another order: `dims` names for each which one of x it is. A view."""
-    return permute_dims(x, dims=normalize_dims("permute", dims, x.ndim))
+    chosen = normalize_dims("permute", dims, x.ndim)
+    if len(chosen) != x.ndim:
+        raise ValueError(f"permute: takes each of the {x.ndim} dimensions of shape {x.shape} once, got dims={dims}")
+    return permute_dims(x, dims=chosen)
 
 
 def mT(x: Any) -> Any:
     """The last two dimensions swapped: x (..., N, M) -> (..., M, N)."""
+    if x.ndim < 2:
+        raise ValueError(f"mT: takes a tensor with at least 2 dimensions, got shape {x.shape}")
     return permute_dims(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -63,8 +69,20 @@ broadcast_dims.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
 
 @public
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
-    """x repeated to `shape` as broadcasting does. A view."""
-    return broadcast_dims(x, shape=lengths("broadcast_to", (shape,)))
+    """x repeated to `shape` as broadcasting does; -1 leaves a length as it is. A view."""
+    return _stretched("broadcast_to", x, shape)
+
+
+def _stretched(name: str, x: Any, sizes: Sequence[int]) -> Any:
+    sizes = lengths(name, (sizes,), -1)
+    lead = len(sizes) - x.ndim
+    shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(sizes)])
+    if lead < 0 or -1 in shape or any(m not in (1, n) for m, n in zip(x.shape, shape[lead:], strict=True)):
+        raise ValueError(
+            f"{name}: shape {x.shape} does not broadcast to {sizes}: from the last dimension on, each length must be "
+            "the same, or 1 in the tensor; further ones come in front"
+        )
+    return broadcast_dims(x, shape=shape)
 
 
 @primitive(name="cat")
@@ -165,8 +183,7 @@ def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
 @public
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
-    if chunks < 1:
-        raise ValueError(f"chunk: chunks must be at least 1, got {chunks}")
+    (chunks,) = lengths("chunk", (chunks,), least=1)
     dim = normalize_dim("chunk", dim, x.ndim)
     length = x.shape[dim]
     sizes = _even(length, -(-length // chunks)) if length else (0,) * chunks
@@ -208,6 +225,9 @@ def _several(name: str, tensors: Any) -> Sequence[Any]:
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError(f"{name}: takes at least one tensor, got none")
+    for x in tensors:
+        if not hasattr(x, "ndim"):
+            raise TypeError(f"{name}: takes a list of tensors, got one with {x!r}")
     return tensors
 
 
@@ -268,9 +288,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 @public
 def expand(x: Any, sizes: tuple[int, ...]) -> Any:
     """x broadcast to these lengths; -1 leaves one as it is. A view."""
-    lead = len(sizes) - x.ndim
-    shape = tuple([x.shape[d - lead] if n == -1 and d >= lead else n for d, n in enumerate(sizes)])
-    return broadcast_to(x, shape=shape)
+    return _stretched("expand", x, sizes)
 
 
 @public
@@ -309,12 +327,12 @@ def tile(x: Any, dims: Sequence[int]) -> Any:
 @public
 def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | None = None) -> Any:
     """The elements moved on by `shifts` along `dim`, those pushed out coming in again; in flat order for dim=None."""
+    by = lengths("roll", (shifts,), -sys.maxsize)
     if dim is None:
-        if not isinstance(shifts, int):
+        if len(by) != 1:
             raise ValueError(f"roll: several shifts {shifts} take as many dimensions in dim")
-        return reshape(roll(reshape(x, shape=(-1,)), shifts, 0), shape=x.shape)
+        return reshape(roll(reshape(x, shape=(-1,)), by, 0), shape=x.shape)
     dims = [normalize_dim("roll", d, x.ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
-    by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if len(by) != len(dims):
         raise ValueError(f"roll: got {len(by)} shifts for {len(dims)} dimensions")
     for shift, d in zip(by, dims, strict=True):
