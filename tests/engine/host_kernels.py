@@ -57,7 +57,8 @@ _SHIM = (
     "struct Dim { unsigned x, y, z; };\n"
     "extern thread_local Dim threadIdx, blockIdx;\nextern Dim blockDim, gridDim;\n"
     'extern "C" void tg_sync();\n'
-    "#define __global__\n#define __launch_bounds__(threads)\n#define __device__ static inline\n#define __shared__ static\n"
+    "#define __global__\n#define __launch_bounds__(threads)\n#define __device__ static inline\n"
+    "#define __shared__ static\n"
     "#define __syncthreads() tg_sync()\n"
     "static inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y, &x, 8); return y; }\n"
     "static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)"

@@ -9,6 +9,8 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -438,6 +440,52 @@ def test_products_by_cublas(kind: str, sizes: tuple[int, int, int], batch: tuple
     library.cublas_seen.restype = ctypes.POINTER(ctypes.c_longlong)
     assert library.cublas_seen()[0] == 99
     assert library.cublas_seen()[1] == 4096  # the workspace is set again after the stream
+    assert library.cublas_seen()[2] == 0  # cuBLAS's own mode: its pedantic one is made for studies, and is slow
+
+
+@pytest.mark.skipif(host_kernels.COMPILER is None, reason="no g++, which stands in for cuBLAS here")
+def test_products_of_several_threads_do_not_mix() -> None:
+    """Between telling the handle its stream and multiplying, no other thread may tell it another one."""
+    library, seen, told = host_kernels._library(_CUBLAS), [], threading.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any) -> int:
+                seen.append((name, threading.get_ident()))
+                if name == "cublasSetStream_v2" and not told.is_set():
+                    told.set()
+                    time.sleep(0.1)
+                return int(getattr(library, name)(*args))
+
+            return call
+
+    products = cublas.Products(Slow(), lambda size: (None, 4096))
+    a, out = np.ones((2, 2), "f"), np.empty((2, 2), "f")
+    given = (a, a, out, 99, lambda x: int(x.__array_interface__["data"][0]))
+    other = threading.Thread(target=products, args=given)
+    other.start()
+    assert told.wait(10)
+    products(*given)
+    other.join()
+    threads = [thread for _, thread in seen[1:]]
+    assert threads == sorted(threads, key=threads.index)  # one after the other
+
+
+def test_the_cublas_that_cupy_has_loaded_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def cdll(name: str, mode: int = 0) -> str:
+        loaded = bool(mode & os.RTLD_NOLOAD)
+        asked.append((name, loaded))
+        if "none" in name or (loaded and "12" not in name):
+            raise OSError
+        return name
+
+    monkeypatch.setattr(ctypes, "CDLL", cdll)
+    assert cublas.load() == "libcublas.so.12"  # though there is a libcublas.so.13, too
+    monkeypatch.setattr(cublas, "_NAMES", ("libnone.so.1",))
+    with pytest.raises(cublas.Unavailable, match=r"none of libnone\.so\.1 can be loaded"):
+        cublas.load()
 
 
 def test_what_cublas_does_not_take() -> None:

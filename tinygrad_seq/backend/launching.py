@@ -104,6 +104,7 @@ def _own_products(index: int) -> Any:
         block = xp.cuda.alloc(size)
         return block, block.ptr
 
+    xp.cuda.get_cublas_handle()  # so that CuPy has loaded the library, which it knows to find
     try:
         return cublas.Products(cublas.load(), memory)
     except cublas.Unavailable:

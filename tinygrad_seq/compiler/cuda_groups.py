@@ -185,7 +185,7 @@ class Group:
         return f"tg_{hashlib.sha256(self._body().encode()).hexdigest()[:16]}"
 
     def text(self) -> str:
-        """The kernel, as CUDA C++. It says how many threads a block has, so that these get no more registers than fit."""
+        """The kernel, as CUDA C++. It says how many threads a block has: they get no more registers than fit."""
         return f'extern "C" __launch_bounds__({self.blocks()[1]}) __global__ void {self.name}{self._body()}'
 
     def arguments(self) -> list[int]:
