@@ -197,7 +197,7 @@ class StrictBackend:
         self.graphs = 0
         self.sent: list[Any] = []  # what was fetched from pinned memory
         self._pinned: list[Any] = []
-        self._peaks: dict[int, int] = {}
+        self.most = 0  # bytes at the peak
 
     @staticmethod
     def device_name(array: Any) -> str:
@@ -251,8 +251,11 @@ class StrictBackend:
     def memory_allocated(index: int) -> int:
         return sum(array.hidden.nbytes for array in [*_known.values()])
 
-    def peaks(self) -> dict[int, int]:
-        return self._peaks
+    def peak(self, index: int) -> int:
+        return max(self.most, self.memory_allocated(index))
+
+    def reset_peak(self, index: int) -> None:
+        self.most = 0
 
     def pinned(self, array: Any) -> Any:
         self._pinned.append(array.copy())

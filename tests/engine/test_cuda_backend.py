@@ -141,10 +141,10 @@ class Full(MemoryError):
 
 def test_memory_is_counted_and_refused_in_words() -> None:
     held: list[int] = []
-    kept = [700]
+    kept = [70000]
 
     def malloc(size: int) -> object:
-        if sum(held) + kept[0] + size > 1000:
+        if sum(held) + kept[0] + size > 100000:
             raise Full
         held.append(size)
         return object()
@@ -152,19 +152,46 @@ def test_memory_is_counted_and_refused_in_words() -> None:
     def let_go() -> None:
         kept[0] = 0
 
-    allocator = Allocator(malloc, Full, lambda: (sum(held), 0), lambda: (kept[0], 100, 2000), let_go)
-    allocator.malloc(200)
-    assert allocator.peaks == {0: 200}
-    allocator.malloc(500)  # once what is kept for later is let go
-    assert allocator.peaks == {0: 700}
+    allocator = Allocator(
+        malloc, Full, lambda: 1, lambda index: sum(held), lambda index: (kept[0], 10240, 204800), let_go
+    )
+    allocator.malloc(20000)
+    assert allocator.peaks == {1: 20000}
+    allocator.malloc(50000)  # once what is kept for later is let go
+    assert allocator.peaks == {1: 70000}
     with pytest.raises(OutOfMemoryError) as caught:
-        allocator.malloc(400)
+        allocator.malloc(40960)
     text = str(caught.value)
-    assert "cuda:0 is out of memory: 400 B were asked for, and of 2.0 KiB there are 100 B free" in text
-    assert "arrays of this process hold 700 B, memory kept for later ones 0 B, CUDA and other processes 1.2 KiB" in text
+    assert "cuda:1 is out of memory: 40.0 KiB were asked for, and of 200.0 KiB there are 10.0 KiB free" in text
+    assert "arrays of this process hold 68.4 KiB, memory kept for later ones 0 B, CUDA and other processes" in text
     held.clear()
-    allocator.malloc(400)
-    assert allocator.peaks == {0: 700}
+    allocator.malloc(40000)
+    assert allocator.peaks == {1: 70000}
+    allocator.reset_peak(1)
+    allocator.malloc(1000)
+    assert allocator.peaks == {1: 41000}
+
+
+def test_memory_is_counted_only_where_there_may_be_a_new_peak() -> None:
+    """Counting what thousands of arrays hold, at each new one, would take longer than all else."""
+    sizes, counted, held = [3000, 10, 5000, 800, 4000, 2, 700], [0], [0]
+
+    def used(index: int) -> int:
+        counted[0] += 1
+        return held[0]
+
+    def malloc(size: int) -> None:
+        held[0] += size + 500  # some are given more
+
+    allocator = Allocator(malloc, Full, lambda: 0, used, lambda index: (0, 0, 0), lambda: None)
+    most = 0
+    for k in range(400):
+        if k % 8 == 7:
+            held[0] = 0  # all arrays are gone
+        allocator.malloc(sizes[k % 7] * (3 if k == 200 else 1))
+        most = max(most, held[0])
+        assert allocator.peaks[0] == most
+    assert counted[0] < 150
 
 
 def test_bytes_as_people_say_them() -> None:
@@ -175,14 +202,15 @@ def test_bytes_as_people_say_them() -> None:
 
 
 class FakeStream:
-    """As CuPy's: a context, which can be captured."""
+    """As CuPy's: a context on the device that was current when it was made, which can be captured."""
 
     log: list[str]
 
     def __init__(self, non_blocking: bool = False) -> None:
-        self.ptr, self.non_blocking = 7, non_blocking
+        self.ptr, self.non_blocking, self.device = 7, non_blocking, self.log[-1:]
 
     def __enter__(self) -> FakeStream:
+        assert self.log[-1:] == self.device
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -364,7 +392,7 @@ def test_figures_of_memory(gpu: Any) -> None:
     before = tg.cuda.memory_allocated()
     x = tg.zeros(1000, device="cuda")
     assert tg.cuda.memory_allocated("cuda:0") == tg.cuda.memory_allocated(x) == before + 4000
-    gpu.peaks()[0] = 10**9
+    gpu.most = 10**9
     assert tg.cuda.max_memory_allocated() == 10**9
     tg.cuda.reset_peak_memory_stats()
     assert tg.cuda.max_memory_allocated() == before + 4000

@@ -67,8 +67,8 @@ def capture(function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
         held.append(ordinary(size))
         return held[-1]
 
-    stream = xp.cuda.Stream(non_blocking=True)
-    with xp.cuda.Device(index), xp.cuda.using_allocator(keep), stream:
+    # a stream is its device's: made, and in force, on no other; and the default one cannot be captured
+    with xp.cuda.Device(index), xp.cuda.using_allocator(keep), xp.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         try:
             function()
@@ -122,17 +122,13 @@ def track_memory() -> Allocator:
     """From now on note how much of the device's memory is in use, and refuse in our own words when there is no more."""
     global _allocator
 
-    def used() -> tuple[int, int]:
-        index = int(xp.cuda.runtime.getDevice())
-        return memory_allocated(index), index
-
-    def figures() -> tuple[int, int, int]:
-        count, index = used()
-        return memory_reserved(index) - count, *memory_info(index)
+    def figures(index: int) -> tuple[int, int, int]:
+        return memory_reserved(index) - memory_allocated(index), *memory_info(index)
 
     if _allocator is None:
-        inner = xp.cuda.get_allocator()
-        _allocator = Allocator(inner, xp.cuda.memory.OutOfMemoryError, used, figures, empty_cache)
+        inner, failure = xp.cuda.get_allocator(), xp.cuda.memory.OutOfMemoryError
+        current = xp.cuda.runtime.getDevice
+        _allocator = Allocator(inner, failure, current, memory_allocated, figures, empty_cache)
         xp.cuda.set_allocator(_allocator.malloc)
     return _allocator
 
@@ -152,9 +148,14 @@ def memory_reserved(index: int) -> int:
     return _in_pool(index, "total_bytes")
 
 
-def peaks() -> dict[int, int]:
-    """For each GPU the most bytes in arrays so far. Writable."""
-    return track_memory().peaks
+def peak(index: int) -> int:
+    """The most bytes in arrays on this GPU so far, since the start or `reset_peak`."""
+    return max(track_memory().peaks.get(index, 0), memory_allocated(index))
+
+
+def reset_peak(index: int) -> None:
+    """Let `peak` begin with what is there now."""
+    track_memory().reset_peak(index)
 
 
 def memory_info(index: int) -> tuple[int, int]:
@@ -165,8 +166,10 @@ def memory_info(index: int) -> tuple[int, int]:
 
 
 def empty_cache() -> None:
-    """Give memory that no array is in back to the driver."""
-    xp.get_default_memory_pool().free_all_blocks()
+    """Give memory that no array is in back to the driver, on all GPUs."""
+    for index in range(int(xp.cuda.runtime.getDeviceCount())):
+        with xp.cuda.Device(index):
+            xp.get_default_memory_pool().free_all_blocks()
     xp.get_default_pinned_memory_pool().free_all_blocks()
 
 
