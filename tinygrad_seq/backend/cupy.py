@@ -171,30 +171,36 @@ def synchronize() -> None:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) in one kernel."""
-    return _sigmoid(x)
+    """1 / (1 + exp(-x)) in one kernel; of complex numbers in a few, without nan where exp overflows."""
+    if x.dtype.kind == "c":
+        left = x.real < 0
+        e = xp.exp(xp.where(left, x, -x))
+        return xp.where(left, e, 1) / (1 + e)
+    return _sigmoid(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
 def erf(x: Any) -> Any:
     """The error function in one kernel."""
-    return _erf(x)
+    if x.dtype.kind == "c":
+        raise TypeError("erf: takes real numbers")
+    return _erf(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
 
-    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits.
+    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits. An index
+    that is out of range goes around, as it does where CuPy takes elements: no other memory is written.
     """
     rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
     plain = rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and buffer.flags.c_contiguous
     if rows is None or not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
-        xp.add.at(buffer, index, values)
+        _add_at(buffer, index, values.astype(buffer.dtype, copy=False))
         return
-    rows = rows.reshape(-1).astype(xp.int64)
-    rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
     count, width = rows.size, buffer.size // max(buffer.shape[0], 1)
     if not count * width:
         return
+    rows = xp.remainder(rows.reshape(-1).astype(xp.int64), buffer.shape[0])
     values = xp.ascontiguousarray(xp.broadcast_to(values, (*index[0].shape, *buffer.shape[1:])))
     table = xp.empty((4, count), xp.int64)  # two pairs of sorted rows and their places, written to in turn
     bits = numpy.int64((buffer.shape[0] - 1).bit_length())
@@ -202,6 +208,22 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     _kernel("tg_sort_rows")((1,), (1024,), (rows, table, numpy.int64(count), bits))
     given = (table[0], table[1], values, buffer, numpy.int64(count), numpy.int64(width))
     _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
+
+
+def _add_at(buffer: Any, index: Any, values: Any) -> None:
+    """CuPy's sums at indices, of which it has those of some dtypes, for all of ours."""
+    kind = buffer.dtype
+    if kind.kind == "c":
+        _add_at(buffer.real, index, values.real)
+        _add_at(buffer.imag, index, values.imag)
+    elif kind == numpy.int64:  # sums of signed whole numbers have the bits of sums of unsigned ones
+        xp.add.at(buffer.view(xp.uint64), index, values.view(xp.uint64))
+    elif kind.kind in "biu" and kind.itemsize < 4:
+        wide = buffer.astype(xp.int32)
+        xp.add.at(wide, index, values.astype(xp.int32))
+        buffer[...] = wide.astype(kind)
+    else:
+        xp.add.at(buffer, index, values)
 
 
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:

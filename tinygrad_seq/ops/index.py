@@ -248,7 +248,7 @@ def embedding(weight: Any, tokens: Any) -> Any:
 
     Raises:
         TypeError: if the tokens are no integers.
-        IndexError: if one is not from 0 to V - 1.
+        IndexError: if one is not from 0 to V - 1. Not on a GPU, where one goes around: looking would wait for it.
     """
     tokens = _in_range("embedding", _index_array(weight, tokens), weight.shape[0])
     return getitem(weight, tokens, index=(ARRAY,))
