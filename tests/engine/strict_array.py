@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -97,6 +97,13 @@ class StrictArray:
     def __array_function__(self, *_: Any) -> Any:
         return NotImplemented
 
+    __cuda_array_interface__: ClassVar[dict[str, Any]] = {}  # by which others know that the numbers are on a device
+
+    def get(self) -> Any:
+        """A copy on the host."""
+        refuse()
+        return self.hidden.copy()
+
     @property
     def base(self) -> Any:
         below = self.hidden.base
@@ -118,6 +125,8 @@ class StrictArray:
         return self.hidden.tolist()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array_"):  # NumPy's ways to the numbers, which it looks for before it asks `__array__`
+            raise AttributeError(name)
         value = getattr(self.hidden, name)
         if name in ("shape", "dtype", "ndim", "size", "flags", "strides", "nbytes", "itemsize"):
             return value
@@ -204,7 +213,7 @@ class StrictBackend:
         return "cuda:0"
 
     @staticmethod
-    def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
+    def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
         refuse()
         if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype):
             return data

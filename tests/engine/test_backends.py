@@ -23,7 +23,7 @@ from tinygrad_seq.graph import Application
 
 from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, primitives
-from .strict_array import REAL, assert_same, installed, is_on_device
+from .strict_array import REAL, assert_same, installed, is_on_device, stand_in_only
 
 ROOT = Path(__file__).parent.parent.parent
 TOLERANCE = {"float64": (1e-9, 1e-12), "float32": (2e-4, 1e-5)}
@@ -102,9 +102,32 @@ def test_training_stays_on_its_device(kind: str) -> None:
     assert_same(losses[0], losses[1])
 
 
+@stand_in_only
+def test_the_stand_in_is_as_strict_as_cupy() -> None:
+    """Or the tests here would show nothing."""
+    x = strict([1.0, 2.0]).array
+    for convert in (np.asarray, np.array, np.sum, np.exp, lambda x: np.ones(2) + x, lambda x: x + np.ones(2), list):
+        with pytest.raises(TypeError):
+            np.asarray(convert(x))
+    assert is_on_device(x.sum())
+    assert is_on_device(x[0])
+
+
 def test_devices_do_not_mix() -> None:
     with pytest.raises(RuntimeError, match=r"add: operands are on cpu and cuda:0; move one with \.to\('cuda:0'\)"):
         strict([1.0, 2.0]) + tg.ones(2)
+    x, host_index = strict([[1.0, 2.0]]), np.array([0])
+    for call in (
+        lambda: x[host_index],
+        lambda: x.gather(1, host_index.reshape(1, 1)),
+        lambda: tg.embedding(x, host_index),
+        lambda: tg.isin(x, np.ones(2)),
+        lambda: tg.isin(x, tg.ones(2)),
+    ):
+        with pytest.raises(RuntimeError, match="operands are on cpu and cuda:0"):
+            call()
+    assert x[[0]].tolist() == [[1.0, 2.0]]
+    assert tg.isin(x, [2.0]).tolist() == [[False, True]]
     with pytest.raises(TypeError, match=r"on cuda:0; move it first: \.cpu\(\)\.numpy\(\)"):
         strict([1.0]).numpy()
 

@@ -300,13 +300,26 @@ def test_what_is_fetched_stays_until_it_has_come(asked: Any, monkeypatch: pytest
     monkeypatch.setattr(launching, "_in_flight", [])
     batch = launching.pinned(np.arange(6.0).reshape(2, 3))
     assert launching.is_pinned(batch)
+    assert launching.is_pinned(batch[1:, 1])
     assert not launching.is_pinned(np.arange(6.0))
+    assert not launching.is_pinned(batch.copy())
     assert launching.send(batch).tolist() == batch.tolist()
     ((event, held),) = launching._in_flight
     assert held is batch
     event.done = True
     launching.send(batch)
     assert len(launching._in_flight) == 1
+
+
+def test_pinned_memory_may_be_written_to_once_it_is_sent(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless `non_blocking` says otherwise: CuPy would go on while the GPU still fetches."""
+    launching, log = asked
+    monkeypatch.setattr(cupy_backend, "xp", launching.xp)
+    monkeypatch.setattr(FakeStream, "synchronize", lambda self: log.append("wait"), raising=False)
+    cupy_backend.asarray(np.ones(3), None, 1)
+    assert log == ["device 1"]
+    cupy_backend.asarray(launching.pinned(np.ones(3))[1:], None, 1)
+    assert log == ["device 1", "device 1", "wait"]
 
 
 # --- on the stand-in ---

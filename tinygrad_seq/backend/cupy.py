@@ -128,12 +128,20 @@ def device_name(array: Any) -> str:
     return f"cuda:{array.device.id}"
 
 
-def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
-    """`data` as an array on CUDA device `index`, without a copy where it is there already."""
+def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
+    """`data` as an array on CUDA device `index`, without a copy where it is there already.
+
+    Without `index`, an array stays on the device that it is on, and what else there is goes to the current one.
+    """
+    if index is None:
+        index = device_index(data) if isinstance(data, ndarray) else current_device()
     with xp.cuda.Device(index):
         if isinstance(data, ndarray) and device_index(data) != index:
             data = data.copy()  # which is made on the current device
-        return xp.asarray(data, dtype=dtype)
+        made = xp.asarray(data, dtype=dtype)
+        if isinstance(data, numpy.ndarray) and is_pinned(data):
+            synchronize()  # CuPy does not wait for what it fetches from there, and somebody may write to it now
+    return made
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int = 0) -> Any:

@@ -187,9 +187,11 @@ def pinned(array: Any) -> Any:
 
 
 def is_pinned(array: Any) -> bool:
-    """Whether an array begins in memory that `pinned` made."""
+    """Whether an array lies in memory that `pinned` made."""
+    while isinstance(array.base, numpy.ndarray):
+        array = array.base
     known = _pinned.get(array.__array_interface__["data"][0])
-    return known is not None and known() is not None
+    return known is not None and known() is array
 
 
 def send(array: Any, index: int = 0) -> Any:

@@ -26,7 +26,7 @@ def device_name(array: Any) -> str:
     return "cpu"
 
 
-def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
+def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
     """`data` as an array on the CPU, without a copy where that is possible. `index` is the device's, and ignored."""
     if hasattr(data, "__cuda_array_interface__"):
         data = data.get()

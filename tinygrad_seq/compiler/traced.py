@@ -367,7 +367,7 @@ class TracedBackend:
     def device_name(self, _array: Any) -> str:
         return self._recorder.device or "cpu"
 
-    def asarray(self, data: Any, dtype: Any = None, index: int = 0) -> Any:
+    def asarray(self, data: Any, dtype: Any = None, index: int | None = None) -> Any:
         if not is_array(data) or isinstance(data, SCALAR):
             return self._recorder.made(data, dtype)
         x = self._recorder.traced(data)

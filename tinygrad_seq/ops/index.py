@@ -6,6 +6,7 @@ from operator import index as whole
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
+from ..device import beside
 from ..graph import Value, primitive
 from ..public import public
 from .dims import normalize_dim
@@ -144,8 +145,7 @@ def _consumed(k: Any) -> int:
 
 
 def _index_array(x: Any, k: Any) -> Any:
-    backend = backend_of(getattr(x, "array", x))
-    array = k.array if isinstance(k, Value) else backend.asarray(k)
+    array = beside(getattr(x, "array", x), getattr(k, "array", k))
     if array.dtype.kind not in "iub":
         if array.size:
             raise TypeError(f"indexing: an index tensor must hold integers or booleans, got {array.dtype}")
