@@ -186,7 +186,17 @@ for _name in OPERATORS:
 
 
 class Namespace:
-    """NumPy's functions for strict arrays."""
+    """NumPy's functions for strict arrays; as CuPy has them, where that differs."""
+
+    @staticmethod
+    def unravel_index(indices: Any, shape: Any) -> Any:
+        if not isinstance(indices, StrictArray):
+            raise TypeError("unravel_index: takes an array")
+        return outer(done(np.unravel_index, (indices, shape), {}))
+
+    @staticmethod
+    def full_like(x: Any, value: Any, dtype: Any = None, shape: Any = None) -> Any:
+        return outer(done(np.full_like, (x, value), {"dtype": dtype, "shape": shape or x.shape}))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(np, name)
