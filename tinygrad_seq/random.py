@@ -14,6 +14,7 @@ from .grad_mode import no_grad
 from .ops.dims import lengths
 from .public import public
 from .recording import require
+from .several import at
 from .streams import Generator, Size, default_generator, uniform
 from .tensor import Tensor, as_tensor
 
@@ -142,14 +143,16 @@ def randint(
     if high <= low:
         raise ValueError(f"randint: takes low < high, got low={low}, high={high}")
     u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
-    return Tensor.wrap((low + u * (high - low)).astype(dtype))
+    with at(u):
+        return Tensor.wrap((low + u * (high - low)).astype(dtype))
 
 
 @public
 def randperm(n: int, *, generator: Generator | None = None, device: str | Device | None = None) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     u = uniform(lengths("randperm", (n,)), float64, resolve(device), generator)
-    return Tensor.wrap(u.argsort())
+    with at(u):
+        return Tensor.wrap(u.argsort())
 
 
 @public

@@ -24,6 +24,8 @@ result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
 numpy_module: Any = numpy_backend.module  # for what runs on the CPU whatever the device
 
+several_gpus: list[ModuleType] = []  # CuPy's backend, once it shows that there are several GPUs
+
 _OF_NUMPY = (numpy_backend.ndarray, SCALAR)  # subclasses such as memmap included
 _BY_ARRAY_TYPE: dict[type, ModuleType] = {numpy_backend.ndarray: numpy_backend}
 
@@ -72,4 +74,6 @@ def backend_for(device_type: str, index: int = 0) -> ModuleType:
     from . import cupy as cupy_backend
 
     cupy_backend.require(index)
+    if not several_gpus and cupy_backend.device_count() > 1:
+        several_gpus.append(cupy_backend)
     return cupy_backend

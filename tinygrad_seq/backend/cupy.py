@@ -163,14 +163,16 @@ def to_host(array: Any) -> Any:
 
 def checksum(array: Any) -> int:
     """A number that changes when the array's numbers do: their bytes, weighted by where they stand, modulo 2**64."""
-    data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
-    places = xp.arange(1, data.size + 1, dtype=xp.uint64)
-    return int((data * (places * places + places)).sum())
+    with xp.cuda.Device(device_index(array)):
+        data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
+        places = xp.arange(1, data.size + 1, dtype=xp.uint64)
+        return int((data * (places * places + places)).sum())
 
 
 def verify(check: Callable[..., None], *arrays: Any) -> None:
     """Let a check look at the numbers of arrays; it raises if it does not like them. Waits for the device."""
-    check(*arrays)
+    with xp.cuda.Device(device_index(arrays[0])):
+        check(*arrays)
 
 
 def synchronize() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as xp
@@ -19,6 +20,11 @@ float16, float32, float64 = dtype("float16"), dtype("float32"), dtype("float64")
 int8, int16, int32, int64 = dtype("int8"), dtype("int16"), dtype("int32"), dtype("int64")
 uint8, bool_ = dtype("uint8"), dtype("bool")
 complex64, complex128 = dtype("complex64"), dtype("complex128")
+
+
+def on(index: int) -> Any:
+    """A context in which nothing changes: this backend has one device."""
+    return nullcontext()
 
 
 def device_name(array: Any) -> str:

@@ -136,7 +136,8 @@ class Traced:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         if tuple(given) == self.shape:
             return self.copy()
-        value = self.value.reshape(given)
+        with self.recorder.home.on(self.recorder.index):
+            value = self.value.reshape(given)
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
