@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import operator
 import re
@@ -263,6 +264,8 @@ def test_cupy_has_what_programs_call() -> None:
     for name in operations.REDUCTIONS:
         assert {"axis", "keepdims", "out"} <= (parameters_of(getattr(cupy.ndarray, name)) or set()), name
     assert "copy_from_host_async" in dir(cupy.cuda.MemoryPointer)
+    linalg = importlib.import_module("cupy._core._routines_linalg")
+    assert {"set_compute_type", "COMPUTE_TYPE_TF32", "COMPUTE_TYPE_DEFAULT"} <= {*dir(linalg)}
     assert {"begin_capture", "end_capture", "record", "synchronize", "ptr"} <= {*dir(cupy.cuda.Stream), "ptr"}
     assert "stream" in (parameters_of(cupy.cuda.Graph.launch) or {"stream"})
     assert {"malloc", "used_bytes", "total_bytes", "free_all_blocks"} <= {*dir(cupy.cuda.MemoryPool)}

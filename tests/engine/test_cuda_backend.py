@@ -22,6 +22,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
+from tinygrad_seq import config
 from tinygrad_seq.backend import cublas
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
@@ -320,6 +321,20 @@ def test_pinned_memory_may_be_written_to_once_it_is_sent(asked: Any, monkeypatch
     assert log == ["device 1"]
     cupy_backend.asarray(launching.pinned(np.ones(3))[1:], None, 1)
     assert log == ["device 1", "device 1", "wait"]
+
+
+def test_eager_products_round_as_compiled_ones_do(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    launching, _ = asked
+    told: list[Any] = []
+    linalg = SimpleNamespace(
+        COMPUTE_TYPE_TF32=7, COMPUTE_TYPE_DEFAULT=1, set_compute_type=lambda *given: told.append(given)
+    )
+    monkeypatch.setattr(launching, "import_module", lambda name: linalg)
+    monkeypatch.setattr(config, "backend_for", lambda name: launching)
+    for precision, kind in (("high", 7), ("highest", 1)):
+        tg.set_float32_matmul_precision(precision)
+        assert told[-1] == (np.float32, kind)
+        assert tg.get_float32_matmul_precision() == cublas.precision == precision
 
 
 # --- on the stand-in ---

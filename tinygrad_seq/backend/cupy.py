@@ -33,6 +33,7 @@ else:
         empty_cache,
         is_pinned,
         kernels,
+        let_products_round,
         memory_allocated,
         memory_info,
         memory_reserved,

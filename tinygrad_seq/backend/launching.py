@@ -6,6 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import cupy as xp
@@ -97,6 +98,13 @@ def product(a: Any, b: Any, out: Any) -> None:
     mine = _products[index]
     if mine is None or not mine(a, b, out, xp.cuda.get_current_stream().ptr, address):
         xp.matmul(a, b, out=out)
+
+
+def let_products_round(rounded: bool) -> None:
+    """Let the products that CuPy itself has computed round their float32 operands to TF32, or not."""
+    linalg = import_module("cupy._core._routines_linalg")  # what the environment variable CUPY_TF32 sets as well
+    kind = linalg.COMPUTE_TYPE_TF32 if rounded else linalg.COMPUTE_TYPE_DEFAULT
+    linalg.set_compute_type(numpy.float32, kind)
 
 
 def _own_products(index: int) -> Any:
