@@ -22,7 +22,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq import config
+from tinygrad_seq import backend, config
 from tinygrad_seq.backend import cublas
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
@@ -96,7 +96,11 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_backend, "track_memory", lambda: None, raising=False)
     with pytest.raises(RuntimeError, match=r"device 'cuda:2': there is none; this machine has cuda:0 to cuda:1"):
         tg.zeros(2, device="cuda:2")
-    cupy_backend.require(1)
+    assert cupy_backend.require(1) == 2
+    monkeypatch.setattr(backend, "several_gpus", [])
+    for _ in range(2):
+        assert backend.backend_for("cuda", 1) is cupy_backend
+        assert backend.several_gpus == [cupy_backend]  # from now on each operation looks where its operands are
 
 
 @pytest.mark.parametrize(

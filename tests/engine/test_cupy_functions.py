@@ -93,3 +93,28 @@ def test_functions_of_whole_and_of_complex_numbers(particular: None) -> None:
     np.testing.assert_allclose(cupy_backend.sigmoid(z), host.sigmoid(z))
     with pytest.raises(TypeError, match="erf: takes real numbers"):
         cupy_backend.erf(z)
+
+
+def test_a_checksum_takes_little_memory_and_sees_every_change(
+    particular: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest: list[int] = []
+
+    def arange(start: int, stop: int, dtype: Any) -> Any:
+        largest.append(stop - start)
+        return np.arange(start, stop, dtype=dtype)
+
+    made: Any = Particular()
+    made.arange, made.cuda = arange, SimpleNamespace(Device=host.on)
+    monkeypatch.setattr(cupy_backend, "xp", made)
+    monkeypatch.setattr(cupy_backend, "device_index", lambda array: 0, raising=False)
+    monkeypatch.setattr(cupy_backend, "_PIECE", 64)
+    x = np.arange(100.0)
+    found = {cupy_backend.checksum(x)}
+    for k in range(0, 100, 7):
+        x[k] += 1.0
+        found.add(cupy_backend.checksum(x))
+    assert len(found) == 16
+    assert max(largest) <= 64
+    monkeypatch.setattr(cupy_backend, "_PIECE", 2**22)
+    assert cupy_backend.checksum(x) in found

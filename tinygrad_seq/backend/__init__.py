@@ -73,7 +73,6 @@ def backend_for(device_type: str, index: int = 0) -> ModuleType:
         return numpy_backend
     from . import cupy as cupy_backend
 
-    cupy_backend.require(index)
-    if not several_gpus and cupy_backend.device_count() > 1:
+    if cupy_backend.require(index) > 1 and not several_gpus:
         several_gpus.append(cupy_backend)
     return cupy_backend

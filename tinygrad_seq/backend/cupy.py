@@ -51,12 +51,17 @@ else:
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
+_PIECE = 2**22  # bytes that are looked at at once
 _NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
 _count: int | None = None  # of GPUs, once they have answered
 
 
-def require(index: int = 0) -> None:
-    """Raise a RuntimeError that says what is missing unless CuPy, a CUDA driver and the GPU of that number work."""
+def require(index: int = 0) -> int:
+    """The number of GPUs.
+
+    Raises:
+        RuntimeError: that says what is missing, unless CuPy, a CUDA driver and the GPU of that number work.
+    """
     global _count
     if _missing is not None:
         raise RuntimeError(_missing)
@@ -69,6 +74,7 @@ def require(index: int = 0) -> None:
     if index >= _count:
         names = "cuda:0" if _count == 1 else f"cuda:0 to cuda:{_count - 1}"
         raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has {names}")
+    return _count
 
 
 def _count_of_gpus() -> int:
@@ -166,8 +172,12 @@ def checksum(array: Any) -> int:
     """A number that changes when the array's numbers do: their bytes, weighted by where they stand, modulo 2**64."""
     with xp.cuda.Device(device_index(array)):
         data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
-        places = xp.arange(1, data.size + 1, dtype=xp.uint64)
-        return int((data * (places * places + places)).sum())
+        total = xp.zeros((), xp.uint64)
+        for start in range(0, data.size, _PIECE):  # each of which takes 24 times its memory
+            piece = data[start : start + _PIECE]
+            places = xp.arange(start + 1, start + piece.size + 1, dtype=xp.uint64)
+            total += (piece * (places * places + places)).sum()
+        return int(total)
 
 
 def verify(check: Callable[..., None], *arrays: Any) -> None:
