@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 from . import graph
-from .backend import array_module, is_array
+from .backend import array_module, is_array, numpy_module
 
 _PACKAGE = __file__.removesuffix("anomaly.py")
 _lines: ContextVar[dict[int, str] | None] = ContextVar("lines", default=None)  # by node number, the line that made it
@@ -65,7 +65,8 @@ def _first_not_finite(x: Any) -> tuple[tuple[int, ...], float] | None:
     bad = ~xp.isfinite(x)
     if not bool(bad.any()):
         return None
-    index = tuple([int(i) for i in xp.unravel_index(int(bad.reshape(-1).argmax()), x.shape)]) if x.ndim else ()
+    place = int(bad.reshape(-1).argmax())
+    index = tuple([int(i) for i in numpy_module.unravel_index(place, x.shape)]) if x.ndim else ()
     return index, x[index].item()
 
 

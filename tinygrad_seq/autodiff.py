@@ -18,6 +18,7 @@ from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
+from .several import at, several_gpus, there
 
 _by_number = operator.attrgetter("number")
 
@@ -123,6 +124,18 @@ class _Gradients:
         return tuple([g if z is None else wrap(z) for g, z in zip(parts, zeros, strict=True)])
 
 
+class _OnSeveral(_Gradients):
+    """The same where there are several GPUs, which the gradients may be on."""
+
+    def add(self, node: Node, g: Any) -> None:
+        with at(g):
+            super().add(node, g)
+
+    def _complete(self, parts: list[Any], node: Node) -> tuple[Any, ...]:
+        with at(parts):
+            return super()._complete(parts, node)
+
+
 def sweep(
     roots: Sequence[tuple[Node, Any]],
     targets: Sequence[Node] | None = None,
@@ -154,7 +167,8 @@ def sweep(
         useful = _leading_to(stops, order)
         order = [node for node in order if node in useful]
     wrap = value_class.wrap if create_graph and value_class is not None else None
-    gradients = _Gradients(wrap)
+    gradients = (_OnSeveral if several_gpus else _Gradients)(wrap)
+    guard = there if several_gpus else None
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}
@@ -179,7 +193,8 @@ def sweep(
                 if wrap is not None:
                     inputs, y = _recorded(node, wrap)
                 if primitive.joint_rule is not None:
-                    found = primitive.joint_rule(g, y, *inputs, **params)
+                    joint = primitive.joint_rule if guard is None else guard(primitive.joint_rule)
+                    found = joint(g, y, *inputs, **params)
                     for parent, gx in zip(node.parents, found, strict=True):
                         if parent is not None and gx is not None and (useful is None or parent in useful):
                             try:
@@ -192,7 +207,8 @@ def sweep(
                     rules = primitive.rules
                     for i, parent in enumerate(node.parents):
                         if parent is not None and (useful is None or parent in useful):
-                            gx = rules[i](g, y, *inputs, **params) if params else rules[i](g, y, *inputs)
+                            rule = rules[i] if guard is None else guard(rules[i])
+                            gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
                             if gx is not None:
                                 try:
                                     add(parent, gx)

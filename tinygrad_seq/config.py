@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from .backend import backend_for, cublas, numpy_backend
@@ -30,14 +31,16 @@ def show_config() -> None:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How precise float32 products of compiled functions are on a GPU: "highest", as float32 is, or "high".
+    """How precise float32 products are on a GPU: "highest", as float32 is, or "high".
 
     "high" lets the tensor cores round their operands to TF32, which has 10 bits behind the point, and is several times
-    as fast. Eager operations are CuPy's: export CUPY_TF32=1 for them. Graphs that were captured stay as they are.
+    as fast. Graphs that were captured stay as they are.
     """
     if precision not in ("highest", "high"):
         raise ValueError(f"set_float32_matmul_precision: takes 'highest' or 'high', got {precision!r}")
     cublas.precision = precision
+    with suppress(RuntimeError):  # no GPU
+        backend_for("cuda").let_products_round(precision == "high")
 
 
 def get_float32_matmul_precision() -> str:

@@ -8,6 +8,7 @@ from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64
 from .device import device as Device
 from .graph import Value
 from .recording import active as recording
+from .several import at
 
 
 def as_dtype(given: Any) -> DType:
@@ -75,7 +76,8 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
             data = data.astype(data.dtype.newbyteorder("="))
         require_numbers_in("tensor", data)
         array = target.backend.asarray(data, wanted, target.index)
-        return array.copy() if array is data or array.base is not None else array
+        with at(array):
+            return array.copy() if array is data or array.base is not None else array
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
         data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
     try:
@@ -88,6 +90,6 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         if isinstance(data, int):
             raise ValueError(f"tensor: {data} does not fit in 64 bits; give it as a float")
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
-    if wanted is None:
-        return array.astype(float32) if array.dtype == float64 else array
-    return array if array.dtype == wanted else array.astype(wanted)
+    wanted = wanted or (float32 if array.dtype == float64 else array.dtype)
+    with at(array):
+        return array if array.dtype == wanted else array.astype(wanted)

@@ -78,16 +78,13 @@ def memory_reserved(device: Any = None) -> int:
 
 def max_memory_allocated(device: Any = None) -> int:
     """The most bytes in arrays on a GPU since the start or `reset_peak_memory_stats`; 0 where there is no GPU."""
-    if not is_available():
-        return 0
-    index = _index(device)
-    return max(int(backend_for("cuda", index).peaks().get(index, 0)), memory_allocated(index))
+    return _figure("peak", device)
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Let `max_memory_allocated` begin with what is there now."""
     index = _index(device)
-    backend_for("cuda", index).peaks().pop(index, None)
+    backend_for("cuda", index).reset_peak(index)
 
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:

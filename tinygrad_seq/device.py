@@ -6,7 +6,7 @@ import os
 from contextvars import ContextVar, Token
 from typing import Any
 
-from .backend import Array, backend_for, backend_of
+from .backend import SCALAR, Array, backend_for, backend_of, is_array
 from .recording import active as recording
 
 
@@ -104,3 +104,11 @@ def resolve(name: str | device | None) -> device:
 def device_of(array: Array) -> device:
     """The device that an array lives on."""
     return device(backend_of(array).device_name(array))
+
+
+def beside(array: Array, data: Any) -> Array:
+    """Numbers and lists as an array on the device of another one. What is an array stays where it is."""
+    if is_array(data) and not isinstance(data, SCALAR):
+        return data
+    here = device_of(array)
+    return here.backend.asarray(data, None, here.index)

@@ -12,6 +12,7 @@ from .hooks import RemovableHandle, Retained
 from .inplace import InPlace
 from .memory import owner_of
 from .recording import active as recording
+from .several import at
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -30,7 +31,8 @@ def _own(gradient: Tensor, taken: set[int]) -> Tensor:
     owner = owner_of(gradient.array)
     shared = id(owner) in taken or not getattr(owner.flags, "writeable", True)
     taken.add(id(owner))
-    return type(gradient).wrap(gradient.array.copy()) if shared else gradient
+    with at(gradient.array):
+        return type(gradient).wrap(gradient.array.copy()) if shared else gradient
 
 
 class Differentiable(InPlace):
@@ -190,7 +192,8 @@ class Differentiable(InPlace):
                     f"backward: takes a scalar, got shape {self.array.shape}; reduce it first, as in "
                     "loss.sum().backward(), or pass the gradient that arrives here"
                 )
-            return self.result_class.wrap(array_module(self.array).ones_like(self.array))
+            with at(self.array):
+                return self.result_class.wrap(array_module(self.array).ones_like(self.array))
         seed = self._as_operand(gradient)
         if seed.shape != self.array.shape:
             raise RuntimeError(

@@ -12,6 +12,7 @@ from .grad_mode import enable_grad, is_grad_enabled
 from .graph import Leaf, Node
 from .ops.elementwise import cast
 from .ops.shape import reshape, stack
+from .several import at
 from .tensor import Tensor, as_tensor
 from .tree import leaves, rebuild, tree_map
 
@@ -63,7 +64,8 @@ def _any_tracked(roots: Sequence[tuple[Node, Tensor]]) -> bool:
 
 
 def _zeros(like: Tensor) -> Tensor:
-    return Tensor.wrap(array_module(like.array).zeros_like(like.array))
+    with at(like.array):
+        return Tensor.wrap(array_module(like.array).zeros_like(like.array))
 
 
 def _close(variables: Sequence[Tensor]) -> None:
@@ -135,7 +137,8 @@ def _scalar(name: str, y: Any) -> Tensor:
 
 
 def _ones(y: Tensor) -> Tensor:
-    return Tensor.wrap(array_module(y.array).ones_like(y.array))
+    with at(y.array):
+        return Tensor.wrap(array_module(y.array).ones_like(y.array))
 
 
 def _sorted_out(gradients: list[Tensor], args: Sequence[Any], positions: list[int], argnums: Any) -> Any:

@@ -15,6 +15,7 @@ from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops import index, shape
 from .public import MISTAKES, explained, require_numbers
+from .several import at, several_gpus
 from .streams import Generator
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class InPlace(Methods):
             self.array, self.node = new.array, new.node
         else:
             try:
-                array_module(self.array).copyto(self.array, new.array)
+                with at(self.array):
+                    array_module(self.array).copyto(self.array, new.array)
             except ValueError:
                 raise RuntimeError(
                     f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
@@ -74,7 +76,7 @@ class InPlace(Methods):
     def _require_here(self, value: Any, name: str) -> None:
         """Raise a RuntimeError if `value` is a tensor or an array on another device: nothing is moved in silence."""
         array = getattr(value, "array", value)
-        if type(array) is type(self.array) or not is_array(array):
+        if not is_array(array) or (type(array) is type(self.array) and not several_gpus):
             return
         here, there = device_of(self.array), device_of(array)
         if here != there:
@@ -250,7 +252,8 @@ class InPlace(Methods):
             )
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
         try:
-            self.array[key] = value.array if isinstance(value, Value) else value
+            with at(self.array, key, value):
+                self.array[key] = value.array if isinstance(value, Value) else value
         except MISTAKES as error:
             raise explained("assigning to an index", error, (self, value), {}) from error
         memory.mark(self.array)

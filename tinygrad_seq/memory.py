@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from .backend import Array, backend_of, is_array
+from .several import at
 
 next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
 
@@ -47,7 +48,7 @@ class _Memory:
     def secure(self, node: Any) -> None:
         """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
         node.inputs = [
-            x.copy() if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
+            _copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
             for x, p in zip(node.inputs, node.parents or (), strict=True)
         ]
 
@@ -80,6 +81,11 @@ class _Memory:
                         "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
                         "clone() of it."
                     )
+
+
+def _copied(array: Array) -> Array:
+    with at(array):
+        return array.copy()
 
 
 def owner_of(array: Array) -> Array:

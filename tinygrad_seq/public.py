@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from .backend import is_array
+from .several import at, several_gpus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +42,9 @@ def public(function: F) -> F:
                     raise TypeError(f"{function.__name__}: got both {ours}= and {theirs}=, which mean the same")
                 kwargs[ours] = kwargs.pop(theirs)
         try:
+            if several_gpus:  # what it makes on the way has to be there, too
+                with at(*args):
+                    return function(*args, **kwargs)
             return function(*args, **kwargs)
         except MISTAKES as error:
             if _says_where(error, function.__name__):

@@ -14,6 +14,7 @@ from .grad_mode import no_grad
 from .ops.dims import lengths
 from .public import public
 from .recording import require
+from .several import at
 from .streams import Generator, Size, default_generator, uniform
 from .tensor import Tensor, as_tensor
 
@@ -164,15 +165,17 @@ def randint(
     require_fit("randint", low, kind)
     require_fit("randint", high - 1, kind)
     u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
-    drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
-    return Tensor.wrap(drawn.astype(kind))
+    with at(u):
+        drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
+        return Tensor.wrap(drawn.astype(kind))
 
 
 @public
 def randperm(n: int, *, generator: Generator | None = None, device: str | Device | None = None) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     u = uniform(lengths("randperm", (n,)), float64, resolve(device), generator)
-    return Tensor.wrap(u.argsort())
+    with at(u):
+        return Tensor.wrap(u.argsort())
 
 
 @public

@@ -14,6 +14,7 @@ from .backend import Array, DType, array_module, dtype, float16, float64
 from .conversion import as_dtype
 from .device import device as Device
 from .recording import active as recording
+from .several import at
 
 Size = tuple[int, ...]
 
@@ -76,11 +77,12 @@ def uniform(size: Size, kind: DType, target: Device, generator: Generator | None
         raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
     count = math.prod(size)
     draw = (generator or default_generator).words
-    if kind == float64:
-        return ((draw(2 * count, target).view("uint64") >> 11) * 2.0**-53).reshape(size)
-    if kind == float16:
-        return ((draw(count, target) >> 21).astype(kind) * dtype(kind).type(2.0**-11)).reshape(size)
-    return ((draw(count, target) >> 8).astype(kind) * dtype(kind).type(2.0**-24)).reshape(size)
+    words = draw(2 * count if kind == float64 else count, target)
+    with at(words):
+        if kind == float64:
+            return ((words.view("uint64") >> 11) * 2.0**-53).reshape(size)
+        bits = 11 if kind == float16 else 24
+        return ((words >> (32 - bits)).astype(kind) * dtype(kind).type(2.0**-bits)).reshape(size)
 
 
 def normal(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
@@ -89,6 +91,7 @@ def normal(size: Size, kind: DType, target: Device, generator: Generator | None)
     half = (count + 1) // 2
     u = uniform((2, half), kind, target, generator)
     xp = array_module(u)
-    radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
-    angle = (2.0 * math.pi) * u[1]
-    return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(size)
+    with at(u):
+        radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
+        angle = (2.0 * math.pi) * u[1]
+        return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(size)

@@ -8,8 +8,8 @@ from typing import Any
 from . import numpy_functions
 from .backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
 from .conversion import as_dtype, is_numeric, names_dtype, require_numbers_in, to_array
+from .device import default_device, device_of, resolve
 from .device import device as Device
-from .device import device_of, resolve
 from .differentiable import Differentiable
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
@@ -18,6 +18,7 @@ from .ops import elementwise
 from .ops.dims import normalize_dim
 from .public import public
 from .recording import active as recording
+from .several import at
 
 bool_type = bool  # a method has its name
 
@@ -31,7 +32,7 @@ class Tensor(Differentiable):
     Args:
         data: the numbers.
         dtype: of the tensor, if it is to differ from that of the data.
-        device: where to put it; by default, the default device.
+        device: where to put it; by default, what is on a GPU stays there, and all else goes to the default device.
         requires_grad: whether `backward` is to leave the gradient in `.grad`. Floating-point tensors only.
     """
 
@@ -40,7 +41,7 @@ class Tensor(Differentiable):
     def __init__(
         self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
     ) -> None:
-        self.array = to_array(data, dtype, resolve(device))
+        self.array = to_array(data, dtype, resolve(device) if device is not None else _home(data))
         self.node = None
         if requires_grad:
             self.requires_grad_()
@@ -305,6 +306,13 @@ class Tensor(Differentiable):
 Value.result_class = Tensor
 
 
+def _home(data: Any) -> Device:
+    """Where a tensor of this data is made, if nobody says: what is on a GPU stays there."""
+    array = getattr(data, "array", data)
+    found = device_of(array) if is_array(array) else None
+    return default_device() if found is None or found.type == "cpu" else found
+
+
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
     restored: Tensor = cls.wrap(array)
     restored.requires_grad_(requires_grad)
@@ -384,7 +392,8 @@ def as_tensor(
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
     if is_array(data) and dtype is None and device is None and is_numeric(data.dtype) and not hasattr(data, "mask"):
-        return Tensor.wrap(backend_of(data).asarray(data).copy())
+        with at(data):
+            return Tensor.wrap(backend_of(data).asarray(data).copy())
     if like is not None:
         return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
     return Tensor(data, dtype, device)

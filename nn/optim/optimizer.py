@@ -139,7 +139,8 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             self._check(group)
-        if not recording and self._fusible and self.param_groups[0]["params"][0].is_cuda:
+        first = next((p for _, p, _ in self._parameters()), None)
+        if not recording and self._fusible and first is not None and first.is_cuda:
             self._fused_change()
         else:
             self._change()

@@ -432,6 +432,26 @@ def test_the_kernels_of_a_training_step_compile(architecture: str, dtype: str, s
         assert b".entry" in nvrtc.compile_cuda(source, architecture)
 
 
+@stand_in_only
+@needs_nvrtc
+def test_a_block_has_registers_for_all_its_threads(sources: list[str]) -> None:
+    """The compiler is told how many there are: 512 threads with 255 registers each would not start at all."""
+
+    @tg.compile
+    def long(x: tg.Tensor) -> tg.Tensor:
+        for k in range(20):
+            x = tg.exp(x.softmax(-1) * 0.1) + tg.tanh(x + 0.1 * k)
+        return x
+
+    long(tg.randn(3, 2000, device="cuda"))
+    ptx = b"".join([nvrtc.compile_cuda(source) for source in [*sources, cuda_sources.ADD_ROWS]])
+    assert b".maxntid 512" in ptx
+    assert b".maxntid 1024" in ptx
+    own = sum([source.count("__global__") for source in sources])
+    assert ptx.count(b".maxntid") == own + 1
+    assert b".f64" not in b"".join([nvrtc.compile_cuda(source) for source in sources])  # a float32 program's
+
+
 @needs_nvrtc
 def test_a_wrong_kernel_does_not_compile() -> None:
     with pytest.raises(AssertionError, match="undefined"):

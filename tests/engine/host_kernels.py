@@ -57,7 +57,8 @@ _SHIM = (
     "struct Dim { unsigned x, y, z; };\n"
     "extern thread_local Dim threadIdx, blockIdx;\nextern Dim blockDim, gridDim;\n"
     'extern "C" void tg_sync();\n'
-    "#define __global__\n#define __device__ static inline\n#define __shared__ static\n"
+    "#define __global__\n#define __launch_bounds__(threads)\n#define __device__ static inline\n"
+    "#define __shared__ static\n"
     "#define __syncthreads() tg_sync()\n"
     "static inline double __longlong_as_double(long long x) { double y; __builtin_memcpy(&y, &x, 8); return y; }\n"
     "static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)"
@@ -109,7 +110,7 @@ def compile_for_host(source: str, names: set[str]) -> dict[str, Callable[[int, i
         wrappers.append(f'extern "C" void {name}_host(void** a) {{ {name}({", ".join(casts)}); }}')
     runtime = _runtime()
     library = _library("\n".join([_SHIM, source, *wrappers]))
-    bodies = re.split(r"(?=extern \"C\" __global__ void )", source)
+    bodies = re.split(r"(?=extern \"C\" )", source)
 
     def launcher(name: str) -> Callable[[int, int, list[int]], None]:
         waits = any(f"void {name}(" in body and "__syncthreads" in body for body in bodies)

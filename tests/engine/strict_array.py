@@ -11,12 +11,13 @@ With TINYGRAD_SEQ_TEST_DEVICE=cuda (`make test-gpu`) the tests that use it run o
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -34,6 +35,7 @@ cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
 _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt le gt ge"
 OPERATORS = _WORDS.split()
 _known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
+current = [0]  # the device on which operations run
 captured: list[list[Callable[[], Any]]] = []  # what the graph being captured is to do
 REAL = os.environ.get("TINYGRAD_SEQ_TEST_DEVICE", "").startswith("cuda")  # a GPU takes the stand-in's place
 stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU does not tell")
@@ -42,6 +44,8 @@ stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU do
 def inner(value: Any) -> Any:
     """What NumPy may compute with: the array inside, or a Python value; NumPy arrays are refused, as CuPy does."""
     if isinstance(value, StrictArray):
+        if value.index != current[0]:  # CuPy fetches it with a warning where it can, which we never want
+            raise AssertionError(f"an operation on an array of cuda:{value.index} runs on cuda:{current[0]}")
         return value.hidden
     if isinstance(value, np.ndarray) and value.ndim:
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
@@ -87,7 +91,7 @@ class StrictArray:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, hidden: Any) -> None:
-        self.hidden = hidden
+        self.hidden, self.index = hidden, current[0]
         if hidden.base is None:
             _known[id(hidden)] = self
 
@@ -96,6 +100,13 @@ class StrictArray:
 
     def __array_function__(self, *_: Any) -> Any:
         return NotImplemented
+
+    __cuda_array_interface__: ClassVar[dict[str, Any]] = {}  # by which others know that the numbers are on a device
+
+    def get(self) -> Any:
+        """A copy on the host."""
+        refuse()
+        return self.hidden.copy()
 
     @property
     def base(self) -> Any:
@@ -107,6 +118,7 @@ class StrictArray:
         known = _known.get(id(below))
         if known is None or known.hidden is not below:
             self.owner = known = StrictArray(below)  # kept, so that it is the same one next time
+            known.index = self.index
         return known
 
     def item(self) -> Any:
@@ -118,18 +130,21 @@ class StrictArray:
         return self.hidden.tolist()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array_"):  # NumPy's ways to the numbers, which it looks for before it asks `__array__`
+            raise AttributeError(name)
         value = getattr(self.hidden, name)
         if name in ("shape", "dtype", "ndim", "size", "flags", "strides", "nbytes", "itemsize"):
             return value
         if callable(value):
+            inner(self)
             return lambda *args, **kwargs: outer(done(value, args, kwargs))
         return outer(value)
 
     def __getitem__(self, key: Any) -> Any:
-        return outer(done(self.hidden.__getitem__, (key,), {}))
+        return outer(done(inner(self).__getitem__, (key,), {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        key, value = inner(key), inner(value)
+        key, value, _ = inner(key), inner(value), inner(self)
         if captured:
             captured[-1].append(lambda: self.hidden.__setitem__(key, value))
         else:
@@ -167,9 +182,9 @@ class StrictArray:
 
 def _define(name: str) -> None:
     method, reflected = f"__{name}__", f"__r{name}__"
-    setattr(StrictArray, method, lambda a, b: outer(done(getattr(np.asarray(a.hidden), method), (b,), {})))
+    setattr(StrictArray, method, lambda a, b: outer(done(getattr(np.asarray(inner(a)), method), (b,), {})))
     if hasattr(np.ndarray, reflected):
-        setattr(StrictArray, reflected, lambda a, b: outer(done(getattr(np.asarray(a.hidden), reflected), (b,), {})))
+        setattr(StrictArray, reflected, lambda a, b: outer(done(getattr(np.asarray(inner(a)), reflected), (b,), {})))
 
 
 for _name in OPERATORS:
@@ -177,7 +192,17 @@ for _name in OPERATORS:
 
 
 class Namespace:
-    """NumPy's functions for strict arrays."""
+    """NumPy's functions for strict arrays; as CuPy has them, where that differs."""
+
+    @staticmethod
+    def unravel_index(indices: Any, shape: Any) -> Any:
+        if not isinstance(indices, StrictArray):
+            raise TypeError("unravel_index: takes an array")
+        return outer(done(np.unravel_index, (indices, shape), {}))
+
+    @staticmethod
+    def full_like(x: Any, value: Any, dtype: Any = None, shape: Any = None) -> Any:
+        return outer(done(np.full_like, (x, value), {"dtype": dtype, "shape": shape or x.shape}))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(np, name)
@@ -192,23 +217,26 @@ class StrictBackend:
     xp = Namespace()
     ndarray = StrictArray
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 1) -> None:
+        self.count = count  # of GPUs
         self.launches = 0  # of kernels and graphs
         self.graphs = 0
         self.sent: list[Any] = []  # what was fetched from pinned memory
         self._pinned: list[Any] = []
-        self._peaks: dict[int, int] = {}
+        self.most = 0  # bytes at the peak
 
     @staticmethod
     def device_name(array: Any) -> str:
-        return "cuda:0"
+        return f"cuda:{array.index}"
 
     @staticmethod
-    def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
+    def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
         refuse()
-        if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype):
+        at = index if index is not None else data.index if isinstance(data, StrictArray) else current[0]
+        if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype) and data.index == at:
             return data
-        return StrictArray(np.array(data.hidden if isinstance(data, StrictArray) else data, dtype=dtype))
+        with StrictBackend.on(at):
+            return StrictArray(np.array(data.hidden if isinstance(data, StrictArray) else data, dtype=dtype))
 
     @staticmethod
     def to_host(array: Any) -> Any:
@@ -229,30 +257,37 @@ class StrictBackend:
 
     @staticmethod
     def device_index(array: Any) -> int:
-        return 0
+        return int(array.index)
 
     @staticmethod
-    def on(index: int) -> Any:
-        return nullcontext()
+    @contextmanager
+    def on(index: int) -> Iterator[None]:
+        before, current[0] = current[0], index
+        try:
+            yield
+        finally:
+            current[0] = before
 
-    @staticmethod
-    def device_count() -> int:
-        return 1
+    def device_count(self) -> int:
+        return self.count
 
     @staticmethod
     def current_device() -> int:
-        return 0
+        return current[0]
 
-    @staticmethod
-    def use(index: int) -> None:
-        assert index == 0
+    def use(self, index: int) -> None:
+        assert 0 <= index < self.count
+        current[0] = index
 
     @staticmethod
     def memory_allocated(index: int) -> int:
         return sum(array.hidden.nbytes for array in [*_known.values()])
 
-    def peaks(self) -> dict[int, int]:
-        return self._peaks
+    def peak(self, index: int) -> int:
+        return max(self.most, self.memory_allocated(index))
+
+    def reset_peak(self, index: int) -> None:
+        self.most = 0
 
     def pinned(self, array: Any) -> Any:
         self._pinned.append(array.copy())
@@ -264,11 +299,12 @@ class StrictBackend:
     def send(self, array: Any, index: int = 0) -> Any:
         if self.is_pinned(array):
             self.sent.append(array)
-        return self.asarray(array)
+        return self.asarray(array, None, index)
 
     @staticmethod
     def empty(shape: Any, dtype: Any, index: int = 0) -> Any:
-        return StrictArray(np.full(shape, 0xAB, np.dtype(dtype)))  # whatever is there
+        with StrictBackend.on(index):
+            return StrictArray(np.full(shape, 0xAB, np.dtype(dtype)))  # whatever is there
 
     @staticmethod
     def upload(target: Any, numbers: Any) -> None:
@@ -319,7 +355,15 @@ class StrictBackend:
     def __getattr__(self, name: str) -> Any:
         """Creation, random numbers and the functions of one array."""
         value = getattr(host, name)
-        return lambda *args, **kwargs: outer(done(value, args, kwargs))
+        if name not in ("full", "arange", "random_words"):
+            return lambda *args, **kwargs: outer(done(value, args, kwargs))
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            given = inspect.signature(value).bind(*args, **kwargs).arguments
+            with self.on(given.get("index", 0)):
+                return outer(done(value, args, kwargs))
+
+        return make
 
 
 def is_on_device(array: Any) -> bool:
@@ -340,23 +384,25 @@ def assert_same(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
 
 
 @contextmanager
-def installed() -> Iterator[Any]:
-    """The engine knows strict arrays, and takes them for the GPU's."""
+def installed(count: int = 1) -> Iterator[Any]:
+    """The engine knows strict arrays, and takes them for those of so many GPUs."""
     if REAL:
         yield device_module.device("cuda").backend_module
         return
-    module: Any = StrictBackend()
+    module: Any = StrictBackend(count)
     before = device_module.backend_for
 
     def backend_for(device_type: str, index: int = 0) -> Any:
-        if index > 0:
+        if index >= count:
             raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has cuda:0")
         return module if device_type == "cuda" else before(device_type)
 
     backend.register(StrictArray, module)
+    backend.several_gpus.extend([module] * (count > 1))
     device_module.backend_for = cuda_module.backend_for = backend_for
     try:
         yield module
     finally:
         device_module.backend_for = cuda_module.backend_for = before
         backend._BY_ARRAY_TYPE.pop(StrictArray)
+        backend.several_gpus.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import operator
 import re
@@ -20,10 +21,11 @@ import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
 from tinygrad_seq.graph import Application
+from tinygrad_seq.ops import elementwise
 
 from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, primitives
-from .strict_array import REAL, assert_same, installed, is_on_device
+from .strict_array import REAL, assert_same, installed, is_on_device, stand_in_only
 
 ROOT = Path(__file__).parent.parent.parent
 TOLERANCE = {"float64": (1e-9, 1e-12), "float32": (2e-4, 1e-5)}
@@ -102,9 +104,32 @@ def test_training_stays_on_its_device(kind: str) -> None:
     assert_same(losses[0], losses[1])
 
 
+@stand_in_only
+def test_the_stand_in_is_as_strict_as_cupy() -> None:
+    """Or the tests here would show nothing."""
+    x = strict([1.0, 2.0]).array
+    for convert in (np.asarray, np.array, np.sum, np.exp, lambda x: np.ones(2) + x, lambda x: x + np.ones(2), list):
+        with pytest.raises(TypeError):
+            np.asarray(convert(x))
+    assert is_on_device(x.sum())
+    assert is_on_device(x[0])
+
+
 def test_devices_do_not_mix() -> None:
     with pytest.raises(RuntimeError, match=r"add: operands are on cpu and cuda:0; move one with \.to\('cuda:0'\)"):
         strict([1.0, 2.0]) + tg.ones(2)
+    x, host_index = strict([[1.0, 2.0]]), np.array([0])
+    for call in (
+        lambda: x[host_index],
+        lambda: x.gather(1, host_index.reshape(1, 1)),
+        lambda: tg.embedding(x, host_index),
+        lambda: tg.isin(x, np.ones(2)),
+        lambda: tg.isin(x, tg.ones(2)),
+    ):
+        with pytest.raises(RuntimeError, match="operands are on cpu and cuda:0"):
+            call()
+    assert x[[0]].tolist() == [[1.0, 2.0]]
+    assert tg.isin(x, [2.0]).tolist() == [[False, True]]
     with pytest.raises(TypeError, match=r"on cuda:0; move it first: \.cpu\(\)\.numpy\(\)"):
         strict([1.0]).numpy()
 
@@ -157,11 +182,19 @@ def test_new_tensors_are_made_on_the_device_in_force() -> None:
 
 
 def test_random_numbers_are_the_same_everywhere() -> None:
-    for make in (tg.rand, tg.randn):
+    for make, same in ((tg.rand, np.testing.assert_array_equal), (tg.randn, assert_same)):
         tg.manual_seed(1)
         a = make(5, device="cpu")
         tg.manual_seed(1)
-        np.testing.assert_array_equal(a.tolist(), make(5, device="cuda").tolist())
+        same(a.tolist(), make(5, device="cuda").tolist())  # the logarithms of normal numbers are each device's own
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_anomaly_is_found_and_an_exponent_has_a_gradient() -> None:
+    x = strict([[1.0, 2.0], [0.0, 3.0]])
+    with tg.detect_anomaly(), pytest.raises(RuntimeError, match=r"'log' gave -inf at index \[1, 0\]"):
+        x.log()
+    assert elementwise.array_of(x, 2.0).shape == ()
 
 
 def dotted(node: ast.expr) -> str | None:
@@ -231,6 +264,8 @@ def test_cupy_has_what_programs_call() -> None:
     for name in operations.REDUCTIONS:
         assert {"axis", "keepdims", "out"} <= (parameters_of(getattr(cupy.ndarray, name)) or set()), name
     assert "copy_from_host_async" in dir(cupy.cuda.MemoryPointer)
+    linalg = importlib.import_module("cupy._core._routines_linalg")
+    assert {"set_compute_type", "COMPUTE_TYPE_TF32", "COMPUTE_TYPE_DEFAULT"} <= {*dir(linalg)}
     assert {"begin_capture", "end_capture", "record", "synchronize", "ptr"} <= {*dir(cupy.cuda.Stream), "ptr"}
     assert "stream" in (parameters_of(cupy.cuda.Graph.launch) or {"stream"})
     assert {"malloc", "used_bytes", "total_bytes", "free_all_blocks"} <= {*dir(cupy.cuda.MemoryPool)}

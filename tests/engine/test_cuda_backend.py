@@ -9,6 +9,8 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
+from tinygrad_seq import backend, config
 from tinygrad_seq.backend import cublas
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
@@ -93,7 +96,11 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_backend, "track_memory", lambda: None, raising=False)
     with pytest.raises(RuntimeError, match=r"device 'cuda:2': there is none; this machine has cuda:0 to cuda:1"):
         tg.zeros(2, device="cuda:2")
-    cupy_backend.require(1)
+    assert cupy_backend.require(1) == 2
+    monkeypatch.setattr(backend, "several_gpus", [])
+    for _ in range(2):
+        assert backend.backend_for("cuda", 1) is cupy_backend
+        assert backend.several_gpus == [cupy_backend]  # from now on each operation looks where its operands are
 
 
 @pytest.mark.parametrize(
@@ -139,10 +146,10 @@ class Full(MemoryError):
 
 def test_memory_is_counted_and_refused_in_words() -> None:
     held: list[int] = []
-    kept = [700]
+    kept = [70000]
 
     def malloc(size: int) -> object:
-        if sum(held) + kept[0] + size > 1000:
+        if sum(held) + kept[0] + size > 100000:
             raise Full
         held.append(size)
         return object()
@@ -150,19 +157,46 @@ def test_memory_is_counted_and_refused_in_words() -> None:
     def let_go() -> None:
         kept[0] = 0
 
-    allocator = Allocator(malloc, Full, lambda: (sum(held), 0), lambda: (kept[0], 100, 2000), let_go)
-    allocator.malloc(200)
-    assert allocator.peaks == {0: 200}
-    allocator.malloc(500)  # once what is kept for later is let go
-    assert allocator.peaks == {0: 700}
+    allocator = Allocator(
+        malloc, Full, lambda: 1, lambda index: sum(held), lambda index: (kept[0], 10240, 204800), let_go
+    )
+    allocator.malloc(20000)
+    assert allocator.peaks == {1: 20000}
+    allocator.malloc(50000)  # once what is kept for later is let go
+    assert allocator.peaks == {1: 70000}
     with pytest.raises(OutOfMemoryError) as caught:
-        allocator.malloc(400)
+        allocator.malloc(40960)
     text = str(caught.value)
-    assert "cuda:0 is out of memory: 400 B were asked for, and of 2.0 KiB there are 100 B free" in text
-    assert "arrays of this process hold 700 B, memory kept for later ones 0 B, CUDA and other processes 1.2 KiB" in text
+    assert "cuda:1 is out of memory: 40.0 KiB were asked for, and of 200.0 KiB there are 10.0 KiB free" in text
+    assert "arrays of this process hold 68.4 KiB, memory kept for later ones 0 B, CUDA and other processes" in text
     held.clear()
-    allocator.malloc(400)
-    assert allocator.peaks == {0: 700}
+    allocator.malloc(40000)
+    assert allocator.peaks == {1: 70000}
+    allocator.reset_peak(1)
+    allocator.malloc(1000)
+    assert allocator.peaks == {1: 41000}
+
+
+def test_memory_is_counted_only_where_there_may_be_a_new_peak() -> None:
+    """Counting what thousands of arrays hold, at each new one, would take longer than all else."""
+    sizes, counted, held = [3000, 10, 5000, 800, 4000, 2, 700], [0], [0]
+
+    def used(index: int) -> int:
+        counted[0] += 1
+        return held[0]
+
+    def malloc(size: int) -> None:
+        held[0] += size + 500  # some are given more
+
+    allocator = Allocator(malloc, Full, lambda: 0, used, lambda index: (0, 0, 0), lambda: None)
+    most = 0
+    for k in range(400):
+        if k % 8 == 7:
+            held[0] = 0  # all arrays are gone
+        allocator.malloc(sizes[k % 7] * (3 if k == 200 else 1))
+        most = max(most, held[0])
+        assert allocator.peaks[0] == most
+    assert counted[0] < 150
 
 
 def test_bytes_as_people_say_them() -> None:
@@ -173,14 +207,15 @@ def test_bytes_as_people_say_them() -> None:
 
 
 class FakeStream:
-    """As CuPy's: a context, which can be captured."""
+    """As CuPy's: a context on the device that was current when it was made, which can be captured."""
 
     log: list[str]
 
     def __init__(self, non_blocking: bool = False) -> None:
-        self.ptr, self.non_blocking = 7, non_blocking
+        self.ptr, self.non_blocking, self.device = 7, non_blocking, self.log[-1:]
 
     def __enter__(self) -> FakeStream:
+        assert self.log[-1:] == self.device
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -270,13 +305,40 @@ def test_what_is_fetched_stays_until_it_has_come(asked: Any, monkeypatch: pytest
     monkeypatch.setattr(launching, "_in_flight", [])
     batch = launching.pinned(np.arange(6.0).reshape(2, 3))
     assert launching.is_pinned(batch)
+    assert launching.is_pinned(batch[1:, 1])
     assert not launching.is_pinned(np.arange(6.0))
+    assert not launching.is_pinned(batch.copy())
     assert launching.send(batch).tolist() == batch.tolist()
     ((event, held),) = launching._in_flight
     assert held is batch
     event.done = True
     launching.send(batch)
     assert len(launching._in_flight) == 1
+
+
+def test_pinned_memory_may_be_written_to_once_it_is_sent(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless `non_blocking` says otherwise: CuPy would go on while the GPU still fetches."""
+    launching, log = asked
+    monkeypatch.setattr(cupy_backend, "xp", launching.xp)
+    monkeypatch.setattr(FakeStream, "synchronize", lambda self: log.append("wait"), raising=False)
+    cupy_backend.asarray(np.ones(3), None, 1)
+    assert log == ["device 1"]
+    cupy_backend.asarray(launching.pinned(np.ones(3))[1:], None, 1)
+    assert log == ["device 1", "device 1", "wait"]
+
+
+def test_eager_products_round_as_compiled_ones_do(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    launching, _ = asked
+    told: list[Any] = []
+    linalg = SimpleNamespace(
+        COMPUTE_TYPE_TF32=7, COMPUTE_TYPE_DEFAULT=1, set_compute_type=lambda *given: told.append(given)
+    )
+    monkeypatch.setattr(launching, "import_module", lambda name: linalg)
+    monkeypatch.setattr(config, "backend_for", lambda name: launching)
+    for precision, kind in (("high", 7), ("highest", 1)):
+        tg.set_float32_matmul_precision(precision)
+        assert told[-1] == (np.float32, kind)
+        assert tg.get_float32_matmul_precision() == cublas.precision == precision
 
 
 # --- on the stand-in ---
@@ -362,7 +424,7 @@ def test_figures_of_memory(gpu: Any) -> None:
     before = tg.cuda.memory_allocated()
     x = tg.zeros(1000, device="cuda")
     assert tg.cuda.memory_allocated("cuda:0") == tg.cuda.memory_allocated(x) == before + 4000
-    gpu.peaks()[0] = 10**9
+    gpu.most = 10**9
     assert tg.cuda.max_memory_allocated() == 10**9
     tg.cuda.reset_peak_memory_stats()
     assert tg.cuda.max_memory_allocated() == before + 4000
@@ -438,6 +500,52 @@ def test_products_by_cublas(kind: str, sizes: tuple[int, int, int], batch: tuple
     library.cublas_seen.restype = ctypes.POINTER(ctypes.c_longlong)
     assert library.cublas_seen()[0] == 99
     assert library.cublas_seen()[1] == 4096  # the workspace is set again after the stream
+    assert library.cublas_seen()[2] == 0  # cuBLAS's own mode: its pedantic one is made for studies, and is slow
+
+
+@pytest.mark.skipif(host_kernels.COMPILER is None, reason="no g++, which stands in for cuBLAS here")
+def test_products_of_several_threads_do_not_mix() -> None:
+    """Between telling the handle its stream and multiplying, no other thread may tell it another one."""
+    library, seen, told = host_kernels._library(_CUBLAS), [], threading.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any) -> int:
+                seen.append((name, threading.get_ident()))
+                if name == "cublasSetStream_v2" and not told.is_set():
+                    told.set()
+                    time.sleep(0.1)
+                return int(getattr(library, name)(*args))
+
+            return call
+
+    products = cublas.Products(Slow(), lambda size: (None, 4096))
+    a, out = np.ones((2, 2), "f"), np.empty((2, 2), "f")
+    given = (a, a, out, 99, lambda x: int(x.__array_interface__["data"][0]))
+    other = threading.Thread(target=products, args=given)
+    other.start()
+    assert told.wait(10)
+    products(*given)
+    other.join()
+    threads = [thread for _, thread in seen[1:]]
+    assert threads == sorted(threads, key=threads.index)  # one after the other
+
+
+def test_the_cublas_that_cupy_has_loaded_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def cdll(name: str, mode: int = 0) -> str:
+        loaded = bool(mode & os.RTLD_NOLOAD)
+        asked.append((name, loaded))
+        if "none" in name or (loaded and "12" not in name):
+            raise OSError
+        return name
+
+    monkeypatch.setattr(ctypes, "CDLL", cdll)
+    assert cublas.load() == "libcublas.so.12"  # though there is a libcublas.so.13, too
+    monkeypatch.setattr(cublas, "_NAMES", ("libnone.so.1",))
+    with pytest.raises(cublas.Unavailable, match=r"none of libnone\.so\.1 can be loaded"):
+        cublas.load()
 
 
 def test_what_cublas_does_not_take() -> None:

@@ -195,6 +195,14 @@ def test_the_gradient_is_not_the_momentum() -> None:
     assert p.item() == pytest.approx(1 - 0.1 - 0.05)
 
 
+def test_a_group_may_have_no_parameters() -> None:
+    p = nn.Parameter(tg.ones(2))
+    optimizer = nn.optim.SGD([{"params": []}, {"params": [p]}], lr=0.5)
+    p.grad = tg.ones(2)
+    optimizer.step()
+    assert p.tolist() == [0.5, 0.5]
+
+
 def test_parameters_with_names_and_groups_added_later() -> None:
     layer = nn.Linear(2, 1)
     optimizer = nn.optim.SGD(layer.named_parameters(), lr=0.5, momentum=0.9)

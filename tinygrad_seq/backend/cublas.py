@@ -7,12 +7,15 @@ one is given its workspace beforehand, so that it can.
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _NAMES = ("libcublas.so.13", "libcublas.so.12", "cublas64_13.dll", "cublas64_12.dll")
 _WORKSPACE = 32 * 2**20  # bytes: what NVIDIA recommends for the newest GPUs
-_MATH_MODES = {"highest": 2, "high": 3}  # CUBLAS_PEDANTIC_MATH, CUBLAS_TF32_TENSOR_OP_MATH
+_MATH_MODES = {"highest": 0, "high": 3}  # CUBLAS_DEFAULT_MATH, whole float32 as well, and CUBLAS_TF32_TENSOR_OP_MATH
 _FUNCTIONS = {"f": ("cublasSgemmStridedBatched", ctypes.c_float), "d": ("cublasDgemmStridedBatched", ctypes.c_double)}
 
 precision = "highest"  # of float32 products: "high" lets tensor cores round their operands to TF32
@@ -23,12 +26,11 @@ class Unavailable(RuntimeError):
 
 
 def load() -> Any:
-    """The library, which CuPy has loaded already where it works."""
-    for name in _NAMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
+    """The library: the one that CuPy has loaded already, of several that are there."""
+    for mode in (getattr(os, "RTLD_NOLOAD", 0), 0):
+        for name in _NAMES:
+            with suppress(OSError):
+                return ctypes.CDLL(name, mode=ctypes.DEFAULT_MODE | mode)
     raise Unavailable(f"none of {', '.join(_NAMES)} can be loaded")
 
 
@@ -42,6 +44,7 @@ class Products:
 
     def __init__(self, library: Any, workspace: Callable[[int], tuple[Any, int]]) -> None:
         self._library = library
+        self._lock = threading.Lock()  # a handle has one stream at a time, and threads run while C does
         self._handle = ctypes.c_void_p()
         self._check("cublasCreate_v2", ctypes.byref(self._handle))
         self._memory, self._address = workspace(_WORKSPACE)
@@ -66,17 +69,18 @@ class Products:
         name, number = _FUNCTIONS[out.dtype.char]
         one, zero = number(1), number(0)
         N, M, K = out.shape[-2], out.shape[-1], a.shape[-1]
-        self._check("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
-        # a new stream makes the handle forget its workspace
-        self._check("cublasSetWorkspace_v2", self._handle, ctypes.c_void_p(self._address), ctypes.c_size_t(_WORKSPACE))
-        self._check("cublasSetMathMode", self._handle, _MATH_MODES[precision])
         whole, pointer, i = ctypes.c_longlong, ctypes.c_void_p, ctypes.c_int
-        # cuBLAS counts down columns: to it, our rows are columns, and outᵀ = bᵀ aᵀ
-        self._check(
-            name, self._handle, i(turn_b), i(turn_a), i(M), i(N), i(K), ctypes.byref(one),
-            pointer(address(b)), i(lead_b), whole(step_b), pointer(address(a)), i(lead_a), whole(step_a),
-            ctypes.byref(zero), pointer(address(out)), i(lead_out), whole(step_out), i(count),
-        )  # fmt: skip
+        memory = pointer(self._address), ctypes.c_size_t(_WORKSPACE)
+        with self._lock:
+            self._check("cublasSetStream_v2", self._handle, pointer(stream))
+            self._check("cublasSetWorkspace_v2", self._handle, *memory)  # which the handle forgets with a new stream
+            self._check("cublasSetMathMode", self._handle, _MATH_MODES[precision])
+            # cuBLAS counts down columns: to it, our rows are columns, and outᵀ = bᵀ aᵀ
+            self._check(
+                name, self._handle, i(turn_b), i(turn_a), i(M), i(N), i(K), ctypes.byref(one),
+                pointer(address(b)), i(lead_b), whole(step_b), pointer(address(a)), i(lead_a), whole(step_a),
+                ctypes.byref(zero), pointer(address(out)), i(lead_out), whole(step_out), i(count),
+            )  # fmt: skip
         return True
 
 

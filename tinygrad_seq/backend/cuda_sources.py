@@ -36,7 +36,8 @@ extern "C" __global__ void tg_philox_at(const unsigned long long* table, unsigne
 # has the result): each thread has a stretch of places, and learns by a sum over the threads where its bits go.
 # out[rows[k]] += values[order[k]] for sorted rows: the first place of each run adds the whole run up, column by column
 ADD_ROWS = r"""
-extern "C" __global__ void tg_sort_rows(const long long* rows, long long* table, long long count, long long bits) {
+extern "C" __launch_bounds__(1024) __global__ void tg_sort_rows(const long long* rows, long long* table,
+                                                                long long count, long long bits) {
     __shared__ long long zeros[1024];
     const long long t = threadIdx.x, n = blockDim.x, stretch = (count + n - 1) / n;
     const long long first = t * stretch, last = first + stretch < count ? first + stretch : count;

@@ -33,13 +33,15 @@ else:
         empty_cache,
         is_pinned,
         kernels,
+        let_products_round,
         memory_allocated,
         memory_info,
         memory_reserved,
         on,
-        peaks,
+        peak,
         pinned,
         product,
+        reset_peak,
         send,
         track_memory,
         upload,
@@ -49,12 +51,17 @@ else:
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
+_PIECE = 2**22  # bytes that are looked at at once
 _NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
 _count: int | None = None  # of GPUs, once they have answered
 
 
-def require(index: int = 0) -> None:
-    """Raise a RuntimeError that says what is missing unless CuPy, a CUDA driver and the GPU of that number work."""
+def require(index: int = 0) -> int:
+    """The number of GPUs.
+
+    Raises:
+        RuntimeError: that says what is missing, unless CuPy, a CUDA driver and the GPU of that number work.
+    """
     global _count
     if _missing is not None:
         raise RuntimeError(_missing)
@@ -67,6 +74,7 @@ def require(index: int = 0) -> None:
     if index >= _count:
         names = "cuda:0" if _count == 1 else f"cuda:0 to cuda:{_count - 1}"
         raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has {names}")
+    return _count
 
 
 def _count_of_gpus() -> int:
@@ -127,12 +135,20 @@ def device_name(array: Any) -> str:
     return f"cuda:{array.device.id}"
 
 
-def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
-    """`data` as an array on CUDA device `index`, without a copy where it is there already."""
+def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
+    """`data` as an array on CUDA device `index`, without a copy where it is there already.
+
+    Without `index`, an array stays on the device that it is on, and what else there is goes to the current one.
+    """
+    if index is None:
+        index = device_index(data) if isinstance(data, ndarray) else current_device()
     with xp.cuda.Device(index):
         if isinstance(data, ndarray) and device_index(data) != index:
             data = data.copy()  # which is made on the current device
-        return xp.asarray(data, dtype=dtype)
+        made = xp.asarray(data, dtype=dtype)
+        if isinstance(data, numpy.ndarray) and is_pinned(data):
+            synchronize()  # CuPy does not wait for what it fetches from there, and somebody may write to it now
+    return made
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int = 0) -> Any:
@@ -154,14 +170,20 @@ def to_host(array: Any) -> Any:
 
 def checksum(array: Any) -> int:
     """A number that changes when the array's numbers do: their bytes, weighted by where they stand, modulo 2**64."""
-    data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
-    places = xp.arange(1, data.size + 1, dtype=xp.uint64)
-    return int((data * (places * places + places)).sum())
+    with xp.cuda.Device(device_index(array)):
+        data = xp.ascontiguousarray(array).reshape(-1).view(xp.uint8)
+        total = xp.zeros((), xp.uint64)
+        for start in range(0, data.size, _PIECE):  # each of which takes 24 times its memory
+            piece = data[start : start + _PIECE]
+            places = xp.arange(start + 1, start + piece.size + 1, dtype=xp.uint64)
+            total += (piece * (places * places + places)).sum()
+        return int(total)
 
 
 def verify(check: Callable[..., None], *arrays: Any) -> None:
     """Let a check look at the numbers of arrays; it raises if it does not like them. Waits for the device."""
-    check(*arrays)
+    with xp.cuda.Device(device_index(arrays[0])):
+        check(*arrays)
 
 
 def synchronize() -> None:
@@ -170,30 +192,36 @@ def synchronize() -> None:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) in one kernel."""
-    return _sigmoid(x)
+    """1 / (1 + exp(-x)) in one kernel; of complex numbers in a few, without nan where exp overflows."""
+    if x.dtype.kind == "c":
+        left = x.real < 0
+        e = xp.exp(xp.where(left, x, -x))
+        return xp.where(left, e, 1) / (1 + e)
+    return _sigmoid(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
 def erf(x: Any) -> Any:
     """The error function in one kernel."""
-    return _erf(x)
+    if x.dtype.kind == "c":
+        raise TypeError("erf: takes real numbers")
+    return _erf(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
 
-    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits.
+    Rows of floats are added up in the order in which they stand, so that the same numbers give the same bits. An index
+    that is out of range goes around, as it does where CuPy takes elements: no other memory is written.
     """
     rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
     plain = rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and buffer.flags.c_contiguous
     if rows is None or not plain or buffer.dtype.char not in "fd" or values.dtype != buffer.dtype:
-        xp.add.at(buffer, index, values)
+        _add_at(buffer, index, values.astype(buffer.dtype, copy=False))
         return
-    rows = rows.reshape(-1).astype(xp.int64)
-    rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
     count, width = rows.size, buffer.size // max(buffer.shape[0], 1)
     if not count * width:
         return
+    rows = xp.remainder(rows.reshape(-1).astype(xp.int64), buffer.shape[0])
     values = xp.ascontiguousarray(xp.broadcast_to(values, (*index[0].shape, *buffer.shape[1:])))
     table = xp.empty((4, count), xp.int64)  # two pairs of sorted rows and their places, written to in turn
     bits = numpy.int64((buffer.shape[0] - 1).bit_length())
@@ -201,6 +229,22 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     _kernel("tg_sort_rows")((1,), (1024,), (rows, table, numpy.int64(count), bits))
     given = (table[0], table[1], values, buffer, numpy.int64(count), numpy.int64(width))
     _kernel(f"tg_add_rows_{buffer.dtype.char}")(((count * width + 255) // 256,), (256,), given)
+
+
+def _add_at(buffer: Any, index: Any, values: Any) -> None:
+    """CuPy's sums at indices, of which it has those of some dtypes, for all of ours."""
+    kind = buffer.dtype
+    if kind.kind == "c":
+        _add_at(buffer.real, index, values.real)
+        _add_at(buffer.imag, index, values.imag)
+    elif kind == numpy.int64:  # sums of signed whole numbers have the bits of sums of unsigned ones
+        xp.add.at(buffer.view(xp.uint64), index, values.view(xp.uint64))
+    elif kind.kind in "biu" and kind.itemsize < 4:
+        wide = buffer.astype(xp.int32)
+        xp.add.at(wide, index, values.astype(xp.int32))
+        buffer[...] = wide.astype(kind)
+    else:
+        xp.add.at(buffer, index, values)
 
 
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+_GRAIN = 512  # bytes: what the allocator may add to what it is asked for
+
 
 class OutOfMemoryError(RuntimeError):
     """A GPU has no room for an array. Nothing was changed; with a smaller batch, work can go on."""
@@ -16,21 +18,28 @@ class Allocator:
     Args:
         malloc: the allocator: bytes to memory.
         failure: the error that it raises when there is no more.
-        used: bytes in arrays of the current device, and its index.
-        figures: bytes kept for later arrays, free bytes of the device, all of its bytes.
+        current: which device that is.
+        used: bytes in arrays of a device. It may take long to count them.
+        figures: of a device, bytes kept for later arrays, free bytes, all bytes.
         let_go: gives what is kept for later back to the device.
+
+    Attributes:
+        peaks: for each device the most bytes in arrays so far.
     """
 
     def __init__(
         self,
         malloc: Callable[[int], Any],
         failure: type[Exception],
-        used: Callable[[], tuple[int, int]],
-        figures: Callable[[], tuple[int, int, int]],
+        current: Callable[[], int],
+        used: Callable[[int], int],
+        figures: Callable[[int], tuple[int, int, int]],
         let_go: Callable[[], None],
     ) -> None:
-        self._malloc, self._failure, self._used, self._figures, self._let_go = malloc, failure, used, figures, let_go
+        self._malloc, self._failure, self._current = malloc, failure, current
+        self._used, self._figures, self._let_go = used, figures, let_go
         self.peaks: dict[int, int] = {}
+        self._room: dict[int, int] = {}  # what each device may be asked for before there can be a new peak
 
     def malloc(self, size: int) -> Any:
         """Memory of so many bytes; what other sizes left unused is given up before it is refused.
@@ -45,18 +54,22 @@ class Allocator:
             try:
                 memory = self._malloc(size)
             except self._failure:
-                raise OutOfMemoryError(self._refusal(size)) from None
-        self.note()
+                raise OutOfMemoryError(self._refusal(size, self._current())) from None
+        index = self._current()
+        self._room[index] = self._room.get(index, 0) - size - _GRAIN
+        if self._room[index] < 0:
+            used = self._used(index)
+            self.peaks[index] = max(used, self.peaks.get(index, 0))
+            self._room[index] = self.peaks[index] - used
         return memory
 
-    def note(self) -> None:
-        """Look at how much is in arrays now."""
-        used, index = self._used()
-        if used > self.peaks.get(index, 0):
-            self.peaks[index] = used
+    def reset_peak(self, index: int) -> None:
+        """Let the peak of a device begin with what is there now."""
+        self.peaks.pop(index, None)
+        self._room.pop(index, None)
 
-    def _refusal(self, size: int) -> str:
-        (used, index), (kept, free, whole) = self._used(), self._figures()
+    def _refusal(self, size: int, index: int) -> str:
+        used, (kept, free, whole) = self._used(index), self._figures(index)
         others = max(whole - free - used - kept, 0)
         return (
             f"cuda:{index} is out of memory: {readable(size)} were asked for, and of {readable(whole)} there are "

@@ -6,6 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import cupy as xp
@@ -67,8 +68,8 @@ def capture(function: Callable[[], Any], index: int = 0) -> Callable[[], None]:
         held.append(ordinary(size))
         return held[-1]
 
-    stream = xp.cuda.Stream(non_blocking=True)
-    with xp.cuda.Device(index), xp.cuda.using_allocator(keep), stream:
+    # a stream is its device's: made, and in force, on no other; and the default one cannot be captured
+    with xp.cuda.Device(index), xp.cuda.using_allocator(keep), xp.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         try:
             function()
@@ -99,11 +100,19 @@ def product(a: Any, b: Any, out: Any) -> None:
         xp.matmul(a, b, out=out)
 
 
+def let_products_round(rounded: bool) -> None:
+    """Let the products that CuPy itself has computed round their float32 operands to TF32, or not."""
+    linalg = import_module("cupy._core._routines_linalg")  # what the environment variable CUPY_TF32 sets as well
+    kind = linalg.COMPUTE_TYPE_TF32 if rounded else linalg.COMPUTE_TYPE_DEFAULT
+    linalg.set_compute_type(numpy.float32, kind)
+
+
 def _own_products(index: int) -> Any:
     def memory(size: int) -> tuple[Any, int]:
         block = xp.cuda.alloc(size)
         return block, block.ptr
 
+    xp.cuda.get_cublas_handle()  # so that CuPy has loaded the library, which it knows to find
     try:
         return cublas.Products(cublas.load(), memory)
     except cublas.Unavailable:
@@ -121,17 +130,13 @@ def track_memory() -> Allocator:
     """From now on note how much of the device's memory is in use, and refuse in our own words when there is no more."""
     global _allocator
 
-    def used() -> tuple[int, int]:
-        index = int(xp.cuda.runtime.getDevice())
-        return memory_allocated(index), index
-
-    def figures() -> tuple[int, int, int]:
-        count, index = used()
-        return memory_reserved(index) - count, *memory_info(index)
+    def figures(index: int) -> tuple[int, int, int]:
+        return memory_reserved(index) - memory_allocated(index), *memory_info(index)
 
     if _allocator is None:
-        inner = xp.cuda.get_allocator()
-        _allocator = Allocator(inner, xp.cuda.memory.OutOfMemoryError, used, figures, empty_cache)
+        inner, failure = xp.cuda.get_allocator(), xp.cuda.memory.OutOfMemoryError
+        current = xp.cuda.runtime.getDevice
+        _allocator = Allocator(inner, failure, current, memory_allocated, figures, empty_cache)
         xp.cuda.set_allocator(_allocator.malloc)
     return _allocator
 
@@ -151,9 +156,14 @@ def memory_reserved(index: int) -> int:
     return _in_pool(index, "total_bytes")
 
 
-def peaks() -> dict[int, int]:
-    """For each GPU the most bytes in arrays so far. Writable."""
-    return track_memory().peaks
+def peak(index: int) -> int:
+    """The most bytes in arrays on this GPU so far, since the start or `reset_peak`."""
+    return max(track_memory().peaks.get(index, 0), memory_allocated(index))
+
+
+def reset_peak(index: int) -> None:
+    """Let `peak` begin with what is there now."""
+    track_memory().reset_peak(index)
 
 
 def memory_info(index: int) -> tuple[int, int]:
@@ -164,8 +174,10 @@ def memory_info(index: int) -> tuple[int, int]:
 
 
 def empty_cache() -> None:
-    """Give memory that no array is in back to the driver."""
-    xp.get_default_memory_pool().free_all_blocks()
+    """Give memory that no array is in back to the driver, on all GPUs."""
+    for index in range(int(xp.cuda.runtime.getDeviceCount())):
+        with xp.cuda.Device(index):
+            xp.get_default_memory_pool().free_all_blocks()
     xp.get_default_pinned_memory_pool().free_all_blocks()
 
 
@@ -183,9 +195,11 @@ def pinned(array: Any) -> Any:
 
 
 def is_pinned(array: Any) -> bool:
-    """Whether an array begins in memory that `pinned` made."""
+    """Whether an array lies in memory that `pinned` made."""
+    while isinstance(array.base, numpy.ndarray):
+        array = array.base
     known = _pinned.get(array.__array_interface__["data"][0])
-    return known is not None and known() is not None
+    return known is not None and known() is array
 
 
 def send(array: Any, index: int = 0) -> Any:

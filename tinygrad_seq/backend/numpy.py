@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as xp
@@ -22,12 +23,17 @@ uint8, bool_ = dtype("uint8"), dtype("bool")
 complex64, complex128 = dtype("complex64"), dtype("complex128")
 
 
+def on(index: int) -> Any:
+    """A context in which nothing changes: this backend has one device."""
+    return nullcontext()
+
+
 def device_name(array: Any) -> str:
     """Always "cpu": this backend has one device."""
     return "cpu"
 
 
-def asarray(data: Any, dtype: Any = None, index: int = 0) -> Any:
+def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
     """`data` as an array on the CPU, without a copy where that is possible. `index` is the device's, and ignored."""
     if hasattr(data, "__cuda_array_interface__"):
         data = data.get()

@@ -185,8 +185,8 @@ class Group:
         return f"tg_{hashlib.sha256(self._body().encode()).hexdigest()[:16]}"
 
     def text(self) -> str:
-        """The kernel, as CUDA C++."""
-        return f'extern "C" __global__ void {self.name}{self._body()}'
+        """The kernel, as CUDA C++. It says how many threads a block has: they get no more registers than fit."""
+        return f'extern "C" __launch_bounds__({self.blocks()[1]}) __global__ void {self.name}{self._body()}'
 
     def arguments(self) -> list[int]:
         """The addresses of what it reads and writes, in the order of its parameters; that of the numbers comes last."""

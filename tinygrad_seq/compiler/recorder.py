@@ -89,7 +89,8 @@ class Recorder(Home):
             else:
                 given.append(a)
                 values.append(a)
-        value = evaluate(op, values, params)
+        with self.home.on(self.index):
+            value = evaluate(op, values, params)
         if constant:
             return self.constant(value)
         out = self.program.new(value.shape, value.dtype)

@@ -67,7 +67,8 @@ class Replay:
         made += [var for _, var in stores] + [var for _, var in grads if var is not None]
         back = [w.gradient for w in sweep.wanted] if sweep is not None else []
         program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
-        self.program = optimized(program)
+        with program.backend.on(program.index):  # what is the same at each call, passes compute
+            self.program = optimized(program)
         now = self.program.renamed
         self.outputs = [
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (Made, Grown)) else out for out in outputs
@@ -120,6 +121,10 @@ class Replay:
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
+        with self.program.backend.on(self.program.index):
+            return self._run(given, numbers)
+
+    def _run(self, given: list[Any], numbers: list[Any]) -> Any:
         arrays = [source.read(given) for source in self.program.sources.values()]
         call: Any = self.derivative.called(given, numbers, arrays) if self.derivative is not None else None
         values = self._executor.run(arrays, numbers)

@@ -136,7 +136,8 @@ class Traced:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         if tuple(given) == self.shape:
             return self.copy()
-        value = self.value.reshape(given)
+        with self.recorder.home.on(self.recorder.index):
+            value = self.value.reshape(given)
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
@@ -367,7 +368,7 @@ class TracedBackend:
     def device_name(self, _array: Any) -> str:
         return self._recorder.device or "cpu"
 
-    def asarray(self, data: Any, dtype: Any = None, index: int = 0) -> Any:
+    def asarray(self, data: Any, dtype: Any = None, index: int | None = None) -> Any:
         if not is_array(data) or isinstance(data, SCALAR):
             return self._recorder.made(data, dtype)
         x = self._recorder.traced(data)

@@ -98,7 +98,7 @@ pow.vjp(_pow_vjp_base, _pow_vjp_exponent)
 def array_of(like: Any, number: float) -> Any:
     """A number as a 0-d array with the dtype and on the device of `like`."""
     array = getattr(like, "array", like)
-    return array_module(array).full_like(array, number, shape=())
+    return array_module(array).full_like(array, number, shape=(1,)).reshape(())  # CuPy takes () for no shape at all
 
 
 @primitive

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..conversion import require_fit
+from ..device import beside
 from ..graph import Value, primitive
 from ..public import public, require_numbers
 from .dims import normalize_dim
@@ -152,8 +153,7 @@ def _consumed(k: Any) -> int:
 
 
 def _index_array(x: Any, k: Any) -> Any:
-    backend = backend_of(getattr(x, "array", x))
-    array = k.array if isinstance(k, Value) else backend.asarray(k)
+    array = beside(getattr(x, "array", x), getattr(k, "array", k))
     if array.dtype.kind not in "iub":
         if array.size:
             raise TypeError(f"indexing: an index tensor must hold integers or booleans, got {array.dtype}")
@@ -261,7 +261,7 @@ def embedding(weight: Any, tokens: Any) -> Any:
 
     Raises:
         TypeError: if the tokens are no integers.
-        IndexError: if one is not from 0 to V - 1.
+        IndexError: if one is not from 0 to V - 1. Not on a GPU, where one goes around: looking would wait for it.
     """
     tokens = _in_range("embedding", _index_array(weight, tokens), weight.shape[0])
     return getitem(weight, tokens, index=(ARRAY,))

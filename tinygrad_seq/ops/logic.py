@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module, backend_of
+from ..backend import Array, array_module
+from ..device import beside
 from ..graph import primitive
 from ..public import public, require_numbers
 
@@ -110,8 +111,7 @@ def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
 def isin(elements: Any, test_elements: Any) -> Any:
     """For each element whether it is one of `test_elements`: a tensor, a list, or a number."""
     require_numbers((elements, test_elements), "isin: ")
-    test = getattr(test_elements, "array", test_elements)
-    test = backend_of(elements.array if hasattr(elements, "array") else elements).asarray(test)
+    test = beside(getattr(elements, "array", elements), getattr(test_elements, "array", test_elements))
     return eq(elements.reshape((*elements.shape, 1)), test.reshape(-1)).any(-1)
 
 
