@@ -115,7 +115,7 @@ def test_the_time_step_is_that_of_the_layer(batch_first: bool, inside: bool) -> 
 
         def forward(self, x: Any, state: Any = None, **__: Any) -> Any:
             steps = list(x.unbind(int(self.batch_first)))
-            x = tg.stack([*steps[:-1], steps[-1].detach()], self.batch_first)
+            x = tg.stack([*steps[:-1], steps[-1].detach()], int(self.batch_first))
             return super().forward(x, state if state is None else state.detach())[0]
 
     gru: Any = Wrong(2, 3, batch_first=batch_first)
