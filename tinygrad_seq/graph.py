@@ -15,6 +15,7 @@ from typing import Any, ClassVar, overload
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
 from .memory import memory, next_number, owner_of
+from .operands import frozen, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, several_gpus, there
@@ -234,10 +235,10 @@ class Primitive:
                         wanted += 1
                 else:
                     if hasattr(x, "dtype"):
-                        x = x if is_plain(x) else _plain(x, self.name)
+                        x = x if is_plain(x) else plain(x, self.name)
                         foreign = True
                     elif type(x) is list:
-                        x = _frozen(x)
+                        x = frozen(x)
                     arrays.append(x)
                     parents.append(None)
             if not tensors:
@@ -320,11 +321,11 @@ class Primitive:
         plan: tuple[tuple[int, ...] | None, bool | None] = (None, None)  # nothing to record
         if any(flags):
             if self.joint_rule is not None:
-                used = [_used_arguments(self.joint_rule, count)]
+                used = [used_arguments(self.joint_rule, count)]
             else:
                 given = zip_longest(self.rules, flags)
                 self.rules = tuple([rule or self._no_rule(i) for i, (rule, _) in enumerate(given)])
-                used = [_used_arguments(r, count) for r, flag in zip(self.rules, flags, strict=False) if flag]
+                used = [used_arguments(r, count) for r, flag in zip(self.rules, flags, strict=False) if flag]
             drop: tuple[int, ...] | None = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
             if drop == tuple(range(count)) and all(flags):
                 drop = None  # their nodes stand for all inputs
@@ -368,25 +369,6 @@ def _output(array: Array, application: Application, index: int) -> Output | None
     return Output(array, application, index) if array.dtype.kind in "fc" else None
 
 
-def _frozen(numbers: Any) -> Any:
-    """Nested lists as tuples, which nobody can change behind the graph's back."""
-    return tuple([_frozen(x) for x in numbers]) if isinstance(numbers, (list, tuple)) else numbers
-
-
-def _plain(x: Any, name: str) -> Any:
-    """NumPy's scalars as Python numbers, which do not promote float32 to float64; subclasses of arrays as arrays."""
-    if isinstance(x, SCALAR):
-        return x.item()
-    if hasattr(x, "mask"):
-        raise TypeError(f"{name}: got a masked array, whose mask would be lost; give .filled(value) instead")
-    if not is_array(x):
-        raise TypeError(
-            f"{name}: takes tensors, arrays and numbers, got a {type(x).__module__}.{type(x).__name__}; "
-            "tg.from_dlpack or tg.tensor makes a tensor of what holds numbers"
-        )
-    return backend_of(x).asarray(x)
-
-
 def _outline(array: Array) -> Any:
     """The shape and dtype of an array whose values nobody will ask for; a number as it is."""
     if not hasattr(array, "shape"):
@@ -394,20 +376,6 @@ def _outline(array: Array) -> Any:
     outline = _new(Node)
     outline.shape, outline.dtype = array.shape, array.dtype
     return outline
-
-
-def _used_arguments(rule: Rule, n_inputs: int) -> list[bool]:
-    """For the output and each input, whether the rule asks for its values: its name has no leading underscore."""
-    code = getattr(rule, "__code__", None)
-    if code is None:
-        return [True] * (1 + n_inputs)
-    names = code.co_varnames
-    first = 2 if hasattr(rule, "__self__") else 1  # after g, and in a method after self
-    positional = [not name.startswith("_") for name in names[first : code.co_argcount]]
-    if code.co_flags & 0x04:  # has *args, whose name comes after the keyword-only ones
-        rest = not names[code.co_argcount + code.co_kwonlyargcount].startswith("_")
-        positional += [rest] * (1 + n_inputs - len(positional))
-    return positional[: 1 + n_inputs] + [False] * (1 + n_inputs - len(positional))
 
 
 @overload

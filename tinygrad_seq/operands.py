@@ -1,0 +1,41 @@
+"""What a primitive is given, and which of it its rules ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .backend import SCALAR, backend_of, is_array
+
+
+def frozen(numbers: Any) -> Any:
+    """Nested lists as tuples, which nobody can change behind the graph's back."""
+    return tuple([frozen(x) for x in numbers]) if isinstance(numbers, (list, tuple)) else numbers
+
+
+def plain(x: Any, name: str) -> Any:
+    """NumPy's scalars as Python numbers, which do not promote float32 to float64; subclasses of arrays as arrays."""
+    if isinstance(x, SCALAR):
+        return x.item()
+    if hasattr(x, "mask"):
+        raise TypeError(f"{name}: got a masked array, whose mask would be lost; give .filled(value) instead")
+    if not is_array(x):
+        raise TypeError(
+            f"{name}: takes tensors, arrays and numbers, got a {type(x).__module__}.{type(x).__name__}; "
+            "tg.from_dlpack or tg.tensor makes a tensor of what holds numbers"
+        )
+    return backend_of(x).asarray(x)
+
+
+def used_arguments(rule: Callable[..., Any], n_inputs: int) -> list[bool]:
+    """For the output and each input, whether the rule asks for its values: its name has no leading underscore."""
+    code = getattr(rule, "__code__", None)
+    if code is None:
+        return [True] * (1 + n_inputs)
+    names = code.co_varnames
+    first = 2 if hasattr(rule, "__self__") else 1  # after g, and in a method after self
+    positional = [not name.startswith("_") for name in names[first : code.co_argcount]]
+    if code.co_flags & 0x04:  # has *args, whose name comes after the keyword-only ones
+        rest = not names[code.co_argcount + code.co_kwonlyargcount].startswith("_")
+        positional += [rest] * (1 + n_inputs - len(positional))
+    return positional[: 1 + n_inputs] + [False] * (1 + n_inputs - len(positional))
