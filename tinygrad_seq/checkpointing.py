@@ -36,6 +36,8 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not is_grad_enabled():
         return f(*args)
     segment = _Segment(f, args)
+    recorder = recording[-1] if recording and recording[-1].mine() else None
+    count = len(recorder.program.instrs) if recorder is not None else 0
     result = segment.run([x.detach().requires_grad_() for x in segment.inputs])
     strange = [y for y in leaves(result) if not isinstance(y, Tensor)]
     if strange:
@@ -44,6 +46,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not outputs:
         return result
     segment.sums = _sums(outputs)
+    segment.read = recorder.read_since(count) if recorder is not None else []
     segment.closed_over = _older_than(segment.start, [y.node for y in outputs])
     once = [tuple([y.array for y in outputs])]
     applied = Primitive(lambda *_: once.pop(), "checkpoint")  # hands them over and does not hold on to them
@@ -63,6 +66,7 @@ class _Segment:
         self.stream = default_generator.get_state()
         self.start = next_number()
         self.closed_over: list[Node] = []
+        self.read: list[tuple[Value, Any]] = []  # tensors from outside as they were, in a recording
         self.sums: list[float] = []  # of the outputs, to see whether they come out again
 
     def run(self, variables: list[Tensor], later: Callable[[Tensor], Tensor] | None = None) -> Any:
@@ -78,24 +82,27 @@ class _Segment:
         """Run again, and carry the gradients of the results back to the inputs and to what f closed over."""
         owners = [node.memory for node in self.closed_over if isinstance(node, Leaf)]
         owners += [id(owner_of(x.array)) for x in leaves(list(self.args)) if isinstance(x, Tensor)]
-        if any(memory.time(owner) > self.start for owner in owners):
+        written = any(getattr(tensor.array, "var", None) is not var for tensor, var in self.read)
+        if written or any(memory.time(owner) > self.start for owner in owners):
             raise RuntimeError(
                 "checkpoint: a parameter or an argument was changed in place between the forward and the backward "
                 "pass, so computing again gives something else; call backward() before optimizer.step()"
             )
         here = default_generator.get_state()
-        default_generator.set_state(self.stream)
         recorded = isinstance(gs[0], Value)
         given = inputs[: len(self.inputs)]
-        with enable_grad():
-            # variables of its own; when recorded, ones that lead back to the inputs
-            variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
-            # a program computes a thing once: the arguments must be others now for it to be computed again
-            later = recording[-1].later(gs) if recording and recording[-1].mine() and not recorded else None
-            result = self.run(variables, later)
-        default_generator.set_state(here)
+        default_generator.set_state(self.stream)
+        try:
+            with enable_grad():
+                # variables of its own; when recorded, ones that lead back to the inputs
+                variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
+                # a program computes a thing once: the arguments must be others now for it to be computed again
+                later = recording[-1].later(gs) if recording and recording[-1].mine() and not recorded else None
+                result = self.run(variables, later)
+        finally:
+            default_generator.set_state(here)
         again = _sums([y for y in leaves(result) if y.node is not None])
-        if any(abs(a - b) > 1e-5 * abs(b) for a, b in zip(again, self.sums, strict=True)):
+        if any(abs(a - b) > 1e-5 * abs(b) for a, b in zip(again, self.sums, strict=False)):  # none while recording
             raise RuntimeError(
                 "checkpoint: computing again gave something else than the forward pass. Something that the function "
                 "uses was changed in between, or it draws from a generator of its own: make that one inside of it"
@@ -110,7 +117,7 @@ class _Segment:
 
 
 def _sums(outputs: list[Tensor]) -> list[float]:
-    return [] if recording else [float(abs(y.array).sum()) for y in outputs]
+    return [] if recording and recording[-1].mine() else [float(abs(y.array).sum()) for y in outputs]
 
 
 def _older_than(start: int, roots: Iterable[Node]) -> list[Node]:

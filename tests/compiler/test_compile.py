@@ -214,6 +214,72 @@ def test_an_argument_that_is_a_captured_tensor_too(known_first: bool) -> None:
     assert len(f.programs) == 2
 
 
+def test_an_argument_that_is_a_parameter_of_the_optimizer() -> None:
+    w = nn.Parameter(tg.ones(2))
+    optimizer = optim.SGD([w], lr=0.5)
+
+    @tg.compile
+    def step(x: tg.Tensor) -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = (x * x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step(tg.ones(2, requires_grad=True))
+    assert w.tolist() == [1, 1]
+    step(w)
+    assert w.tolist() == [0, 0]
+
+
+def test_an_argument_whose_gradient_the_function_looks_at_as_another_ones() -> None:
+    w = tg.ones(2, requires_grad=True)
+
+    @tg.compile
+    def f(x: tg.Tensor) -> tg.Tensor:
+        loss = (x * x).sum()
+        loss.backward()
+        return loss.detach() if w.grad is None else w.grad * 1
+
+    assert f(tg.ones(2, requires_grad=True)).item() == 2
+    assert f(w).tolist() == [2, 2]
+
+
+def test_hooks_of_arguments_belong_to_a_program() -> None:
+    @tg.compile
+    def f(x: tg.Tensor) -> None:
+        (x * x).sum().backward()
+
+    for hooked in (False, True, False):
+        x = tg.ones(2, requires_grad=True)
+        if hooked:
+            x.register_hook(lambda g: g * 2)
+        f(x)
+        assert grad_of(x) == ([4, 4] if hooked else [2, 2])
+
+
+def test_arguments_that_share_memory_with_what_is_changed() -> None:
+    w = tg.arange(3.0)
+    f = tg.compile(lambda x: (w.add_(1), x * 2 + w)[1])
+    f(tg.zeros(3))
+    with pytest.raises(tg.CompileError, match="shares its memory"):
+        f(w[:])
+    assert w.tolist() == [1, 2, 3]
+
+
+def test_an_argument_that_is_kept_is_refused() -> None:
+    layer = nn.Linear(2, 2)
+    weight = layer.weight
+
+    def f(p: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
+        layer.weight = p  # type: ignore[assignment]
+        return layer(x)
+
+    with pytest.raises(tg.CompileError, match="keeps one of its arguments"):
+        tg.compile(f)(nn.Parameter(tg.ones(2, 2)), tg.ones(3, 2))
+    layer.weight = weight
+
+
 def test_captured_tensors_that_share_an_array_until_one_is_replaced() -> None:
     a = tg.ones(2)
     b = a.detach()
@@ -662,3 +728,43 @@ def test_a_checkpoint_in_a_function_that_is_differentiated_outside() -> None:
     backward = run.programs[0].backward
     assert backward is not None
     assert any(instr.op == "tanh" for instr in backward.instrs)  # again
+
+
+@pytest.mark.parametrize("buffer", [False, True])
+def test_a_checkpoint_notices_what_was_changed_before_the_backward_pass(buffer: bool) -> None:
+    w = tg.randn(3, 3, requires_grad=not buffer)
+
+    @tg.compile
+    def f(x: tg.Tensor) -> None:
+        y = tg.checkpoint(lambda a: (a @ w).tanh(), x).sum()
+        with tg.no_grad():
+            w.mul_(0.5)
+        y.backward()
+
+    with pytest.raises(RuntimeError, match="changed in place"):
+        f(tg.randn(3, 3, requires_grad=True))
+
+
+def test_a_checkpoint_made_outside_and_a_backward_pass_inside() -> None:
+    x = tg.randn(3, requires_grad=True)
+    y = tg.checkpoint(lambda a: a.tanh(), x).sum()
+    f = tg.compile(lambda z: ((y * z).backward(retain_graph=True), z * 1)[1])
+    assert f(tg.tensor(2.0)).item() == 2
+    np.testing.assert_allclose(grad_of(x), 2 * (1 - np.tanh(x.detach().numpy()) ** 2), rtol=1e-5)
+
+
+def test_a_checkpoint_that_fails_leaves_the_generator_as_it_was() -> None:
+    w, fails = tg.ones(2, requires_grad=True), [False]
+
+    def f(a: tg.Tensor) -> tg.Tensor:
+        drawn = tg.rand(2)
+        if fails[0]:
+            raise ValueError("now")
+        return a * drawn
+
+    y = tg.checkpoint(f, w).sum()
+    fails[0] = True
+    before = tg.default_generator.get_state()
+    with pytest.raises(ValueError, match="now"):
+        y.backward()
+    assert tg.default_generator.get_state() == before

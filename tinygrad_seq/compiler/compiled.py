@@ -121,7 +121,7 @@ class Compiled:
             recorder.let_go()
             require_unchanged(name, around)
             make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-            replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock)
+            replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
             if self.explain:
                 print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)

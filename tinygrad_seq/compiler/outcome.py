@@ -25,6 +25,10 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
         CompileError: if the call changes what cannot be changed at a replay.
     """
     stores = _stores(recorder)
+    known = [leaf for leaf, _, _ in recorder.leaves.values() if id(leaf) not in recorder.argument_leaves]
+    groups = [group for optimizer, _, _ in recorder.optimizers for group in optimizer.param_groups]
+    known += [p.node for group in groups for p in group["params"] if p.node is not None]
+    recorder.known_leaves = frozenset(known)
     grads: list[tuple[Leaf | int, Var | None]] = []
     for leaf, before, written in recorder.leaves.values():
         after = leaf.grad

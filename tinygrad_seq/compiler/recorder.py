@@ -41,6 +41,7 @@ class Recorder(Home):
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for LiveNumbers that go somewhere: where to, and which.
         captures: the tensors that were used and are no arguments, and whether they were constants.
+        known_leaves: those whose gradient the function looks at or changes without being given them.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
     """
 
@@ -54,6 +55,7 @@ class Recorder(Home):
         self._thread = threading.get_ident()
         self._made: list[ref[Traced]] = []
         self._again = 0
+        self.known_leaves: frozenset[Leaf] = frozenset()
         self.arrays: dict[int, tuple[Array, Traced, Source]] = {}  # from outside, by identity
         self.initial: dict[Var, tuple[Traced, Array]] = {}
         self.tensors: list[tuple[Value, Array, Any, Var]] = []
@@ -97,6 +99,12 @@ class Recorder(Home):
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         view = op in ("slice", "transpose", "reshape", "after") and type(args[0]) is Traced
         return self._result(value, out, (args[0], args[0].var) if view else None)
+
+    def read_since(self, count: int) -> list[tuple[Value, Var]]:
+        """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""
+        read = {v for instr in self.program.instrs[count:] for v in instr.inputs()}
+        found = [(tensor, getattr(tensor.array, "var", None)) for tensor, _, _, _ in self.tensors]
+        return [(tensor, var) for tensor, var in found if var in read]
 
     def later(self, gradients: Iterable[Any]) -> Callable[[Value], Any]:
         """For `checkpoint`: a function from tensors to the same ones as they are when these gradients have arrived."""
@@ -328,10 +336,11 @@ class Recorder(Home):
             CompileError: if there is one, for a replay would not put another one there.
         """
         lines = {instr.out: instr.line for instr in self.program.instrs}
+        stand_ins = [ref(x) for x in self._stand_ins.values()]
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, self.optimizers):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
-            if all(made() is None for made in self._made):
+            if all(made() is None for made in self._made) and all(x() is None for x in stand_ins):
                 return
             gc.collect(generation)
         left = [traced for made in self._made if (traced := made()) is not None]
@@ -339,6 +348,11 @@ class Recorder(Home):
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
                 holder.array = holder.array.value
         kept = next((traced for traced in left if traced.var in lines), None)
+        if any(x() is not None for x in stand_ins):
+            raise CompileError(
+                f"compile: {self.name} keeps one of its arguments in a list, an attribute or a global, which a replay "
+                "would not do again; do that outside"
+            )
         if kept is not None:
             raise CompileError(
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ..backend import Array, array_module, numpy_backend
 from ..graph import Leaf, Value
-from ..memory import memory
+from ..memory import memory, owner_of
 from ..tensor import Tensor
 from ..tree import rebuild
 from .derivative import Derivative, Function
@@ -56,9 +57,12 @@ class Replay:
         sweep: Sweep | None,
         call: Callable[[list[Any]], Any],
         lock: Any,
+        given: list[Any],
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
         self._same = list(recorder.same.values())
+        self._known_leaves = recorder.known_leaves
+        self._met = self._leaves_among(given)
         program = recorder.program
         program.backend, program.index = recorder.home, recorder.index
         made_by = {instr.out: instr for instr in program.instrs}
@@ -113,11 +117,29 @@ class Replay:
             return None
         if len({*map(id, arrays)}) < len(arrays):  # an argument is a captured tensor now, and was none
             return None
+        if self._leaves_among(given) != self._met or self._overlap(arrays):
+            return None
         for place, outcome in self.program.decisions:
             if bool(numbers[place.place]) != outcome:
                 return None
         fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
         return numbers if all(fits) and self._executor.fits(arrays) else None
+
+    def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
+        """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""
+        nodes = [getattr(x, "node", None) for x in given]
+        return [node if node in self._known_leaves else None for node in nodes]
+
+    def _overlap(self, arrays: list[Array]) -> bool:
+        """Whether an argument shares its memory with something else, of which one or the other is written to."""
+        if not self.stores:
+            return False
+        written = {id(source) for source, _ in self.stores}
+        sources = self.program.sources.values()
+        owners = [(id(owner_of(a)), source) for a, source in zip(arrays, sources, strict=True)]
+        counts = Counter([owner for owner, _ in owners])
+        ours = {owner for owner, source in owners if id(source) in written}
+        return any(source.moves and owner in ours and counts[owner] > 1 for owner, source in owners)
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, backend_of, is_array, numpy_backend
-from ..graph import Leaf, Value
+from ..graph import Leaf, Node, Value
 from ..recording import CompileError
 
 
@@ -64,7 +64,8 @@ def kind_of(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
         grad = x.node.grad is None if isinstance(x.node, Leaf) else None
-        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array))
+        hooks = tuple(map(id, getattr(x.node, "hooks", ()))) if Node.any_hooks else ()
+        return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array), hooks)
     if is_array(x):
         return (type(x), x.shape, x.dtype, _where(x))
     try:
