@@ -10,6 +10,10 @@ import pytest
 import tinygrad_seq as tg
 from tinygrad_seq.device import default_device
 
+from . import profiles
+
+profiles.load()
+
 
 def pytest_sessionstart() -> None:
     """`make test-gpu` asks for a GPU: where there is none, say why, and stop without a failure."""

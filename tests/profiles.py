@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COUNTS = {"default": 35, "deep": 1000}
+_COUNTS = {"default": 50, "deep": 1000}
 _NAME = os.environ.get("HYPOTHESIS_PROFILE", "default")
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -14,9 +14,13 @@ for _name, _count in _COUNTS.items():
     settings.register_profile(
         _name, max_examples=_count, deadline=None, derandomize=_name == "default", suppress_health_check=_SLOW
     )
-settings.load_profile(_NAME)
+
+
+def load() -> None:
+    """From now on tests take as many examples as `HYPOTHESIS_PROFILE` says."""
+    settings.load_profile(_NAME)
 
 
 def one_in(n: int) -> settings:
     """For tests whose examples take long: one n-th of the profile's examples."""
-    return settings(max_examples=_COUNTS[_NAME] // n)
+    return settings(settings.get_profile(_NAME), max_examples=_COUNTS[_NAME] // n)
