@@ -123,8 +123,15 @@ def test_stopping_saves_and_says_how_to_go_on(text: Path, tmp_path: Path, number
     assert f"stopped at step {stopped_at};" in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("go on with: ")]
     more = [*shlex.split(line.removeprefix("go on with: ")), "--steps", str(stopped_at + 1)]
-    subprocess.run(more, env=environment, cwd=ROOT, check=True, capture_output=True)
+    again = subprocess.run(more, env=environment, cwd=ROOT, text=True, capture_output=True)
+    assert again.returncode == 0, again.stderr
     assert Run.load(checkpoint, "cpu").step == stopped_at + 1
+
+
+def test_a_resumed_run_can_begin_the_text_anew(text: Path, tmp_path: Path) -> None:
+    train(text, tmp_path, "--steps", "2")
+    state: Any = Run.load(tmp_path / "checkpoint.npz", "cpu").state
+    assert (state.reset()[0] == 0).all()
 
 
 def test_bad_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

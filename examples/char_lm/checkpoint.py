@@ -8,6 +8,7 @@ from typing import Any
 
 import nn
 import tinygrad_seq as tg
+from nn.state import as_state
 
 from .errors import UserError
 from .model import CharLM, State
@@ -106,7 +107,7 @@ class Run:
             run = cls.new(Settings(**stored["settings"]), Vocabulary(stored["characters"]), device)
             run.model.load_state_dict(stored["model"])
             run.optimizer.load_state_dict(stored["optimizer"])
-            run.state = None if stored["state"] is None else tuple(s.to(device) for s in stored["state"])
+            run.state = None if stored["state"] is None else as_state([s.to(device) for s in stored["state"]])
             run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
             run.recent, run.losses, run.held_out = stored["recent"], stored["losses"], stored["held_out"]
             tg.default_generator.set_state(stored["random"])
