@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
-import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
 from tinygrad_seq.graph import Application
@@ -26,6 +25,7 @@ from tinygrad_seq.ops import elementwise
 from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, primitives
 from .strict_array import REAL, assert_same, installed, is_on_device, stand_in_only
+from .training import trained
 
 ROOT = Path(__file__).parent.parent.parent
 TOLERANCE = {"float64": (1e-9, 1e-12), "float32": (2e-4, 1e-5)}
@@ -84,23 +84,10 @@ def test_every_primitive_stays_on_its_device(name: str, kind: str, data: st.Data
 def test_training_stays_on_its_device(kind: str) -> None:
     losses = []
     for device in ("cpu", "cuda"):
-        tg.manual_seed(0)
-        model = nn.ModuleList([nn.Embedding(5, 4), getattr(nn, kind)(4, 6, 2, dropout=0.2), nn.Linear(6, 5)]).to(device)
-        embedding, recurrent, head = model
-        optimizer = nn.optim.Adam(model.parameters(), lr=0.01)
-        tokens = tg.tensor(np.arange(24).reshape(8, 3) % 5, device=device)
-        seen = []
-        for _ in range(3):
-            hidden, _ = recurrent(embedding(tokens[:-1]))
-            loss = F.cross_entropy(head(hidden).reshape(-1, 5), tokens[1:].reshape(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            optimizer.step()
-            seen.append(loss.item())
+        found, model = trained(kind, device)
+        losses.append(found)
         assert all(p.device.type == device for p in model.parameters())
         assert all(p.grad is not None and p.grad.device.type == device for p in model.parameters())
-        losses.append(seen)
     assert_same(losses[0], losses[1])
 
 

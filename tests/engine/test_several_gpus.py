@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
 from . import host_kernels
 from .strict_array import captured, current, installed, stand_in_only
+from .training import trained
 
 pytestmark = stand_in_only
 
@@ -94,29 +94,7 @@ def test_the_current_one_is_that_of_the_block() -> None:
 def test_training_on_the_second_gpu(compiled: bool) -> None:
     losses = []
     for device in ("cpu", "cuda:1"):
-        tg.manual_seed(0)
-        parts = [nn.Embedding(5, 4), nn.LSTM(4, 6, 2, dropout=0.2), nn.Linear(6, 5)]
-        embedding, recurrent, head = model = nn.ModuleList(parts).to(device)
-        optimizer = nn.optim.Adam(model.parameters(), lr=0.01)
-        tokens = tg.tensor(np.arange(24).reshape(8, 3) % 5, device=device)
-
-        def step(
-            tokens: tg.Tensor,
-            embedding: Any = embedding,
-            recurrent: Any = recurrent,
-            head: Any = head,
-            optimizer: Any = optimizer,
-            model: Any = model,
-        ) -> tg.Tensor:
-            hidden, _ = recurrent(embedding(tokens[:-1]))
-            loss = F.cross_entropy(head(hidden).reshape(-1, 5), tokens[1:].reshape(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            optimizer.step()
-            return loss.detach()
-
-        run = tg.compile(step) if compiled else step
-        losses.append([run(tokens).item() for _ in range(5)])
+        found, model = trained("LSTM", device, compiled=compiled)
+        losses.append(found)
         assert all(p.device == device and p.grad is not None and p.grad.device == device for p in model.parameters())
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)

@@ -130,8 +130,8 @@ class Compiled:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
         result = replay.run(given, numbers)
         del recorder
-        gc.collect(0)
-        numpy_backend.empty_cache()  # what took part in recording is gone
+        gc.collect(0)  # the youngest are what was made meanwhile
+        numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
         return result
 
     def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..backend import Array, numpy_backend
+from ..backend import Array
 from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .memory_plan import MemoryPlan
@@ -70,8 +69,6 @@ class NumpyExecutor:
         self._numbers, self._planned = {}, True
         self.plan = self._planned_for(outside)
         self._steps = self._all_steps()
-        gc.collect(0)
-        numpy_backend.empty_cache()  # recording took as much memory as the program will, and planning some
 
     def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
         return MemoryPlan(self.program, outside)

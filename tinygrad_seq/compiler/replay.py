@@ -78,6 +78,7 @@ class Replay:
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (Made, Grown)) else out for out in outputs
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
+        self._written = {source for source, _ in stores}
         self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
         self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
         self.derivative: Derivative | None = None
@@ -93,8 +94,7 @@ class Replay:
         grown = {out.place: out.var for out in self.outputs if isinstance(out, Grown)}
         seen = [out.var for out in self.outputs if isinstance(out, (Made, Grown))]
         seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
-        written = {id(source) for source, _ in self.stores}
-        changed = {var for var, source in self.program.sources.items() if id(source) in written}
+        changed = {var for var, source in self.program.sources.items() if source in self._written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
         cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
         self.program = cut.forward
@@ -134,11 +134,10 @@ class Replay:
         """Whether an argument shares its memory with something else, of which one or the other is written to."""
         if not self.stores:
             return False
-        written = {id(source) for source, _ in self.stores}
         sources = self.program.sources.values()
         owners = [(id(owner_of(a)), source) for a, source in zip(arrays, sources, strict=True)]
         counts = Counter([owner for owner, _ in owners])
-        ours = {owner for owner, source in owners if id(source) in written}
+        ours = {owner for owner, source in owners if source in self._written}
         return any(source.moves and owner in ours and counts[owner] > 1 for owner, source in owners)
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
