@@ -43,8 +43,10 @@ def backend_of(array: Array) -> ModuleType:
 
 def array_module(array: Array) -> Any:
     """The namespace (numpy, cupy) whose functions take this array."""
-    found = _BY_ARRAY_TYPE.get(type(array))
-    return (found or backend_of(array)).xp
+    try:
+        return _BY_ARRAY_TYPE[type(array)].xp
+    except KeyError:
+        return backend_of(array).xp
 
 
 def register(array_type: type, backend: ModuleType) -> None:
