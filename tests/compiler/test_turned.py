@@ -31,19 +31,15 @@ def test_it_is_turned_where_it_pays(products: int, rows: int, copies: int) -> No
 
 @pytest.mark.parametrize("executor", ["numpy", "native"])
 def test_the_products_are_the_same(executor: str) -> None:
-    weight = tg.randn(70, 33)
+    weight = tg.randn(70, 33) / 10  # small enough that rounding does not grow from step to step
 
-    @tg.compile(executor=executor)
     def chain(x: tg.Tensor) -> tg.Tensor:
         for _ in range(20):
             x = (x @ weight.T)[:, :33].tanh()
         return x
 
+    run = tg.compile(chain, executor=executor)
     x = tg.randn(64, 33)
-    first = chain(x)
-    assert any("turned" in note for note in chain.programs[0].notes)
-    expected = x
-    for _ in range(20):
-        expected = (expected @ weight.T)[:, :33].tanh()
-    for y in (first, chain(x)):
-        np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+    for y in (run(x), run(x)):
+        np.testing.assert_allclose(y.numpy(), chain(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert any("turned" in note for note in run.programs[0].notes)
