@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from . import numpy as numpy_backend
 from .blas import blas_function as blas_function
+from .blas import blas_threads as blas_threads
 
 Array: TypeAlias = Any  # an array of some backend; typing one would tie us to a library
 DType: TypeAlias = Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import lru_cache
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class BlasFunction(NamedTuple):
@@ -22,11 +22,26 @@ def blas_function(name: str, kind: str) -> BlasFunction | None:
     None where that library does not say its name, as in a NumPy that was built against another one.
     """
     letter = {"f": "s", "d": "d"}[kind]
-    library = ctypes.CDLL(
-        import_module("numpy._core._multiarray_umath").__file__
-    )  # in which what it is linked to can be found
+    library = _library()
     for symbol, integer in (("scipy_cblas_{}64_", 8), ("cblas_{}64_", 8), ("scipy_cblas_{}", 4), ("cblas_{}", 4)):
         found = getattr(library, symbol.format(letter + name), None)
         if found is not None:
             return BlasFunction(ctypes.cast(found, ctypes.c_void_p).value or 0, integer)
     return None
+
+
+def blas_threads() -> int | None:
+    """How many threads it uses, as OPENBLAS_NUM_THREADS and its kin say; None where it does not tell."""
+    library = _library()
+    for symbol in ("scipy_openblas_get_num_threads{}", "openblas_get_num_threads{}"):
+        for end in ("64_", ""):
+            found = getattr(library, symbol.format(end), None)
+            if found is not None:
+                return int(found())
+    return None
+
+
+def _library() -> Any:
+    return ctypes.CDLL(
+        import_module("numpy._core._multiarray_umath").__file__
+    )  # in which what it is linked to is found

@@ -80,6 +80,11 @@ class Group:
         self._written.append(place)
         return True
 
+    @property
+    def size(self) -> int:
+        """Operations on elements."""
+        return len(self.instrs) * self._outs[0].size
+
     def text(self) -> str:
         """The kernel, but for its name."""
         if self._text:
@@ -112,16 +117,23 @@ class Group:
         self._text = "\n".join([*sorted(body.intrinsics), text])
         return self._text
 
-    def table(self) -> list[int]:
-        """The kernel's arguments."""
+    def tables(self, parts: int) -> list[list[int]]:
+        """The kernel's arguments, for each of so many parts of its rows, or of its one row."""
         self.text()
         rows, cols, strides = self._layout()
         outs = [len(self.loads) + self.values[v] for v in self._stores]
         arrays = [*self.loads.values(), *self._outs]
-        numbers = [rows, cols]
-        for k in (*range(len(self.loads)), *outs):
-            numbers += [arrays[k].__array_interface__["data"][0], strides[k][0]]
-        return numbers
+        by_rows, unit = (True, 1) if rows > 1 else (False, 4 * LANES)
+        length = -(-(rows if by_rows else cols) // (parts * unit)) * unit
+        tables = []
+        for start in range(0, rows if by_rows else cols, length):
+            count = min(length, (rows if by_rows else cols) - start)
+            numbers = [count, cols] if by_rows else [rows, count]
+            for k in (*range(len(self.loads)), *outs):
+                down, right = strides[k]
+                numbers += [arrays[k].__array_interface__["data"][0] + start * (down if by_rows else right), down]
+            tables.append(numbers)
+        return tables
 
     def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
         """Rows, columns, and the strides of all that is read and made."""

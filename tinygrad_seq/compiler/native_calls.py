@@ -51,7 +51,7 @@ def gemm(kind: str, integer: int) -> str:
     """C = A B, by BLAS, whose integers have so many bytes."""
     word, number = f"i{8 * integer}", _LETTERS[kind]
     slots = ["f", "ta", "tb", "m", "n", "k", "a", "lda", "b", "ldb", "c", "ldc"]
-    text = _head(slots, pointers="fabc")
+    text = head(slots, pointers="fabc")
     flags = [f"  %{t}.32 = trunc i64 %{t} to i32" for t in ("ta", "tb")]
     short = _narrowed(["m", "n", "k", "lda", "ldb", "ldc"], integer)
     one, zero = f"{number} 1.0", f"{number} 0.0"
@@ -65,7 +65,7 @@ def gemm(kind: str, integer: int) -> str:
 def gemv(kind: str, integer: int) -> str:
     """y = W x, or Wᵀ x, by BLAS, whose integers have so many bytes. W (M, N), both in the table."""
     number = _LETTERS[kind]
-    lines = _head(["f", "turned", "m", "n", "w", "ldw", "x", "y"], pointers="fwxy")
+    lines = head(["f", "turned", "m", "n", "w", "ldw", "x", "y"], pointers="fwxy")
     lines += ["  %turned.32 = trunc i64 %turned to i32", *_narrowed(["m", "n", "ldw"], integer)]
     word = f"i{8 * integer}"
     lines += [
@@ -86,7 +86,7 @@ def rows_times_vector(kind: str) -> str:
     """y = W x for W (N, K) with rows in one piece: four rows at a time."""
     number = _LETTERS[kind]
     vector = f"<{LANES} x {number}>"
-    lines = _head(["w", "ldw", "x", "y", "n", "k"], pointers="wxy")
+    lines = head(["w", "ldw", "x", "y", "n", "k"], pointers="wxy")
     lines += [f"  %whole = and i64 %k, -{LANES}", f"  %n.4 = and i64 %n, -{_ROWS}", *_tail_mask("%k", "%whole")]
     lines += ["  br label %fours", "fours:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
     lines += ["  %in.fours = icmp ult i64 %i, %n.4", "  br i1 %in.fours, label %q, label %ones"]
@@ -138,7 +138,7 @@ def vector_times_rows(kind: str) -> str:
     """y = x B for B (K, N) with rows in one piece: 64 columns at a time, which stay in registers."""
     number = _LETTERS[kind]
     vector = f"<{LANES} x {number}>"
-    lines = _head(["b", "ldb", "x", "y", "n", "k"], pointers="bxy")
+    lines = head(["b", "ldb", "x", "y", "n", "k"], pointers="bxy")
     wide = 4 * LANES
     lines += [f"  %n.64 = and i64 %n, -{wide}", "  br label %wides"]
     lines += ["wides:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
@@ -222,7 +222,7 @@ def _by_rows(kind: str, *, adds: bool) -> str:
     number = _LETTERS[kind]
     vector = f"<{LANES} x {number}>"
     pointers = ("wrong", "turned", "straight", "index")
-    lines = _head([*pointers, "n", "rows", "cols"], pointers)
+    lines = head([*pointers, "n", "rows", "cols"], pointers)
     lines += [f"  %whole = and i64 %cols, -{LANES}", *_tail_mask("%cols", "%whole"), "  br label %row"]
     lines += ["row:", "  %i = phi i64 [0, %entry], [%i.next, %row.end]", "  %in = icmp ult i64 %i, %n"]
     lines += ["  br i1 %in, label %find, label %done", "find:", "  %j.at = getelementptr i64, ptr %index, i64 %i"]
@@ -258,7 +258,7 @@ def _by_rows(kind: str, *, adds: bool) -> str:
     return "\n".join(lines)
 
 
-def _head(slots: list[str], pointers: Sequence[str]) -> list[str]:
+def head(slots: list[str], pointers: Sequence[str]) -> list[str]:
     """The beginning of a function: the numbers of its table under their names."""
     lines = ["define void @NAME(ptr %table) {", "entry:"]
     for i, slot in enumerate(slots):

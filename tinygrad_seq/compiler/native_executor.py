@@ -6,30 +6,31 @@ Native steps that follow each other are one call of Python, during which other t
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..backend import Array, blas_function
 from ..backend import numpy_module as numpy
 from . import native_calls
+from .crew import SECTION, Crew, size
 from .groups import Group
 from .kernels import ARITHMETIC, FUNCTIONS
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
+from .native_products import Matrix, Native, Products, Section
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
+from .packed_products import ROWS, panel_of
+from .passes.repeated import packed_once
 from .passes.slices import sliced
 from .program import Instr, Program, Var
 
 _MANY = 128  # operations: more than a kernel has
 _STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
+_LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
+_OPERATION = 0.1  # nanoseconds for one element
+_LEAST = 3000  # nanoseconds that a call takes which another thread may do
+_WORTH_WAKING = 200_000  # nanoseconds of a program for which it pays to wake other threads
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
-
-
-class Native(NamedTuple):
-    """A step in native code: the text of a function, and the numbers of its table."""
-
-    text: str
-    table: list[int]
 
 
 class NativeExecutor(NumpyExecutor):
@@ -38,13 +39,25 @@ class NativeExecutor(NumpyExecutor):
     name = "native"
 
     def __init__(self, program: Program) -> None:
-        super().__init__(sliced(program, (*ARITHMETIC, *FUNCTIONS)))
+        super().__init__(program)
         self._tables: list[Array] = []  # the native functions' arguments, which nobody else holds
+        self._spares: list[Array] = []
+        self._crew, self._products = Crew(), Products()
         self._wrong = numpy.zeros(1, numpy.int64)  # set by a lookup whose index is out of range
         self._lookups: list[tuple[Array, int]] = []
         self._ones: dict[Any, Array] = {}
         self._parts: list[list[Instr]] = []
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
+
+    def _rewritten(self, program: Program) -> Program:
+        return packed_once(sliced(program, (*ARITHMETIC, *FUNCTIONS)), _panel_width)
+
+    def _execute(self) -> None:
+        self._crew.begin()
+        try:
+            super()._execute()
+        finally:
+            self._crew.end()
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         values = super().run(arrays, numbers)
@@ -97,14 +110,17 @@ class NativeExecutor(NumpyExecutor):
         return parts
 
     def _all_steps(self) -> list[Step]:
-        self._tables, self._lookups = [], []
-        steps: list[Native | Step] = []
+        self._tables, self._lookups, self._spares = [], [], []
+        self._crew, self._products = Crew(), Products()
+        steps: list[Native | Section | Step] = []
         groups: list[Group] = []
         for part in self._parts:
             group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
             if all(group.take(instr) for instr in part):
                 groups.append(group)
-                steps.append(Native(group.text(), group.table()))
+                time = group.size * _OPERATION
+                tables = group.tables(size() if time > 2 * _LEAST else 1)
+                steps.append(Section([Native(group.text(), table) for table in tables], time))
             else:
                 (instr,) = part
                 native = self._native(instr)
@@ -114,22 +130,28 @@ class NativeExecutor(NumpyExecutor):
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
         return self._joined(steps)
 
-    def _joined(self, steps: list[Native | Step]) -> list[Step]:
+    def _joined(self, steps: list[Native | Section | Step]) -> list[Step]:
         """The steps, with native ones that follow each other as one."""
-        addresses = compiled(sorted({native_calls.RUN, *[s.text for s in steps if isinstance(s, Native)]}))
+        sections = [s if isinstance(s, Section) else Section([s], 0) for s in steps if isinstance(s, (Native, Section))]
+        texts = {native.text for section in sections for native in section.calls}
+        addresses = compiled(sorted({native_calls.RUN, SECTION, *texts}))
         run = function_of_table(addresses[native_calls.RUN])
+        shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in sections]) > _WORTH_WAKING
         joined: list[Step] = []
         calls: list[int] = []
         for step in [*steps, None]:
-            if isinstance(step, Native):
-                calls += [addresses[step.text], self._kept(step.table)]
+            if isinstance(step, (Native, Section)):
+                natives = step.calls if isinstance(step, Section) else [step]
+                given = [n for native in natives for n in (addresses[native.text], self._kept(native.table))]
+                if shared and isinstance(step, Section) and len(natives) > 1 and step.time > 2 * _LEAST:
+                    given = [addresses[SECTION], self._kept([self._crew.address, self._crew.add(given)])]
+                calls += given
             elif calls:
                 joined.append((run, (self._kept([len(calls) // 2, *calls]),)))
                 calls = []
-            if step is not None and not isinstance(step, Native):
+            if step is not None and not isinstance(step, (Native, Section)):
                 joined.append(step)
-        native = sum([isinstance(s, Native) for s in steps])
-        self.program.notes.append(f"{native} of {len(steps)} steps native, {len(joined)} calls of Python")
+        self.program.notes.append(f"{len(sections)} of {len(steps)} steps native, {len(joined)} calls of Python")
         return joined
 
     def _kept(self, table: list[int]) -> int:
@@ -139,7 +161,7 @@ class NativeExecutor(NumpyExecutor):
 
     # --- operations that are native functions; None where one does not fit ---
 
-    def _native(self, instr: Instr) -> list[Native | Step] | None:
+    def _native(self, instr: Instr) -> list[Native | Section | Step] | None:
         arrays = self.plan.arrays
         out = arrays[instr.out]
         if instr.op == "concat":
@@ -147,6 +169,8 @@ class NativeExecutor(NumpyExecutor):
         if not out.size or out.dtype.char not in "fd":
             return None
         args = [arrays[a] for a in instr.args if type(a) is Var]
+        if instr.op in ("pack", "matmul_packed"):
+            return self._packed(instr.op, args, out)
         if len(args) != len(instr.args) or any(a.size == 0 for a in args):
             return None
         if instr.op == "matmul":
@@ -160,38 +184,67 @@ class NativeExecutor(NumpyExecutor):
             return added and [self._copy(out, args[0]), *added]
         return None
 
-    def _product(self, a: Array, b: Array, out: Array) -> list[Native | Step] | None:
+    def _product(self, a: Array, b: Array, out: Array) -> list[Native | Section | Step] | None:
         if not (a.ndim == b.ndim == out.ndim == 2 and a.dtype == b.dtype == out.dtype):
             return None
         kind, (m, n), k = out.dtype.char, out.shape, a.shape[1]
-        left, right, whole = _leading(a), _leading(b), _leading(out)
-        if left is None or right is None or whole is None or whole[0]:
+        left, right, whole = Matrix.of(a), Matrix.of(b), Matrix.of(out)
+        if left is None or right is None or whole is None or whole.turned:
             return None
-        if m == 1 and not left[0] and b.size <= _SMALL:
-            text = native_calls.rows_times_vector(kind) if right[0] else native_calls.vector_times_rows(kind)
-            return [Native(text, [_address(b), right[1], _address(a), _address(out), n, k])]
-        vector = m == 1 and not left[0]  # y = Bᵀ x
+        vector = m == 1 and not left.turned  # y = Bᵀ x
+        if vector and b.size <= _SMALL:
+            text = native_calls.rows_times_vector(kind) if right.turned else native_calls.vector_times_rows(kind)
+            return [Native(text, [right.address, right.leading, left.address, whole.address, n, k])]
+        panel = panel_of(kind)
+        if panel is not None and m >= ROWS and 2 * n >= panel.width and m * n * k >= _LARGE:
+            return [*self._products.product(kind, left, right, whole, m, n, k)]
         blas = blas_function("gemv" if vector else "gemm", kind)
         if blas is None:
             return None
         if vector:
-            sizes = [_STRAIGHT, n, k] if right[0] else [_TURNED, k, n]
-            operands = [_address(b), right[1], _address(a), _address(out)]
+            sizes = [_STRAIGHT, n, k] if right.turned else [_TURNED, k, n]
+            operands = [right.address, right.leading, left.address, whole.address]
             return [Native(native_calls.gemv(kind, blas.integer), [blas.address, *sizes, *operands])]
-        turned = [_TURNED if turned else _STRAIGHT for turned, _ in (left, right)]
-        operands = [_address(a), left[1], _address(b), right[1], _address(out), whole[1]]
+        turned = [_TURNED if matrix.turned else _STRAIGHT for matrix in (left, right)]
+        operands = [n for matrix in (left, right, whole) for n in (matrix.address, matrix.leading)]
         return [Native(native_calls.gemm(kind, blas.integer), [blas.address, *turned, m, n, k, *operands])]
 
-    def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Step] | None:
+    def _packed(self, op: str, args: list[Array], out: Array) -> list[Native | Section | Step]:
+        """A matrix as panels, or a product with one that is packed."""
+        kind, x = out.dtype.char, args[0]
+        rows, cols = x.shape
+        before: list[Native | Section | Step] = []
+        after: list[Native | Section | Step] = []
+        left = Matrix.of(x)
+        if left is None:  # neither its rows nor its columns lie in one piece
+            spare = self._spare(x)
+            before.append((numpy.copyto, (spare, x)))
+            left = Matrix(_address(spare), False, cols)
+        if op == "pack":
+            return [*before, self._products.packed(kind, left, rows, cols, _address(out))]
+        result = Matrix.of(out)
+        if result is None or result.turned:
+            spare = self._spare(out)
+            after.append((numpy.copyto, (out, spare)))
+            result = Matrix(_address(spare), False, out.shape[1])
+        product = self._products.multiplied(kind, left, _address(args[1]), result, rows, out.shape[1], cols)
+        return [*before, *product, *after]
+
+    def _spare(self, like: Array) -> Array:
+        """Memory for a matrix of this shape, in one piece."""
+        self._spares.append(numpy.empty(like.shape, like.dtype))
+        return self._spares[-1]
+
+    def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Section | Step] | None:
         """The product with a row of ones."""
-        whole = _leading(x)
-        if x.dtype != out.dtype or whole is None or whole[0] or not out.flags.c_contiguous or out.size == 1:
+        whole = Matrix.of(x)
+        if x.dtype != out.dtype or whole is None or whole.turned or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
         ones = self._ones.setdefault((x.shape[0], x.dtype), numpy.ones(x.shape[0], x.dtype))
-        operands = [_address(x), whole[1], _address(ones), _address(out), x.shape[1], x.shape[0]]
+        operands = [whole.address, whole.leading, _address(ones), _address(out), x.shape[1], x.shape[0]]
         return [Native(native_calls.vector_times_rows(x.dtype.char), operands)]
 
-    def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Step] | None:
+    def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
         """Rows of a table, taken or added to; `rows` are as many as the index has entries."""
         plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
         if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
@@ -214,13 +267,6 @@ def _address(a: Array) -> int:
     return int(a.__array_interface__["data"][0])
 
 
-def _leading(a: Array) -> tuple[bool, int] | None:
-    """Of a matrix, whether its columns lie in one piece rather than its rows, and the elements from one to the next."""
-    (rows, cols), (down, right) = a.shape, [s // a.itemsize for s in a.strides]
-    if any(s % a.itemsize for s in a.strides):
-        return None
-    if (right == 1 or cols == 1) and (down >= cols or rows == 1):
-        return False, max(down, cols)
-    if (down == 1 or rows == 1) and (right >= rows or cols == 1):
-        return True, max(right, rows)
-    return None
+def _panel_width(kind: str) -> int | None:
+    panel = panel_of(kind)
+    return None if panel is None else panel.width

@@ -11,7 +11,7 @@ from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .memory_plan import MemoryPlan
 from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
-from .passes.turned import turned_once
+from .passes.repeated import turned_once
 from .program import Instr, Number, Program, Var
 
 _COLUMNS = 16
@@ -29,7 +29,7 @@ class NumpyExecutor:
     name = "numpy"
 
     def __init__(self, program: Program) -> None:
-        self.program = turned_once(program)
+        self.program = self._rewritten(program)
         self._moving = [source.moves for source in program.sources.values()]
         self._own = {var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves}
         self._bound: list[Any] = [None] * len(program.sources)
@@ -52,10 +52,17 @@ class NumpyExecutor:
         self._now = numbers
         for (place, _), cell in self._numbers.items():
             cell[...] = numbers[place]
+        self._execute()
+        return self.plan.arrays
+
+    def _rewritten(self, program: Program) -> Program:
+        """The program as this executor wants it."""
+        return turned_once(program)
+
+    def _execute(self) -> None:
         with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit
             for function, args in self._steps:
                 function(*args)
-        return self.plan.arrays
 
     def fits(self, arrays: list[Array]) -> bool:
         """Whether the arrays of the sources are where this one computes."""

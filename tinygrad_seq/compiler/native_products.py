@@ -1,0 +1,155 @@
+"""A matrix product as calls of native functions: panels of B packed, and multiplied by rows of A."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..backend import Array
+from . import crew
+from .memory_plan import aligned
+from .packed_products import DEPTH, ROWS, multiply, pack_blocks, pack_columns, pack_rows, panel_of
+
+_TALL = 96  # rows of a piece at least, where there are many
+_RATE = 250  # additions and multiplications of float32 in a nanosecond, about
+_SIZE = {"f": 4, "d": 8}
+
+
+class Native(NamedTuple):
+    """A call of a native function: its text, and the numbers of its table."""
+
+    text: str
+    table: list[int]
+
+
+class Section(NamedTuple):
+    """Native calls in any order, or at the same time, and about how many nanoseconds they take in all."""
+
+    calls: list[Native]
+    time: float
+
+
+class Matrix(NamedTuple):
+    """Where a matrix lies.
+
+    Attributes:
+        turned: whether its columns lie in one piece, rather than its rows.
+        leading: the elements from one of them to the next.
+    """
+
+    address: int
+    turned: bool
+    leading: int
+
+    @classmethod
+    def of(cls, a: Array) -> Matrix | None:
+        """None if neither its rows nor its columns lie in one piece."""
+        (rows, cols), (down, right) = a.shape, [s // a.itemsize for s in a.strides]
+        if any(s % a.itemsize for s in a.strides):
+            return None
+        address = int(a.__array_interface__["data"][0])
+        if (right == 1 or cols == 1) and (down >= cols or rows == 1):
+            return cls(address, False, max(down, cols))
+        if (down == 1 or rows == 1) and (right >= rows or cols == 1):
+            return cls(address, True, max(right, rows))
+        return None
+
+
+class Products:
+    """Products of one program, which share the memory that packing takes."""
+
+    def __init__(self) -> None:
+        self._rooms: list[Array] = []
+
+    def packed(self, kind: str, b: Matrix, k: int, n: int, panels: int, start: int = 0) -> Section:
+        """B, from its row `start` on, as panels at an address."""
+        wide, size = _width(kind), _SIZE[kind]
+        text = pack_columns(kind) if b.turned else pack_rows(kind)
+        right, down = (b.leading, 1) if b.turned else (1, b.leading)
+        calls = []
+        for first in range(0, n, wide):
+            source = b.address + (start * down + first * right) * size
+            calls.append(Native(text, [source, b.leading, panels + first * k * size, k, min(wide, n - first)]))
+        return Section(calls, k * n * (0.5 if b.turned else 0.1))
+
+    def multiplied(self, kind: str, a: Matrix, panels: int, c: Matrix, m: int, n: int, k: int) -> list[Section]:
+        """C = A B, of which B is packed."""
+        row = _width(kind) * _SIZE[kind]
+        return [
+            section
+            for k0 in range(0, k, DEPTH)
+            for section in self._deep(kind, a, (panels + k0 * row, k * row), c, (m, n), (k0, min(DEPTH, k - k0)))
+        ]
+
+    def product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[Section]:
+        """C = A B."""
+        row = _width(kind) * _SIZE[kind]
+        room = self._room(-(-n // _width(kind)) * row * min(k, DEPTH), 0)
+        found: list[Section] = []
+        for k0 in range(0, k, DEPTH):
+            depth = min(DEPTH, k - k0)
+            first, *others = self._deep(kind, a, (room, depth * row), c, (m, n), (k0, depth))
+            pack = self.packed(kind, b, depth, n, room, k0)
+            if others:  # blocks of A are packed meanwhile, each by the thread that multiplies with it
+                half = len(pack.calls) // 2
+                calls = [*pack.calls[:half], *first.calls, *pack.calls[half:]]
+                found += [Section(calls, pack.time + first.time), *others]
+            else:
+                found += [pack, first]
+        return found
+
+    def _deep(
+        self, kind: str, a: Matrix, b: tuple[int, int], c: Matrix, sizes: tuple[int, int], ks: tuple[int, int]
+    ) -> list[Section]:
+        """C = A B, or C + A B, for k from k0 on.
+
+        Args:
+            b: the address of the first panel of B, and the bytes from one to the next.
+            sizes: M and N.
+            ks: k0, and how many k.
+        """
+        (m, n), (k0, k), wide, size = sizes, ks, _width(kind), _SIZE[kind]
+        block = ROWS * k
+        room = self._room(-(-m // ROWS) * block * size, 1) if a.turned else 0
+        threads, unit = crew.size(), ROWS if a.turned else 1
+        pieces = min(4 * threads, m // _TALL) if m > 2 * threads * _TALL else max(min(threads, m // ROWS), 1)
+        height = -(-m // (pieces * unit)) * unit
+        packs: list[Native] = []
+        calls: list[Native] = []
+        for top in range(0, m, height):
+            rows, larger, smaller = _blocks(min(height, m - top))
+            start, leading = a.address + (top * a.leading + k0) * size, a.leading
+            if a.turned:
+                start, leading = room + top * k * size, block
+                for less, first, count in ((0, 0, larger), (1, larger, smaller)):
+                    source = a.address + (k0 * a.leading + top + first * rows) * size
+                    table = [source, a.leading, start + first * block * size, block, k, count]
+                    packs += [Native(pack_blocks(kind, rows - less), table)] * (count > 0)
+            text = multiply(kind, rows, a.turned)
+            for p in range(-(-n // wide)):
+                to = c.address + (top * c.leading + p * wide) * size
+                tail = [k, larger, smaller, int(k0 > 0), min(wide, n - p * wide)]
+                calls.append(Native(text, [start, leading, b[0] + p * b[1], to, c.leading, *tail]))
+        work = Section(calls, m * n * k * size / (2 * _RATE))
+        return [Section(packs, m * k * 0.2), work] if packs else [work]
+
+    def _room(self, size: int, place: int) -> int:
+        """The address of memory of so many bytes, one for panels and one for blocks."""
+        while len(self._rooms) <= place:
+            self._rooms.append(aligned(0))
+        if self._rooms[place].size < size:
+            self._rooms.append(self._rooms[place])  # other products have its address
+            self._rooms[place] = aligned(size)
+        return int(self._rooms[place].ctypes.data)
+
+
+def _width(kind: str) -> int:
+    panel = panel_of(kind)
+    assert panel is not None
+    return panel.width
+
+
+def _blocks(m: int) -> tuple[int, int, int]:
+    """The rows of a block, how many blocks have so many, and how many have one less."""
+    blocks = -(-m // ROWS)
+    less, larger = divmod(m, blocks)
+    return (less + 1, larger, blocks - larger) if larger else (less, blocks, 0)

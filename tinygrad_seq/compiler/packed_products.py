@@ -1,0 +1,271 @@
+"""Matrix products as LLVM code, for which operands are laid out in the order in which they are read.
+
+C (M, N) = A (M, K) B (K, N): B as panels of a few registers' width, (K, width) each; A as it lies where its rows are in
+one piece, else as blocks of six rows, (K, 6) each. The innermost loop keeps six rows of one panel of C in registers,
+and for each k adds an element of A times a row of the panel (Goto & van de Geijn, "Anatomy of high-performance matrix
+multiplication", 2008). What a library has to do at each product, a program does once for a weight that all steps of a
+sequence share, and the loop is as fast as the registers allow: OpenBLAS 0.3.31 takes 1.1 times as long for large
+products, and 1.3 to 1.7 times for those of a batch of 50 or 64 (`python -m benchmarks products`). And its threads, that
+go on looking for work between two products, would be in the way of those that share all the other work (see `crew`).
+
+Each function takes the address of a table of 64-bit numbers, as kernels do: addresses, lengths, distances in elements.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
+
+from .native_calls import head
+
+ROWS = 6  # of C in registers at a time: with 4 vectors 24 of the 32 registers of AVX-512, with 2 twelve of AVX2's 16
+DEPTH = 512  # of a panel that is read at a time, so that it stays in the second cache
+
+
+class Panel(NamedTuple):
+    """How wide a panel is: so many vectors of so many elements."""
+
+    lanes: int
+    vectors: int
+
+    @property
+    def width(self) -> int:
+        return self.lanes * self.vectors
+
+
+@lru_cache
+def panel_of(kind: str) -> Panel | None:
+    """The panel for float32 ("f") or float64 ("d") on this CPU; None where products are better left to BLAS."""
+    features, size = llvm.get_host_cpu_features(), 4 if kind == "f" else 8
+    if features.get("avx512f") and features.get("avx512vl"):
+        return Panel(64 // size, 4)
+    return Panel(32 // size, 2) if features.get("avx2") and features.get("fma") else None
+
+
+def multiply(kind: str, rows: int, packed: bool) -> str:
+    """C = A B, or C + A B, for one panel of B; blocks of `rows` rows, and then blocks of one row less.
+
+    Table: a, lda, b, c, ldc, k, blocks, smaller blocks, whether to add, columns of C. `packed` is whether A is.
+    """
+    t = _Text(kind)
+    lines = head(["a", "lda", "b", "c", "ldc", "k", "blocks", "smaller", "adds", "cols"], pointers="abc")
+    lines += ["  %add = icmp ne i64 %adds, 0", f"  %below = mul i64 %blocks, {rows}"]
+    lines += t.masks("%cols")
+    lines += _blocks(t, "x", rows, "%blocks", "0", packed, after="small")
+    lines += ["small:", "  br label %y.entry", "y.entry:"]
+    if rows > 1:
+        lines += _blocks(t, "y", rows - 1, "%smaller", "%below", packed, after="done", first="%blocks", entry="y.entry")
+    else:
+        lines += ["  br label %done"]
+    return "\n".join([*t.declarations, *lines, "done:", "  ret void", "}"])
+
+
+def _blocks(
+    t: _Text,
+    p: str,
+    rows: int,
+    count: str,
+    start: str,
+    packed: bool,
+    after: str,
+    first: str = "0",
+    entry: str = "entry",
+) -> list[str]:
+    """A loop over so many blocks of rows, from row `start` on; the names begin with `p`."""
+    V, number, vectors = t.vector, t.number, range(t.panel.vectors)
+    step = ROWS if packed else 1  # from one k to the next
+    lines = [f"  br label %{p}.head", f"{p}.head:", f"  %{p}.i = phi i64 [0, %{entry}], [%{p}.i.next, %{p}.store]"]
+    lines += [
+        f"  %{p}.in = icmp ult i64 %{p}.i, {count}",
+        f"  br i1 %{p}.in, label %{p}.go, label %{after}",
+        f"{p}.go:",
+    ]
+    lines += [f"  %{p}.down = mul i64 %{p}.i, {rows}", f"  %{p}.r = add i64 %{p}.down, {start}"]
+    if packed:
+        lines += [f"  %{p}.block = add i64 %{p}.i, {first}", f"  %{p}.blocks = mul i64 %{p}.block, %lda"]
+    for r in range(rows):
+        lines += [f"  %{p}.r{r} = add i64 %{p}.r, {r}", f"  %{p}.c{r}.off = mul i64 %{p}.r{r}, %ldc"]
+        lines += [f"  %{p}.c{r} = getelementptr {number}, ptr %c, i64 %{p}.c{r}.off"]
+        where = f"add i64 %{p}.blocks, {r}" if packed else f"mul i64 %{p}.r{r}, %lda"
+        lines += [f"  %{p}.a{r}.off = {where}", f"  %{p}.a{r} = getelementptr {number}, ptr %a, i64 %{p}.a{r}.off"]
+    lines += [f"  br i1 %add, label %{p}.load, label %{p}.loop", f"{p}.load:"]
+    for r in range(rows):
+        for v in vectors:
+            lines += t.load(f"%{p}.old{r}.{v}", f"%{p}.c{r}", v)
+    lines += [
+        f"  br label %{p}.loop",
+        f"{p}.loop:",
+        f"  %{p}.k = phi i64 [0, %{p}.go], [0, %{p}.load], [%{p}.k.next, %{p}.loop]",
+    ]
+    for r in range(rows):
+        for v in vectors:
+            zero = f"[zeroinitializer, %{p}.go], [%{p}.old{r}.{v}, %{p}.load]"
+            lines += [f"  %{p}.sum{r}.{v} = phi {V} {zero}, [%{p}.new{r}.{v}, %{p}.loop]"]
+    lines += [
+        f"  %{p}.b.off = mul i64 %{p}.k, {t.panel.width}",
+        f"  %{p}.b = getelementptr {number}, ptr %b, i64 %{p}.b.off",
+    ]
+    for v in vectors:
+        lines += [f"  %{p}.b{v}.at = getelementptr {number}, ptr %{p}.b, i64 {v * t.panel.lanes}"]
+        lines += [f"  %{p}.b{v} = load {V}, ptr %{p}.b{v}.at, align 64"]
+    lines += [f"  %{p}.a.off = mul i64 %{p}.k, {step}"]
+    for r in range(rows):
+        lines += [f"  %{p}.e{r}.at = getelementptr {number}, ptr %{p}.a{r}, i64 %{p}.a.off"]
+        lines += [f"  %{p}.e{r} = load {number}, ptr %{p}.e{r}.at"]
+        lines += [f"  %{p}.e{r}.1 = insertelement {V} poison, {number} %{p}.e{r}, i64 0"]
+        lines += [f"  %{p}.f{r} = shufflevector {V} %{p}.e{r}.1, {V} poison, <{t.panel.lanes} x i32> zeroinitializer"]
+        for v in vectors:
+            lines += [f"  %{p}.new{r}.{v} = {t.fma(f'%{p}.b{v}', f'%{p}.f{r}', f'%{p}.sum{r}.{v}')}"]
+    lines += [f"  %{p}.k.next = add i64 %{p}.k, 1", f"  %{p}.more = icmp ult i64 %{p}.k.next, %k"]
+    lines += [f"  br i1 %{p}.more, label %{p}.loop, label %{p}.store", f"{p}.store:"]
+    for r in range(rows):
+        for v in vectors:
+            lines += t.store(f"%{p}.new{r}.{v}", f"%{p}.c{r}", v)
+    return [*lines, f"  %{p}.i.next = add i64 %{p}.i, 1", f"  br label %{p}.head"]
+
+
+def pack_rows(kind: str) -> str:
+    """One panel of B, whose rows lie in one piece, with zeros beyond its columns. Table: b, ldb, panel, k, cols."""
+    t = _Text(kind)
+    lines = [*head(["b", "ldb", "to", "k", "cols"], pointers=["b", "to"]), *t.masks("%cols"), *_loop("k")]
+    lines += ["  %off = mul i64 %k.i, %ldb", f"  %row = getelementptr {t.number}, ptr %b, i64 %off"]
+    for v in range(t.panel.vectors):
+        lines += t.load(f"%x{v}", "%row", v)
+    return _packed(t, lines)
+
+
+def pack_columns(kind: str) -> str:
+    """One panel of B, whose columns lie in one piece, as of a weight that is turned. Table: b, ldb, panel, k, cols."""
+    t = _Text(kind)
+    lines = [*head(["b", "ldb", "to", "k", "cols"], pointers=["b", "to"]), *t.masks("%cols")]
+    lanes = t.panel.lanes
+    wide = f"<{lanes} x i64>"
+    lines += [f"  %far.1 = insertelement {wide} poison, i64 %ldb, i64 0"]
+    lines += [f"  %far = shufflevector {wide} %far.1, {wide} poison, <{lanes} x i32> zeroinitializer"]
+    for v in range(t.panel.vectors):
+        places = ", ".join([f"i64 {v * lanes + i}" for i in range(lanes)])
+        lines += [f"  %offs.{v} = mul {wide} %far, <{places}>"]
+    lines += [*_loop("k"), f"  %column = getelementptr {t.number}, ptr %b, i64 %k.i"]
+    for v in range(t.panel.vectors):
+        lines += [f"  %at.{v} = getelementptr {t.number}, ptr %column, <{lanes} x i64> %offs.{v}"]
+        lines += [f"  %x{v} = {t.gather(f'%at.{v}', v)}"]
+    return _packed(t, lines)
+
+
+def _packed(t: _Text, lines: list[str]) -> str:
+    """The end of a loop that has made one row of a panel."""
+    lines += [
+        f"  %to.off = mul i64 %k.i, {t.panel.width}",
+        f"  %place = getelementptr {t.number}, ptr %to, i64 %to.off",
+    ]
+    for v in range(t.panel.vectors):
+        lines += [f"  %place.{v} = getelementptr {t.number}, ptr %place, i64 {v * t.panel.lanes}"]
+        lines += [f"  store {t.vector} %x{v}, ptr %place.{v}, align 64"]
+    return "\n".join([*t.declarations, *lines, *_next("k"), "done:", "  ret void", "}"])
+
+
+def pack_blocks(kind: str, rows: int) -> str:
+    """Blocks of A, whose columns lie in one piece. Table: a, lda, to, the distance of blocks there, k, blocks.
+
+    Eight k at a time, whose lines of A stay in the cache while all the blocks take their part of them.
+    """
+    t = _Text(kind)
+    piece = f"<8 x {t.number}>"
+    name = f"v8f{t.bits}"
+    mask = f"<8 x i1> <{', '.join([f'i1 {int(r < rows)}' for r in range(8)])}>"
+    t.declarations += [f"declare {piece} @llvm.masked.load.{name}.p0(ptr, i32, <8 x i1>, {piece})"]
+    t.declarations += [f"declare void @llvm.masked.store.{name}.p0({piece}, ptr, i32, <8 x i1>)"]
+    lines = [*head(["a", "lda", "to", "far", "k", "blocks"], pointers=["a", "to"]), "  br label %tile"]
+    lines += ["tile:", "  %t = phi i64 [0, %entry], [%t.next, %tile.end]", "  %t.in = icmp ult i64 %t, %k"]
+    lines += ["  br i1 %t.in, label %tile.go, label %done", "tile.go:", "  %t.8 = add i64 %t, 8"]
+    lines += [
+        "  %t.less = icmp ult i64 %t.8, %k",
+        "  %t.next = select i1 %t.less, i64 %t.8, i64 %k",
+        "  br label %block",
+    ]
+    lines += ["block:", "  %i = phi i64 [0, %tile.go], [%i.next, %block.end]", "  %i.in = icmp ult i64 %i, %blocks"]
+    lines += ["  br i1 %i.in, label %block.go, label %tile.end", "block.go:", f"  %right = mul i64 %i, {rows}"]
+    lines += [f"  %from = getelementptr {t.number}, ptr %a, i64 %right", "  %to.block = mul i64 %i, %far"]
+    lines += [f"  %into = getelementptr {t.number}, ptr %to, i64 %to.block", "  br label %each"]
+    lines += ["each:", "  %j = phi i64 [%t, %block.go], [%j.next, %each]", "  %down = mul i64 %j, %lda"]
+    lines += [f"  %there = getelementptr {t.number}, ptr %from, i64 %down"]
+    lines += [f"  %x = call {piece} @llvm.masked.load.{name}.p0(ptr %there, i32 1, {mask}, {piece} zeroinitializer)"]
+    lines += [f"  %along = mul i64 %j, {ROWS}", f"  %here = getelementptr {t.number}, ptr %into, i64 %along"]
+    lines += [f"  call void @llvm.masked.store.{name}.p0({piece} %x, ptr %here, i32 1, {mask})"]
+    lines += ["  %j.next = add i64 %j, 1", "  %j.in = icmp ult i64 %j.next, %t.next"]
+    lines += ["  br i1 %j.in, label %each, label %block.end", "block.end:", "  %i.next = add i64 %i, 1"]
+    return "\n".join(
+        [*t.declarations, *lines, "  br label %block", "tile.end:", "  br label %tile", "done:", "  ret void", "}"]
+    )
+
+
+def _loop(name: str) -> list[str]:
+    lines = [
+        f"  br label %{name}.head",
+        f"{name}.head:",
+        f"  %{name}.i = phi i64 [0, %entry], [%{name}.next, %{name}.body]",
+    ]
+    lines += [f"  %{name}.in = icmp ult i64 %{name}.i, %{name}", f"  br i1 %{name}.in, label %{name}.body, label %done"]
+    return [*lines, f"{name}.body:"]
+
+
+def _next(name: str) -> list[str]:
+    return [f"  %{name}.next = add i64 %{name}.i, 1", f"  br label %{name}.head"]
+
+
+class _Text:
+    """What the functions of one dtype have in common."""
+
+    def __init__(self, kind: str) -> None:
+        panel = panel_of(kind)
+        if panel is None:
+            raise RuntimeError("compile: this CPU has no panels")
+        self.panel, self.bits = panel, 32 if kind == "f" else 64
+        self.number = "float" if kind == "f" else "double"
+        self.vector, self._mask = f"<{panel.lanes} x {self.number}>", f"<{panel.lanes} x i1>"
+        self._name = f"v{panel.lanes}f{self.bits}"
+        self.declarations = [
+            f"declare {self.vector} @llvm.fma.{self._name}({', '.join([self.vector] * 3)})",
+            f"declare {self.vector} @llvm.masked.load.{self._name}.p0(ptr, i32, {self._mask}, {self.vector})",
+            f"declare void @llvm.masked.store.{self._name}.p0({self.vector}, ptr, i32, {self._mask})",
+            f"declare {self.vector} @llvm.masked.gather.{self._name}.v{panel.lanes}p0(<{panel.lanes} x ptr>, i32, "
+            f"{self._mask}, {self.vector})",
+        ]
+
+    def masks(self, cols: str) -> list[str]:
+        """%mask.0, %mask.1, ...: which lanes of each vector are columns."""
+        lanes = self.panel.lanes
+        wide = f"<{lanes} x i64>"
+        lines = [f"  %cols.1 = insertelement {wide} poison, i64 {cols}, i64 0"]
+        lines += [f"  %cols.all = shufflevector {wide} %cols.1, {wide} poison, <{lanes} x i32> zeroinitializer"]
+        for v in range(self.panel.vectors):
+            places = ", ".join([f"i64 {v * lanes + i}" for i in range(lanes)])
+            lines += [f"  %mask.{v} = icmp ult {wide} <{places}>, %cols.all"]
+        return lines
+
+    def load(self, name: str, base: str, v: int) -> list[str]:
+        """The v-th vector from an address, zeros beyond the columns."""
+        call = f"call {self.vector} @llvm.masked.load.{self._name}.p0"
+        lines = [f"  {name}.at = getelementptr {self.number}, ptr {base}, i64 {v * self.panel.lanes}"]
+        return [
+            *lines,
+            f"  {name} = {call}(ptr {name}.at, i32 1, {self._mask} %mask.{v}, {self.vector} zeroinitializer)",
+        ]
+
+    def store(self, value: str, base: str, v: int) -> list[str]:
+        """Write the v-th vector from an address on, as far as there are columns."""
+        call = f"call void @llvm.masked.store.{self._name}.p0"
+        lines = [f"  {value}.to = getelementptr {self.number}, ptr {base}, i64 {v * self.panel.lanes}"]
+        return [*lines, f"  {call}({self.vector} {value}, ptr {value}.to, i32 1, {self._mask} %mask.{v})"]
+
+    def gather(self, pointers: str, v: int) -> str:
+        lanes = self.panel.lanes
+        given = (
+            f"<{lanes} x ptr> {pointers}, i32 {self.bits // 8}, {self._mask} %mask.{v}, {self.vector} zeroinitializer"
+        )
+        return f"call {self.vector} @llvm.masked.gather.{self._name}.v{lanes}p0({given})"
+
+    def fma(self, a: str, b: str, c: str) -> str:
+        return f"call {self.vector} @llvm.fma.{self._name}({self.vector} {a}, {self.vector} {b}, {self.vector} {c})"
