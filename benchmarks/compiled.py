@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _row(name: str, candidates: dict[str, Callable[[], Any]], rounds: int, turn: int) -> tuple[str, ...]:
-    seconds = interleaved(candidates, rounds=rounds, warmup=3, turn=turn)
+    seconds = interleaved(candidates, rounds=rounds, warmup=2, turn=turn, rest=0.15)
     times = [f"{seconds[k] * 1e3:.2f}" if k in seconds else "" for k in ("eager", *EXECUTORS, "PyTorch")]
     ratios = [f"{seconds['PyTorch'] / seconds[e]:.2f}" if "PyTorch" in seconds else "" for e in EXECUTORS]
     return (name, *times, *ratios)

@@ -9,17 +9,23 @@ from typing import Any
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], Any]], rounds: int = 15, warmup: int = 2, turn: int = 1
+    candidates: Mapping[str, Callable[[], Any]], rounds: int = 15, warmup: int = 2, turn: int = 1, rest: float = 0
 ) -> dict[str, float]:
     """The median seconds of each candidate. They take turns, so that a machine that slows down slows all of them.
 
     Args:
         turn: how often a candidate runs when its turn comes; the time counts for each. More than once for what is
             shorter than it takes to fill the cache after another one had it, as training and sampling do in use.
+        rest: seconds to wait before each turn, until the threads of who had the turn before have gone to sleep:
+            OpenBLAS's go on looking for work for 0.1 s, on a core that others would use. A run follows, untimed, so
+            that the caches are warm.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(warmup + rounds):
         for name, run in candidates.items():
+            if rest:
+                time.sleep(rest)
+                run()
             start = time.perf_counter()
             for _ in range(turn):
                 run()

@@ -80,8 +80,11 @@ def test_every_primitive_and_its_gradient(name: str, executor: str, data: st.Dat
     compiled = tg.compile(run, executor=executor)
     for _ in range(2):
         tensors = [tg.tensor(a) for a in call.arrays]
-        reordered = name in (REORDERED_NATIVE if executor == "native" else REORDERED)
-        same(compiled(*tensors), run(*tensors), ulps=8 if reordered else 0)
+        found = compiled(*tensors)
+        reordered = name in REORDERED
+        if executor == "native":  # adds up rows in its own order
+            reordered = name in REORDERED_NATIVE or any(i.op == "sum" for p in compiled.programs for i in p.instrs)
+        same(found, run(*tensors), ulps=8 if reordered else 0)
         call = call._replace(arrays=[a * 0.5 if a.dtype.kind == "f" else a for a in call.arrays])
 
 

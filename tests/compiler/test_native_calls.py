@@ -106,3 +106,30 @@ def test_without_blas_products_are_numpys(monkeypatch: pytest.MonkeyPatch) -> No
     result, notes = native(lambda a, b: a @ b, a, b)
     assert result.tolist() == [[4.0] * 5] * 3
     assert "0 of 1 steps native" in notes[-1]
+
+
+@KINDS
+@pytest.mark.parametrize("rows", [1, 2, 7, 300])
+@pytest.mark.parametrize("cols", [*SIZES, 4096, 4100, 10000])
+def test_sums_and_largest_elements_of_rows(kind: Any, rows: int, cols: int) -> None:
+    x = np.random.default_rng(cols).uniform(-1, 1, (rows, cols)).astype(kind)
+    exact = tg.tensor(x.astype(np.float64))
+    for function in (lambda x: x.sum(-1), lambda x: x.amax(-1, keepdim=True), lambda x: x.sum(), lambda x: x.amax()):
+        result, _ = native(function, x)
+        terms = cols if result.ndim else x.size
+        close(result, function(exact).numpy().astype(kind), int(50 + 4 * terms**0.5))
+
+
+@KINDS
+def test_what_is_not_a_number_is_the_largest(kind: Any) -> None:
+    x = np.full((4, 70), -np.inf, kind)
+    x[1, 66], x[2, 3], x[3, 5] = np.nan, np.nan, np.inf
+    result, _notes = native(lambda x: x.amax(-1), x)
+    np.testing.assert_array_equal(result, np.array([-np.inf, np.nan, np.nan, np.inf], kind))
+    assert not native(lambda x: x.sum(-1), np.full((4, 70), np.inf, kind))[0].min() < np.inf
+
+
+def test_a_long_sum_loses_nothing() -> None:
+    x = np.full(2**22 + 5, 0.1, np.float32)
+    result, _ = native(lambda x: x.sum(), x)
+    assert abs(result / (float(x[0]) * x.size) - 1) < 2e-6  # one sum of four million terms would be off by a hundredth

@@ -87,7 +87,7 @@ def rows_times_vector(kind: str) -> str:
     number = _LETTERS[kind]
     vector = f"<{LANES} x {number}>"
     lines = head(["w", "ldw", "x", "y", "n", "k"], pointers="wxy")
-    lines += [f"  %whole = and i64 %k, -{LANES}", f"  %n.4 = and i64 %n, -{_ROWS}", *_tail_mask("%k", "%whole")]
+    lines += [f"  %whole = and i64 %k, -{LANES}", f"  %n.4 = and i64 %n, -{_ROWS}", *tail_mask("%k", "%whole")]
     lines += ["  br label %fours", "fours:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
     lines += ["  %in.fours = icmp ult i64 %i, %n.4", "  br i1 %in.fours, label %q, label %ones"]
     lines += _dots("q", "%i", _ROWS, vector, number)
@@ -119,9 +119,9 @@ def _dots(p: str, row: str, count: int, vector: str, number: str) -> list[str]:
     for part in ("body", "tail"):
         masked = part == "tail"
         s = ".t" if masked else ""
-        lines += [f"{p}.{part}:", *_load(f"%{p}.x{s}", "%x", f"%{p}.c", vector, number, masked)]
+        lines += [f"{p}.{part}:", *load(f"%{p}.x{s}", "%x", f"%{p}.c", vector, number, masked)]
         for r in range(count):
-            lines += _load(f"%{p}.v{r}{s}", f"%{p}.w{r}", f"%{p}.c", vector, number, masked)
+            lines += load(f"%{p}.v{r}{s}", f"%{p}.w{r}", f"%{p}.c", vector, number, masked)
             fma = f"call {vector} @llvm.fma.v{LANES}f{bits}"
             lines += [f"  %{p}.sum{r}{s} = {fma}({vector} %{p}.v{r}{s}, {vector} %{p}.x{s}, {vector} %{p}.acc{r})"]
         if not masked:
@@ -147,7 +147,7 @@ def vector_times_rows(kind: str) -> str:
     lines += [f"  %i.next = add i64 %i, {wide}", "  br label %wides"]
     lines += ["rest:", "  %j = phi i64 [%n.64, %wides], [%j.next, %s.done]"]
     lines += ["  %in.rest = icmp ult i64 %j, %n", "  br i1 %in.rest, label %masks, label %done"]
-    lines += ["masks:", *_tail_mask("%n", "%j"), "  br label %s"]
+    lines += ["masks:", *tail_mask("%n", "%j"), "  br label %s"]
     lines += _columns("s", "%j", 1, vector, number, masked=True)
     lines += [f"  %j.next = add i64 %j, {LANES}", "  br label %rest", "done:", "  ret void", "}"]
     return "\n".join([f"declare {vector} @llvm.fma.v{LANES}f{_bits(kind)}({vector}, {vector}, {vector})", *lines])
@@ -168,7 +168,7 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
     lines += [f"  %{p}.off = mul i64 %{p}.k, %ldb", f"  %{p}.first = add i64 %{p}.off, {column}"]
     for r in range(count):
         lines += [f"  %{p}.c{r} = add i64 %{p}.first, {r * LANES}"]
-        lines += _load(f"%{p}.v{r}", "%b", f"%{p}.c{r}", vector, number, masked)
+        lines += load(f"%{p}.v{r}", "%b", f"%{p}.c{r}", vector, number, masked)
         fma = f"call {vector} @llvm.fma.v{LANES}f{bits}"
         lines += [f"  %{p}.sum{r} = {fma}({vector} %{p}.v{r}, {vector} %{p}.x, {vector} %{p}.acc{r})"]
     lines += [f"  %{p}.k.next = add i64 %{p}.k, 1", f"  br label %{p}.head", f"{p}.done:"]
@@ -183,16 +183,19 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
     return lines
 
 
-def _load(name: str, base: str, place: str, vector: str, number: str, masked: bool) -> list[str]:
+def load(
+    name: str, base: str, place: str, vector: str, number: str, masked: bool, otherwise: str = "zeroinitializer"
+) -> list[str]:
+    """Sixteen elements from a place on; under %mask those that it allows, and something else for others."""
     lines = [f"  {name}.at = getelementptr {number}, ptr {base}, i64 {place}"]
     if not masked:
         return [*lines, f"  {name} = load {vector}, ptr {name}.at, align 1"]
     bits = 32 if number == "float" else 64
     load = f"@llvm.masked.load.v{LANES}f{bits}.p0"
-    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} %mask, {vector} zeroinitializer)"]
+    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} %mask, {vector} {otherwise})"]
 
 
-def _tail_mask(end: str, start: str) -> list[str]:
+def tail_mask(end: str, start: str) -> list[str]:
     """%mask: which of sixteen places from `start` on lie before `end`."""
     wide = f"<{LANES} x i64>"
     steps = ", ".join([f"i64 {i}" for i in range(LANES)])
@@ -223,7 +226,7 @@ def _by_rows(kind: str, *, adds: bool) -> str:
     vector = f"<{LANES} x {number}>"
     pointers = ("wrong", "turned", "straight", "index")
     lines = head([*pointers, "n", "rows", "cols"], pointers)
-    lines += [f"  %whole = and i64 %cols, -{LANES}", *_tail_mask("%cols", "%whole"), "  br label %row"]
+    lines += [f"  %whole = and i64 %cols, -{LANES}", *tail_mask("%cols", "%whole"), "  br label %row"]
     lines += ["row:", "  %i = phi i64 [0, %entry], [%i.next, %row.end]", "  %in = icmp ult i64 %i, %n"]
     lines += ["  br i1 %in, label %find, label %done", "find:", "  %j.at = getelementptr i64, ptr %index, i64 %i"]
     lines += ["  %j.0 = load i64, ptr %j.at", "  %below = icmp slt i64 %j.0, 0", "  %j.1 = add i64 %j.0, %rows"]
@@ -238,10 +241,10 @@ def _by_rows(kind: str, *, adds: bool) -> str:
     for part in ("body", "tail"):
         masked = part == "tail"
         s = ".t" if masked else ""
-        lines += [f"{part}:", *_load(f"%v{s}", source, "%c", vector, number, masked)]
+        lines += [f"{part}:", *load(f"%v{s}", source, "%c", vector, number, masked)]
         result = f"%v{s}"
         if adds:
-            lines += _load(f"%old{s}", target, "%c", vector, number, masked)
+            lines += load(f"%old{s}", target, "%c", vector, number, masked)
             lines += [f"  %new{s} = fadd {vector} %old{s}, %v{s}"]
             result = f"%new{s}"
         lines += [f"  %to{s} = getelementptr {number}, ptr {target}, i64 %c"]

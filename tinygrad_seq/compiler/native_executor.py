@@ -17,6 +17,7 @@ from .kernels import ARITHMETIC, FUNCTIONS
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, Products, Section
+from .native_reductions import reduction
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
 from .packed_products import ROWS, panel_of
@@ -175,6 +176,8 @@ class NativeExecutor(NumpyExecutor):
             return None
         if instr.op == "matmul":
             return self._product(args[0], args[1], out)
+        if instr.op in ("sum", "max") and _of_rows(args[0], out, instr.params["axis"]):
+            return [self._reduction(instr.op, args[0], out)]
         if instr.op == "sum" and args[0].ndim == 2 and instr.params["axis"] in (0, (0,)):
             return self._sum_of_rows(args[0], out)
         if instr.op == "take" and instr.params["index"] == (HOLE,):
@@ -244,6 +247,17 @@ class NativeExecutor(NumpyExecutor):
         operands = [whole.address, whole.leading, _address(ones), _address(out), x.shape[1], x.shape[0]]
         return [Native(native_calls.vector_times_rows(x.dtype.char), operands)]
 
+    def _reduction(self, op: str, x: Array, out: Array) -> Section:
+        """The sum, or the largest element, of each row; its rows shared by threads where there are many."""
+        kind, cols = x.dtype.char, x.size // out.size
+        text, time = reduction(op, kind), x.size * _OPERATION
+        height = -(-out.size // (size() if time > 2 * _LEAST else 1))
+        calls = []
+        for top in range(0, out.size, height):
+            at = [_address(x) + top * cols * x.itemsize, _address(out) + top * x.itemsize]
+            calls.append(Native(text, [*at, min(height, out.size - top), cols]))
+        return Section(calls, time)
+
     def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
         """Rows of a table, taken or added to; `rows` are as many as the index has entries."""
         plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
@@ -265,6 +279,13 @@ class NativeExecutor(NumpyExecutor):
 
 def _address(a: Array) -> int:
     return int(a.__array_interface__["data"][0])
+
+
+def _of_rows(x: Array, out: Array, axis: Any) -> bool:
+    """Whether what is reduced along these dimensions are rows in one piece, and what comes of them is, too."""
+    dims = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    last = sorted([d % x.ndim for d in dims]) == [*range(x.ndim - len(dims), x.ndim)]
+    return last and x.dtype == out.dtype and x.flags.c_contiguous and out.flags.c_contiguous
 
 
 def _panel_width(kind: str) -> int | None:
