@@ -29,7 +29,7 @@ _MANY = 128  # operations: more than a kernel has
 _STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
 _LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
 _OPERATION = 0.1  # nanoseconds for one element
-_LEAST = 3000  # nanoseconds that a call takes which another thread may do
+_SHARED = 6000  # nanoseconds of work that it pays to share
 _WORTH_WAKING = 200_000  # nanoseconds of a program for which it pays to wake other threads
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
 
@@ -120,7 +120,7 @@ class NativeExecutor(NumpyExecutor):
             if all(group.take(instr) for instr in part):
                 groups.append(group)
                 time = group.size * _OPERATION
-                tables = group.tables(size() if time > 2 * _LEAST else 1)
+                tables = group.tables(size() if time > _SHARED else 1)
                 steps.append(Section([Native(group.text(), table) for table in tables], time))
             else:
                 (instr,) = part
@@ -144,7 +144,7 @@ class NativeExecutor(NumpyExecutor):
             if isinstance(step, (Native, Section)):
                 natives = step.calls if isinstance(step, Section) else [step]
                 given = [n for native in natives for n in (addresses[native.text], self._kept(native.table))]
-                if shared and isinstance(step, Section) and len(natives) > 1 and step.time > 2 * _LEAST:
+                if shared and isinstance(step, Section) and len(natives) > 1 and step.time > _SHARED:
                     given = [addresses[SECTION], self._kept([self._crew.address, self._crew.add(given)])]
                 calls += given
             elif calls:
@@ -244,19 +244,21 @@ class NativeExecutor(NumpyExecutor):
         if x.dtype != out.dtype or whole is None or whole.turned or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
         ones = self._ones.setdefault((x.shape[0], x.dtype), numpy.ones(x.shape[0], x.dtype))
-        operands = [whole.address, whole.leading, _address(ones), _address(out), x.shape[1], x.shape[0]]
-        return [Native(native_calls.vector_times_rows(x.dtype.char), operands)]
+        calls = []
+        for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
+            at = [_address(a) + start * x.itemsize for a in (x, out)]
+            operands = [at[0], whole.leading, _address(ones), at[1], count, x.shape[0]]
+            calls.append(Native(native_calls.vector_times_rows(x.dtype.char), operands))
+        return [Section(calls, x.size * _OPERATION)]
 
     def _reduction(self, op: str, x: Array, out: Array) -> Section:
         """The sum, or the largest element, of each row; its rows shared by threads where there are many."""
         kind, cols = x.dtype.char, x.size // out.size
-        text, time = reduction(op, kind), x.size * _OPERATION
-        height = -(-out.size // (size() if time > 2 * _LEAST else 1))
         calls = []
-        for top in range(0, out.size, height):
+        for top, height in _shares(out.size, x.size):
             at = [_address(x) + top * cols * x.itemsize, _address(out) + top * x.itemsize]
-            calls.append(Native(text, [*at, min(height, out.size - top), cols]))
-        return Section(calls, time)
+            calls.append(Native(reduction(op, kind), [*at, height, cols]))
+        return Section(calls, x.size * _OPERATION)
 
     def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
         """Rows of a table, taken or added to; `rows` are as many as the index has entries."""
@@ -267,14 +269,31 @@ class NativeExecutor(NumpyExecutor):
         if rows.size != index.size * width:  # broadcast
             return None
         self._lookups.append((index, count))
-        operands = [_address(self._wrong), _address(table), _address(rows), _address(index), index.size, count, width]
-        return [Native(made(table.dtype.char), operands)]
+        adds = made is native_calls.add_rows  # in order, and so by one thread
+        calls = []
+        for start, some in _shares(index.size, 0 if adds else rows.size):
+            at = [_address(rows) + start * width * rows.itemsize, _address(index) + start * index.itemsize]
+            calls.append(
+                Native(made(table.dtype.char), [_address(self._wrong), _address(table), *at, some, count, width])
+            )
+        return [Section(calls, rows.size * _OPERATION)]
 
-    def _copy(self, target: Array, source: Array) -> Native | Step:
+    def _copy(self, target: Array, source: Array) -> Section | Step:
         same = target.shape == source.shape and target.dtype == source.dtype
         if same and target.flags.c_contiguous and source.flags.c_contiguous:
-            return Native(native_calls.COPY, [_address(target), _address(source), source.nbytes])
+            calls = [
+                Native(native_calls.COPY, [_address(target) + start, _address(source) + start, count])
+                for start, count in _shares(source.nbytes, source.size, 64)
+            ]
+            return Section(calls, source.size * _OPERATION)
         return (numpy.copyto, (target, source))
+
+
+def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Of so many rows or columns where each thread's part begins, and its length, if so many operations are shared."""
+    threads = size() if work * _OPERATION > _SHARED else 1
+    part = max(-(-length // (threads * unit)) * unit, 1)
+    return [(start, min(part, length - start)) for start in range(0, length, part)]
 
 
 def _address(a: Array) -> int:
