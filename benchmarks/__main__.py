@@ -12,7 +12,7 @@ import sys
 
 import tinygrad_seq as tg
 
-from . import compiled, engines, gpu, import_time, memory, recording, recurrent
+from . import compiled, engines, gpu, import_time, memory, products, recording, recurrent
 from .language_model import W2, ours, torch_peer
 from .timing import interleaved, table
 
@@ -51,6 +51,7 @@ def main() -> None:
         "step": training_step,
         "length": sequence_length,
         "recurrent": recurrent.main,
+        "products": products.main,
         "compiled": compiled.main,
         "gpu": gpu.main,
         "import": import_time.main,
@@ -59,12 +60,15 @@ def main() -> None:
         "engines": engines.main,
     }
     if len(sys.argv) == 2:
+        if sys.argv[1] not in parts:
+            sys.exit(f"benchmarks: there is no part {sys.argv[1]!r}; there are {', '.join(parts)}")
         parts[sys.argv[1]]()
         return
     for kernels in ({}, {"OPENBLAS_CORETYPE": "Haswell"}):
         own_process("step", **kernels)
         own_process("length", **kernels)
         own_process("recurrent", **kernels)
+        own_process("products", **kernels)
         own_process("compiled", **kernels)
     for part in ("import", "recording", "memory", "engines"):
         own_process(part)
