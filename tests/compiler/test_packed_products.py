@@ -32,7 +32,6 @@ def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     def panel_of(kind: str) -> Any:
         return single if kind == "f" else packed_products.Panel(single.lanes // 2, single.vectors)
 
-    monkeypatch.setattr(packed_products, "panel_of", panel_of)
     monkeypatch.setattr(native_products, "panel_of", panel_of)
     return panel_of
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..backend import Array
 from . import crew
 from .memory_plan import aligned
-from .packed_products import DEPTH, ROWS, multiply, pack_blocks, pack_columns, pack_rows, panel_of
+from .packed_products import DEPTH, ROWS, Panel, multiply, pack_blocks, pack_columns, pack_rows, panel_of
 
 _TALL = 96  # rows of a piece at least, where there are many
 _RATE = 250  # additions and multiplications of float32 in a nanosecond, about
@@ -62,8 +62,8 @@ class Products:
 
     def packed(self, kind: str, b: Matrix, k: int, n: int, panels: int, start: int = 0) -> Section:
         """B, from its row `start` on, as panels at an address."""
-        wide, size = _width(kind), _SIZE[kind]
-        text = pack_columns(kind) if b.turned else pack_rows(kind)
+        wide, size = _panel(kind).width, _SIZE[kind]
+        text = (pack_columns if b.turned else pack_rows)(_panel(kind), kind)
         right, down = (b.leading, 1) if b.turned else (1, b.leading)
         calls = []
         for first in range(0, n, wide):
@@ -73,7 +73,7 @@ class Products:
 
     def multiplied(self, kind: str, a: Matrix, panels: int, c: Matrix, m: int, n: int, k: int) -> list[Section]:
         """C = A B, of which B is packed."""
-        row = _width(kind) * _SIZE[kind]
+        row = _panel(kind).width * _SIZE[kind]
         return [
             section
             for k0 in range(0, k, DEPTH)
@@ -82,8 +82,8 @@ class Products:
 
     def product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[Section]:
         """C = A B."""
-        row = _width(kind) * _SIZE[kind]
-        room = self._room(-(-n // _width(kind)) * row * min(k, DEPTH), 0)
+        row = _panel(kind).width * _SIZE[kind]
+        room = self._room(-(-n // _panel(kind).width) * row * min(k, DEPTH), 0)
         found: list[Section] = []
         for k0 in range(0, k, DEPTH):
             depth = min(DEPTH, k - k0)
@@ -107,7 +107,8 @@ class Products:
             sizes: M and N.
             ks: k0, and how many k.
         """
-        (m, n), (k0, k), wide, size = sizes, ks, _width(kind), _SIZE[kind]
+        (m, n), (k0, k), panel, size = sizes, ks, _panel(kind), _SIZE[kind]
+        wide = panel.width
         block = ROWS * k
         room = self._room(-(-m // ROWS) * block * size, 1) if a.turned else 0
         threads, unit = crew.size(), ROWS if a.turned else 1
@@ -123,8 +124,8 @@ class Products:
                 for less, first, count in ((0, 0, larger), (1, larger, smaller)):
                     source = a.address + (k0 * a.leading + top + first * rows) * size
                     table = [source, a.leading, start + first * block * size, block, k, count]
-                    packs += [Native(pack_blocks(kind, rows - less), table)] * (count > 0)
-            text = multiply(kind, rows, a.turned)
+                    packs += [Native(pack_blocks(panel, kind, rows - less), table)] * (count > 0)
+            text = multiply(panel, kind, rows, a.turned)
             for p in range(-(-n // wide)):
                 to = c.address + (top * c.leading + p * wide) * size
                 tail = [k, larger, smaller, int(k0 > 0), min(wide, n - p * wide)]
@@ -142,10 +143,11 @@ class Products:
         return int(self._rooms[place].ctypes.data)
 
 
-def _width(kind: str) -> int:
+def _panel(kind: str) -> Panel:
     panel = panel_of(kind)
-    assert panel is not None
-    return panel.width
+    if panel is None:
+        raise RuntimeError("compile: this CPU has no panels, and products are BLAS's")
+    return panel
 
 
 def _blocks(m: int) -> tuple[int, int, int]:

@@ -6,6 +6,8 @@ comes of each 4096 elements is added up in float64, so that long rows lose nothi
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .kernels import LANES
 from .native_calls import head, load, tail_mask
 
@@ -13,6 +15,7 @@ _WIDE = 4  # vectors at a time, which do not wait for each other
 _BLOCK = 4096
 
 
+@lru_cache
 def reduction(op: str, kind: str) -> str:
     """`op` is "sum" or "max", `kind` "f" or "d"."""
     number, bits = ("float", 32) if kind == "f" else ("double", 64)

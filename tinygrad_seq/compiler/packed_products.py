@@ -44,12 +44,13 @@ def panel_of(kind: str) -> Panel | None:
     return Panel(32 // size, 2) if features.get("avx2") and features.get("fma") else None
 
 
-def multiply(kind: str, rows: int, packed: bool) -> str:
+@lru_cache
+def multiply(panel: Panel, kind: str, rows: int, packed: bool) -> str:
     """C = A B, or C + A B, for one panel of B; blocks of `rows` rows, and then blocks of one row less.
 
     Table: a, lda, b, c, ldc, k, blocks, smaller blocks, whether to add, columns of C. `packed` is whether A is.
     """
-    t = _Text(kind)
+    t = _Text(panel, kind)
     lines = head(["a", "lda", "b", "c", "ldc", "k", "blocks", "smaller", "adds", "cols"], pointers="abc")
     lines += ["  %add = icmp ne i64 %adds, 0", f"  %below = mul i64 %blocks, {rows}"]
     lines += t.masks("%cols")
@@ -126,9 +127,10 @@ def _blocks(
     return [*lines, f"  %{p}.i.next = add i64 %{p}.i, 1", f"  br label %{p}.head"]
 
 
-def pack_rows(kind: str) -> str:
+@lru_cache
+def pack_rows(panel: Panel, kind: str) -> str:
     """One panel of B, whose rows lie in one piece, with zeros beyond its columns. Table: b, ldb, panel, k, cols."""
-    t = _Text(kind)
+    t = _Text(panel, kind)
     lines = [*head(["b", "ldb", "to", "k", "cols"], pointers=["b", "to"]), *t.masks("%cols"), *_loop("k")]
     lines += ["  %off = mul i64 %k.i, %ldb", f"  %row = getelementptr {t.number}, ptr %b, i64 %off"]
     for v in range(t.panel.vectors):
@@ -136,9 +138,10 @@ def pack_rows(kind: str) -> str:
     return _packed(t, lines)
 
 
-def pack_columns(kind: str) -> str:
+@lru_cache
+def pack_columns(panel: Panel, kind: str) -> str:
     """One panel of B, whose columns lie in one piece, as of a weight that is turned. Table: b, ldb, panel, k, cols."""
-    t = _Text(kind)
+    t = _Text(panel, kind)
     lines = [*head(["b", "ldb", "to", "k", "cols"], pointers=["b", "to"]), *t.masks("%cols")]
     lanes = t.panel.lanes
     wide = f"<{lanes} x i64>"
@@ -166,12 +169,13 @@ def _packed(t: _Text, lines: list[str]) -> str:
     return "\n".join([*t.declarations, *lines, *_next("k"), "done:", "  ret void", "}"])
 
 
-def pack_blocks(kind: str, rows: int) -> str:
+@lru_cache
+def pack_blocks(panel: Panel, kind: str, rows: int) -> str:
     """Blocks of A, whose columns lie in one piece. Table: a, lda, to, the distance of blocks there, k, blocks.
 
     Eight k at a time, whose lines of A stay in the cache while all the blocks take their part of them.
     """
-    t = _Text(kind)
+    t = _Text(panel, kind)
     piece = f"<8 x {t.number}>"
     name = f"v8f{t.bits}"
     mask = f"<8 x i1> <{', '.join([f'i1 {int(r < rows)}' for r in range(8)])}>"
@@ -218,10 +222,7 @@ def _next(name: str) -> list[str]:
 class _Text:
     """What the functions of one dtype have in common."""
 
-    def __init__(self, kind: str) -> None:
-        panel = panel_of(kind)
-        if panel is None:
-            raise RuntimeError("compile: this CPU has no panels")
+    def __init__(self, panel: Panel, kind: str) -> None:
         self.panel, self.bits = panel, 32 if kind == "f" else 64
         self.number = "float" if kind == "f" else "double"
         self.vector, self._mask = f"<{panel.lanes} x {self.number}>", f"<{panel.lanes} x i1>"
