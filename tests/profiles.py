@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COUNTS = {"quick": 6, "default": 50, "deep": 1000}
+_COUNTS = {"quick": 4, "default": 50, "deep": 1000}
 _NAME = os.environ.get("HYPOTHESIS_PROFILE", "default")
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
