@@ -11,7 +11,6 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq.recording import CompileError
 from tinygrad_seq.recording import active as recording
-from tinygrad_seq.tree import tree_map
 
 Group = dict[str, Any]
 
@@ -214,7 +213,8 @@ class Optimizer:
         """
         numbers = iter(range(sum(len(group["params"]) for group in self.param_groups)))
         groups = [group | {"params": [next(numbers) for _ in group["params"]]} for group in self.param_groups]
-        return {"state": tree_map(_copied, self.state), "param_groups": groups}
+        state = {number: {k: _copied(v) for k, v in entries.items()} for number, entries in self.state.items()}
+        return {"state": state, "param_groups": groups}
 
     def _state_shape(self, p: Tensor) -> tuple[int, ...]:
         """The shape of the tensors in the state of a parameter."""
@@ -280,6 +280,9 @@ class Optimizer:
 
 
 def _copied(value: Any) -> Any:
+    """An entry of the state with tensors of its own."""
+    if isinstance(value, list):
+        return [_copied(v) for v in value]
     return value.clone() if isinstance(value, Tensor) else value
 
 

@@ -329,6 +329,13 @@ class StrictBackend:
         refuse()
         target.hidden[: len(numbers)] = numbers
 
+    def elementwise(self, kernel: Any) -> Callable[..., list[Any]]:
+        def launch(*arrays: Any) -> list[Any]:
+            self.launches += 1
+            return outer(kernel.on_arrays(*inner(list(arrays))))
+
+        return launch
+
     @staticmethod
     def product(a: Any, b: Any, out: Any) -> None:
         done(np.matmul, (a, b), {"out": out})
@@ -417,6 +424,7 @@ def installed(count: int = 1) -> Iterator[Any]:
 
     known = dict(backend._BY_ARRAY_TYPE)
     backend.register(StrictArray, module)
+    before_us, backend.on_gpu[:] = [*backend.on_gpu], [module]
     backend.several_gpus.extend([module] * (count > 1))
     device_module.backend_for = cuda_module.backend_for = backend_for
     try:
@@ -425,4 +433,5 @@ def installed(count: int = 1) -> Iterator[Any]:
         device_module.backend_for = cuda_module.backend_for = before
         backend._BY_ARRAY_TYPE.clear()
         backend._BY_ARRAY_TYPE.update(known)
+        backend.on_gpu[:] = before_us
         backend.several_gpus.clear()
