@@ -1,8 +1,8 @@
 # Every target makes .venv and installs what it needs by itself: Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-# one process per core, each with one BLAS thread: two that share cores wait for each other
 ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler
+# one process per core, each with one BLAS thread: two that share cores wait for each other
 PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: demo test test-deep test-strict test-gpu check format bench bench-gpu peers clean

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
+import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
 from tinygrad_seq.device import default_device
@@ -183,6 +184,30 @@ def test_new_tensors_are_made_on_the_device_in_force() -> None:
         for x in (tg.zeros(2), tg.tensor([1.0]), tg.rand(3), tg.arange(4), tg.randn(2, 2), nn.Linear(2, 2).weight):
             assert x.device == "cuda:0"
     assert tg.zeros(1).device == before
+
+
+def test_gradients_are_checked_where_the_inputs_are() -> None:
+    seen = set()
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        seen.add(str(x.device))
+        return (x * x).sin()
+
+    tg.gradgradcheck(f, strict([0.5, 1.0]))
+    with tg.device("cuda"):
+        tg.gradcheck(f, np.array([0.5, 1.0]))
+    assert seen == {"cuda:0"}
+
+
+def test_what_is_made_on_the_way_is_made_beside_the_input() -> None:
+    x, numbers = strict(np.ones((2, 1, 3), np.float32)), np.array([1.0, 2.0, 3.0])
+    F.cross_entropy(x[:, 0], [0, 2], weight=numbers)
+    layer = nn.GRU(3, 2).to("cuda")
+    assert layer(x, mask=np.array([[True], [False]]))[0].device == "cuda:0"
+    packed = nn.utils.rnn.pack_padded_sequence(x, [1], enforce_sorted=False)
+    with tg.device("cuda"):
+        assert nn.utils.rnn.pad_packed_sequence(packed)[1].device == "cpu"
+        assert tg.as_tensor(numbers).device == "cuda:0"
 
 
 def test_random_numbers_are_the_same_everywhere() -> None:
