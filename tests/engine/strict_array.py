@@ -98,6 +98,10 @@ class StrictArray:
         if hidden.base is None:
             _known[id(hidden)] = self
 
+    shape = property(lambda self: self.hidden.shape)  # these by themselves, since they are asked for most
+    dtype = property(lambda self: self.hidden.dtype)
+    ndim = property(lambda self: self.hidden.ndim)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
@@ -140,7 +144,7 @@ class StrictArray:
         if name.startswith("__array_"):  # NumPy's ways to the numbers, which it looks for before it asks `__array__`
             raise AttributeError(name)
         value = getattr(self.hidden, name)
-        if name in ("shape", "dtype", "ndim", "size", "flags", "strides", "nbytes", "itemsize"):
+        if name in ("size", "flags", "strides", "nbytes", "itemsize"):
             return value
         if callable(value):
             inner(self)

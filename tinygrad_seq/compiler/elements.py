@@ -23,7 +23,7 @@ Kind = tuple[Any, ...]  # of an operand: its type, and its dtype with the dimens
 _NUMBERS = range(-8, 9)  # which a kernel's text may have: few, since each makes another kernel
 _SETTINGS = {"dim", "dims", "keepdim", "dtype"}  # that such functions have
 _watching = Lock()
-_otherwise: set[Any] = set()  # the functions that do more than that
+_otherwise: set[Any] = set()  # the functions that do more than that, or one thing alone
 
 
 class _Otherwise(Exception):
@@ -147,6 +147,9 @@ class Plan(NamedTuple):
 
 def fused(backend: Any, function: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """What the function returns; for arrays of this backend, in as few launches as it takes."""
+    ours = getattr(function, "__module__", "").startswith("tinygrad_seq.ops.")  # a user's may count its calls
+    if function in _otherwise or not ours or not params.keys() <= _SETTINGS:
+        return function(*args, **params)
     kinds: list[Kind] = []
     for x in args:
         if type(x) is backend.ndarray or isinstance(x, Node):
@@ -155,9 +158,6 @@ def fused(backend: Any, function: Callable[..., Any], args: tuple[Any, ...], par
             kinds.append((type(x), x))
         else:
             return function(*args, **params)
-    ours = getattr(function, "__module__", "").startswith("tinygrad_seq.ops.")  # a user's may count its calls
-    if not ours or function in _otherwise or not params.keys() <= _SETTINGS:
-        return function(*args, **params)
     plan = _plan(backend, function, tuple(kinds), tuple(params.items()))
     return function(*args, **params) if plan is None else plan.run(args)
 
@@ -178,6 +178,8 @@ def _plan(backend: Any, function: Any, kinds: tuple[Kind, ...], params: tuple[An
         except Exception:  # of whatever else is not for a few elements; what is a mistake, the function itself will say
             _otherwise.add(function)
             return None
+    if len(watch.instrs) < 2 and all(len(kind) == 3 for kind in kinds):
+        _otherwise.add(function)
     if type(result) is not _Element:
         return None
     inputs = [x.var if type(x) is _Element else None for x in given]
