@@ -1,10 +1,11 @@
 # Every target makes .venv and installs what it needs by itself: Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
+ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler
 # one process per core, each with one BLAS thread: two that share cores wait for each other
 PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-deep test-gpu check format bench bench-gpu peers clean
+.PHONY: demo test test-deep test-strict test-gpu check format bench bench-gpu peers clean
 
 demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
 	@# products this small gain little from a second BLAS thread, and wait for it at every step on a busy machine
@@ -15,6 +16,9 @@ test: .venv/.installed-test  ## every test
 
 test-deep: .venv/.installed-test  ## every test, with many more random examples
 	HYPOTHESIS_PROFILE=deep $(PARALLEL)
+
+test-strict: .venv/.installed-test  ## the engine's and the layers' tests, on an array type as strict as a GPU's
+	TINYGRAD_SEQ_TEST_DEVICE=strict $(PARALLEL) $(ON_DEVICES)
 
 test-gpu: .venv/.installed-test  ## every test, on a GPU where one has a device; says so where there is none
 	TINYGRAD_SEQ_TEST_DEVICE=cuda $(BIN)/python -m pytest

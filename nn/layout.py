@@ -75,12 +75,12 @@ class Layout(NamedTuple):
         if lengths is not None:
             valid = valid_steps(require_lengths(name, lengths, T, B), T, x.device)
         else:
-            valid = tg.as_tensor(mask)
-            valid = valid.transpose(0, 1) if batch_first and valid.ndim == 2 else valid
+            given = mask if isinstance(mask, Tensor) else tg.as_tensor(mask).to(x.device)
+            valid = given.transpose(0, 1) if batch_first and given.ndim == 2 else given
             if valid.shape != (T, B) or valid.dtype != tg.bool:
                 raise ValueError(
                     f"{name}: the mask must be booleans of shape {(B, T) if batch_first else (T, B)}, got "
-                    f"{tg.as_tensor(mask).shape} of {valid.dtype}"
+                    f"{given.shape} of {valid.dtype}"
                 )
         packing = Packing.of(valid)
         return cls(packing.pack(x), packing.batch_sizes, B, lambda y: formed(packing.pad(y)), packing.order)

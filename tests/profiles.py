@@ -1,4 +1,4 @@
-"""How many random examples tests take: Hypothesis profiles, `default` and `deep`."""
+"""How many random examples tests take: Hypothesis profiles, `default`, `quick` and `deep`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COUNTS = {"default": 50, "deep": 1000}
+_COUNTS = {"quick": 4, "default": 50, "deep": 1000}
 _NAME = os.environ.get("HYPOTHESIS_PROFILE", "default")
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 for _name, _count in _COUNTS.items():
     settings.register_profile(
-        _name, max_examples=_count, deadline=None, derandomize=_name == "default", suppress_health_check=_SLOW
+        _name, max_examples=_count, deadline=None, derandomize=_name != "deep", suppress_health_check=_SLOW
     )
 
 
@@ -23,4 +23,4 @@ def load() -> None:
 
 def one_in(n: int) -> settings:
     """For tests whose examples take long: one n-th of the profile's examples."""
-    return settings(settings.get_profile(_NAME), max_examples=_COUNTS[_NAME] // n)
+    return settings(settings.get_profile(_NAME), max_examples=max(_COUNTS[_NAME] // n, 1))

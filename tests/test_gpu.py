@@ -8,9 +8,11 @@ import pytest
 import nn
 import tinygrad_seq as tg
 
+from .engine.strict_array import DEVICE
+
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not tg.cuda.is_available(), reason="no GPU, or none that CuPy can use"),
+    pytest.mark.skipif(DEVICE == "strict" or not tg.cuda.is_available(), reason="no GPU, or none that CuPy can use"),
 ]
 
 

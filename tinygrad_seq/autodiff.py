@@ -18,7 +18,7 @@ from .ops.elementwise import cast
 from .ops.index import Scattered, gather_scattered
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
-from .several import at, several_gpus, there
+from .several import at, on_gpu, several_gpus, there
 
 _by_number = operator.attrgetter("number")
 
@@ -168,7 +168,7 @@ def sweep(
         order = [node for node in order if node in useful]
     wrap = value_class.wrap if create_graph and value_class is not None else None
     gradients = (_OnSeveral if several_gpus else _Gradients)(wrap)
-    guard = there if several_gpus else None
+    guard = there if on_gpu else None
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}

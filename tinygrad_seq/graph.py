@@ -18,7 +18,7 @@ from .memory import memory, next_number, owner_of
 from .operands import frozen, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
-from .several import at, several_gpus, there
+from .several import at, on_gpu, there
 
 Rule = Callable[..., Any]
 
@@ -244,7 +244,7 @@ class Primitive:
             if not tensors:
                 return self._bare(inputs, params, foreign)
         try:
-            forward = there(self.forward) if several_gpus else self.forward
+            forward = there(self.forward) if on_gpu else self.forward
             if len(arrays) == 1 and not params:
                 y = forward(arrays[0])  # a star costs 0.04 µs, and so do settings, though there are none
             else:
@@ -314,7 +314,7 @@ class Primitive:
         try:
             if not arrays:
                 require_numbers(inputs)
-            return (there(self.forward) if several_gpus else self.forward)(*inputs, **params)
+            return (there(self.forward) if on_gpu else self.forward)(*inputs, **params)
         except MISTAKES as error:
             raise self._explain(error, inputs, params) from error
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+from .backend import on_gpu as on_gpu
 from .backend import several_gpus as several_gpus
 
 
@@ -20,7 +21,7 @@ def at(*operands: Any) -> Any:
 
 
 def there(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, to be called where its positional arguments are.
+    """The function, to be called where its positional arguments are, in as few launches as it takes.
 
     It raises a ValueError if they are on several GPUs: CuPy would fetch one of them in silence.
     """
@@ -28,10 +29,19 @@ def there(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not several_gpus:
+        return _fused()(on_gpu[0], function, args, kwargs)
     if len(set(_indices(args))) > 1:
         raise ValueError("operands are on several GPUs")
     with at(*args):
-        return function(*args, **kwargs)
+        return _fused()(on_gpu[0], function, args, kwargs)
+
+
+@cache
+def _fused() -> Callable[..., Any]:
+    from .compiler.elements import fused  # here, since it takes much of the compiler
+
+    return fused
 
 
 def _indices(operands: Iterable[Any]) -> Iterator[int]:

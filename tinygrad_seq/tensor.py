@@ -7,7 +7,7 @@ from typing import Any
 
 from . import numpy_functions
 from .backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
-from .conversion import as_dtype, is_numeric, names_dtype, require_numbers_in, to_array
+from .conversion import as_dtype, names_dtype, require_numbers_in, to_array
 from .device import default_device, device_of, resolve
 from .device import device as Device
 from .differentiable import Differentiable
@@ -18,7 +18,6 @@ from .ops import elementwise
 from .ops.dims import normalize_dim
 from .public import public
 from .recording import active as recording
-from .several import at
 
 bool_type = bool  # a method has its name
 
@@ -391,9 +390,8 @@ def as_tensor(
     """
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
-    if is_array(data) and dtype is None and device is None and is_numeric(data.dtype) and not hasattr(data, "mask"):
-        with at(data):
-            return Tensor.wrap(backend_of(data).asarray(data).copy())
-    if like is not None:
-        return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
-    return Tensor(data, dtype, device)
+    if like is None or device is not None:
+        return Tensor(data, dtype, device)
+    if is_array(data) and dtype is None:
+        return Tensor(data, device=device_of(data))
+    return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))

@@ -45,7 +45,10 @@ def weight_for(name: str, what: str, weight: Any, input: Tensor, classes: int | 
         return None
     if isinstance(weight, str):
         raise TypeError(f"{name}: the third argument is {what}, a tensor, got {weight!r}; write reduction={weight!r}")
-    weight = tg.as_tensor(weight, like=input).to(input.dtype)
+    if isinstance(weight, Tensor):
+        weight = weight.to(input.dtype)
+    else:
+        weight = tg.as_tensor(weight, dtype=input.dtype, device=input.device)
     if classes is not None and weight.shape != (classes,):
         raise ValueError(
             f"{name}: {what} has shape {weight.shape}; takes one number for each of the C classes: ({classes},)"

@@ -151,6 +151,9 @@ class Optimizer:
         """The changes as a compiled program: all of a parameter's in one kernel, where eager ones take a dozen each."""
         if self._fused is None:
             self._fused = tg.compile(self._change)
+        for number, p, _ in self._parameters():
+            if number in self.state:
+                self.state[number] = self._moved(number, p)  # from another device, which a program cannot do
         try:
             self._fused()
         except CompileError:  # an optimizer of one's own may do what cannot be replayed; nothing was changed
@@ -204,10 +207,14 @@ class Optimizer:
     # --- saving ---
 
     def state_dict(self) -> dict[str, Any]:
-        """The state by parameter number, and the groups with numbers in the place of parameters. `tg.save` takes it."""
+        """The state by parameter number, and the groups with numbers in the place of parameters. `tg.save` takes it.
+
+        Its tensors are copies, since a compiled step writes to its own.
+        """
         numbers = iter(range(sum(len(group["params"]) for group in self.param_groups)))
         groups = [group | {"params": [next(numbers) for _ in group["params"]]} for group in self.param_groups]
-        return {"state": {number: dict(state) for number, state in self.state.items()}, "param_groups": groups}
+        state = {number: {k: _copied(v) for k, v in entries.items()} for number, entries in self.state.items()}
+        return {"state": state, "param_groups": groups}
 
     def _state_shape(self, p: Tensor) -> tuple[int, ...]:
         """The shape of the tensors in the state of a parameter."""
@@ -270,6 +277,13 @@ class Optimizer:
             settings = ", ".join(f"{k}={v!r}" for k, v in group.items() if k not in ("params", "param_names"))
             lines.append(f"\n  {len(group['params'])} parameters: {settings}")
         return f"{type(self).__name__}({''.join(lines)}\n)"
+
+
+def _copied(value: Any) -> Any:
+    """An entry of the state with tensors of its own."""
+    if isinstance(value, list):
+        return [_copied(v) for v in value]
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def like(p: Tensor, value: Any) -> Any:

@@ -169,7 +169,7 @@ def pad_packed_sequence(
     padded = Packing.of(valid_steps(lengths, T, sequence.data.device)).pad(sequence.data, padding_value)
     if sequence.unsorted_indices is not None:
         padded = padded[:, sequence.unsorted_indices]
-        lengths = tg.tensor(lengths)[sequence.unsorted_indices.cpu()].tolist()
+        lengths = [lengths[i] for i in sequence.unsorted_indices.tolist()]
     return padded.transpose(0, 1) if batch_first else padded, tg.tensor(lengths, dtype=tg.int64, device="cpu")
 
 

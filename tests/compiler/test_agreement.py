@@ -18,6 +18,7 @@ from nn import optim
 
 from ..engine.op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE, primitives
 
+pytestmark = pytest.mark.host("bit for bit: the host's executors")
 PRIMITIVES = primitives()
 EXECUTORS = [
     "numpy",

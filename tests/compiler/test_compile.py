@@ -129,6 +129,7 @@ def test_training_and_evaluating_are_two_programs() -> None:
     assert len(f.programs) == 2
 
 
+@pytest.mark.host("NumPy's arrays as arguments")
 def test_arrays_are_arguments_too_and_captured_ones_are_read_at_each_call() -> None:
     seen = np.zeros(3, np.float32)
     f = tg.compile(lambda x: tg.tensor(x) + tg.tensor(seen))
@@ -357,6 +358,7 @@ def test_a_warning_after_many_recordings_and_a_bound() -> None:
 
 # --- what it refuses ---
 
+FETCHED = pytest.mark.host("on a device `numpy()` fetches, for tests")
 KEPT: list[Any] = []
 
 
@@ -403,8 +405,8 @@ def _graph(x: tg.Tensor) -> tg.Tensor:
     [
         (_branch, "asks for the number.*use tg.where"),
         (_item, "asks for the number.*return the tensor"),
-        (_numpy, "NumPy asks for the numbers.*use tg's functions"),
-        (_asarray, "NumPy asks for the numbers.*use tg's functions"),
+        pytest.param(_numpy, "NumPy asks for the numbers.*use tg's functions", marks=FETCHED),
+        pytest.param(_asarray, "NumPy asks for the numbers.*use tg's functions", marks=FETCHED),
         (_chosen, "booleans picks elements.*masked_fill"),
         (_nonzero, "depends on values"),
         (_listed, "keeps a tensor.*return it instead"),
@@ -451,6 +453,7 @@ def test_what_is_not_a_function_or_an_argument() -> None:
 # --- what it leaves behind ---
 
 
+@pytest.mark.host("to look at tokens would wait for a GPU")
 @pytest.mark.parametrize("warm", [0, 1, 3])
 def test_a_failed_call_leaves_all_as_it_was(warm: int) -> None:
     model, optimizer, step = model_and_step()
@@ -478,6 +481,7 @@ def test_a_failed_call_leaves_all_as_it_was(warm: int) -> None:
     assert all(type(p.detach().numpy()) is np.ndarray for p in model.parameters())
 
 
+@pytest.mark.host("to look at tokens would wait for a GPU")
 def test_a_check_that_fails_at_a_replay_leaves_all_as_it_was() -> None:
     table = nn.Embedding(5, 3)
     optimizer = optim.Adam(table.parameters())
@@ -699,6 +703,7 @@ def in_pieces(count: int, executor: str | None, compiled: bool = True) -> tuple[
     return model, run, [run().item() for _ in range(3)]
 
 
+@pytest.mark.host("how much the host's plan of memory saves")
 @pytest.mark.parametrize("executor", ["numpy", None])  # None: the native one, where that is installed
 def test_a_checkpoint_saves_memory_and_changes_no_number(executor: str | None) -> None:
     (model, run, losses), (other, _, truth) = in_pieces(8, executor), in_pieces(8, None, compiled=False)

@@ -327,20 +327,20 @@ def test_what_moves_is_looked_for_again(gpu: Any) -> None:
 
 
 def test_another_device_is_another_program() -> None:
-    weight = tg.ones(3)
+    weight = tg.ones(3, device="cpu")
     compiled = tg.compile(lambda x: (x.detach() + weight) * 2.0)
-    assert compiled(tg.ones(3)).tolist() == [4, 4, 4]
+    assert compiled(tg.ones(3, device="cpu")).tolist() == [4, 4, 4]
     weight.data = weight.to("cuda")
     assert compiled(tg.ones(3, device="cuda")).tolist() == [4, 4, 4]
     assert len(compiled.programs) == 2
     with pytest.raises(tg.CompileError, match=r"lives on cuda:0, and what .* met before on cpu; .* \.to\('cpu'\)"):
-        compiled(tg.ones(3))
+        compiled(tg.ones(3, device="cpu"))
 
 
 def test_moving_inside_is_refused() -> None:
     compiled = tg.compile(lambda x: x.to("cuda") + 1.0)
     with pytest.raises(tg.CompileError, match=r"a tensor is made on cuda:0, and what .* met before on cpu"):
-        compiled(tg.ones(2))
+        compiled(tg.ones(2, device="cpu"))
 
 
 def test_checks_look_at_numbers_between_graphs(gpu: Any) -> None:

@@ -376,6 +376,7 @@ def test_a_change_in_place_is_noticed_or_harmless() -> None:
     close(x.grad, tg.tensor(kept))
 
 
+@pytest.mark.host("NumPy's arrays as arguments")
 def test_memory_that_others_can_write_to_is_copied() -> None:
     numbers = np.array([1.0, 2.0, 3.0])
     w = variable(3)
@@ -388,6 +389,7 @@ def test_memory_that_others_can_write_to_is_copied() -> None:
         close(w.grad, before)
 
 
+@pytest.mark.host("memory that NumPy shares")
 def test_a_parameter_in_lent_memory_takes_no_new_plan_at_each_call() -> None:
     w = tg.from_numpy(np.ones(3)).requires_grad_()
     f, plans = tg.compile(lambda x: (w * x).exp().sum()), []

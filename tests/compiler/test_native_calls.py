@@ -10,7 +10,10 @@ import pytest
 
 import tinygrad_seq as tg
 
-pytestmark = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
+pytestmark = [
+    pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed"),
+    pytest.mark.host("the host's native executor"),
+]
 SIZES = [1, 3, 15, 16, 17, 63, 64, 65, 130]
 KINDS = pytest.mark.parametrize("kind", [np.float32, np.float64])
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygrad_seq import Primitive, ops
+from tinygrad_seq.device import default_device
 from tinygrad_seq.ops.index import ARRAY
 
 
@@ -201,12 +202,6 @@ def fixed(draw: st.DrawFn, /, **params: Any) -> Call:
     return Call([array(draw, draw(shapes()))], params)
 
 
-def _cpu() -> Any:
-    from tinygrad_seq import device
-
-    return device("cpu")
-
-
 DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "abs": elementwise("away from 0"),
     "add": elementwise("real", "real"),
@@ -252,7 +247,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "sub": elementwise("real", "real"),
     "take_along_dim": taking(put=False),
     "tanh": elementwise("real"),
-    "to_device": fixed(device=_cpu(), source=_cpu()),
+    "to_device": fixed(device=default_device(), source=default_device()),
     "trunc": elementwise("between whole numbers"),
     "unbind": along_dim(min_side=1),
     "where": selection(),

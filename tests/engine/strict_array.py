@@ -27,6 +27,7 @@ from tinygrad_seq import backend
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import numpy as host
 from tinygrad_seq.recording import CompileError
+from tinygrad_seq.tree import tree_map
 
 from .host_kernels import COMPILER, compile_for_host
 
@@ -34,10 +35,14 @@ device_module: Any = sys.modules["tinygrad_seq.device"]  # the package exports a
 cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
 _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt le gt ge"
 OPERATORS = _WORDS.split()
+PLAIN = (int, float, complex, list, tuple)
 _known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
 current = [0]  # the device on which operations run
 captured: list[list[Callable[[], Any]]] = []  # what the graph being captured is to do
-REAL = os.environ.get("TINYGRAD_SEQ_TEST_DEVICE", "").startswith("cuda")  # a GPU takes the stand-in's place
+DEVICE = os.environ.get(
+    "TINYGRAD_SEQ_TEST_DEVICE", ""
+)  # on which all tests run: "strict", "cuda" or, if empty, the CPU
+REAL = DEVICE == "cuda"  # a GPU takes the stand-in's place
 stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU does not tell")
 
 
@@ -47,7 +52,7 @@ def inner(value: Any) -> Any:
         if value.index != current[0]:  # CuPy fetches it with a warning where it can, which we never want
             raise AssertionError(f"an operation on an array of cuda:{value.index} runs on cuda:{current[0]}")
         return value.hidden
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     if isinstance(value, (list, tuple)):
         return type(value)(inner(v) for v in value)
@@ -57,9 +62,7 @@ def inner(value: Any) -> Any:
 def outer(result: Any) -> Any:
     if isinstance(result, (np.ndarray, np.generic)):
         return StrictArray(np.asarray(result))
-    if isinstance(result, (list, tuple)):
-        return type(result)(outer(r) for r in result)
-    return result
+    return tree_map(outer, result) if isinstance(result, (list, tuple)) else result
 
 
 def done(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -95,6 +98,10 @@ class StrictArray:
         if hidden.base is None:
             _known[id(hidden)] = self
 
+    shape = property(lambda self: self.hidden.shape)  # these by themselves, since they are asked for most
+    dtype = property(lambda self: self.hidden.dtype)
+    ndim = property(lambda self: self.hidden.ndim)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
@@ -125,6 +132,10 @@ class StrictArray:
         refuse()
         return self.hidden.item()
 
+    def __reduce__(self) -> Any:
+        """By way of the host, as CuPy's."""
+        return StrictArray, (self.get(),)
+
     def tolist(self) -> Any:
         refuse()
         return self.hidden.tolist()
@@ -133,7 +144,7 @@ class StrictArray:
         if name.startswith("__array_"):  # NumPy's ways to the numbers, which it looks for before it asks `__array__`
             raise AttributeError(name)
         value = getattr(self.hidden, name)
-        if name in ("shape", "dtype", "ndim", "size", "flags", "strides", "nbytes", "itemsize"):
+        if name in ("size", "flags", "strides", "nbytes", "itemsize"):
             return value
         if callable(value):
             inner(self)
@@ -167,6 +178,9 @@ class StrictArray:
 
     def __neg__(self) -> Any:
         return outer(done(np.negative, (self,), {}))
+
+    def __abs__(self) -> Any:
+        return outer(done(np.abs, (self,), {}))
 
     def __invert__(self) -> Any:
         return outer(done(np.invert, (self,), {}))
@@ -204,8 +218,15 @@ class Namespace:
     def full_like(x: Any, value: Any, dtype: Any = None, shape: Any = None) -> Any:
         return outer(done(np.full_like, (x, value), {"dtype": dtype, "shape": shape or x.shape}))
 
+    @property
+    def linalg(self) -> Any:
+        return Namespace(np.linalg)
+
+    def __init__(self, functions: Any = np) -> None:
+        self._functions = functions
+
     def __getattr__(self, name: str) -> Any:
-        value = getattr(np, name)
+        value = getattr(self._functions, name)
         if not callable(value) or isinstance(value, type):
             return value
         return lambda *args, **kwargs: outer(done(value, args, kwargs))
@@ -236,7 +257,8 @@ class StrictBackend:
         if isinstance(data, StrictArray) and (dtype is None or data.dtype == dtype) and data.index == at:
             return data
         with StrictBackend.on(at):
-            return StrictArray(np.array(data.hidden if isinstance(data, StrictArray) else data, dtype=dtype))
+            found = data.hidden if isinstance(data, StrictArray) else data
+            return StrictArray(np.array(found if isinstance(data, PLAIN) else np.asarray(found), dtype=dtype))
 
     @staticmethod
     def to_host(array: Any) -> Any:
@@ -310,6 +332,13 @@ class StrictBackend:
     def upload(target: Any, numbers: Any) -> None:
         refuse()
         target.hidden[: len(numbers)] = numbers
+
+    def elementwise(self, kernel: Any) -> Callable[..., list[Any]]:
+        def launch(*arrays: Any) -> list[Any]:
+            self.launches += 1
+            return outer(kernel.on_arrays(*inner(list(arrays))))
+
+        return launch
 
     @staticmethod
     def product(a: Any, b: Any, out: Any) -> None:
@@ -397,12 +426,16 @@ def installed(count: int = 1) -> Iterator[Any]:
             raise RuntimeError(f"device 'cuda:{index}': there is none; this machine has cuda:0")
         return module if device_type == "cuda" else before(device_type)
 
+    known = dict(backend._BY_ARRAY_TYPE)
     backend.register(StrictArray, module)
+    before_us, backend.on_gpu[:] = [*backend.on_gpu], [module]
     backend.several_gpus.extend([module] * (count > 1))
     device_module.backend_for = cuda_module.backend_for = backend_for
     try:
         yield module
     finally:
         device_module.backend_for = cuda_module.backend_for = before
-        backend._BY_ARRAY_TYPE.pop(StrictArray)
+        backend._BY_ARRAY_TYPE.clear()
+        backend._BY_ARRAY_TYPE.update(known)
+        backend.on_gpu[:] = before_us
         backend.several_gpus.clear()

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nn
+import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
+from tinygrad_seq.device import default_device
 from tinygrad_seq.graph import Application
 from tinygrad_seq.ops import elementwise
 
@@ -41,6 +43,10 @@ def strict(a: Any) -> tg.Tensor:
     return tg.tensor(np.array(a), device="cuda")
 
 
+def on_host(a: Any) -> tg.Tensor:
+    return tg.tensor(a, device="cpu")
+
+
 def assert_all_strict(nodes: list[Any]) -> None:
     for node in ancestors(nodes):
         if isinstance(node, Application):
@@ -58,7 +64,7 @@ def test_every_primitive_stays_on_its_device(name: str, kind: str, data: st.Data
     if "dtype" in call.params:
         kind = "float32"
     found = []
-    for make in (tg.tensor, strict):
+    for make in (on_host, strict):
         xs = [make(a).requires_grad_() if a.dtype.kind == "f" else make(a).array for a in call.arrays]
         ys = primitives()[name](*xs, **call.params)
         ys = ys if isinstance(ys, tuple) else (ys,)
@@ -104,21 +110,32 @@ def test_the_stand_in_is_as_strict_as_cupy() -> None:
 
 def test_devices_do_not_mix() -> None:
     with pytest.raises(RuntimeError, match=r"add: operands are on cpu and cuda:0; move one with \.to\('cuda:0'\)"):
-        strict([1.0, 2.0]) + tg.ones(2)
+        strict([1.0, 2.0]) + tg.ones(2, device="cpu")
     x, host_index = strict([[1.0, 2.0]]), np.array([0])
     for call in (
         lambda: x[host_index],
         lambda: x.gather(1, host_index.reshape(1, 1)),
         lambda: tg.embedding(x, host_index),
         lambda: tg.isin(x, np.ones(2)),
-        lambda: tg.isin(x, tg.ones(2)),
+        lambda: tg.isin(x, tg.ones(2, device="cpu")),
     ):
         with pytest.raises(RuntimeError, match="operands are on cpu and cuda:0"):
             call()
     assert x[[0]].tolist() == [[1.0, 2.0]]
     assert tg.isin(x, [2.0]).tolist() == [[False, True]]
-    with pytest.raises(TypeError, match=r"on cuda:0; move it first: \.cpu\(\)\.numpy\(\)"):
-        strict([1.0]).numpy()
+
+
+@pytest.mark.host("on a device `numpy()` fetches, for tests")
+def test_numbers_on_a_gpu_are_fetched_by_name_alone() -> None:
+    for look in (tg.Tensor.numpy, np.asarray):
+        with pytest.raises(TypeError, match=r"on cuda:0; move it first: \.cpu\(\)\.numpy\(\)"):
+            look(strict([1.0]))
+
+
+def test_the_engine_is_refused_numbers_that_a_test_gets() -> None:
+    for look in ("x.numpy()", "np.asarray(x)", "np.testing.assert_allclose(x, 1.0)"):
+        with pytest.raises(TypeError, match=r"on cuda:0; move it first"):
+            eval(look, {"__name__": "tinygrad_seq.some_module", "np": np, "x": strict([1.0])})
 
 
 ARRANGED: list[Any] = [
@@ -139,7 +156,7 @@ ARRANGED: list[Any] = [
 @pytest.mark.parametrize("f", ARRANGED)
 def test_compositions_stay_on_their_device(f: Any) -> None:
     found = []
-    for make in (tg.tensor, strict):
+    for make in (on_host, strict):
         x = make(np.linspace(0.2, 2.0, 9).reshape(3, 3)).requires_grad_()
         y = f(x)
         if make is strict:
@@ -147,13 +164,13 @@ def test_compositions_stay_on_their_device(f: Any) -> None:
             assert_all_strict([y.node])
         y.sum().backward()
         assert x.grad is not None
-        assert make is tg.tensor or is_on_device(x.grad.array)
+        assert make is on_host or is_on_device(x.grad.array)
         found.append([y.tolist(), x.grad.tolist()])
     assert_same(found[0], found[1])
 
 
 def test_moving_there_and_back_passes_gradients() -> None:
-    x = tg.ones(3, requires_grad=True)
+    x = tg.ones(3, requires_grad=True, device="cpu")
     y = (x.to("cuda") * 2.0).cpu()
     assert isinstance(y.array, np.ndarray)
     y.sum().backward()
@@ -162,10 +179,35 @@ def test_moving_there_and_back_passes_gradients() -> None:
 
 
 def test_new_tensors_are_made_on_the_device_in_force() -> None:
+    before = default_device()
     with tg.device("cuda"):
         for x in (tg.zeros(2), tg.tensor([1.0]), tg.rand(3), tg.arange(4), tg.randn(2, 2), nn.Linear(2, 2).weight):
             assert x.device == "cuda:0"
-    assert tg.zeros(1).device == "cpu"
+    assert tg.zeros(1).device == before
+
+
+def test_gradients_are_checked_where_the_inputs_are() -> None:
+    seen = set()
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        seen.add(str(x.device))
+        return (x * x).sin()
+
+    tg.gradgradcheck(f, strict([0.5, 1.0]))
+    with tg.device("cuda"):
+        tg.gradcheck(f, np.array([0.5, 1.0]))
+    assert seen == {"cuda:0"}
+
+
+def test_what_is_made_on_the_way_is_made_beside_the_input() -> None:
+    x, numbers = strict(np.ones((2, 1, 3), np.float32)), np.array([1.0, 2.0, 3.0])
+    F.cross_entropy(x[:, 0], [0, 2], weight=numbers)
+    layer = nn.GRU(3, 2).to("cuda")
+    assert layer(x, mask=np.array([[True], [False]]))[0].device == "cuda:0"
+    packed = nn.utils.rnn.pack_padded_sequence(x, [1], enforce_sorted=False)
+    with tg.device("cuda"):
+        assert nn.utils.rnn.pad_packed_sequence(packed)[1].device == "cpu"
+        assert tg.as_tensor(numbers).device == "cuda:0"
 
 
 def test_random_numbers_are_the_same_everywhere() -> None:

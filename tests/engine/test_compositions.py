@@ -17,6 +17,13 @@ A = np.random.default_rng(0).standard_normal((3, 4))
 B = np.random.default_rng(1).standard_normal((2, 3, 4))
 ROWS = np.array([[2, 0], [1, 1], [0, 2]])
 
+
+def scattered(a: Any) -> Any:
+    out = np.zeros((3, 2))
+    np.add.at(out, (ROWS, np.arange(2)), a[:, :2])
+    return out
+
+
 SMOOTH: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "mean": (lambda x: x.mean(1), lambda a: a.mean(1)),
     "var": (lambda x: x.var(0), lambda a: a.var(0, ddof=1)),
@@ -56,22 +63,16 @@ SMOOTH: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "triu": (lambda x: x.triu(1), lambda a: np.triu(a, 1)),
     "expand": (lambda x: x.unsqueeze(0).expand(2, -1, -1), lambda a: np.broadcast_to(a, (2, 3, 4))),
     "squeeze": (lambda x: x.reshape(3, 1, 4).squeeze(1), lambda a: a),
-    "gather": (lambda x: x.gather(1, ROWS), lambda a: np.take_along_axis(a, ROWS, 1)),
-    "gather less": (lambda x: x.gather(0, ROWS[:2]), lambda a: np.take_along_axis(a[:, :2], ROWS[:2], 0)),
+    "gather": (lambda x: x.gather(1, tg.tensor(ROWS)), lambda a: np.take_along_axis(a, ROWS, 1)),
+    "gather less": (lambda x: x.gather(0, tg.tensor(ROWS[:2])), lambda a: np.take_along_axis(a[:, :2], ROWS[:2], 0)),
     "index_select": (lambda x: x.index_select(1, [3, 0, 3]), lambda a: a[:, [3, 0, 3]]),
-    "masked_fill": (lambda x: x.masked_fill(A > 0, -1.0), lambda a: np.where(A > 0, -1.0, a)),
-    "scatter_add": (lambda x: tg.zeros(3, 2, dtype=tg.float64).scatter_add(0, ROWS, x[:, :2]), lambda a: scattered(a)),
+    "masked_fill": (lambda x: x.masked_fill(tg.tensor(A > 0), -1.0), lambda a: np.where(A > 0, -1.0, a)),
+    "scatter_add": (lambda x: tg.zeros(3, 2, dtype=tg.float64).scatter_add(0, tg.tensor(ROWS), x[:, :2]), scattered),
     "outer": (lambda x: tg.outer(x[0], x[1]), lambda a: np.outer(a[0], a[1])),
     "dot": (lambda x: tg.dot(x[0], x[1]), lambda a: a[0] @ a[1]),
     "matrix and vector": (lambda x: x @ x[0], lambda a: a @ a[0]),
     "vector and matrix": (lambda x: x[:, 0] @ x, lambda a: a[:, 0] @ a),
 }
-
-
-def scattered(a: Any) -> Any:
-    out = np.zeros((3, 2))
-    np.add.at(out, (ROWS, np.arange(2)), a[:, :2])
-    return out
 
 
 @pytest.mark.parametrize("name", SMOOTH)

@@ -26,6 +26,7 @@ from tinygrad_seq import backend, config
 from tinygrad_seq.backend import cublas
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
+from tinygrad_seq.device import default_device
 
 from . import host_kernels
 from .strict_array import StrictArray, installed, stand_in_only
@@ -63,6 +64,7 @@ REFUSALS: list[tuple[Any, int, str]] = [
 ]
 
 
+@pytest.mark.host("what is said without a GPU")
 @pytest.mark.parametrize(("count", "driver", "message"), REFUSALS)
 def test_what_is_missing_is_said(count: Any, driver: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_backend, "_missing", None)
@@ -79,6 +81,7 @@ def test_what_is_missing_is_said(count: Any, driver: int, message: str, monkeypa
     assert tg.zeros(1).device == "cpu"
 
 
+@pytest.mark.host("what is said without a GPU")
 def test_a_module_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_backend, "_missing", None)
     monkeypatch.setattr(cupy_backend, "_count", None)
@@ -89,6 +92,7 @@ def test_a_module_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(p.device == "cpu" for p in module.parameters())
 
 
+@pytest.mark.host("what is said without a GPU")
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy_backend, "_missing", None)
     monkeypatch.setattr(cupy_backend, "_count", None)
@@ -389,6 +393,7 @@ def test_training_goes_on_with_a_smaller_batch(compiled: bool, gpu: Any, monkeyp
 
 @stand_in_only
 def test_devices_in_force(gpu: Any) -> None:
+    before = default_device()
     tg.set_default_device("cuda")
     try:
         assert tg.zeros(1).device == "cuda:0"
@@ -396,16 +401,16 @@ def test_devices_in_force(gpu: Any) -> None:
             assert tg.zeros(1).device == "cpu"
         assert nn.Linear(2, 2).weight.device == "cuda"
     finally:
-        tg.set_default_device("cpu")
+        tg.set_default_device(before)
     with pytest.raises(RuntimeError, match="'cuda:1': there is none"), tg.device("cuda:1"):
         pass
-    assert tg.zeros(1).device == "cpu"
+    assert tg.zeros(1).device == before
     assert tg.ones(1).cuda(0).device == tg.ones(1).cuda().device == "cuda:0"
 
 
 @stand_in_only
 def test_pinned_batches_are_fetched(gpu: Any) -> None:
-    x = tg.arange(4)
+    x = tg.arange(4, device="cpu")
     batch = x.pin_memory()
     assert batch.is_pinned()
     assert batch.pin_memory() is batch

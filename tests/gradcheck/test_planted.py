@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_seq as tg
 
+pytestmark = pytest.mark.host("primitives written with NumPy's functions")
 X = np.random.default_rng(0).uniform(0.5, 2.0, (3, 4))
 
 

@@ -70,7 +70,7 @@ def test_gradient_norms_are_total_derivatives(kind: str) -> None:
 
         found = list(tg.grad(rest, argnums=tuple(range(len(states))))(*states))
         if kind == "LSTM":  # c_t is also seen in h_t = o_t tanh(c_t)
-            found[1] = found[1] + found[0] * layer.gate("o")[t] * (1 - states[1].tanh() ** 2)
+            found[1] = found[1] + found[0] * tg.tensor(layer.gate("o")[t]) * (1 - states[1].tanh() ** 2)
         for name, g in zip(layer.states, found, strict=True):
             np.testing.assert_allclose(layer.gradient_norm(name)[t], g.norm(dim=1).detach().numpy(), rtol=1e-10)
 

@@ -42,7 +42,7 @@ def build():
 
 def sample(model, prime="hello", predict_len=40, temperature=0.8):
     hidden = model.init_hidden(1)
-    prime_input = char_tensor(prime).unsqueeze(0)
+    prime_input = char_tensor(prime).unsqueeze(0).to(device)
     _, hidden = model(prime_input[:, :-1], hidden)
     inp, predicted = prime_input[:, -1:], prime
     for _ in range(predict_len):
@@ -50,7 +50,7 @@ def sample(model, prime="hello", predict_len=40, temperature=0.8):
         output_dist = output.data.view(-1).div(temperature).exp()
         top_i = torch.multinomial(output_dist, 1)[0]
         predicted += chars[top_i]
-        inp = char_tensor(chars[top_i.item()]).unsqueeze(0)
+        inp = char_tensor(chars[top_i.item()]).unsqueeze(0).to(device)
     return predicted
 
 

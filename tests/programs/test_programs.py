@@ -52,6 +52,6 @@ def test_it_computes_what_pytorch_does(name: str) -> None:
     tg.manual_seed(0)
     ours, theirs = load(name, back=False), load(name, back=True)
     model, oracle = ours.build(), theirs.build()
-    weights = {k: torch.from_numpy(v.numpy().copy()) for k, v in copy.deepcopy(model.state_dict()).items()}
+    weights = {k: torch.from_numpy(v.cpu().numpy().copy()) for k, v in copy.deepcopy(model.state_dict()).items()}
     oracle.load_state_dict(weights)
     assert ours.run(model) == pytest.approx(theirs.run(oracle), rel=2e-3, abs=2e-4)

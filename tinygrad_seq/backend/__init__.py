@@ -25,7 +25,8 @@ result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
 numpy_module: Any = numpy_backend.module  # for what runs on the CPU whatever the device
 
-several_gpus: list[ModuleType] = []  # CuPy's backend, once it shows that there are several GPUs
+on_gpu: list[ModuleType] = []  # CuPy's backend, once it is used
+several_gpus: list[ModuleType] = []  # the same, once it shows that there are several GPUs
 
 _OF_NUMPY = (numpy_backend.ndarray, SCALAR)  # subclasses such as memmap included
 _BY_ARRAY_TYPE: dict[type, ModuleType] = {numpy_backend.ndarray: numpy_backend}
@@ -76,6 +77,8 @@ def backend_for(device_type: str, index: int = 0) -> ModuleType:
         return numpy_backend
     from . import cupy as cupy_backend
 
+    if cupy_backend.require(index) and not on_gpu:
+        on_gpu.append(cupy_backend)
     if cupy_backend.require(index) > 1 and not several_gpus:
         several_gpus.append(cupy_backend)
     return cupy_backend

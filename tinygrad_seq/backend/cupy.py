@@ -207,6 +207,14 @@ def erf(x: Any) -> Any:
     return _erf(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
+def elementwise(kernel: Any) -> Callable[..., tuple[Any, ...]]:
+    """A function of arrays that launches a kernel of operations on elements, made as `compiler.elements` says."""
+    inputs = ", ".join([f"{v.dtype} x{k}" for k, v in enumerate(kernel.inputs)])
+    outputs = ", ".join([f"{v.dtype} y{k}" for k, v in enumerate(kernel.outputs)])
+    launch = xp.ElementwiseKernel(inputs, outputs, kernel.text(), "tinygrad_seq_elements", preamble=kernel.preamble)
+    return launch if len(kernel.outputs) > 1 else lambda *arrays: (launch(*arrays),)
+
+
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
 

@@ -42,6 +42,8 @@ _TESTS = {
 _LOGIC = {"logical_and": "{0} && {1}", "logical_or": "{0} || {1}", "logical_xor": "{0} != {1}", "logical_not": "!{0}"}
 _EXPRESSIONS = _OF_NUMBERS | _OF_REALS | _OF_INTEGERS | _OF_BITS | _TESTS | _LOGIC
 
+OPERATIONS = frozenset([*_EXPRESSIONS, "cast", "copy", "where", "invert"])
+
 # how two parts of a reduction go together, and what nothing at all is
 REDUCTIONS = {
     "sum": ("a + b", "T(0)"), "prod": ("a * b", "T(1)"), "max": ("a > b || a != a ? a : b", "-TG_INFINITY"),

@@ -89,7 +89,8 @@ def _steady(name: str, optimizer: Any, before: dict[Any, Any], groups: dict[Any,
         if old is None or old.keys() != state.keys():
             raise Unsteady
         for key, value in state.items():
-            if isinstance(value, Value) and isinstance(old[key], Value) and value.array.shape == old[key].array.shape:
+            both = isinstance(value, Value) and isinstance(old[key], Value)
+            if both and (value.shape, value.dtype) == (old[key].shape, old[key].dtype):
                 continue
             if isinstance(value, LiveNumber) or value is old[key]:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, backend_of
 from .report import Report
 from .subjects import PairSubject, Subject, TensorSubject
 
@@ -54,9 +54,9 @@ def _leaves_arrays_alone(subject: PairSubject, cotangents: Sequence[Array], repo
 
 
 def _leaves_tensors_alone(subject: TensorSubject, cotangents: Sequence[Array], report: Report) -> None:
-    tensors = subject._tensors(subject.arrays)
+    tensors = subject.tensors(subject.arrays)
     subject.gradient_tensors(tensors, cotangents)
-    _name_changed("the function", subject, [host.asarray(t.array) for t in tensors if t.device.type == "cpu"], report)
+    _name_changed("the function", subject, [backend_of(t.array).to_host(t.array) for t in tensors], report)
 
 
 def _name_changed(who: str, subject: Subject, arrays: Sequence[Array], report: Report) -> None:

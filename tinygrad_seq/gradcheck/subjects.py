@@ -81,7 +81,7 @@ class TensorSubject:
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None = None) -> None:
         self.f = f
-        self._given = [as_tensor(x).detach() for x in inputs]
+        self._given = [x.detach() if isinstance(x, Tensor) else Tensor(x) for x in inputs]
         for i, x in enumerate(self._given):
             if x.dtype.kind not in "fc":
                 raise TypeError(
@@ -118,7 +118,8 @@ class TensorSubject:
             for parameter, array, node in kept:
                 parameter.array, parameter.node = array, node
 
-    def _tensors(self, arrays: Arrays) -> list[Tensor]:
+    def tensors(self, arrays: Arrays) -> list[Tensor]:
+        """Arrays as tensors, each on the device of its input."""
         return [
             Tensor.wrap(Device(device).backend.asarray(host.array(a), None, device.index))
             for a, device in zip(arrays, self.devices, strict=True)
@@ -127,11 +128,11 @@ class TensorSubject:
     def values(self, arrays: Arrays) -> list[Array]:
         if any(a.dtype.kind == "c" for a in arrays):  # all complex or none: a gradient is cast to its input's dtype
             arrays = [a.astype("complex128") for a in arrays]
-        with no_grad(), self._in_place(self._tensors(arrays)) as xs:
+        with no_grad(), self._in_place(self.tensors(arrays)) as xs:
             return [backend_of(y.array).to_host(y.array) for y in floating_outputs(self.f(*xs))]
 
     def gradients(self, arrays: Arrays, cotangents: Arrays) -> list[Array | None]:
-        found = self.gradient_tensors(self._tensors(arrays), cotangents)
+        found = self.gradient_tensors(self.tensors(arrays), cotangents)
         return [None if g is None else backend_of(g.array).to_host(g.array) for g in found]
 
     def gradient_tensors(self, tensors: Sequence[Tensor], cotangents: Sequence[Any]) -> list[Tensor | None]:
@@ -155,7 +156,7 @@ class TensorSubject:
 
     def leaf_gradients(self, cotangents: Arrays) -> list[Tensor | None]:
         """The gradients as `backward` leaves them, in the inputs' own dtype and on their device."""
-        tensors = [x.requires_grad_() for x in self._tensors(self.in_own_precision())]
+        tensors = [x.requires_grad_() for x in self.tensors(self.in_own_precision())]
         with enable_grad(), self._in_place(tensors) as inputs:
             ys = floating_outputs(self.f(*inputs))
             for y, w in zip(ys, cotangents, strict=True):
@@ -175,7 +176,9 @@ class SecondOrder(TensorSubject):
             return [x * 0 if g is None else g for g, x in zip(found, given[:count], strict=True)]
 
         names = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
-        super().__init__(gradients, [*first.arrays, *cotangents], names)
+        device = first.devices[0] if first.devices else None
+        weights = [Tensor(w, device=device) for w in cotangents]
+        super().__init__(gradients, [*first.tensors(first.arrays), *weights], names)
         self.gates, self.time_dim, self.movable = first.gates, first.time_dim, 0
 
 
