@@ -6,6 +6,7 @@ Native steps that follow each other are one call of Python, during which other t
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..backend import Array, blas_function
@@ -78,6 +79,7 @@ class NativeExecutor(NumpyExecutor):
         for part in self._parts:
             inside = Counter([v for instr in part for v in instr.inputs()])
             fleeting.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
+        self._plain = partial(MemoryPlan, program, outside, times=times, fleeting=fleeting, inherit=False)
         return MemoryPlan(program, outside, times=times, fleeting=fleeting)
 
     def _parted(self) -> list[list[Instr]]:
@@ -99,20 +101,32 @@ class NativeExecutor(NumpyExecutor):
     def _all_steps(self) -> list[Step]:
         self._tables, self._lookups = [], []
         steps: list[Native | Step] = []
-        groups: list[Group] = []
-        for part in self._parts:
-            group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
-            if all(group.take(instr) for instr in part):
-                groups.append(group)
+        found = self._groups()
+        if found is None:  # what takes another one's place lies in a way that a kernel cannot follow
+            self.plan = self._plain()
+            found = self._groups() or []
+        for part, group in zip(self._parts, found, strict=True):
+            if group is not None:
                 steps.append(Native(group.text(), group.table()))
             else:
-                (instr,) = part
-                native = self._native(instr)
-                steps += self._steps_of(instr) if native is None else native
+                native = self._native(part[0])
+                steps += self._steps_of(part[0]) if native is None else native
+        groups = [group for group in found if group is not None]
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
         return self._joined(steps)
+
+    def _groups(self) -> list[Group | None] | None:
+        """For each part its kernel, or None if it is no such operation; None for all if one does not come about."""
+        found: list[Group | None] = []
+        for part in self._parts:
+            group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
+            taken = all(group.take(instr) for instr in part)
+            if not taken and len(part) > 1:
+                return None
+            found.append(group if taken else None)
+        return found
 
     def _joined(self, steps: list[Native | Step]) -> list[Step]:
         """The steps, with native ones that follow each other as one."""
