@@ -12,6 +12,7 @@ from .numpy_executor import NumpyExecutor
 from .program import Instr, Number, Var
 
 _MOST = 128  # operations and arrays of one kernel
+_FUNCTIONS = 16  # those of many instructions each, of which more would have to be compiled than are worth it
 _Span = tuple[int, int, int, int]
 
 
@@ -50,6 +51,8 @@ class Group:
         if logic != (kinds == {"?"}) or (numbers and self.kind and numbers != {self.kind}):
             return False
         if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
+            return False
+        if instr.op in FUNCTIONS and sum([i.op in FUNCTIONS for i in self.instrs]) >= _FUNCTIONS:
             return False
         new: dict[Any, tuple[Array, _Span]] = {}
         for a in instr.args:

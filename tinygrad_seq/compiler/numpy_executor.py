@@ -11,6 +11,7 @@ from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .memory_plan import MemoryPlan
 from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from .passes.recomputed import recomputed
 from .passes.turned import turned_once
 from .program import Instr, Number, Program, Var
 
@@ -29,7 +30,7 @@ class NumpyExecutor:
     name = "numpy"
 
     def __init__(self, program: Program) -> None:
-        self.program = turned_once(program)
+        self.program = turned_once(recomputed(program))
         self._moving = [source.moves for source in program.sources.values()]
         self._own = {var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves}
         self._bound: list[Any] = [None] * len(program.sources)
