@@ -6,12 +6,11 @@ handed on as soon as nobody needs what is in them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
-from .arena import ALIGNMENT, Arena, rounded
+from .arena import ALIGNMENT, Stay, arranged, rounded
 from .heirs import Heirs, Place
 from .operations import VIEWS, evaluate
 from .program import Instr, Program, Var
@@ -127,23 +126,14 @@ class MemoryPlan:
             for v in (*instr.inputs(), instr.out):
                 last[homes[v]] = now
         last |= {homes.get(v) or self._home(v): len(self._instrs) for v in outputs}
-        ending: dict[int, list[Var]] = {}
-        for v, then in last.items():
-            ending.setdefault(then, []).append(v)
-        arena, starts = Arena(), {}
-        held: dict[Var, int] = {}
-        waiting: deque[list[Var]] = deque()
-        for n, (now, instr) in enumerate(zip(times, self._instrs, strict=True)):
+        first: dict[Var, int] = {}
+        for now, instr in zip(times, self._instrs, strict=True):
             home = homes[instr.out]
-            if home not in starts and home not in self.arrays and instr.out not in self._fleeting:
-                starts[home] = held[home] = arena.take(rounded(home.nbytes))
-            done = ending.get(now, []) if n + 1 == len(times) or times[n + 1] != now else []
-            waiting.append([v for v in done if v in held])
-            if len(waiting) > self._patience:
-                for v in waiting.popleft():
-                    arena.give(held.pop(v), rounded(v.nbytes))
-        self.peak = arena.size
-        return starts
+            if home not in self.arrays and instr.out not in self._fleeting:
+                first.setdefault(home, now)
+        stays = [Stay(rounded(v.nbytes), then, last[v] + self._patience) for v, then in first.items()]
+        starts, self.peak = arranged(stays) if stays else ([], 0)
+        return dict(zip(first, starts, strict=True))
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""

@@ -13,7 +13,7 @@ from ..backend import Array, blas_function
 from ..backend import numpy_module as numpy
 from . import native_calls
 from .groups import Group
-from .kernels import ARITHMETIC, FUNCTIONS
+from .kernels import ARITHMETIC, FUNCTIONS, kernel
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .numpy_executor import NumpyExecutor, Step
@@ -115,6 +115,7 @@ class NativeExecutor(NumpyExecutor):
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
+        kernel.cache_clear()  # long texts, of which another program has few
         return self._joined(steps)
 
     def _groups(self) -> list[Group | None] | None:
