@@ -78,6 +78,14 @@ class Node:
         return size
 
 
+class Later:
+    """A gradient that is there as soon as somebody looks."""
+
+    def take(self) -> Any:
+        """The tensor."""
+        raise NotImplementedError
+
+
 class Leaf(Node):
     """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here.
 
@@ -85,14 +93,34 @@ class Leaf(Node):
         closed: whether it was a variable of `grad` or its kin, which are done, so that nobody can ask for it any more.
     """
 
-    __slots__ = ("closed", "grad", "memory")
+    __slots__ = ("_grad", "closed", "memory")
 
     def __init__(self, array: Array) -> None:
         self.parents = ()
         self.number = next_number()
-        self.grad: Any = None
+        self._grad: Any = None
         self.closed = False
         self.adopt(array)
+
+    @property
+    def grad(self) -> Any:
+        """The gradient: a tensor, or None."""
+        if isinstance(self._grad, Later):
+            self._grad = self._grad.take()
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._grad = value
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether there is a gradient, without looking at it."""
+        return self._grad is not None
+
+    def holds(self, grad: Any) -> bool:
+        """Whether this is the gradient."""
+        return self._grad is grad
 
     def adopt(self, array: Array) -> None:
         """Be the node of this array from now on, with the graph that is there."""

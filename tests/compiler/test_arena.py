@@ -1,37 +1,33 @@
-"""Memory that is handed out on paper."""
+"""Memory that is shared out on paper."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_seq.compiler.arena import Arena
+from tinygrad_seq.compiler.arena import Stay, arranged
+
+stays = st.builds(
+    lambda size, first, more: Stay(size, first, first + more), *[st.integers(1, 9), *[st.integers(0, 9)] * 2]
+)
 
 
-def test_a_gap_is_filled_and_neighbours_grow_together() -> None:
-    arena = Arena()
-    a, b, c = arena.take(64), arena.take(128), arena.take(64)
-    assert (a, b, c, arena.size) == (0, 64, 192, 256)
-    arena.give(b, 128)
-    assert arena.take(64) == 64
-    arena.give(a, 64)
-    assert arena.take(64) == 0  # the smallest gap that holds it: both do, and this one is the first
-    arena.give(c, 64)
-    assert arena.take(192) == 128  # what was c's and the rest of b's are one gap, which reaches to the end
-    assert arena.size == 320
+def test_what_has_gone_makes_room() -> None:
+    assert arranged([Stay(64, 0, 1), Stay(64, 1, 2), Stay(64, 2, 3)]) == ([0, 64, 0], 128)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=40))
-def test_spans_never_overlap(requests: list[tuple[int, int]]) -> None:
-    arena = Arena()
-    held: dict[int, int] = {}
-    for size, when in requests:
-        start = arena.take(size)
-        assert start + size <= arena.size
-        assert all(start + size <= s or s + n <= start for s, n in held.items())
-        held[start] = size
-        for old in sorted(held)[when:]:
-            arena.give(old, held.pop(old))
-    for start, size in held.items():
-        arena.give(start, size)
-    assert arena.take(max(arena.size, 1)) == 0  # it is one gap again
+def test_what_is_large_is_not_kept_from_its_place_by_what_came_before() -> None:
+    starts, total = arranged([Stay(1, 0, 9), Stay(8, 0, 1), Stay(9, 2, 3)])
+    assert starts == [9, 0, 0]  # in the order of time, the small one would lie between two holes of 8
+    assert total == 10
+
+
+@given(st.lists(stays, min_size=1, max_size=40))
+def test_what_is_there_at_the_same_time_never_overlaps(given: list[Stay]) -> None:
+    starts, total = arranged(given)
+    for i, (a, start) in enumerate(zip(given, starts, strict=True)):
+        assert 0 <= start <= total - a.size
+        for b, other in zip(given[:i], starts, strict=False):
+            if a.first <= b.last and b.first <= a.last:
+                assert start + a.size <= other or other + b.size <= start
+    assert total == max(start + a.size for a, start in zip(given, starts, strict=True))

@@ -1,51 +1,41 @@
-"""One piece of memory that is handed out in spans, on paper: how much it takes is known when all is planned."""
+"""One piece of memory in which everything has its span, on paper: who is there when is known beforehand."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..backend import numpy_module as numpy
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
-class Arena:
-    """Spans of memory, given out and taken back; neighbours that are free are one.
+class Stay(NamedTuple):
+    """So many bytes that are needed from one time to another one, both included."""
 
-    Attributes:
-        size: the bytes that it takes for all spans so far to find their place.
+    size: int
+    first: int
+    last: int
+
+
+def arranged(stays: Sequence[Stay]) -> tuple[list[int], int]:
+    """Where each begins, and the bytes that all take. No two that are there at the same time overlap.
+
+    The largest come first, each to the lowest place that is free all the while: what is large and stays long finds no
+    holes of others in its way, and what is small fits into those that it leaves.
     """
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._starts: list[int] = []  # of the free spans, in order
-        self._ends: list[int] = []
-
-    def take(self, size: int) -> int:
-        """Where a span of so many bytes goes: into the smallest gap that holds it, or to the end."""
-        gaps = [(end - start, i) for i, (start, end) in enumerate(zip(self._starts, self._ends, strict=True))]
-        fitting = min([gap for gap in gaps if gap[0] >= size], default=None)
-        if fitting is not None:
-            i = fitting[1]
-            start = self._starts[i]
-            self._starts[i] += size
-            if self._starts[i] == self._ends[i]:
-                del self._starts[i], self._ends[i]
-            return start
-        start = self._starts.pop() if self._ends and self._ends[-1] == self.size else self.size
-        del self._ends[len(self._starts) :]
-        self.size = start + size
-        return start
-
-    def give(self, start: int, size: int) -> None:
-        """Take a span back."""
-        end, i = start + size, bisect_left(self._starts, start)
-        if i < len(self._starts) and self._starts[i] == end:
-            end = self._ends[i]
-            del self._starts[i], self._ends[i]
-        if i and self._ends[i - 1] == start:
-            self._ends[i - 1] = end
-        else:
-            self._starts.insert(i, start)
-            self._ends.insert(i, end)
+    size, first, last = (numpy.array(numbers, numpy.int64) for numbers in zip(*stays, strict=True))
+    starts = numpy.full(len(stays), -1, numpy.int64)
+    for i in sorted(range(len(stays)), key=lambda i: (-stays[i].size, stays[i].first)):
+        (there,) = numpy.nonzero((starts >= 0) & (first <= last[i]) & (last >= first[i]))
+        there = there[numpy.argsort(starts[there], kind="stable")]
+        at = 0
+        for start, end in zip(starts[there].tolist(), (starts[there] + size[there]).tolist(), strict=True):
+            if start - at >= stays[i].size:
+                break
+            at = max(at, end)
+        starts[i] = at
+    return starts.tolist(), int((starts + size).max())
 
 
 def rounded(size: int) -> int:

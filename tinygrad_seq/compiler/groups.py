@@ -12,7 +12,8 @@ from .numpy_executor import NumpyExecutor
 from .program import Instr, Number, Var
 
 _MOST = 128  # operations and arrays of one kernel
-_Span = tuple[int, int]
+_FUNCTIONS = 16  # those of many instructions each, of which more would have to be compiled than are worth it
+_Span = tuple[int, int, int, int]
 
 
 class Group:
@@ -51,6 +52,8 @@ class Group:
             return False
         if any(isinstance(a, complex) for a in instr.args) or len(self.loads) + len(self.instrs) > _MOST:
             return False
+        if instr.op in FUNCTIONS and sum([i.op in FUNCTIONS for i in self.instrs]) >= _FUNCTIONS:
+            return False
         new: dict[Any, tuple[Array, _Span]] = {}
         for a in instr.args:
             if a in self.values or (type(a) is not Var and type(a) is not Number):
@@ -60,7 +63,7 @@ class Group:
                 return False
             wide = array if array.shape == self.shape else numpy.broadcast_to(array, self.shape)
             span = _span(array)
-            if type(a) is Var and any(_overlap(span, written) for written in self._written):
+            if type(a) is Var and a not in self.loads and any(_overlap(span, written) for written in self._written):
                 return False  # a view of something that is made here, and not there before the kernel is done
             new[("number", a.place) if isinstance(a, Number) else a] = wide, span
         loads = self.loads | {key: wide for key, (wide, _) in new.items()}
@@ -189,14 +192,22 @@ def _rows(arrays: list[Array], shape: tuple[int, ...]) -> tuple[int, int, list[t
 
 
 def _span(a: Array) -> _Span:
-    """The addresses from which to which an array lies."""
+    """The addresses from which to which an array lies; and the bytes from one row to the next, and those of a row."""
     start = int(a.__array_interface__["data"][0])
     last = sum([(n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)])
-    return start + min(last, 0), start + max(last, 0) + a.itemsize
+    (rows, outer), (cols, inner) = ([(1, [0]), *_merged([a], a.shape)])[-2:]
+    in_rows = rows > 1 and inner[0] == a.itemsize and cols * a.itemsize <= outer[0]
+    period, width = (outer[0], cols * a.itemsize) if in_rows else (0, 0)
+    return start + min(last, 0), start + max(last, 0) + a.itemsize, period, width
 
 
 def _overlap(a: _Span, b: _Span) -> bool:
-    return a[0] < b[1] and b[0] < a[1]
+    if a[1] <= b[0] or b[1] <= a[0]:
+        return False
+    if not a[2] or a[2] != b[2]:
+        return True
+    apart = (b[0] - a[0]) % a[2]  # the rows of both lie side by side, as columns of one matrix do
+    return apart < a[3] or apart + b[3] > a[2]
 
 
 def _same_place(a: Array, b: Array) -> bool:

@@ -14,25 +14,25 @@ import llvmlite.binding as llvm
 from .kernels import declarations
 
 _engines: list[Any] = []  # what was compiled, which lives as long as the process
-_known: dict[str, int] = {}
+_known: dict[str, int] = {}  # by name: the texts are long
 function_of_table = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what native functions are to Python
 
 
 def compiled(texts: list[str]) -> dict[str, int]:
     """The addresses of functions, each defined as @NAME; those that were compiled once come from a file."""
-    missing = [text for text in texts if text not in _known]
+    names = {text: f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in texts}
+    missing = {text: name for text, name in names.items() if name not in _known}
     if missing:
-        names = [f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in missing]
         lines = dict.fromkeys(declarations())
         bodies = []
-        for name, text in zip(names, missing, strict=True):
+        for text, name in missing.items():
             head, _, rest = text.partition("define void")
             lines.update(dict.fromkeys([line for line in head.splitlines() if line]))
             bodies.append("define void" + rest.replace("@NAME(", f"@{name}("))
         engine = _engine("\n".join([*lines, *bodies]))
-        for name, text in zip(names, missing, strict=True):
-            _known[text] = engine.get_function_address(name)
-    return {text: _known[text] for text in texts}
+        for name in missing.values():
+            _known[name] = engine.get_function_address(name)
+    return {text: _known[name] for text, name in names.items()}
 
 
 def _engine(source: str) -> Any:

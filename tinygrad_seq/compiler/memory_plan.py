@@ -6,13 +6,13 @@ handed on as soon as nobody needs what is in them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
-from .arena import ALIGNMENT, Arena, rounded
-from .operations import UFUNCS, VIEWS, evaluate
+from .arena import ALIGNMENT, Stay, arranged, rounded
+from .heirs import Heirs, Place
+from .operations import VIEWS, evaluate
 from .program import Instr, Program, Var
 
 
@@ -25,6 +25,7 @@ class MemoryPlan:
         times: for each operation, when it happens: those with one number happen at once.
         fleeting: what is made at one of those times and gone at its end, and so needs no memory.
         block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
+        inherit: whether results take the place of operands that are not needed any longer; see `Heirs`.
 
     Attributes:
         arrays: the arrays.
@@ -39,16 +40,20 @@ class MemoryPlan:
         times: Sequence[int] | None = None,
         fleeting: Collection[Var] = (),
         block: Callable[[int], Array] | None = None,
+        inherit: bool = True,
     ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
         self._instrs = program.instrs
-        self._place: dict[Var, tuple[Var, tuple[slice, ...]]] = {}
+        self._place: dict[Var, Place] = {}
         self._make_reshapes_views(program)
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._claim_places()
         self._patience, self._block, self._fleeting = patience, block or aligned, fleeting
-        self._allocate(program.outputs, times or range(len(self._instrs)))
+        times = times or range(len(self._instrs))
+        if inherit and not patience:
+            Heirs(self._instrs, times, {*self.arrays, *fleeting}, program.outputs, self._place)
+        self._allocate(program.outputs, times)
 
     def _make_reshapes_views(self, program: Program) -> None:
         """Put a copy before each reshape that takes one."""
@@ -121,33 +126,14 @@ class MemoryPlan:
             for v in (*instr.inputs(), instr.out):
                 last[homes[v]] = now
         last |= {homes.get(v) or self._home(v): len(self._instrs) for v in outputs}
-        ending: dict[int, list[Var]] = {}
-        for v, then in last.items():
-            ending.setdefault(then, []).append(v)
-        alone = not self._patience and len(set(times)) == len(times)
-        arena, starts = Arena(), {}
-        held: dict[Var, int] = {}
-        waiting: deque[list[Var]] = deque()
-        for n, (now, instr) in enumerate(zip(times, self._instrs, strict=True)):
+        first: dict[Var, int] = {}
+        for now, instr in zip(times, self._instrs, strict=True):
             home = homes[instr.out]
-            if home not in starts and home not in self.arrays and instr.out not in self._fleeting:
-                heir = self._replaced(instr, ending.get(now, []), held) if alone and home is instr.out else None
-                size = rounded(home.nbytes)
-                starts[home] = held.pop(heir) if heir is not None else arena.take(size)
-                held[home] = starts[home]
-            done = ending.get(now, []) if n + 1 == len(times) or times[n + 1] != now else []
-            waiting.append([v for v in done if v in held])
-            if len(waiting) > self._patience:
-                for v in waiting.popleft():
-                    arena.give(held.pop(v), rounded(v.nbytes))
-        self.peak = arena.size
-        return starts
-
-    def _replaced(self, instr: Instr, done: list[Var], held: dict[Var, int]) -> Var | None:
-        """An operand that has had its day, whose place the result of an elementwise operation may take."""
-        out = instr.out
-        fits = [v for v in done if v in held and v in instr.args and (v.shape, v.dtype) == (out.shape, out.dtype)]
-        return fits[0] if fits and instr.op in UFUNCS else None
+            if home not in self.arrays and instr.out not in self._fleeting:
+                first.setdefault(home, now)
+        stays = [Stay(rounded(v.nbytes), then, last[v] + self._patience) for v, then in first.items()]
+        starts, self.peak = arranged(stays) if stays else ([], 0)
+        return dict(zip(first, starts, strict=True))
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""

@@ -6,6 +6,7 @@ Native steps that follow each other are one call of Python, during which other t
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from ..backend import Array, blas_function
@@ -13,7 +14,7 @@ from ..backend import numpy_module as numpy
 from . import native_calls
 from .crew import SECTION, Crew, size
 from .groups import Group
-from .kernels import ARITHMETIC, FUNCTIONS
+from .kernels import ARITHMETIC, FUNCTIONS, kernel
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, Products, Section
@@ -21,6 +22,7 @@ from .native_reductions import reduction
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
 from .packed_products import ROWS, panel_of
+from .passes.recomputed import recomputed
 from .passes.repeated import packed_once
 from .passes.slices import sliced
 from .program import Instr, Program, Var
@@ -51,7 +53,7 @@ class NativeExecutor(NumpyExecutor):
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
-        return packed_once(sliced(program, (*ARITHMETIC, *FUNCTIONS)), _panel_width)
+        return packed_once(recomputed(sliced(program, (*ARITHMETIC, *FUNCTIONS))), _panel_width)
 
     def _execute(self) -> None:
         self._crew.begin()
@@ -92,6 +94,7 @@ class NativeExecutor(NumpyExecutor):
         for part in self._parts:
             inside = Counter([v for instr in part for v in instr.inputs()])
             fleeting.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
+        self._plain = partial(MemoryPlan, program, outside, times=times, fleeting=fleeting, inherit=False)
         return MemoryPlan(program, outside, times=times, fleeting=fleeting)
 
     def _parted(self) -> list[list[Instr]]:
@@ -114,22 +117,35 @@ class NativeExecutor(NumpyExecutor):
         self._tables, self._lookups, self._spares = [], [], []
         self._crew, self._products = Crew(), Products()
         steps: list[Native | Section | Step] = []
-        groups: list[Group] = []
-        for part in self._parts:
-            group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
-            if all(group.take(instr) for instr in part):
-                groups.append(group)
+        found = self._groups()
+        if found is None:  # what takes another one's place lies in a way that a kernel cannot follow
+            self.plan = self._plain()
+            found = self._groups() or []
+        for part, group in zip(self._parts, found, strict=True):
+            if group is not None:
                 time = group.size * _OPERATION
                 tables = group.tables(size() if time > _SHARED else 1)
                 steps.append(Section([Native(group.text(), table) for table in tables], time))
             else:
-                (instr,) = part
-                native = self._native(instr)
-                steps += self._steps_of(instr) if native is None else native
+                native = self._native(part[0])
+                steps += self._steps_of(part[0]) if native is None else native
+        groups = [group for group in found if group is not None]
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
+        kernel.cache_clear()  # long texts, of which another program has few
         return self._joined(steps)
+
+    def _groups(self) -> list[Group | None] | None:
+        """For each part its kernel, or None if it is no such operation; None for all if one does not come about."""
+        found: list[Group | None] = []
+        for part in self._parts:
+            group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
+            taken = all(group.take(instr) for instr in part)
+            if not taken and len(part) > 1:
+                return None
+            found.append(group if taken else None)
+        return found
 
     def _joined(self, steps: list[Native | Section | Step]) -> list[Step]:
         """The steps, with native ones that follow each other as one."""

@@ -11,6 +11,7 @@ from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .memory_plan import MemoryPlan
 from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from .passes.recomputed import recomputed
 from .passes.repeated import turned_once
 from .program import Instr, Number, Program, Var
 
@@ -57,7 +58,7 @@ class NumpyExecutor:
 
     def _rewritten(self, program: Program) -> Program:
         """The program as this executor wants it."""
-        return turned_once(program)
+        return turned_once(recomputed(program))
 
     def _execute(self) -> None:
         with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit

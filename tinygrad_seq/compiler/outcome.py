@@ -34,8 +34,8 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
         after = leaf.grad
         owner = recorder.argument_leaves.get(id(leaf), leaf)  # an argument is another one at each call
         if not written and owner is leaf:
-            missing = before is None
-            recorder.guards.append(lambda leaf=leaf, missing=missing: (leaf.grad is None) == missing)  # type: ignore[misc]
+            there = before is not None
+            recorder.guards.append(lambda leaf=leaf, there=there: leaf.has_grad == there)  # type: ignore[misc]
         if after is before and (after is None or type(after.array) is not Traced):
             continue
         if after is None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..backend import Array, array_module, numpy_backend
+from ..backend import Array, numpy_backend
 from ..graph import Leaf, Value
 from ..memory import memory, owner_of
-from ..tensor import Tensor
 from ..tree import rebuild
 from .derivative import Derivative, Function
+from .gradients import Gradients
 from .halves import halves
 from .numpy_executor import NumpyExecutor
 from .operations import VIEWS
@@ -79,8 +78,7 @@ class Replay:
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         self._written = {source for source, _ in stores}
-        self.grads = [(leaf, None if var is None else now.get(var, var)) for leaf, var in grads]
-        self._tensors: list[Tensor | None] = [None] * len(grads)  # the gradients that were left last time
+        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.derivative: Derivative | None = None
         if sweep is not None:
             function = Function(recorder.name, call, bool(stores or grads))
@@ -93,7 +91,7 @@ class Replay:
         gradients = [None if v is None else now.get(v, v) for v in back]
         grown = {out.place: out.var for out in self.outputs if isinstance(out, Grown)}
         seen = [out.var for out in self.outputs if isinstance(out, (Made, Grown))]
-        seen += [var for _, var in self.stores] + [var for _, var in self.grads if var is not None]
+        seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
         changed = {var for var, source in self.program.sources.items() if source in self._written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
         cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
@@ -141,18 +139,23 @@ class Replay:
         return any(source.moves and owner in ours and counts[owner] > 1 for owner, source in owners)
 
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
-        """Replay the program, and then leave its results outside: all of them, or after an interrupt none."""
+        """Replay the program, and then leave its results outside: all of them, or after an interrupt none.
+
+        Gradients of last time that nobody has looked at are gone after an interrupt: what is computed lies over them.
+        """
         with self.program.backend.on(self.program.index):
             return self._run(given, numbers)
 
     def _run(self, given: list[Any], numbers: list[Any]) -> Any:
         arrays = [source.read(given) for source in self.program.sources.values()]
         call: Any = self.derivative.called(given, numbers, arrays) if self.derivative is not None else None
+        leaves = self.gradients.of(given)
+        self.gradients.let_go(leaves)
         values = self._executor.run(arrays, numbers)
         try:
-            self._leave(values, given, numbers)
+            self._leave(values, given, numbers, leaves)
         except KeyboardInterrupt:
-            self._leave(values, given, numbers)  # a whole step, and then the interrupt
+            self._leave(values, given, numbers, leaves)  # a whole step, and then the interrupt
             raise
         grown = self.derivative.applied(call, values) if self.derivative is not None else ()
         results: list[Any] = []
@@ -166,32 +169,14 @@ class Replay:
                 results.append(given[out.place] if type(out) is Argument else out)
         return rebuild(self.form, iter(results))
 
-    def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any]) -> None:
-        leaves_of = [given[leaf].node if isinstance(leaf, int) else leaf for leaf, _ in self.grads]
-        grads = [  # first, because they may need memory that is not there
-            None if made is None else self._gradient(i, leaf, values[made])
-            for i, (leaf, (_, made)) in enumerate(zip(leaves_of, self.grads, strict=True))
-        ]
+    def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any], leaves: list[Leaf]) -> None:
         pairs = [(source.read(given), values[var]) for source, var in self.stores]
         self._executor.copy_all(pairs)
         for target, _ in pairs:
             memory.mark(target)
-        for leaf, grad in zip(leaves_of, grads, strict=True):
-            leaf.grad = grad
+        self.gradients.leave(leaves, values)
         for write, place in self.commits:
             write(numbers[place.place])
-
-    def _gradient(self, i: int, leaf: Leaf, array: Array) -> Tensor:
-        """The gradient as a tensor: the one of last time, unless somebody else has kept it."""
-        last = self._tensors[i]
-        if last is not None:
-            holders = sys.getrefcount(last) - 3 - (leaf.grad is last)  # the list, the name, the call
-            if holders <= 0 and sys.getrefcount(last.array) <= 2 and last.node is None:
-                array_module(array).copyto(last.array, array)
-                return last
-        last = None
-        self._tensors[i] = new = Tensor.wrap(array.copy())
-        return new
 
 
 def executor_for(program: Program, name: str | None) -> Any:

@@ -63,7 +63,7 @@ def twice(given: list[Any]) -> tuple[int, ...]:
 def kind_of(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
-        grad = x.node.grad is None if isinstance(x.node, Leaf) else None
+        grad = x.node.has_grad if isinstance(x.node, Leaf) else None
         hooks = tuple(map(id, getattr(x.node, "hooks", ()))) if Node.any_hooks else ()
         return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array), hooks)
     if is_array(x):
