@@ -65,11 +65,18 @@ def close(a: np.ndarray, b: np.ndarray, k: int) -> None:
 @pytest.mark.parametrize("kind", ["f", "d"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("threads", "room"), [(1, 1 << 21), (3, 1 << 21), (2, 1 << 14)])
 def test_products(
-    panel: Any, kind: str, shape: tuple[int, int, int], turned: tuple[bool, bool], threads: int, monkeypatch: Any
+    panel: Any,
+    kind: str,
+    shape: tuple[int, int, int],
+    turned: tuple[bool, bool],
+    threads: int,
+    room: int,
+    monkeypatch: Any,
 ) -> None:
     monkeypatch.setattr(crew, "size", lambda: threads)
+    monkeypatch.setattr(native_products, "_ROOM", room)
     (m, n, k), random = shape, np.random.default_rng(0)
     a = laid(random.uniform(-1, 1, (m, k)).astype(kind), turned[0], 3)
     b = laid(random.uniform(-1, 1, (k, n)).astype(kind), turned[1], 5)

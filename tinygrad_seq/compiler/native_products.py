@@ -10,6 +10,7 @@ from .memory_plan import aligned
 from .packed_products import DEPTH, ROWS, Panel, multiply, pack_blocks, pack_columns, pack_rows, panel_of
 
 _TALL = 96  # rows of a piece at least, where there are many
+_ROOM = 1 << 21  # bytes for what is packed
 _RATE = 250  # additions and multiplications of float32 in a nanosecond, about
 _SIZE = {"f": 4, "d": 8}
 
@@ -40,6 +41,11 @@ class Matrix(NamedTuple):
     turned: bool
     leading: int
 
+    def part(self, row: int, column: int, size: int) -> Matrix:
+        """The same from an element of so many bytes on."""
+        far = row + column * self.leading if self.turned else row * self.leading + column
+        return self._replace(address=self.address + far * size)
+
     @classmethod
     def of(cls, a: Array) -> Matrix | None:
         """None if neither its rows nor its columns lie in one piece."""
@@ -63,12 +69,12 @@ class Products:
     def packed(self, kind: str, b: Matrix, k: int, n: int, panels: int, start: int = 0) -> Section:
         """B, from its row `start` on, as panels at an address."""
         wide, size = _panel(kind).width, _SIZE[kind]
+        b = b.part(start, 0, size)
         text = (pack_columns if b.turned else pack_rows)(_panel(kind), kind)
-        right, down = (b.leading, 1) if b.turned else (1, b.leading)
         calls = []
-        for first in range(0, n, wide):
-            source = b.address + (start * down + first * right) * size
-            calls.append(Native(text, [source, b.leading, panels + first * k * size, k, min(wide, n - first)]))
+        for left in range(0, n, wide):
+            source = b.part(0, left, size).address
+            calls.append(Native(text, [source, b.leading, panels + left * k * size, k, min(wide, n - left)]))
         return Section(calls, k * n * (0.5 if b.turned else 0.1))
 
     def multiplied(self, kind: str, a: Matrix, panels: int, c: Matrix, m: int, n: int, k: int) -> list[Section]:
@@ -81,7 +87,21 @@ class Products:
         ]
 
     def product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[Section]:
-        """C = A B."""
+        """C = A B; so many columns of B, or of blocks of A rows, at a time, that what is packed takes little memory."""
+        size = _SIZE[kind]
+        most = max(_ROOM // (min(k, DEPTH) * size), 1)
+        found: list[Section] = []
+        if a.turned:
+            for top in range(0, m, most):
+                at = a.part(top, 0, size), b, c.part(top, 0, size)
+                found += self._product(kind, *at, min(most, m - top), n, k)
+        else:
+            for left in range(0, n, most):
+                at = a, b.part(0, left, size), c.part(0, left, size)
+                found += self._product(kind, *at, m, min(most, n - left), k)
+        return found
+
+    def _product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[Section]:
         row = _panel(kind).width * _SIZE[kind]
         room = self._room(-(-n // _panel(kind).width) * row * min(k, DEPTH), 0)
         found: list[Section] = []
