@@ -39,9 +39,7 @@ PLAIN = (int, float, complex, list, tuple)
 _known: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()  # those that own memory, by the array inside
 current = [0]  # the device on which operations run
 captured: list[list[Callable[[], Any]]] = []  # what the graph being captured is to do
-DEVICE = os.environ.get(
-    "TINYGRAD_SEQ_TEST_DEVICE", ""
-)  # on which all tests run: "strict", "cuda" or, if empty, the CPU
+DEVICE = os.environ.get("TINYGRAD_SEQ_TEST_DEVICE", "")  # on which tests run: "strict", "cuda", or nothing: the CPU
 REAL = DEVICE == "cuda"  # a GPU takes the stand-in's place
 stand_in_only = pytest.mark.skipif(REAL, reason="asks the stand-in what a GPU does not tell")
 

@@ -147,8 +147,8 @@ class Plan(NamedTuple):
 
 def fused(backend: Any, function: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """What the function returns; for arrays of this backend, in as few launches as it takes."""
-    ours = getattr(function, "__module__", "").startswith("tinygrad_seq.ops.")  # a user's may count its calls
-    if function in _otherwise or not ours or not params.keys() <= _SETTINGS:
+    ours = str(getattr(function, "__module__", "")).startswith("tinygrad_seq.ops.")  # a user's may count its calls
+    if not ours or function in _otherwise or not params.keys() <= _SETTINGS:
         return function(*args, **params)
     kinds: list[Kind] = []
     for x in args:
@@ -172,7 +172,8 @@ def _plan(backend: Any, function: Any, kinds: tuple[Kind, ...], params: tuple[An
         register(_Element, TracedBackend(watch))  # type: ignore[arg-type]
         given = [watch.operand(kind) for kind in kinds]
         try:
-            result = function(*given, **dict(params))
+            with numpy_module.errstate(all="ignore"):
+                result = function(*given, **dict(params))
         except _Unfit:
             return None
         except Exception:  # of whatever else is not for a few elements; what is a mistake, the function itself will say
