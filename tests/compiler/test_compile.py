@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import warnings
 from typing import Any
@@ -18,12 +19,12 @@ from tinygrad_seq.compiler import compiled as module
 from tinygrad_seq.memory import memory
 
 
-def model_and_step() -> tuple[nn.Module, optim.Optimizer, Any]:
+def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimizer, Any]:
     tg.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.01)
 
-    @tg.compile
+    @tg.compile(executor=executor)
     def step(x: tg.Tensor) -> tg.Tensor:
         loss = (model(x) ** 2).mean()
         optimizer.zero_grad()
@@ -34,10 +35,11 @@ def model_and_step() -> tuple[nn.Module, optim.Optimizer, Any]:
     return model, optimizer, step
 
 
-def everything(model: nn.Module, optimizer: optim.Optimizer) -> list[Any]:
+def everything(model: nn.Module, optimizer: optim.Optimizer, gradients: bool = True) -> list[Any]:
     """Parameters, gradients, the optimizer's state and the random stream, as plain numbers."""
     found: list[Any] = [p.detach().numpy().copy() for p in model.parameters()]
-    found += [None if p.grad is None else p.grad.numpy().copy() for p in model.parameters()]
+    if gradients:
+        found += [None if p.grad is None else p.grad.numpy().copy() for p in model.parameters()]
     for state in optimizer.state.values():
         found += [v.numpy().copy() if isinstance(v, tg.Tensor) else v for v in state.values()]
     return [*found, tg.default_generator.get_state()]
@@ -526,6 +528,52 @@ def test_an_interrupted_replay_leaves_a_whole_step(at: int, monkeypatch: pytest.
         results.append(everything(model, optimizer))
         assert not equal(before, results[-1])
     assert equal(*results)
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])
+def test_an_interrupt_at_any_line_of_a_replay_leaves_a_whole_step(executor: str | None) -> None:
+    model, optimizer, step = model_and_step(executor)
+    other, other_optimizer, other_step = model_and_step(executor)
+
+    def state() -> list[Any]:
+        return everything(model, optimizer, gradients=False)
+
+    stream = tg.default_generator.get_state()
+    for run in (step, other_step):
+        tg.default_generator.set_state(stream)
+        for _ in range(3):
+            run(tg.ones(5, 3))
+    lines, interrupted = 0, True
+    while interrupted:
+        lines += 1
+        count = iter(range(lines))
+
+        def watch(frame: Any, event: str, _: Any, count: Any = count) -> Any:
+            ours = "compiler" in frame.f_code.co_filename
+            if ours and event == "line" and next(count, None) is None:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return watch if ours else None
+
+        before, stream = state(), tg.default_generator.get_state()
+        sys.settrace(watch)
+        try:
+            step(tg.ones(5, 3))
+            interrupted = False
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        now = state()
+        tg.default_generator.set_state(stream)
+        other_step(tg.ones(5, 3))
+        whole = everything(other, other_optimizer, gradients=False)
+        assert equal(now, before) or equal(now, whole), f"interrupted at line {lines}"
+        if equal(now, before):
+            tg.default_generator.set_state(stream)
+            step(tg.ones(5, 3))
+            assert equal(state(), whole)
+    assert lines > 100
 
 
 def test_two_threads_share_a_compiled_function() -> None:

@@ -133,7 +133,7 @@ class Recorder(Home):
         frame: Any = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.startswith(_OURS):
             frame = frame.f_back
-        return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+        return sys.intern(f"{frame.f_code.co_filename}:{frame.f_lineno}") if frame is not None else ""
 
     # --- numbers ---
 

@@ -83,6 +83,7 @@ class Replay:
         if sweep is not None:
             function = Function(recorder.name, call, bool(stores or grads))
             self.derivative = self._differentiable(sweep, back, function, executor, lock)
+        self.program.renamed = {}  # it keeps all that was recorded
         self._executor = executor(self.program)
 
     def _differentiable(self, sweep: Sweep, back: list[Var | None], function: Function, *rest: Any) -> Derivative:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from ..operations import UFUNCS, VIEWS
 from ..program import Instr, Program, Var
+from .dead_code import without_dead_code
 from .order import in_order
 
 _LONG = 256  # operations for which something lies idle
@@ -45,7 +46,7 @@ class _Search:
             todo += self._consider(todo.popleft())  # what is made again may lie idle again
         if self._count:
             program.instrs = [x for n, instr in enumerate(program.instrs) for x in (*self._again.get(n, ()), instr)]
-            in_order(program)
+            without_dead_code(in_order(program))
             program.notes.append(f"{self._count} results are computed again rather than kept")
 
     def _ends(self) -> dict[Var, int]:
@@ -53,16 +54,15 @@ class _Search:
         end = dict.fromkeys(self.program.outputs, len(self.program.instrs))
         for instr in reversed(self.program.instrs):
             here = self._at[instr.out]
-            then = end.get(instr.out, here) if instr.op in VIEWS else here
             for v in instr.inputs():
-                end[v] = max(end.get(v, -1), then)
+                end[v] = max(end.get(v, -1), end.get(instr.out, here) if _is_view(instr, v) else here)
         return end
 
     def _reads(self, v: Var) -> list[int]:
         """Where it, or a view of it, is read."""
         found: list[int] = []
         for reader in self._readers.get(v, ()):
-            found += self._reads(reader.out) if reader.op in VIEWS else [self._at[reader.out]]
+            found += self._reads(reader.out) if _is_view(reader, v) else [self._at[reader.out]]
         return found
 
     def _consider(self, v: Var) -> list[Var]:
@@ -81,7 +81,8 @@ class _Search:
             return []
         now: dict[Var, Var] = {}
         for old in made.values():
-            args = [a if type(a) is not Var else now[a] if a in now else self._there(a, late) for a in old.args]
+            args = [self._there(a, late) if type(a) is Var else a for a in old.args]
+            args = [now.get(a, a) if type(a) is Var else a for a in args]
             for a in args:
                 if type(a) is Var:
                     self._end[a] = max(self._end.get(a, -1), late)
@@ -100,11 +101,11 @@ class _Search:
     def _cost(self, v: Var, late: int, made: dict[Var, Instr], depth: int, first: bool = False) -> int:
         """Bytes times operations that have to be kept to have this there: it or its operands; notes what is made."""
         v = self._there(v, late)
-        if v in made or (v not in self._made_by and v not in self._end):
+        if v in made or v not in self._made_by:
             return 0
         kept = max(late - self._end.get(v, late), 0) * v.nbytes
-        instr = self._made_by.get(v)
-        if instr is None or (not first and (not kept or not depth or not _is_cheap(instr))):
+        instr = self._made_by[v]
+        if not first and (not kept or not depth or not _is_cheap(instr)):
             return kept
         before = dict(made)
         deeper = depth - (instr.op != "concat")
@@ -128,15 +129,20 @@ class _Search:
     def _read_instead(self, v: Var, other: Var, late: int) -> None:
         """Let those who read it late, or views of it, read another one."""
         for reader in [*self._readers.get(v, ())]:
-            if reader.op not in VIEWS and self._at[reader.out] >= late:
+            if not _is_view(reader, v) and self._at[reader.out] >= late:
                 reader.args = tuple([other if a is v else a for a in reader.args])
                 self._readers[v].remove(reader)
                 self._readers.setdefault(other, []).append(reader)
-            elif reader.op in VIEWS and self._end.get(reader.out, -1) >= late:
+            elif _is_view(reader, v) and self._end.get(reader.out, -1) >= late:
                 args = (other, *reader.args[1:])
                 view = self._put(Instr(reader.op, args, reader.params, reader.out, reader.line), late)
                 self._end[view] = self._end[reader.out]
                 self._read_instead(reader.out, view, late)
+
+
+def _is_view(instr: Instr, v: Var) -> bool:
+    """Whether the result is a view of this operand; `after` only waits for its others."""
+    return instr.op in VIEWS and instr.args[0] is v
 
 
 def _is_cheap(instr: Instr) -> bool:
