@@ -10,6 +10,7 @@ from .memory_plan import aligned
 from .packed_products import DEPTH, ROWS, Panel, multiply, pack_blocks, pack_columns, pack_rows, panel_of
 
 _TALL = 96  # rows of a piece at least, where there are many
+_CALLS = 8  # of each thread, so that one that is done sooner finds something to take
 _ROOM = 1 << 21  # bytes for what is packed
 _RATE = 250  # additions and multiplications of float32 in a nanosecond, about
 _SIZE = {"f": 4, "d": 8}
@@ -134,6 +135,7 @@ class Products:
         threads, unit = crew.size(), ROWS if a.turned else 1
         pieces = min(4 * threads, m // _TALL) if m > 2 * threads * _TALL else max(min(threads, m // ROWS), 1)
         height = -(-m // (pieces * unit)) * unit
+        width = max(-(-n // wide) * pieces // (_CALLS * threads), 1) * wide
         packs: list[Native] = []
         calls: list[Native] = []
         for top in range(0, m, height):
@@ -146,10 +148,10 @@ class Products:
                     table = [source, a.leading, start + first * block * size, block, k, count]
                     packs += [Native(pack_blocks(panel, kind, rows - less), table)] * (count > 0)
             text = multiply(panel, kind, rows, a.turned)
-            for p in range(-(-n // wide)):
-                to = c.address + (top * c.leading + p * wide) * size
-                tail = [k, larger, smaller, int(k0 > 0), min(wide, n - p * wide)]
-                calls.append(Native(text, [start, leading, b[0] + p * b[1], to, c.leading, *tail]))
+            for left in range(0, n, width):
+                at = [b[0] + left // wide * b[1], b[1] // size, c.part(top, left, size).address, c.leading]
+                tail = [k, larger, smaller, int(k0 > 0), min(width, n - left)]
+                calls.append(Native(text, [start, leading, *at, *tail]))
         work = Section(calls, m * n * k * size / (2 * _RATE))
         return [Section(packs, m * k * 0.2), work] if packs else [work]
 

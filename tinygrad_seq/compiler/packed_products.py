@@ -46,38 +46,38 @@ def panel_of(kind: str) -> Panel | None:
 
 @lru_cache
 def multiply(panel: Panel, kind: str, rows: int, packed: bool) -> str:
-    """C = A B, or C + A B, for one panel of B; blocks of `rows` rows, and then blocks of one row less.
+    """C = A B, or C + A B, for some panels of B; blocks of `rows` rows, and then blocks of one row less.
 
-    Table: a, lda, b, c, ldc, k, blocks, smaller blocks, whether to add, columns of C. `packed` is whether A is.
+    Table: a, lda, b, the distance of panels, c, ldc, k, blocks, smaller blocks, whether to add, columns. `packed` is
+    whether A is.
     """
     t = _Text(panel, kind)
-    lines = head(["a", "lda", "b", "c", "ldc", "k", "blocks", "smaller", "adds", "cols"], pointers="abc")
-    lines += ["  %add = icmp ne i64 %adds, 0", f"  %below = mul i64 %blocks, {rows}"]
-    lines += t.masks("%cols")
-    lines += _blocks(t, "x", rows, "%blocks", "0", packed, after="small")
-    lines += ["small:", "  br label %y.entry", "y.entry:"]
+    slots = ["a", "lda", "b", "far", "c", "ldc", "k", "blocks", "smaller", "adds", "cols"]
+    lines = [*head(slots, pointers="abc"), "  %add = icmp ne i64 %adds, 0", f"  %below = mul i64 %blocks, {rows}"]
+    lines += ["  br label %panel", "panel:", "  %left = phi i64 [0, %entry], [%left.next, %panel.end]"]
+    lines += ["  %b.off = phi i64 [0, %entry], [%b.next, %panel.end]", "  %more = icmp ult i64 %left, %cols"]
+    lines += ["  br i1 %more, label %panel.go, label %done", "panel.go:", "  %rest = sub i64 %cols, %left"]
+    lines += [f"  %b.p = getelementptr {t.number}, ptr %b, i64 %b.off", *t.masks("%rest")]
+    lines += [f"  %c.p = getelementptr {t.number}, ptr %c, i64 %left"]
+    lines += _blocks(t, "x", rows, ("%blocks", "0", "0"), packed, before="panel.go", after="small")
+    lines += ["small:"]
     if rows > 1:
-        lines += _blocks(t, "y", rows - 1, "%smaller", "%below", packed, after="done", first="%blocks", entry="y.entry")
+        smaller = ("%smaller", "%below", "%blocks")
+        lines += _blocks(t, "y", rows - 1, smaller, packed, before="small", after="panel.end")
     else:
-        lines += ["  br label %done"]
-    return "\n".join([*t.declarations, *lines, "done:", "  ret void", "}"])
+        lines += ["  br label %panel.end"]
+    lines += ["panel.end:", f"  %left.next = add i64 %left, {panel.width}", "  %b.next = add i64 %b.off, %far"]
+    return "\n".join([*t.declarations, *lines, "  br label %panel", "done:", "  ret void", "}"])
 
 
 def _blocks(
-    t: _Text,
-    p: str,
-    rows: int,
-    count: str,
-    start: str,
-    packed: bool,
-    after: str,
-    first: str = "0",
-    entry: str = "entry",
+    t: _Text, p: str, rows: int, which: tuple[str, str, str], packed: bool, before: str, after: str
 ) -> list[str]:
-    """A loop over so many blocks of rows, from row `start` on; the names begin with `p`."""
+    """A loop over blocks of rows: how many, from which row on, and from which block; the names begin with `p`."""
     V, number, vectors = t.vector, t.number, range(t.panel.vectors)
+    count, start, first = which
     step = ROWS if packed else 1  # from one k to the next
-    lines = [f"  br label %{p}.head", f"{p}.head:", f"  %{p}.i = phi i64 [0, %{entry}], [%{p}.i.next, %{p}.store]"]
+    lines = [f"  br label %{p}.head", f"{p}.head:", f"  %{p}.i = phi i64 [0, %{before}], [%{p}.i.next, %{p}.store]"]
     lines += [
         f"  %{p}.in = icmp ult i64 %{p}.i, {count}",
         f"  br i1 %{p}.in, label %{p}.go, label %{after}",
@@ -88,7 +88,7 @@ def _blocks(
         lines += [f"  %{p}.block = add i64 %{p}.i, {first}", f"  %{p}.blocks = mul i64 %{p}.block, %lda"]
     for r in range(rows):
         lines += [f"  %{p}.r{r} = add i64 %{p}.r, {r}", f"  %{p}.c{r}.off = mul i64 %{p}.r{r}, %ldc"]
-        lines += [f"  %{p}.c{r} = getelementptr {number}, ptr %c, i64 %{p}.c{r}.off"]
+        lines += [f"  %{p}.c{r} = getelementptr {number}, ptr %c.p, i64 %{p}.c{r}.off"]
         where = f"add i64 %{p}.blocks, {r}" if packed else f"mul i64 %{p}.r{r}, %lda"
         lines += [f"  %{p}.a{r}.off = {where}", f"  %{p}.a{r} = getelementptr {number}, ptr %a, i64 %{p}.a{r}.off"]
     lines += [f"  br i1 %add, label %{p}.load, label %{p}.loop", f"{p}.load:"]
@@ -106,7 +106,7 @@ def _blocks(
             lines += [f"  %{p}.sum{r}.{v} = phi {V} {zero}, [%{p}.new{r}.{v}, %{p}.loop]"]
     lines += [
         f"  %{p}.b.off = mul i64 %{p}.k, {t.panel.width}",
-        f"  %{p}.b = getelementptr {number}, ptr %b, i64 %{p}.b.off",
+        f"  %{p}.b = getelementptr {number}, ptr %b.p, i64 %{p}.b.off",
     ]
     for v in vectors:
         lines += [f"  %{p}.b{v}.at = getelementptr {number}, ptr %{p}.b, i64 {v * t.panel.lanes}"]
