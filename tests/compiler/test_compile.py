@@ -24,7 +24,6 @@ def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimi
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.01)
 
-    @tg.compile(executor=executor)
     def step(x: tg.Tensor) -> tg.Tensor:
         loss = (model(x) ** 2).mean()
         optimizer.zero_grad()
@@ -32,7 +31,7 @@ def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimi
         optimizer.step()
         return loss
 
-    return model, optimizer, step
+    return model, optimizer, tg.compile(step, executor=executor)
 
 
 def everything(model: nn.Module, optimizer: optim.Optimizer, gradients: bool = True) -> list[Any]:
