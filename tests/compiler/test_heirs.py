@@ -15,7 +15,7 @@ from nn import optim
 from tinygrad_seq.compiler.groups import _overlap, _span
 from tinygrad_seq.compiler.heirs import _tiles
 from tinygrad_seq.compiler.memory_plan import MemoryPlan
-from tinygrad_seq.compiler.program import Instr, Program, Var
+from tinygrad_seq.compiler.program import Instr, Program, Source, Var
 
 FLOAT = np.dtype(np.float32)
 native = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
@@ -108,6 +108,16 @@ def test_a_part_that_is_read_again_stays() -> None:
     total = w.put("multiply", *made, shape=(2, 8))
     plan = w.plan(w.put("add", total, slices[0], shape=(2, 8)))
     assert all(place(plan, v) not in [place(plan, s) for s in slices] for v in made)
+
+
+def test_a_part_of_which_there_is_another_view_stays() -> None:
+    w = Written()
+    tall = w.put("matmul", w.source(4, 3), w.source(3, 2), shape=(4, 2))
+    slices = [w.rows(tall, 0, 2), w.rows(tall, 2, 4)]
+    turned = [w.put("transpose", s, shape=(2, 2), dims=(1, 0)) for s in slices]
+    made = [w.put("add", *pair, shape=(2, 2)) for pair in zip(slices, turned, strict=True)]
+    plan = w.plan(w.put("multiply", *made, shape=(2, 2)))
+    assert all(place(plan, v) != place(plan, s) for v, s in zip(made, slices, strict=True))
 
 
 def test_parts_that_overlap_or_leave_something_out_stay() -> None:
@@ -208,7 +218,7 @@ def test_the_memory_of_a_training_step(executor: str) -> None:
     states = T * B * H * 4
     weights = 4 * H * H * 4
     # per layer four gates and half of the cells; the states and their gradients of one layer; two weights' gradients
-    assert replay._executor.plan.peak < 11.6 * states + 2 * weights
+    assert replay._executor.plan.peak < 11 * states + 2 * weights
 
 
 @both
@@ -234,3 +244,21 @@ def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch:
     assert len(tries) == 2
     assert tries[0] <= f._replays[next(iter(f._replays))][0]._executor.plan.peak
     np.testing.assert_allclose(y.numpy(), (((x * 2).tanh() @ x.T).exp() * 3).numpy(), rtol=1e-4)
+
+
+@native
+def test_what_a_kernel_has_read_it_can_read_again_when_something_lies_there() -> None:
+    from tinygrad_seq.compiler.native_executor import NativeExecutor
+
+    w = Written()
+    a = w.put("matmul", w.source(4, 4), w.source(4, 4), shape=(4, 4))
+    b = w.put("tanh", a, shape=(4, 4))
+    c = w.put("multiply", a, b, shape=(4, 4))
+    program = w.program
+    program.sources = {v: Source("given", lambda _: None) for v in w.outside}
+    program.outputs = [w.put("matmul", v, c, shape=(4, 4)) for v in (b, c)]
+    executor = NativeExecutor(program)
+    values = executor.run([np.eye(4, dtype=FLOAT), np.full((4, 4), 0.5, FLOAT)], [])
+    assert place(executor.plan, b) == place(executor.plan, a)
+    y = np.tanh(np.full((4, 4), 0.5, FLOAT))
+    np.testing.assert_allclose(values[program.outputs[0]], y @ (0.5 * y), rtol=1e-5)

@@ -94,16 +94,57 @@ def test_a_stack_is_made_again_from_what_its_pieces_are_made_of() -> None:
         later.remove(instr.out)
 
 
+def test_what_is_read_late_alone_is_made_late() -> None:
+    w = Written()
+    cell = product(w)
+    y = w.put("tanh", cell)
+    w.wait()
+    program = w.done(w.put("multiply", y, cell))
+    assert [instr.op for instr in program.instrs[-2:]] == ["tanh", "multiply"]
+    assert count(program, "tanh") == 1
+
+
+def test_a_copy_that_is_there_is_taken() -> None:
+    w = Written()
+    first, gate = product(w), product(w)
+    cell = w.put("multiply", first, gate)
+    y = w.put("tanh", cell)
+    near = w.put("matmul", cell, y)
+    w.wait()
+    far = w.put("matmul", near, cell)
+    w.wait(20)
+    further = w.put("matmul", far, y)
+    w.wait(100)
+    program = w.done(*[w.put("multiply", further, v) for v in (cell, first, gate)])
+    (copy,) = {i.args[1] for i in program.instrs if i.out is far}
+    assert copy is not cell
+    (late,) = [i.args[1] for i in program.instrs if i.out is further]
+    assert [i.args for i in program.instrs if i.out is late] == [(copy,)]
+
+
+def test_the_pieces_of_a_stack_wait_where_they_lie() -> None:
+    w = Written()
+    cell, gate = product(w), product(w)
+    state = w.put("multiply", gate, cell)
+    near = w.put("matmul", state, cell)
+    w.wait()
+    stack = w.put("concat", near, state, shape=(256, 128), axis=0)
+    far = w.put("matmul", w.put("slice", stack, shape=LARGE, index=(slice(0, 128), Ellipsis)), cell)
+    program = w.done(w.put("add", far, gate))
+    assert count(program, "multiply") == 1
+
+
 def test_a_wait_is_not_a_view() -> None:
     w = Written()
-    g = w.put("tanh", product(w))
-    x = product(w)
-    near = w.put("matmul", g, g)
+    cell = product(w)
+    g, x = w.put("tanh", cell), product(w)
+    near = w.put("matmul", g, x)
     w.wait()
     late = w.put("after", x, g, again=1)
-    program = w.done(w.put("multiply", w.put("tanh", late), near), w.put("multiply", g, x))
+    program = w.done(w.put("multiply", w.put("tanh", late), near), w.put("multiply", g, cell))
     (after,) = [i for i in program.instrs if i.op == "after"]
     assert after.args[0] is x
+    assert after.args[1] is not g
 
 
 @both
