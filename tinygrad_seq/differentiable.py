@@ -199,4 +199,6 @@ class Differentiable(InPlace):
             raise RuntimeError(
                 f"backward: the tensor has shape {self.array.shape}, but gradient has shape {seed.shape}"
             )
+        if recording:
+            recording[-1].captured((seed,))
         return seed.to(self.array.dtype)

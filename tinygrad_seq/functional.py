@@ -12,6 +12,7 @@ from .grad_mode import enable_grad, is_grad_enabled
 from .graph import Leaf, Node
 from .ops.elementwise import cast
 from .ops.shape import reshape, stack
+from .recording import active as recording
 from .several import at
 from .tensor import Tensor, as_tensor
 from .tree import leaves, rebuild, tree_map
@@ -81,6 +82,8 @@ def _tensor(gradient: Any) -> Tensor:
 
 def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], recorded: bool) -> list[Tensor]:
     targets = [v.node for v in variables if v.node is not None]
+    if recording:
+        recording[-1].captured(tuple([g for _, g in roots]))
     if recorded:
         found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
     else:

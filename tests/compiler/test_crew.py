@@ -156,3 +156,29 @@ def test_as_many_as_blas_has_but_no_more_than_cores(limits: Any) -> None:
     crew.size.cache_clear()
     limits.setattr(crew, "_yield_address", lambda: 0)
     assert crew.size() == 1
+
+
+def test_an_interrupt_when_a_run_begins_leaves_nobody_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tinygrad_seq as tg
+    from tinygrad_seq.compiler import native_executor
+
+    monkeypatch.setattr(crew, "size", lambda: 2)
+    monkeypatch.setattr(native_executor, "size", lambda: 2)
+    w = tg.randn(300, 300) / 30
+    run = tg.compile(lambda x: (x @ w @ w @ w).tanh(), executor="native")
+    x = tg.randn(600, 300)
+    expected = run(x).tolist()
+    found: list[Any] = []
+    wake = crew._wake
+
+    def interrupted(helper: int, other: Any) -> None:
+        wake(helper, other)
+        found.append(other)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crew, "_wake", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(x)
+    assert found[0]._state[crew._DONE] == 1
+    monkeypatch.setattr(crew, "_wake", wake)
+    assert run(x).tolist() == expected

@@ -136,3 +136,34 @@ def test_a_long_sum_loses_nothing() -> None:
     x = np.full(2**22 + 5, 0.1, np.float32)
     result, _ = native(lambda x: x.sum(), x)
     assert abs(result / (float(x[0]) * x.size) - 1) < 2e-6  # one sum of four million terms would be off by a hundredth
+
+
+def test_an_index_that_was_computed_and_is_out_of_range() -> None:
+    table = tg.arange(400.0).reshape(100, 4)
+
+    def f(x: tg.Tensor) -> Any:
+        a = table[x + 90]
+        other = x * 0 + 3  # which may lie where the index lay
+        return a * 2, table[other] * 2, other - 1
+
+    run = tg.compile(f, executor="native")
+    for _ in range(2):
+        run(tg.tensor([0, 1]))
+    with pytest.raises(IndexError, match="index 130 is out of bounds for a dimension of 100"):
+        run(tg.tensor([0, 40]))
+    run(tg.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("shapes", [((0, 0), (0, 0)), ((8, 0), (0, 8))])
+def test_products_of_nothing(shapes: Any) -> None:
+    a, b = tg.zeros(*shapes[0]), tg.zeros(*shapes[1])
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        for _ in range(6):
+            x = tg.tanh(x @ a @ b)
+        return x
+
+    run = tg.compile(f, executor="native")
+    x = tg.ones(300, shapes[0][0])
+    for _ in range(2):
+        assert run(x).tolist() == f(x).tolist()

@@ -2,9 +2,10 @@
 
 The thread that runs a program opens one section after another, and does of each what nobody else has taken; helpers,
 which know the section by its number, do the same. Each of them begins at its own place among the calls, which is the
-same in all sections, so that what a thread has in its cache is what it works with next. And a section never waits for
-a thread that the system gives no time: where there is no helper, one thread does it all. Helpers sleep between runs;
-during one they look for a section, and let others have the core in between.
+same in all sections, so that what a thread has in its cache is what it works with next. A section waits for nobody but
+who is in the middle of a call: where no helper is given time, one thread does it all. Helpers sleep between runs;
+during one they look for a section, and let others have the core in between; a helper that finds none for some seconds
+goes to sleep, too, as after a run of which nobody could say that it is over.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _HEAD = "\n".join(
     ]
     + [f"  %finished.at = getelementptr i64, ptr %state, i64 {_FINISHED}"]
 )  # fmt: skip
+
+_PATIENCE = 1 << 22  # looks for a section, each of which takes half a microsecond or more
 
 # Does what nobody has taken of section %n in run %run, from the place of thread %me on and around; goes to %end. A call
 # is taken by who writes the number of the run to its place; a helper that comes late finds it there.
@@ -111,6 +114,7 @@ entry:
   br label %look
 look:
   %known = phi i64 [0, %entry], [%known, %pause], [%now, %end]
+  %looks = phi i64 [0, %entry], [%looks.next, %pause], [0, %end]
   %now = load atomic i64, ptr %state acquire, align 8
   %new = icmp ne i64 %now, %known
   %n.1 = and i64 %now, 4294967295
@@ -124,7 +128,10 @@ work:
   br label %look
 idle:
   %done = load atomic i64, ptr %done.at acquire, align 8
-  %over = icmp ne i64 %done, 0
+  %looks.next = add i64 %looks, 1
+  %long = icmp ugt i64 %looks, {_PATIENCE}
+  %said = icmp ne i64 %done, 0
+  %over = or i1 %said, %long
   br i1 %over, label %out, label %pause
 pause:
   %y = call i32 %yield()

@@ -18,14 +18,16 @@ class _Lent(Later):
 
     Attributes:
         last: the tensor that it was copied to when somebody looked last time; it is taken again if nobody has kept it.
+        lock: held while the function runs, so that nobody looks at half of what it makes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
         self.array: Array = None
         self.last: Tensor | None = None
 
     def take(self) -> Tensor:
-        with at(self.array):
+        with self.lock, at(self.array):
             if self.last is not None and self._is_free():
                 array_module(self.array).copyto(self.last.array, self.array)
             else:
@@ -43,7 +45,7 @@ def _holders(lent: _Lent) -> int:
     return sys.getrefcount(lent.last)
 
 
-_PROBE: Any = _Lent()
+_PROBE: Any = _Lent(None)
 _PROBE.last = object()
 _ALONE = _holders(_PROBE)  # the count of what is held here alone
 
@@ -53,11 +55,12 @@ class Gradients:
 
     Args:
         wanted: leaves, or the places of arguments that are leaves, each with its gradient, None for none.
+        lock: the function's.
     """
 
-    def __init__(self, wanted: list[tuple[Leaf | int, Var | None]]) -> None:
+    def __init__(self, wanted: list[tuple[Leaf | int, Var | None]], lock: Any) -> None:
         self.wanted = wanted
-        self._lent = [None if made is None else _Lent() for _, made in wanted]
+        self._lent = [None if made is None else _Lent(lock) for _, made in wanted]
         self._left: list[tuple[Leaf, _Lent]] = []  # last time
         weakref.finalize(self, _settle, self._left).atexit = False
 

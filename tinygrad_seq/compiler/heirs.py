@@ -29,6 +29,9 @@ class _Tenant(NamedTuple):
     death: int
 
 
+_In = tuple[_Span, _Tenant]
+
+
 class Heirs:
     """Finds them, and adds where they lie to `places`.
 
@@ -60,6 +63,7 @@ class Heirs:
                 self._readers.setdefault(v, []).append(instr)
         self._end = self._ends(instrs)
         self._tenants: dict[Var, list[_Tenant]] = {}
+        self._filled = {home for home, _ in places.values()}  # with pieces, which may be needed longer than the whole
         for instr in instrs:
             self._let(instr.out)
         for instr in instrs:
@@ -83,6 +87,8 @@ class Heirs:
         """Let what is made of the parts of a matrix lie there, if that fills all of it."""
         made = self._made_by[tall]
         if len(tall.shape) != 2 or made.op in VIEWS or tall in self._apart or tall in self._outputs:
+            return
+        if tall in self._filled:
             return
         parts = self._read_parts(tall, ((0, tall.shape[0]), (0, tall.shape[1])))
         if parts is None or not _tiles([where for _, where in parts], tall.shape):
@@ -145,10 +151,16 @@ class Heirs:
         if pieces is None:
             return
         for tall in self._tenants:
-            if (tall.shape, tall.dtype) == (whole.shape, whole.dtype) and self._follow(pieces, [*self._all_in(tall)]):
+            if tall in self._places or (tall.shape, tall.dtype) != (whole.shape, whole.dtype):
+                continue  # what lies in something itself is looked at with that
+            if self._follow(pieces, [*self._all_in(tall)]):
                 self._places[whole] = (tall, (Ellipsis,))
-                del self._tenants[tall]  # one is enough
+                self._close(tall)  # one is enough
                 return
+
+    def _close(self, tall: Var) -> None:
+        for t in self._tenants.pop(tall, ()):
+            self._close(t.var)
 
     def _pieces(self, whole: Var, corner: _Rectangle) -> list[_Tenant] | None:
         """What is made in its place within a `concat`, and when, from the inside out; None if that is not all."""
@@ -169,26 +181,27 @@ class Heirs:
                 found.append(_Tenant(piece, where, self._time[piece], len(self._time)))
         return found
 
-    def _all_in(self, tall: Var, down: int = 0, right: int = 0) -> Iterator[_Tenant]:
-        """The tenants, and theirs in turn."""
+    def _all_in(self, tall: Var, down: int = 0, right: int = 0, band: _Span | None = None) -> Iterator[_In]:
+        """The tenants, and theirs in turn, each with the rows of the one that lies in the matrix itself."""
         for t in self._tenants.get(tall, ()):
             (top, bottom), (left, end) = t.where
             where = ((top + down, bottom + down), (left + right, end + right))
-            yield t._replace(where=where)
-            yield from self._all_in(t.var, where[0][0], where[1][0])
+            yield band or where[0], t._replace(where=where)
+            yield from self._all_in(t.var, where[0][0], where[1][0], band or where[0])
 
-    def _follow(self, pieces: list[_Tenant], tenants: list[_Tenant]) -> bool:
+    def _follow(self, pieces: list[_Tenant], tenants: list[_In]) -> bool:
         """Whether each piece is made when the tenants that are in its way have had their day."""
         in_rows: dict[_Span, list[_Tenant]] = {}
-        for t in tenants:
-            in_rows.setdefault(t.where[0], []).append(t)
+        for band, t in tenants:
+            in_rows.setdefault(band, []).append(t)
         for piece in pieces:
             rows, (left, right) = piece.where
             there = in_rows.get(rows, [])
             if not there:
                 return False
             for t in there:
-                if t.where[1][1] <= left or right <= t.where[1][0] or t.death < piece.birth:
+                beside = t.where[1][1] <= left or right <= t.where[1][0]
+                if beside or t.where[0][1] <= rows[0] or rows[1] <= t.where[0][0] or t.death < piece.birth:
                     continue
                 direct = all(r.op not in VIEWS for r in self._readers.get(t.var, ()))
                 last = t.death == piece.birth and t.where == piece.where and direct

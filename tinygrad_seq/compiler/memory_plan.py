@@ -74,12 +74,16 @@ class MemoryPlan:
 
     def _claim_places(self) -> None:
         """Let each piece of a `concat` be made where it belongs; if several want it, the last one gets it."""
-        reshaped = {instr.args[0] for instr in self._instrs if instr.op == "reshape"}
+        reshaped: set[Var] = set()  # it, or a view of it
+        for instr in reversed(self._instrs):
+            if instr.op == "reshape" or (instr.op in VIEWS and instr.out in reshaped):
+                reshaped.add(instr.args[0])
+        apart: set[Var] = set()  # what lies in rows that do not follow each other
         for instr in reversed(self._instrs):
             if instr.op != "concat":
                 continue
             axis, start = instr.params["axis"], 0
-            whole_rows = all(n == 1 for n in instr.out.shape[:axis])
+            whole_rows = all(n == 1 for n in instr.out.shape[:axis]) and instr.out not in apart
             for piece in instr.args:
                 end = start + piece.shape[axis]
                 where = (*[slice(None)] * axis, slice(start, end))
@@ -92,6 +96,8 @@ class MemoryPlan:
                     continue
                 if piece.dtype == instr.out.dtype and (whole_rows or piece not in reshaped):
                     self._place[piece] = (instr.out, where)
+                    if not whole_rows:
+                        apart.add(piece)
 
     def _home(self, var: Var) -> Var:
         """The Var in whose memory this one lies."""
@@ -112,7 +118,10 @@ class MemoryPlan:
         for instr in self._instrs:
             out = instr.out
             if instr.op in VIEWS:
-                self.arrays[out] = evaluate(instr.op, (self.arrays[instr.args[0]],), instr.params)
+                source = self.arrays[instr.args[0]]
+                self.arrays[out] = view = evaluate(instr.op, (source,), instr.params)
+                if view.size and not numpy.may_share_memory(view, source):
+                    raise RuntimeError(f"compile: {instr} is no view of an array with strides {source.strides}")
             elif out in self._fleeting:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
             elif out in self._place:

@@ -46,8 +46,7 @@ class NativeExecutor(NumpyExecutor):
         self._tables: list[Array] = []  # the native functions' arguments, which nobody else holds
         self._spares: list[Array] = []
         self._crew, self._products = Crew(), Products()
-        self._wrong = numpy.zeros(1, numpy.int64)  # set by a lookup whose index is out of range
-        self._lookups: list[tuple[Array, int]] = []
+        self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
         self._ones: dict[Any, Array] = {}
         self._parts: list[list[Instr]] = []
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
@@ -56,20 +55,18 @@ class NativeExecutor(NumpyExecutor):
         return packed_once(recomputed(sliced(program, (*ARITHMETIC, *FUNCTIONS))), _panel_width)
 
     def _execute(self) -> None:
-        self._crew.begin()
         try:
+            self._crew.begin()
             super()._execute()
         finally:
             self._crew.end()
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         values = super().run(arrays, numbers)
-        if self._wrong[0]:
-            self._wrong[0] = 0
-            for index, rows in self._lookups:
-                bad = index[(index < -rows) | (index >= rows)]
-                if bad.size:
-                    raise IndexError(f"compile: index {bad[0]} is out of bounds for a dimension of {rows}")
+        index, rows = self._wrong.tolist()
+        if rows:
+            self._wrong[1] = 0
+            raise IndexError(f"compile: index {index} is out of bounds for a dimension of {rows}")
         return values
 
     def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
@@ -114,7 +111,7 @@ class NativeExecutor(NumpyExecutor):
         return parts
 
     def _all_steps(self) -> list[Step]:
-        self._tables, self._lookups, self._spares = [], [], []
+        self._tables, self._spares = [], []
         self._crew, self._products = Crew(), Products()
         steps: list[Native | Section | Step] = []
         found = self._groups()
@@ -284,7 +281,6 @@ class NativeExecutor(NumpyExecutor):
         count, width = table.shape[0], table.size // table.shape[0]
         if rows.size != index.size * width:  # broadcast
             return None
-        self._lookups.append((index, count))
         adds = made is native_calls.add_rows  # in order, and so by one thread
         calls = []
         for start, some in _shares(index.size, 0 if adds else rows.size):

@@ -214,7 +214,8 @@ class Recorder(Home):
             return
         if read is None:
             self.captures.append((tensor, tensor.node is None))
-        source = Source(name, read or (lambda _args: tensor.array), name.startswith("argument"))
+        moves = name.startswith(("argument", "a gradient"))
+        source = Source(name, read or (lambda _args: tensor.array), moves)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, tensor.node, traced.var))
         tensor.array = traced

@@ -66,6 +66,11 @@ class Replay:
         program.backend, program.index = recorder.home, recorder.index
         made_by = {instr.out: instr for instr in program.instrs}
         stores = [(source, _apart(program, made_by, var)) for source, var in stores]
+        grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
+        outputs = [
+            out._replace(var=_apart(program, made_by, out.var)) if isinstance(out, (Made, Grown)) else out
+            for out in outputs
+        ]
         made = [out.var for out in outputs if isinstance(out, (Made, Grown))]
         made += [var for _, var in stores] + [var for _, var in grads if var is not None]
         back = [w.gradient for w in sweep.wanted] if sweep is not None else []
@@ -78,7 +83,7 @@ class Replay:
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         self._written = {source for source, _ in stores}
-        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
+        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads], lock)
         self.derivative: Derivative | None = None
         if sweep is not None:
             function = Function(recorder.name, call, bool(stores or grads))
@@ -142,7 +147,8 @@ class Replay:
     def run(self, given: list[Any], numbers: list[Any]) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none.
 
-        Gradients of last time that nobody has looked at are gone after an interrupt: what is computed lies over them.
+        Gradients of last time that nobody has looked at are gone then, as they are after a check that fails: what is
+        computed lies over them.
         """
         with self.program.backend.on(self.program.index):
             return self._run(given, numbers)

@@ -70,6 +70,6 @@ def _taken_often(program: Program) -> set[Var]:
 
 
 def _has_few_rows(instr: Instr) -> bool:
-    if instr.op != "matmul" or any(type(a) is not Var or len(a.shape) != 2 for a in instr.args):
+    if instr.op != "matmul" or any(type(a) is not Var or len(a.shape) != 2 or not a.size for a in instr.args):
         return False
     return 1 < instr.out.shape[0] <= _FEW and len({a.dtype for a in (*instr.args, instr.out)}) == 1
