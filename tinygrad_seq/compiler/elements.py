@@ -154,7 +154,7 @@ def fused(backend: Any, function: Callable[..., Any], args: tuple[Any, ...], par
     for x in args:
         if type(x) is backend.ndarray or isinstance(x, Node):
             kinds.append((type(x) is backend.ndarray, x.dtype, tuple([n == 1 for n in x.shape])))
-        elif x is None or (type(x) in (bool, int, float) and x in _NUMBERS):
+        elif x is None or (type(x) in (bool, int, float) and x in _NUMBERS and str(x) != "-0.0"):
             kinds.append((type(x), x))
         else:
             return function(*args, **params)

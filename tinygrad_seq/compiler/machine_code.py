@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _keep(path: Path, code: bytes) -> None:
     """Write a file of the cache, whole or not at all; where that cannot be, the next process compiles again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
+        part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         part.write_bytes(code)
         part.replace(path)
     except OSError:

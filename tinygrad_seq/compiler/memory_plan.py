@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from ..backend import Array
+from ..backend import Array, array_module
 from ..backend import numpy_module as numpy
 from .arena import ALIGNMENT, Stay, arranged, rounded
 from .heirs import Heirs, Place
@@ -120,7 +120,7 @@ class MemoryPlan:
             if instr.op in VIEWS:
                 source = self.arrays[instr.args[0]]
                 self.arrays[out] = view = evaluate(instr.op, (source,), instr.params)
-                if view.size and not numpy.may_share_memory(view, source):
+                if view.size and not array_module(view).may_share_memory(view, source):
                     raise RuntimeError(f"compile: {instr} is no view of an array with strides {source.strides}")
             elif out in self._fleeting:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)

@@ -65,7 +65,8 @@ class Products:
     """Products of one program, which share the memory that packing takes."""
 
     def __init__(self) -> None:
-        self._rooms: list[Array] = []
+        self._rooms = [aligned(0), aligned(0)]  # for panels, and for blocks
+        self._outgrown: list[Array] = []  # whose addresses other products have
 
     def packed(self, kind: str, b: Matrix, k: int, n: int, panels: int, start: int = 0) -> Section:
         """B, from its row `start` on, as panels at an address."""
@@ -139,7 +140,7 @@ class Products:
         packs: list[Native] = []
         calls: list[Native] = []
         for top in range(0, m, height):
-            rows, larger, smaller = _blocks(min(height, m - top))
+            rows, larger, smaller = _rows_of_blocks(min(height, m - top))
             start, leading = a.address + (top * a.leading + k0) * size, a.leading
             if a.turned:
                 start, leading = room + top * k * size, block
@@ -156,11 +157,9 @@ class Products:
         return [Section(packs, m * k * 0.2), work] if packs else [work]
 
     def _room(self, size: int, place: int) -> int:
-        """The address of memory of so many bytes, one for panels and one for blocks."""
-        while len(self._rooms) <= place:
-            self._rooms.append(aligned(0))
+        """The address of memory of so many bytes."""
         if self._rooms[place].size < size:
-            self._rooms.append(self._rooms[place])  # other products have its address
+            self._outgrown.append(self._rooms[place])
             self._rooms[place] = aligned(size)
         return int(self._rooms[place].ctypes.data)
 
@@ -172,7 +171,7 @@ def _panel(kind: str) -> Panel:
     return panel
 
 
-def _blocks(m: int) -> tuple[int, int, int]:
+def _rows_of_blocks(m: int) -> tuple[int, int, int]:
     """The rows of a block, how many blocks have so many, and how many have one less."""
     blocks = -(-m // ROWS)
     less, larger = divmod(m, blocks)

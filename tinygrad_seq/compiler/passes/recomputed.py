@@ -30,6 +30,7 @@ def recomputed(program: Program) -> Program:
 class _Search:
     def __init__(self, program: Program) -> None:
         self.program = program
+        program.instrs = [Instr(i.op, i.args, i.params, i.out, i.line) for i in program.instrs]  # another half has them
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._at = {instr.out: n for n, instr in enumerate(program.instrs)}
         self._readers: dict[Var, list[Instr]] = {}
