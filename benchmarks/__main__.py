@@ -27,7 +27,7 @@ def training_step() -> None:
         candidates["PyTorch, fused nn.LSTM"] = torch_peer(W2, fused=True)
     except ImportError:
         print("(PyTorch is not installed, so no peer: `make peers` installs it)")
-    seconds = interleaved(candidates)
+    seconds = interleaved(candidates, rest=0.15)
     mine = seconds["tinygrad_seq"]
     print(f"\nOne training step, W2 = {W2[1:]} (V, H, L, B, T), median of 15:")
     rows = [("", "ms", "our time / theirs")]

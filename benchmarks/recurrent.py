@@ -131,7 +131,7 @@ def main() -> None:
             candidates["fused"] = theirs(kind, settings, packed, fused=True)
         except ImportError:
             pass
-        seconds = interleaved(candidates, rounds=11)
+        seconds = interleaved(candidates, rounds=11, rest=0.15)
         ratios = [f"{seconds['ours'] / seconds[k]:.2f}" if k in seconds else "" for k in ("composition", "fused")]
         rows.append((name, f"{seconds['ours'] * 1e3:.1f}", *ratios))
     print(table(rows))
