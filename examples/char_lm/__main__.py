@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     setting(learn, "hidden", count, "size of the LSTM's state")
     setting(learn, "embedding", count, "size of a character's vector")
     setting(learn, "layers", count, "LSTM layers")
-    setting(learn, "dropout", probability, "share of the outputs dropped between layers")
+    setting(learn, "dropout", probability, "share of each layer's outputs dropped in training")
     setting(learn, "batch", count, "streams read in parallel")
     setting(learn, "chunk", count, "characters per stream and step")
     setting(learn, "lr", positive, "highest learning rate")

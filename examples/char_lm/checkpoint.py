@@ -26,10 +26,10 @@ class Settings:
 
     text: str | None = None  # the file; None for Python's own documentation
     digest: str = ""  # of the text, to know it again
-    hidden: int = 256
+    hidden: int = 320
     embedding: int = 64
     layers: int = 1
-    dropout: float = 0.0
+    dropout: float = 0.5
     batch: int = 24
     chunk: int = 50
     lr: float = 8e-3

@@ -23,13 +23,14 @@ class CharLM(nn.Module):
 
     def __init__(self, vocabulary: int, embedding: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
         self.embedding = nn.Embedding(vocabulary, embedding)
-        dropout = dropout if layers > 1 else 0.0  # it acts between layers
-        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=dropout, forget_bias=1.0)
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=between, forget_bias=1.0)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, vocabulary)
 
     def forward(self, tokens: Tensor | Tokens, state: State | None = None) -> tuple[Tensor, State]:
         hidden, state = self.lstm(self.embedding(tokens), state)
-        return self.head(hidden), state
+        return self.head(self.dropout(hidden)), state
 
 
 def evaluate(model: CharLM, tokens: Tokens, device: str = "cpu", chunk: int = 500) -> float:
