@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "recording", "public", "device", "memory", "grad_mode", "graph", "anomaly", "tree", "conversion",
+    "backend", "recording", "several", "operands", "public", "device", "memory", "grad_mode", "graph", "anomaly",
+    "tree", "conversion",
     "streams", "ops", "autodiff", "operators", "methods", "inplace",
     "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation",
     "compiler",

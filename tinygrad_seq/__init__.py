@@ -13,6 +13,7 @@ from typing import Any as _Any
 
 from . import backend as _backend  # noqa: F401  # first: NumPy loads faster where fewer imports are under way
 from . import cuda
+from . import several as _several
 from .anomaly import detect_anomaly
 from .backend import (
     array_module,
@@ -247,6 +248,15 @@ def __getattr__(name: str) -> _Any:
         return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+
+def _fused() -> _Any:
+    """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
+    from .compiler.elements import fused
+
+    return fused
+
+
+_several.launchers.append(_fused)
 
 half, float, double = float16, float32, float64  # PyTorch's other names
 short, int, long = int16, int32, int64

@@ -1,6 +1,7 @@
-"""Several GPUs: CuPy computes on the one that is current, so each operation makes the one of its operands current.
+"""Operations on a GPU: in few launches, and where there are several GPUs on that of the operands.
 
-With one GPU, or none, this costs a look at an empty list.
+CuPy computes on the GPU that is current, so each operation makes the one of its operands current. Without a GPU all
+this costs a look at an empty list.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from .backend import on_gpu as on_gpu
 from .backend import several_gpus as several_gpus
+
+launchers: list[Callable[[], Callable[..., Any]]] = []  # gives `fused`, which the compiler has: the package says where
 
 
 def at(*operands: Any) -> Any:
@@ -30,18 +33,16 @@ def there(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not several_gpus:
-        return _fused()(on_gpu[0], function, args, kwargs)
+        return _launcher()(on_gpu[0], function, args, kwargs)
     if len(set(_indices(args))) > 1:
         raise ValueError("operands are on several GPUs")
     with at(*args):
-        return _fused()(on_gpu[0], function, args, kwargs)
+        return _launcher()(on_gpu[0], function, args, kwargs)
 
 
 @cache
-def _fused() -> Callable[..., Any]:
-    from .compiler.elements import fused  # here, since it takes much of the compiler
-
-    return fused
+def _launcher() -> Callable[..., Any]:
+    return launchers[0]()
 
 
 def _indices(operands: Iterable[Any]) -> Iterator[int]:

@@ -20,10 +20,11 @@ from typing import Any
 from ..backend import Array, blas_threads
 from ..backend import numpy_module as numpy
 from .machine_code import compiled, function_of_table
+from .native_calls import call, head
 
 # Places in the state; what threads write to has a cache line of its own.
 _OPEN, _FINISHED, _DONE, _SECTIONS, _CALLS, _TAKEN, _YIELD, _SIZE = 0, 8, 16, 24, 25, 26, 27, 28
-_HEAD = "\n".join(
+_PLACES = "\n".join(
     [
         f"  %{name}.at = getelementptr i64, ptr %state, i64 {place}\n  %{name} = load {kind}, ptr %{name}.at"
         for name, kind, place in (
@@ -34,11 +35,17 @@ _HEAD = "\n".join(
     + [f"  %finished.at = getelementptr i64, ptr %state, i64 {_FINISHED}"]
 )  # fmt: skip
 
+
+def _head(slot: str) -> str:
+    """The beginning of a function whose table is the state and another number, with what the state has under names."""
+    return "\n".join([*head(["state", slot], pointers=["state"]), _PLACES])
+
+
 _PATIENCE = 1 << 22  # looks for a section, each of which takes half a microsecond or more
 
 # Does what nobody has taken of section %n in run %run, from the place of thread %me on and around; goes to %end. A call
 # is taken by who writes the number of the run to its place; a helper that comes late finds it there.
-_WORK = """  %first.at = getelementptr i64, ptr %sections, i64 %n
+_WORK = f"""  %first.at = getelementptr i64, ptr %sections, i64 %n
   %first = load i64, ptr %first.at
   %last.at = getelementptr i64, ptr %first.at, i64 1
   %last = load i64, ptr %last.at
@@ -61,28 +68,18 @@ try:
   br i1 %free, label %take, label %taken.by
 take:
   %got = cmpxchg ptr %mark.at, i64 %then, i64 %run acq_rel monotonic
-  %mine = extractvalue { i64, i1 } %got, 1
+  %mine = extractvalue {{ i64, i1 }} %got, 1
   br i1 %mine, label %go, label %taken.by
 taken.by:
   br label %each
 go:
-  %at = shl i64 %call, 1
-  %f.at = getelementptr ptr, ptr %calls, i64 %at
-  %f = load ptr, ptr %f.at
-  %t.at = getelementptr ptr, ptr %f.at, i64 1
-  %t = load ptr, ptr %t.at
-  call void %f(ptr %t)
+{call("%call")}
   %before = atomicrmw add ptr %finished.at, i64 1 release
   br label %each
 """
 
 # Opens the next section, takes part in it, and waits until all of it is done. Table: state, the section's number.
-SECTION = f"""define void @NAME(ptr %table) {{
-entry:
-  %state = load ptr, ptr %table
-  %n.at = getelementptr i64, ptr %table, i64 1
-  %n = load i64, ptr %n.at
-{_HEAD}
+SECTION = f"""{_head("n")}
   %before.0 = load atomic i64, ptr %state monotonic, align 8
   %run = lshr i64 %before.0, 32
   %run.32 = shl i64 %run, 32
@@ -104,12 +101,7 @@ over:
 }}"""
 
 # Takes part in sections until the run is over. Table: state, which thread this is.
-HELP = f"""define void @NAME(ptr %table) {{
-entry:
-  %state = load ptr, ptr %table
-  %me.at = getelementptr i64, ptr %table, i64 1
-  %me = load i64, ptr %me.at
-{_HEAD}
+HELP = f"""{_head("me")}
   %done.at = getelementptr i64, ptr %state, i64 {_DONE}
   br label %look
 look:

@@ -13,26 +13,32 @@ _LETTERS = {"f": "float", "d": "double"}
 _ROWS = 4  # of a matrix that go through one pass over the vector
 _MASK = f"<{LANES} x i1>"
 
+
+def call(number: str) -> str:
+    """A call of the function at a place of %calls, where the addresses of functions and of their tables alternate."""
+    return f"""  %at = shl i64 {number}, 1
+  %f.at = getelementptr ptr, ptr %calls, i64 %at
+  %f = load ptr, ptr %f.at
+  %t.at = getelementptr ptr, ptr %f.at, i64 1
+  %t = load ptr, ptr %t.at
+  call void %f(ptr %t)"""
+
+
 # Calls functions, one after another: their number, and then their addresses and those of their tables.
-RUN = """define void @NAME(ptr %table) {
+RUN = f"""define void @NAME(ptr %table) {{
 entry:
   %count = load i64, ptr %table
   %calls = getelementptr i64, ptr %table, i64 1
   br label %loop
 loop:
   %i = phi i64 [0, %entry], [%i.next, %loop]
-  %at = shl i64 %i, 1
-  %f.at = getelementptr ptr, ptr %calls, i64 %at
-  %f = load ptr, ptr %f.at
-  %t.at = getelementptr ptr, ptr %f.at, i64 1
-  %t = load ptr, ptr %t.at
-  call void %f(ptr %t)
+{call("%i")}
   %i.next = add i64 %i, 1
   %more = icmp ult i64 %i.next, %count
   br i1 %more, label %loop, label %done
 done:
   ret void
-}"""
+}}"""
 
 # Copies bytes: where to, where from, how many.
 COPY = """declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
