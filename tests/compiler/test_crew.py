@@ -158,6 +158,7 @@ def test_as_many_as_blas_has_but_no_more_than_cores(limits: Any) -> None:
     assert crew.size() == 1
 
 
+@pytest.mark.host("about the CPU's threads")
 def test_an_interrupt_when_a_run_begins_leaves_nobody_working(monkeypatch: pytest.MonkeyPatch) -> None:
     import tinygrad_seq as tg
     from tinygrad_seq.compiler import native_executor

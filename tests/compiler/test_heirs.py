@@ -208,6 +208,7 @@ def trains_alike(kind: str, executor: str, T: int, B: int, H: int) -> None:
         np.testing.assert_allclose(compiled, eager, rtol=0, atol=2e-4)
 
 
+@pytest.mark.host("about the plans of the CPU's executors")
 @both
 def test_the_memory_of_a_training_step(executor: str) -> None:
     T, B, H = 24, 64, 256
@@ -227,6 +228,7 @@ def test_what_lies_where_something_lay_trains_alike(kind: str, executor: str) ->
     trains_alike(kind, executor, T=20, B=64, H=256)  # large and long enough for everything that saves memory
 
 
+@pytest.mark.host("about the plans of the CPU's executors")
 @native
 def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinygrad_seq.compiler.native_executor import NativeExecutor

@@ -42,6 +42,7 @@ def test_what_does_not_lie_the_other_way_round_stays() -> None:
     assert {i.op for i in packed_once(made, lambda kind: None).instrs} == {"matmul"}
 
 
+@pytest.mark.host("about the CPU's executors")
 @pytest.mark.parametrize("executor", ["numpy", "native"])
 @pytest.mark.parametrize("kind", [tg.float32, tg.float64])
 def test_the_products_are_the_same(executor: str, kind: tg.DType) -> None:
