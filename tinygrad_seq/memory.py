@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -52,12 +53,19 @@ class _Memory:
             for x, p in zip(node.inputs, node.parents or (), strict=True)
         ]
 
-    def mark(self, array: Array) -> None:
-        """Note that the memory of `array` was written just now."""
-        owner = owner_of(array)
-        key = id(owner)
+    def mark(self, *arrays: Array) -> None:
+        """Note that the memory of these arrays was written just now."""
         self.last = next_number()
-        self._of_owner[key] = (weakref.ref(owner, lambda _: self._of_owner.pop(key, None)), self.last)
+        for array in arrays:
+            owner = owner_of(array)
+            key = id(owner)
+            known, _ = self._of_owner.get(key, (None, 0))
+            if known is None:  # else it is this one's, since one that goes takes its entry along
+                known = weakref.ref(owner, partial(self._forget, key))
+            self._of_owner[key] = (known, self.last)
+
+    def _forget(self, key: int, _: Any) -> None:
+        self._of_owner.pop(key, None)
 
     def time(self, memory: int) -> int:
         """When the memory with this id was last written; -1 if it was not."""

@@ -204,7 +204,7 @@ class Tensor(Differentiable):
 
     def contiguous(self) -> Tensor:
         """This tensor in row-major memory: itself if it is already."""
-        return self if self.array.flags.c_contiguous else elementwise.cast(self, dtype=self.dtype)
+        return self if self.array.flags.c_contiguous else elementwise.contiguous(self)
 
     def to(
         self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False

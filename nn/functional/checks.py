@@ -95,8 +95,8 @@ def require_classes(name: str, what: str, classes: Tensor, count: int) -> None:
     """Raise an IndexError unless all are from 0 to count - 1: NumPy would count negative ones from the end."""
 
     def check(numbers: Any) -> None:
-        low, high = int(numbers.min()), int(numbers.max())
-        if low < 0 or high >= count:
+        if tg.array_module(numbers).count_nonzero((numbers < 0) | (numbers >= count)):
+            low, high = int(numbers.min()), int(numbers.max())
             raise IndexError(f"{name}: {what} is {low if low < 0 else high}, but there are {count}: 0 to {count - 1}")
 
     if classes.numel() and classes.device.type == "cpu":  # on a GPU this check would wait for the device

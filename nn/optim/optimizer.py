@@ -189,7 +189,7 @@ class Optimizer:
                 f"{type(self).__name__}: {self._label(number)} has shape {p.shape} and {p.dtype}, but its gradient has "
                 f"shape {g.shape} and {g.dtype}"
             )
-        return g
+        return g.contiguous()  # what is remembered of it, too, then lies as the parameter does
 
     def _moved(self, number: int, p: Tensor) -> dict[str, Any]:
         """A copy of what is remembered of a parameter, moved to where `Module.to` has moved the parameter since."""

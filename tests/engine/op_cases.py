@@ -208,6 +208,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "matmul": matrices(),
     "broadcast_to": broadcasting(),
     "cast": fixed(dtype=np.dtype("float64")),
+    "contiguous": fixed(),
     "cat": pieces(alike=False),
     "ceil": elementwise("between whole numbers"),
     "cos": elementwise("real"),

@@ -81,9 +81,9 @@ class Compiled:
             kind = (form_of([args, kwargs]), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
             known = self._replays.get(kind, ())
             for replay in known:
-                numbers = replay.numbers(given)
-                if numbers is not None:
-                    return replay.run(given, numbers)
+                call = replay.prepared(given)
+                if call is not None:
+                    return replay.run(call)
             return self._record(kind, given, args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -125,10 +125,10 @@ class Compiled:
             if self.explain:
                 print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
-        numbers = replay.numbers(given)
-        if numbers is None:
+        prepared = replay.prepared(given)
+        if prepared is None:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
-        result = replay.run(given, numbers)
+        result = replay.run(prepared)
         del recorder
         gc.collect(0)  # the youngest are what was made meanwhile
         numpy_backend.empty_cache()  # recording and planning took as much memory as the program does

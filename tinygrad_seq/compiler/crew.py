@@ -167,9 +167,14 @@ class Crew:
         self._ends.append(len(self._calls) // 2)
         return len(self._ends) - 2
 
-    def begin(self) -> None:
-        """A run begins: wake the helpers."""
-        if not self._calls:
+    @property
+    def sections(self) -> int:
+        """How many there are."""
+        return len(self._ends) - 1
+
+    def begin(self, first: int = 0) -> None:
+        """A run begins, with this section: wake the helpers, if there are sections for them."""
+        if first >= self.sections:
             return
         state = self._state
         if not self._tables:
@@ -177,7 +182,7 @@ class Crew:
             self._tables = [numpy.array(self._ends, numpy.int64), numpy.array(self._calls, numpy.int64), taken]
             state[[_SECTIONS, _CALLS, _TAKEN]] = [table.ctypes.data for table in self._tables]
         self._runs += 1
-        state[_FINISHED] = state[_DONE] = 0
+        state[_FINISHED], state[_DONE] = self._ends[first], 0
         state[_OPEN] = self._runs << 32
         for helper in range(1, size()):
             _wake(helper, self)

@@ -12,6 +12,7 @@ from typing import Any
 from ..backend import Array, blas_function
 from ..backend import numpy_module as numpy
 from . import native_calls
+from .commit import last_kernels, settled
 from .crew import SECTION, Crew, size
 from .groups import Group
 from .kernels import ARITHMETIC, FUNCTIONS, kernel
@@ -25,6 +26,7 @@ from .packed_products import ROWS, panel_of
 from .passes.recomputed import recomputed
 from .passes.repeated import packed_once
 from .passes.slices import sliced
+from .passes.upright import upright
 from .program import Instr, Program, Var
 
 _MANY = 128  # operations: more than a kernel has
@@ -32,7 +34,7 @@ _STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and tr
 _LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
 _OPERATION = 0.1  # nanoseconds for one element
 _SHARED = 6000  # nanoseconds of work that it pays to share
-_WORTH_WAKING = 200_000  # nanoseconds of a program for which it pays to wake other threads
+_WORTH_WAKING = 600_000  # nanoseconds of a program for which it pays to wake other threads
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
 
 
@@ -49,17 +51,34 @@ class NativeExecutor(NumpyExecutor):
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
         self._ones: dict[Any, Array] = {}
         self._parts: list[list[Instr]] = []
+        self._kernels: list[bool] = []  # which of these are
+        self._commit: Step | None = None  # what changes the sources
+        self._committed = numpy.zeros(1, numpy.int64)
+        self._first = 0  # section of that
+        self._settles = False  # whether there is anything
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
-        return packed_once(recomputed(sliced(program, (*ARITHMETIC, *FUNCTIONS))), _panel_width)
+        return packed_once(recomputed(sliced(upright(program), (*ARITHMETIC, *FUNCTIONS))), _panel_width)
 
     def _execute(self) -> None:
+        self._committed[0] = 0
         try:
             self._crew.begin()
             super()._execute()
         finally:
             self._crew.end()
+
+    def copy_all(self, pairs: list[tuple[Array, Array]]) -> None:
+        """Compute what changes the sources, unless an interrupt came after that, and copy what lies elsewhere."""
+        if self._commit is not None and not self._committed[0]:
+            function, args = self._commit
+            try:
+                self._crew.begin(self._first)
+                function(*args)
+            finally:
+                self._crew.end()
+        super().copy_all([(target, made) for target, made in pairs if target is not made])
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         values = super().run(arrays, numbers)
@@ -92,12 +111,20 @@ class NativeExecutor(NumpyExecutor):
             inside = Counter([v for instr in part for v in instr.inputs()])
             fleeting.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
         self._plain = partial(MemoryPlan, program, outside, times=times, fleeting=fleeting, inherit=False)
-        return MemoryPlan(program, outside, times=times, fleeting=fleeting)
+        return self._settled(MemoryPlan(program, outside, times=times, fleeting=fleeting))
+
+    def _settled(self, plan: MemoryPlan) -> MemoryPlan:
+        """The plan, with what the last kernels make in the place of what it replaces."""
+        found = settled(self.program, self._parts, last_kernels(self._kernels), plan.arrays)
+        plan.arrays |= found
+        self._settles = bool(found)
+        return plan
 
     def _parted(self) -> list[list[Instr]]:
         """The operations, those of one kernel together; views are not among them."""
         self._uses = Counter([v for instr in self.program.instrs for v in instr.inputs()] + self.program.outputs)
         parts: list[list[Instr]] = []
+        self._kernels = []
         group: Group | None = None
         for instr in self.program.instrs:
             if instr.op in VIEWS:
@@ -108,6 +135,7 @@ class NativeExecutor(NumpyExecutor):
             group = Group(self, self._uses, self.plan.arrays[instr.out].shape)
             group = group if group.take(instr) else None
             parts.append([instr])
+            self._kernels.append(group is not None)
         return parts
 
     def _all_steps(self) -> list[Step]:
@@ -116,9 +144,11 @@ class NativeExecutor(NumpyExecutor):
         steps: list[Native | Section | Step] = []
         found = self._groups()
         if found is None:  # what takes another one's place lies in a way that a kernel cannot follow
-            self.plan = self._plain()
+            self.plan = self._settled(self._plain())
             found = self._groups() or []
-        for part, group in zip(self._parts, found, strict=True):
+        first, last = last_kernels(self._kernels), None
+        for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):
+            last = len(steps) if n == first and self._settles else last
             if group is not None:
                 time = group.size * _OPERATION
                 tables = group.tables(size() if time > _SHARED else 1)
@@ -131,7 +161,9 @@ class NativeExecutor(NumpyExecutor):
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
         kernel.cache_clear()  # long texts, of which another program has few
-        return self._joined(steps)
+        joined = self._joined(steps, last)
+        self._commit = None if last is None else joined.pop()
+        return joined
 
     def _groups(self) -> list[Group | None] | None:
         """For each part its kernel, or None if it is no such operation; None for all if one does not come about."""
@@ -144,16 +176,25 @@ class NativeExecutor(NumpyExecutor):
             found.append(group if taken else None)
         return found
 
-    def _joined(self, steps: list[Native | Section | Step]) -> list[Step]:
-        """The steps, with native ones that follow each other as one."""
+    def _joined(self, steps: list[Native | Section | Step], last: int | None) -> list[Step]:
+        """The steps, with native ones that follow each other as one, but those from `last` on as one of their own."""
         sections = [s if isinstance(s, Section) else Section([s], 0) for s in steps if isinstance(s, (Native, Section))]
         texts = {native.text for section in sections for native in section.calls}
-        addresses = compiled(sorted({native_calls.RUN, SECTION, *texts}))
+        addresses = compiled(sorted({native_calls.RUN, native_calls.COPY, SECTION, *texts}))
         run = function_of_table(addresses[native_calls.RUN])
         shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in sections]) > _WORTH_WAKING
         joined: list[Step] = []
         calls: list[int] = []
-        for step in [*steps, None]:
+        if last is not None:
+            flag, one = [_address(a) for a in (self._committed, self._spare(self._committed))]
+            self._spares[-1][0] = 1
+            steps = [*steps, Native(native_calls.COPY, [flag, one, 8])]
+        for n, step in enumerate([*steps, None]):
+            if n == last:
+                self._first = self._crew.sections
+                if calls:
+                    joined.append((run, (self._kept([len(calls) // 2, *calls]),)))
+                    calls = []
             if isinstance(step, (Native, Section)):
                 natives = step.calls if isinstance(step, Section) else [step]
                 given = [n for native in natives for n in (addresses[native.text], self._kept(native.table))]
@@ -191,8 +232,8 @@ class NativeExecutor(NumpyExecutor):
             return self._product(args[0], args[1], out)
         if instr.op in ("sum", "max") and _of_rows(args[0], out, instr.params["axis"]):
             return [self._reduction(instr.op, args[0], out)]
-        if instr.op == "sum" and args[0].ndim == 2 and instr.params["axis"] in (0, (0,)):
-            return self._sum_of_rows(args[0], out)
+        if instr.op == "sum" and _over_rows(args[0], instr.params["axis"]):
+            return self._sum_of_rows(args[0].reshape(-1, args[0].shape[-1]), out)
         if instr.op == "take" and instr.params["index"] == (HOLE,):
             return self._lookup(native_calls.take_rows, args[0], out, args[1])
         if instr.op == "scatter_add" and instr.params["index"] == (HOLE,):
@@ -317,6 +358,14 @@ def _of_rows(x: Array, out: Array, axis: Any) -> bool:
     dims = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     last = sorted([d % x.ndim for d in dims]) == [*range(x.ndim - len(dims), x.ndim)]
     return last and x.dtype == out.dtype and x.flags.c_contiguous and out.flags.c_contiguous
+
+
+def _over_rows(x: Array, axis: Any) -> bool:
+    """Whether these are all dimensions but the last, and the others have the rows of one matrix."""
+    dims = axis if isinstance(axis, tuple) else (axis,)
+    if x.ndim < 2 or None in dims or sorted([d % x.ndim for d in dims]) != [*range(x.ndim - 1)]:
+        return False
+    return x.ndim == 2 or bool(x.flags.c_contiguous)
 
 
 def _panel_width(kind: str) -> int | None:

@@ -100,6 +100,8 @@ class NumpyExecutor:
 
     def _steps_of(self, instr: Instr) -> list[Step]:
         op, out = instr.op, self.plan.arrays[instr.out]
+        if op == "require" and all(type(a) is Var for a in instr.args):
+            return [(instr.params["check"], tuple([self.plan.arrays[a] for a in instr.args]))]
         if op in ("require", "random_words", "call"):
             return [(partial(self._generic, instr, out), ())]
         args = [self.operand(a, list(instr.args)) for a in instr.args]

@@ -92,6 +92,7 @@ class Program:
         constants: the Vars that never change, with their arrays.
         instrs: what is computed, in order.
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
+        stores: for sources that get new numbers at the end, the Vars that have these.
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
@@ -106,6 +107,7 @@ class Program:
         self.constants: dict[Var, Array] = {}
         self.instrs: list[Instr] = []
         self.outputs: list[Var] = []
+        self.stores: dict[Var, Var] = {}
         self.numbers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.decisions: list[tuple[Number, bool]] = []
         self.notes: list[str] = []
@@ -146,13 +148,6 @@ class Program:
             if any(v in found for v in instr.inputs()):
                 found.add(instr.out)
         return found
-
-    def evaluate_numbers(self) -> list[Any]:
-        """Work the Numbers out, in order."""
-        values: list[Any] = []
-        for function, args in self.numbers:
-            values.append(function(*[values[a.place] if type(a) is Number else a for a in args]))
-        return values
 
     def explanation(self) -> str:
         """What the passes did, and did not, and why."""

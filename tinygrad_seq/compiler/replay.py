@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
 from ..graph import Leaf, Value
-from ..memory import memory, owner_of
+from ..memory import memory
 from ..tree import rebuild
 from .derivative import Derivative, Function
 from .gradients import Gradients
 from .halves import halves
+from .numbers import evaluation
 from .numpy_executor import NumpyExecutor
 from .operations import VIEWS
+from .outside import Outside
 from .passes import optimized
 from .program import Instr, Program, Source, Var
 from .recorder import Recorder
@@ -40,6 +41,21 @@ class Argument(NamedTuple):
     """The result is an argument, or the leaf that gets a gradient is one's: which."""
 
     place: int
+
+
+class Prepared(NamedTuple):
+    """What a call takes from outside.
+
+    Attributes:
+        given: the leaves of its arguments.
+        numbers, arrays: the program's.
+        targets: where its stores go.
+    """
+
+    given: list[Any]
+    numbers: list[Any]
+    arrays: list[Array]
+    targets: list[Array]
 
 
 class Replay:
@@ -82,89 +98,85 @@ class Replay:
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (Made, Grown)) else out for out in outputs
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
-        self._written = {source for source, _ in stores}
+        written = {source for source, _ in stores}
         self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads], lock)
         self.derivative: Derivative | None = None
         if sweep is not None:
             function = Function(recorder.name, call, bool(stores or grads))
-            self.derivative = self._differentiable(sweep, back, function, executor, lock)
+            self.derivative = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
+        if self.derivative is None:  # which may need the old numbers
+            of_source = {source: var for var, source in self.program.sources.items()}
+            self.program.stores = {of_source[source]: var for source, var in self.stores if source in of_source}
+        self._outside = Outside(self.program, written)
+        self._targets = [source.read for source, _ in stores]
+        self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
-    def _differentiable(self, sweep: Sweep, back: list[Var | None], function: Function, *rest: Any) -> Derivative:
+    def _differentiable(
+        self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
+    ) -> Derivative:
         """Keep the half of the program that runs at a call; the other one is the derivative's."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
         grown = {out.place: out.var for out in self.outputs if isinstance(out, Grown)}
         seen = [out.var for out in self.outputs if isinstance(out, (Made, Grown))]
         seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
-        changed = {var for var, source in self.program.sources.items() if source in self._written}
+        changed = {var for var, source in self.program.sources.items() if source in written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
         cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
         self.program = cut.forward
         results = [grown[place] for place in range(len(grown))]
         return Derivative(sweep, cut, gradients, results, function, self.guards, *rest)
 
-    def numbers(self, given: list[Any]) -> list[Any] | None:
-        """The program's numbers for this call; None if it is not right for it."""
+    def prepared(self, given: list[Any]) -> Prepared | None:
+        """What this call takes from outside; None if the program is not right for it."""
         for holds in self.guards:
             if not holds():
                 return None
         try:
-            numbers = self.program.evaluate_numbers()
-            arrays = [source.read(given) for source in self.program.sources.values()]
-            if self.derivative is not None and not self.derivative.fits(given):
+            numbers = self._evaluate()
+            arrays = self._outside.arrays(given, self._executor)
+            if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
                 return None
             if any(a.read(given) is not b.read(given) for a, b in self._same):
                 return None
+            targets = [read(given) for read in self._targets]
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
             return None
-        if len({*map(id, arrays)}) < len(arrays):  # an argument is a captured tensor now, and was none
-            return None
-        if self._leaves_among(given) != self._met or self._overlap(arrays):
+        if self._leaves_among(given) != self._met:
             return None
         for place, outcome in self.program.decisions:
             if bool(numbers[place.place]) != outcome:
                 return None
-        fits = [(a.shape, a.dtype) == (v.shape, v.dtype) for v, a in zip(self.program.sources, arrays, strict=True)]
-        return numbers if all(fits) and self._executor.fits(arrays) else None
+        return Prepared(given, numbers, arrays, targets)
 
     def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
         """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""
         nodes = [getattr(x, "node", None) for x in given]
         return [node if node in self._known_leaves else None for node in nodes]
 
-    def _overlap(self, arrays: list[Array]) -> bool:
-        """Whether an argument shares its memory with something else, of which one or the other is written to."""
-        if not self.stores:
-            return False
-        sources = self.program.sources.values()
-        owners = [(id(owner_of(a)), source) for a, source in zip(arrays, sources, strict=True)]
-        counts = Counter([owner for owner, _ in owners])
-        ours = {owner for owner, source in owners if source in self._written}
-        return any(source.moves and owner in ours and counts[owner] > 1 for owner, source in owners)
-
-    def run(self, given: list[Any], numbers: list[Any]) -> Any:
+    def run(self, call: Prepared) -> Any:
         """Replay the program, and then leave its results outside: all of them, or after an interrupt none.
 
         Gradients of last time that nobody has looked at are gone then, as they are after a check that fails: what is
         computed lies over them.
         """
         with self.program.backend.on(self.program.index):
-            return self._run(given, numbers)
+            return self._run(call)
 
-    def _run(self, given: list[Any], numbers: list[Any]) -> Any:
-        arrays = [source.read(given) for source in self.program.sources.values()]
-        call: Any = self.derivative.called(given, numbers, arrays) if self.derivative is not None else None
+    def _run(self, call: Prepared) -> Any:
+        given, derivative = call.given, self.derivative
+        noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
         leaves = self.gradients.of(given)
         self.gradients.let_go(leaves)
-        values = self._executor.run(arrays, numbers)
+        values = self._executor.run(call.arrays, call.numbers)
         try:
-            self._leave(values, given, numbers, leaves)
+            self._leave(values, call, leaves)
         except KeyboardInterrupt:
-            self._leave(values, given, numbers, leaves)  # a whole step, and then the interrupt
+            self._leave(values, call, leaves)  # a whole step, and then the interrupt
             raise
-        grown = self.derivative.applied(call, values) if self.derivative is not None else ()
+        grown = derivative.applied(noted, values) if derivative is not None else ()
         results: list[Any] = []
         for out in self.outputs:
             if isinstance(out, Made):
@@ -176,14 +188,12 @@ class Replay:
                 results.append(given[out.place] if type(out) is Argument else out)
         return rebuild(self.form, iter(results))
 
-    def _leave(self, values: dict[Var, Array], given: list[Any], numbers: list[Any], leaves: list[Leaf]) -> None:
-        pairs = [(source.read(given), values[var]) for source, var in self.stores]
-        self._executor.copy_all(pairs)
-        for target, _ in pairs:
-            memory.mark(target)
+    def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
+        self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
+        memory.mark(*call.targets)
         self.gradients.leave(leaves, values)
         for write, place in self.commits:
-            write(numbers[place.place])
+            write(call.numbers[place.place])
 
 
 def executor_for(program: Program, name: str | None) -> Any:

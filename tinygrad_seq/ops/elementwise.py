@@ -252,6 +252,15 @@ cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the d
 
 
 @primitive
+def contiguous(x: Array) -> Array:
+    """A copy of x in row-major memory."""
+    return x.copy()
+
+
+contiguous.vjp(lambda g, *_: g)
+
+
+@primitive
 def to_device(x: Array, *, device: Any, source: Any, non_blocking: bool = False) -> Array:
     """x, which is on the device `source`, on another one."""
     if non_blocking and source.type == "cpu":

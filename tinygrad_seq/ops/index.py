@@ -167,8 +167,8 @@ def _in_range(name: str, index: Array, length: int) -> Array:
         raise TypeError(f"{name}: takes integers, got booleans; index with x[mask]")
 
     def check(index: Array) -> None:
-        low, high = int(index.min()), int(index.max())
-        if low < 0 or high >= length:
+        if array_module(index).count_nonzero((index < 0) | (index >= length)):  # min and max take three times as long
+            low, high = int(index.min()), int(index.max())
             raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
 
     if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
@@ -188,21 +188,23 @@ def chosen(name: str, x: Any, dim: int, index: Any) -> Array:
 @primitive(name="take_along_dim")
 def take_along(x: Array, indices: Array, *, dim: int) -> Array:
     """What `take_along_dim` computes."""
-    return array_module(x).take_along_axis(x, indices, dim)
+    return x[_along(x, indices, dim, x.shape)]
 
 
 @primitive
 def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `take_along`."""
-    xp = array_module(g)
-    out = xp.zeros(shape, g.dtype)
-    grid: list[Any] = []
-    for d, n in enumerate(g.shape):
-        positions = xp.arange(n) if shape[d] == n else xp.zeros(n, int)  # zeros: x was broadcast along d
-        grid.append(positions.reshape([-1 if k == d else 1 for k in range(g.ndim)]))
-    grid[dim] = indices
-    backend_of(g).scatter_add(out, tuple(grid), g)
+    out = array_module(g).zeros(shape, g.dtype)
+    backend_of(g).scatter_add(out, _along(g, indices, dim, shape), g)
     return out
+
+
+def _along(like: Array, indices: Array, dim: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """The index of all dimensions that `indices` along one of them, in an array of this shape, stand for."""
+    xp = array_module(like)
+    grid = [xp.arange(n).reshape([-1 if k == d else 1 for k in range(len(shape))]) for d, n in enumerate(shape)]
+    grid[dim] = indices
+    return tuple(grid)
 
 
 take_along.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)

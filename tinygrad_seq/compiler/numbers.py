@@ -1,0 +1,52 @@
+"""The numbers of a program, such as learning rates and counts of steps, as one Python function.
+
+Adam has ten for each parameter. As source text of their own they take a third of the time that a walk over a list of
+functions takes, which was a twentieth of a small model's whole step.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .program import Number
+
+_SIGNS = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+}
+
+
+def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Callable[[], list[Any]]:
+    """A function that works all of them out, in order.
+
+    Args:
+        numbers: for each a function and its arguments: `Number`s before it, and Python numbers.
+    """
+    known: dict[str, Any] = {}  # by name: functions, and Python numbers
+    lines: list[str] = []
+    names: list[str] = []  # of each number
+    for place, (function, args) in enumerate(numbers):
+        given = []
+        for a in args:
+            if type(a) is Number:
+                given.append(names[a.place])
+            else:
+                given.append(f"c{len(known)}")
+                known[given[-1]] = a
+        sign = _SIGNS.get(function)
+        if sign is not None and len(given) == 2:
+            text = f"{given[0]} {sign} {given[1]}"
+        else:
+            known[f"f{place}"] = function
+            text = f"f{place}({', '.join(given)})"
+        lines.append(f"    n{place} = {text}")
+        names.append(f"n{place}")
+    exec("\n".join(["def numbers():", *lines, f"    return [{', '.join(names)}]"]), known)
+    return known["numbers"]
