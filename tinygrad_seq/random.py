@@ -123,8 +123,9 @@ def _require_probabilities(p: Array) -> None:
 
 
 def _require_weights(p: Array) -> None:
-    total = p.astype(float64).sum(axis=-1)
-    if not bool((p >= 0).all() & array_module(p).isfinite(total).all() & (total > 0).all()):
+    xp, total = array_module(p), p.sum(axis=-1, dtype=float64)
+    rows = xp.count_nonzero((total > 0) & (total < xp.inf))  # in a sampling step each method of NumPy's counts
+    if xp.count_nonzero(p >= 0) < p.size or rows < total.size:
         raise ValueError("multinomial: every row of probabilities must be finite, not negative, and not all zero")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -162,14 +163,25 @@ def _add_rows(buffer: Any, index: Any, values: Any) -> None:
         buffer[row] += xp.add.reduce(values[start:end], axis=0)
 
 
+_streams: OrderedDict[tuple[int, int], Any] = (
+    OrderedDict()
+)  # by where they go on: making one takes ten times as long as a few words
+_MOST_STREAMS = 8
+
+
 def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on.
 
     The stream is a function of (seed, offset) alone (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
     2011), so every backend draws the same words.
     """
-    bits = xp.random.Philox(key=seed, counter=offset)
-    return bits.random_raw((count + 1) // 2).view(xp.uint32)[:count]
+    blocks = (count + 7) // 8  # of four 64-bit words; all of the last one are drawn, so that the next one follows
+    bits = _streams.pop((seed, offset), None) or xp.random.Philox(key=seed, counter=offset)
+    words = bits.random_raw(4 * blocks).view(xp.uint32)[:count]
+    _streams[seed, offset + blocks] = bits
+    while len(_streams) > _MOST_STREAMS:
+        _streams.popitem(last=False)
+    return words
 
 
 def empty_cache() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from .kernels import LANES
 
 _LETTERS = {"f": "float", "d": "double"}
+_VECTORS = 8  # of columns at a time: fewer sums would wait for each other
 _ROWS = 4  # of a matrix that go through one pass over the vector
 _MASK = f"<{LANES} x i1>"
 
@@ -141,21 +142,26 @@ def _dots(p: str, row: str, count: int, vector: str, number: str) -> list[str]:
 
 
 def vector_times_rows(kind: str) -> str:
-    """y = x B for B (K, N) with rows in one piece: 64 columns at a time, which stay in registers."""
+    """y = x B for B (K, N) with rows in one piece: 128 columns at a time, which stay in registers."""
     number = _LETTERS[kind]
     vector = f"<{LANES} x {number}>"
     lines = head(["b", "ldb", "x", "y", "n", "k"], pointers="bxy")
-    wide = 4 * LANES
-    lines += [f"  %n.64 = and i64 %n, -{wide}", "  br label %wides"]
+    wide = _VECTORS * LANES
+    lines += [f"  %n.whole = and i64 %n, -{wide}", "  br label %wides"]
     lines += ["wides:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
-    lines += ["  %in.wides = icmp ult i64 %i, %n.64", "  br i1 %in.wides, label %q, label %rest"]
-    lines += _columns("q", "%i", 4, vector, number, masked=False)
+    lines += ["  %in.wides = icmp ult i64 %i, %n.whole", "  br i1 %in.wides, label %q, label %rest"]
+    lines += _columns("q", "%i", _VECTORS, vector, number, masked=False)
     lines += [f"  %i.next = add i64 %i, {wide}", "  br label %wides"]
-    lines += ["rest:", "  %j = phi i64 [%n.64, %wides], [%j.next, %s.done]"]
-    lines += ["  %in.rest = icmp ult i64 %j, %n", "  br i1 %in.rest, label %masks, label %done"]
-    lines += ["masks:", *tail_mask("%n", "%j"), "  br label %s"]
-    lines += _columns("s", "%j", 1, vector, number, masked=True)
-    lines += [f"  %j.next = add i64 %j, {LANES}", "  br label %rest", "done:", "  ret void", "}"]
+    lines += [
+        "rest:",
+        "  %is.rest = icmp ult i64 %n.whole, %n",
+        "  br i1 %is.rest, label %masks, label %done",
+        "masks:",
+    ]
+    for r in range(_VECTORS):  # together, since as many sums take as long as one
+        lines += [f"  %from{r} = add i64 %n.whole, {r * LANES}", *tail_mask("%n", f"%from{r}", f"%mask{r}")]
+    lines += ["  br label %s", *_columns("s", "%n.whole", _VECTORS, vector, number, masked=True)]
+    lines += ["  br label %done", "done:", "  ret void", "}"]
     return "\n".join([f"declare {vector} @llvm.fma.v{LANES}f{_bits(kind)}({vector}, {vector}, {vector})", *lines])
 
 
@@ -174,7 +180,7 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
     lines += [f"  %{p}.off = mul i64 %{p}.k, %ldb", f"  %{p}.first = add i64 %{p}.off, {column}"]
     for r in range(count):
         lines += [f"  %{p}.c{r} = add i64 %{p}.first, {r * LANES}"]
-        lines += load(f"%{p}.v{r}", "%b", f"%{p}.c{r}", vector, number, masked)
+        lines += load(f"%{p}.v{r}", "%b", f"%{p}.c{r}", vector, number, masked, mask=f"%mask{r}")
         fma = f"call {vector} @llvm.fma.v{LANES}f{bits}"
         lines += [f"  %{p}.sum{r} = {fma}({vector} %{p}.v{r}, {vector} %{p}.x, {vector} %{p}.acc{r})"]
     lines += [f"  %{p}.k.next = add i64 %{p}.k, 1", f"  br label %{p}.head", f"{p}.done:"]
@@ -183,36 +189,43 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
         lines += [f"  %{p}.y{r}.at = getelementptr {number}, ptr %y, i64 %{p}.y{r}"]
         if masked:
             store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
-            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {_MASK} %mask)"]
+            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {_MASK} %mask{r})"]
         else:
             lines += [f"  store {vector} %{p}.acc{r}, ptr %{p}.y{r}.at, align 1"]
     return lines
 
 
 def load(
-    name: str, base: str, place: str, vector: str, number: str, masked: bool, otherwise: str = "zeroinitializer"
+    name: str,
+    base: str,
+    place: str,
+    vector: str,
+    number: str,
+    masked: bool,
+    otherwise: str = "zeroinitializer",
+    mask: str = "%mask",
 ) -> list[str]:
-    """Sixteen elements from a place on; under %mask those that it allows, and something else for others."""
+    """Sixteen elements from a place on; under a mask those that it allows, and something else for others."""
     lines = [f"  {name}.at = getelementptr {number}, ptr {base}, i64 {place}"]
     if not masked:
         return [*lines, f"  {name} = load {vector}, ptr {name}.at, align 1"]
     bits = 32 if number == "float" else 64
     load = f"@llvm.masked.load.v{LANES}f{bits}.p0"
-    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} %mask, {vector} {otherwise})"]
+    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} {mask}, {vector} {otherwise})"]
 
 
-def tail_mask(end: str, start: str) -> list[str]:
-    """%mask: which of sixteen places from `start` on lie before `end`."""
+def tail_mask(end: str, start: str, mask: str = "%mask") -> list[str]:
+    """The mask: which of sixteen places from `start` on lie before `end`."""
     wide = f"<{LANES} x i64>"
     steps = ", ".join([f"i64 {i}" for i in range(LANES)])
     spread = f"<{LANES} x i32> zeroinitializer"
     return [
-        f"  %mask.1 = insertelement {wide} poison, i64 {start}, i64 0",
-        f"  %mask.2 = shufflevector {wide} %mask.1, {wide} poison, {spread}",
-        f"  %mask.3 = add {wide} %mask.2, <{steps}>",
-        f"  %mask.4 = insertelement {wide} poison, i64 {end}, i64 0",
-        f"  %mask.5 = shufflevector {wide} %mask.4, {wide} poison, {spread}",
-        f"  %mask = icmp ult {wide} %mask.3, %mask.5",
+        f"  {mask}.1 = insertelement {wide} poison, i64 {start}, i64 0",
+        f"  {mask}.2 = shufflevector {wide} {mask}.1, {wide} poison, {spread}",
+        f"  {mask}.3 = add {wide} {mask}.2, <{steps}>",
+        f"  {mask}.4 = insertelement {wide} poison, i64 {end}, i64 0",
+        f"  {mask}.5 = shufflevector {wide} {mask}.4, {wide} poison, {spread}",
+        f"  {mask} = icmp ult {wide} {mask}.3, {mask}.5",
     ]
 
 

@@ -103,7 +103,8 @@ class NumpyExecutor:
         if op == "require" and all(type(a) is Var for a in instr.args):
             return [(instr.params["check"], tuple([self.plan.arrays[a] for a in instr.args]))]
         if op in ("require", "random_words", "call"):
-            return [(partial(self._generic, instr, out), ())]
+            generic = self._generic if any(type(a) is Number for a in instr.args) else self._called
+            return [(partial(generic, instr, out), tuple([self.plan.arrays.get(a, a) for a in instr.args]))]
         args = [self.operand(a, list(instr.args)) for a in instr.args]
         if op in ("maximum", "minimum"):  # whose third argument is not to be the result
             return [(partial(getattr(numpy, op), out=out), tuple(args))]
@@ -148,9 +149,10 @@ class NumpyExecutor:
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
         numpy.copyto(out, evaluate(op, args, params))
 
-    def _generic(self, instr: Instr, out: Array) -> None:
-        now, arrays = self._now, self.plan.arrays
-        args = [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
+    def _generic(self, instr: Instr, out: Array, *args: Any) -> None:
+        self._called(instr, out, *[self._now[a.place] if type(a) is Number else a for a in args])
+
+    def _called(self, instr: Instr, out: Array, *args: Any) -> None:
         result = evaluate(instr.op, args, instr.params)
         if result.shape != out.shape:
             what = instr.params.get("name", instr.op)

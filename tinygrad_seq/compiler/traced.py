@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..backend import SCALAR, Array, DType, array_module, is_array, register
@@ -301,7 +302,9 @@ class Namespace:
 
             if name == "nonzero" and not all(self._recorder.is_constant(p) for p in places):
                 places[0]._refuse("the shape of nonzero() depends on values", "use tg.where, or masks")
-            return self._recorder.emit("call", *places, function=applied, name=name)
+            direct = len(places) == len(args) == sum([p is HOLE for p in pattern])
+            function = partial(getattr(self._recorder.home.xp, name), **settings) if direct else applied
+            return self._recorder.emit("call", *places, function=function, name=name)
 
         return call
 
