@@ -219,7 +219,8 @@ def test_the_memory_of_a_training_step(executor: str) -> None:
     states = T * B * H * 4
     weights = 4 * H * H * 4
     # per layer four gates and half of the cells; the states and their gradients of one layer; two weights' gradients
-    assert replay._executor.plan.peak < 11 * states + 2 * weights
+    most = 11 if executor == "native" else 15  # NumPy keeps what is made of the gates of one layer beside them
+    assert replay._executor.plan.peak < most * states + 2 * weights
 
 
 @both

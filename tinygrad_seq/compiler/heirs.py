@@ -41,6 +41,7 @@ class Heirs:
         apart: what has no memory in the plan: comes from outside, is constant, or lives inside of a kernel only.
         outputs: what is needed to the end.
         places: where the pieces of `concat`s lie.
+        scattered: whether what takes a place may lie in rows that do not follow each other.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Heirs:
         apart: Collection[Var],
         outputs: Collection[Var],
         places: dict[Var, Place],
+        scattered: bool = True,
     ) -> None:
         self._apart, self._outputs, self._places = apart, set(outputs), places
         self._made_by = {instr.out: instr for instr in instrs}
@@ -64,7 +66,7 @@ class Heirs:
         self._end = self._ends(instrs)
         self._tenants: dict[Var, list[_Tenant]] = {}
         self._filled = {home for home, _ in places.values()}  # with pieces, which may be needed longer than the whole
-        for instr in instrs:
+        for instr in instrs if scattered else ():
             self._let(instr.out)
         for instr in instrs:
             if instr.op == "concat":

@@ -26,6 +26,7 @@ class MemoryPlan:
         fleeting: what is made at one of those times and gone at its end, and so needs no memory.
         block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
         inherit: whether results take the place of operands that are not needed any longer; see `Heirs`.
+        scattered: whether that may be a part of a matrix, whose rows do not follow each other.
 
     Attributes:
         arrays: the arrays.
@@ -41,6 +42,7 @@ class MemoryPlan:
         fleeting: Collection[Var] = (),
         block: Callable[[int], Array] | None = None,
         inherit: bool = True,
+        scattered: bool = True,
     ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
@@ -52,7 +54,7 @@ class MemoryPlan:
         self._patience, self._block, self._fleeting = patience, block or aligned, fleeting
         times = times or range(len(self._instrs))
         if inherit and not patience:
-            Heirs(self._instrs, times, {*self.arrays, *fleeting}, program.outputs, self._place)
+            Heirs(self._instrs, times, {*self.arrays, *fleeting}, program.outputs, self._place, scattered)
         self._allocate(program.outputs, times)
 
     def _make_reshapes_views(self, program: Program) -> None:

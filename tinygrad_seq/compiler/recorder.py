@@ -236,13 +236,10 @@ class Recorder(Home):
         self.modules[id(module)] = module
         settings = {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, str, type(None)))}
         settings["training"] = module.training
-        pairs = [*settings.items()]
+        names, values = [*settings], [*settings.values()]
 
         def unchanged() -> bool:
-            for k, v in pairs:  # a third of the time of all()
-                if getattr(module, k, None) != v:
-                    return False
-            return True
+            return [getattr(module, k, None) for k in names] == values  # half the time of all()
 
         self.guards.append(unchanged)
 
