@@ -77,8 +77,8 @@ class Compiled:
         if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
             return self.function(*args, **kwargs)
         with self._lock:
-            given = leaves([args, kwargs])
-            kind = (form_of([args, kwargs]), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
+            given: list[Any] = []
+            kind = (form_of((args, kwargs), given), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
             known = self._replays.get(kind, ())
             for replay in known:
                 call = replay.prepared(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import is_
 from typing import Any
 
 from ..backend import Array
@@ -31,9 +32,9 @@ class NumpyExecutor:
 
     def __init__(self, program: Program) -> None:
         self.program = self._rewritten(program)
-        self._moving = [source.moves for source in program.sources.values()]
-        self._own = {var: numpy.empty(var.shape, var.dtype) for var, source in program.sources.items() if source.moves}
-        self._bound: list[Any] = [None] * len(program.sources)
+        sources = enumerate(program.sources.items())
+        self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.moves]
+        self._bound: list[Array] = []
         self._numbers: dict[tuple[int, Any], Array] = {}
         self._now: list[Any] = []
         self._steps: list[Step] = []
@@ -41,15 +42,12 @@ class NumpyExecutor:
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
         """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""
-        moved = not self._planned
-        for i, array in enumerate(arrays):
-            if self._bound[i] is not array and not self._moving[i]:
-                moved, self._bound[i] = True, array
-        if moved:
+        arrays = [*arrays]
+        for i, own in self._own:
+            numpy.copyto(own, arrays[i])
+            arrays[i] = own
+        if not self._planned or not all(map(is_, arrays, self._bound)):
             self._bind(arrays)
-        for var, array, moving in zip(self.program.sources, arrays, self._moving, strict=True):
-            if moving:
-                numpy.copyto(self._own[var], array)
         self._now = numbers
         for (place, _), cell in self._numbers.items():
             cell[...] = numbers[place]
@@ -76,9 +74,8 @@ class NumpyExecutor:
 
     def _bind(self, arrays: list[Array]) -> None:
         """Work out where everything lies, and what to call."""
-        outside = {var: self._own.get(var, a) for var, a in zip(self.program.sources, arrays, strict=True)}
-        self._numbers, self._planned = {}, True
-        self.plan = self._planned_for(outside)
+        self._numbers, self._planned, self._bound = {}, True, arrays
+        self.plan = self._planned_for(dict(zip(self.program.sources, arrays, strict=True)))
         self._steps = self._all_steps()
 
     def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:

@@ -42,13 +42,16 @@ def require_unchanged(name: str, containers: list[tuple[str, Any, Any]]) -> None
             )
 
 
-def form_of(tree: Any) -> Any:
-    """The structure of a container, as something to look up by."""
-    if isinstance(tree, dict):
-        return (dict, tuple([(key, form_of(value)) for key, value in tree.items()]))
+def form_of(tree: Any, found: list[Any]) -> Any:
+    """The structure of a container, as something to look up by; its leaves are added to those found before."""
     if isinstance(tree, (list, tuple)):
-        return (type(tree), tuple([form_of(value) for value in tree]))
-    return None if tree is None else 0
+        return (type(tree), tuple([form_of(value, found) for value in tree]))
+    if isinstance(tree, dict):
+        return (dict, tuple([(key, form_of(value, found)) for key, value in tree.items()]))
+    if tree is None:
+        return None
+    found.append(tree)
+    return 0
 
 
 def twice(given: list[Any]) -> tuple[int, ...]:
