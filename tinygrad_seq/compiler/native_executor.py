@@ -20,6 +20,7 @@ from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, Products, Section
 from .native_reductions import reduction
+from .native_tables import Tables
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
 from .packed_products import ROWS, panel_of
@@ -45,7 +46,7 @@ class NativeExecutor(NumpyExecutor):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self._tables: list[Array] = []  # the native functions' arguments, which nobody else holds
+        self._tables = Tables()  # the native functions' arguments
         self._spares: list[Array] = []
         self._crew, self._products = Crew(), Products()
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
@@ -139,7 +140,7 @@ class NativeExecutor(NumpyExecutor):
         return parts
 
     def _all_steps(self) -> list[Step]:
-        self._tables, self._spares = [], []
+        self._tables, self._spares = Tables(), []
         self._crew, self._products = Crew(), Products()
         steps: list[Native | Section | Step] = []
         found = self._groups()
@@ -193,26 +194,21 @@ class NativeExecutor(NumpyExecutor):
             if n == last:
                 self._first = self._crew.sections
                 if calls:
-                    joined.append((run, (self._kept([len(calls) // 2, *calls]),)))
+                    joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
                     calls = []
             if isinstance(step, (Native, Section)):
                 natives = step.calls if isinstance(step, Section) else [step]
-                given = [n for native in natives for n in (addresses[native.text], self._kept(native.table))]
+                given = [n for native in natives for n in (addresses[native.text], self._tables.add(native.table))]
                 if shared and isinstance(step, Section) and len(natives) > 1 and step.time > _SHARED:
-                    given = [addresses[SECTION], self._kept([self._crew.address, self._crew.add(given)])]
+                    given = [addresses[SECTION], self._tables.add([self._crew.address, self._crew.add(given)])]
                 calls += given
             elif calls:
-                joined.append((run, (self._kept([len(calls) // 2, *calls]),)))
+                joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
                 calls = []
             if step is not None and not isinstance(step, (Native, Section)):
                 joined.append(step)
         self.program.notes.append(f"{len(sections)} of {len(steps)} steps native, {len(joined)} calls of Python")
         return joined
-
-    def _kept(self, table: list[int]) -> int:
-        """The address of a table that lives as long as the steps."""
-        self._tables.append(numpy.array(table, dtype=numpy.int64))
-        return _address(self._tables[-1])
 
     # --- operations that are native functions; None where one does not fit ---
 
