@@ -285,12 +285,16 @@ class Recorder(Home):
                 elif value is not None:
                     live[key] = self.number(value, setting_number(optimizer, where, key))
             memo[where] = (live, dict(group))
-            count = len(group["params"])
+            count, names, values = len(group["params"]), [*fixed], [*fixed.values()]
+            checked: list[Any] = []  # what schedulers change, when it was found to make sense
 
             def unchanged() -> bool:
                 now = optimizer.param_groups[where]
-                optimizer._check(now)
-                return len(now["params"]) == count and all(now[k] == v for k, v in fixed.items())
+                settings = [now.get(k) for k in LIVE_SETTINGS]
+                if settings != checked:
+                    optimizer._check(now)
+                    checked[:] = settings
+                return len(now["params"]) == count and [now[k] for k in names] == values
 
             self.guards.append(unchanged)
         return memo[where][0]
