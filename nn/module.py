@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.memory import is_writable
 
 from .hooks import Hooked
 
@@ -239,7 +240,7 @@ class Module(Hooked):
         problems += [
             f"{name}: is in read-only memory here (expanded, say); give the module a clone()"
             for name in new
-            if not getattr(own[name].array.flags, "writeable", True)
+            if not is_writable(own[name].array)
         ]
         if strict:
             problems += [f"{name}: is missing there" for name in missing]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, overload
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
 from .memory import memory, next_number, owner_of
-from .operands import frozen, plain, used_arguments
+from .operands import beside_arrays, frozen, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, on_gpu, there
@@ -250,7 +250,7 @@ class Primitive:
         else:
             if not inputs and "input" in params:  # PyTorch's name for the first
                 inputs = (params.pop("input"),)
-            arrays, parents, tensors = [], [], False
+            arrays, parents, tensors, lists = [], [], False, False
             wanted = 1  # in binary a 1, then for each input whether it requires a gradient
             for x in inputs:
                 wanted += wanted
@@ -265,12 +265,15 @@ class Primitive:
                     if hasattr(x, "dtype"):
                         x = x if is_plain(x) else plain(x, self.name)
                         foreign = True
-                    elif type(x) is list:
+                    elif isinstance(x, (list, tuple)):
                         x = frozen(x)
+                        lists = True
                     arrays.append(x)
                     parents.append(None)
             if not tensors:
                 return self._bare(inputs, params, foreign)
+            if lists and on_gpu:
+                arrays = beside_arrays(arrays)
         try:
             forward = there(self.forward) if on_gpu else self.forward
             if len(arrays) == 1 and not params:

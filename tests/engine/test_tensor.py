@@ -80,6 +80,7 @@ def test_numpys_functions_are_ours_or_refuse() -> None:
             call(x)
 
 
+@pytest.mark.host("NumPy takes memory of the host")
 def test_dlpack_shares_memory() -> None:
     x = tg.ones(3)
     shared = np.from_dlpack(x)
