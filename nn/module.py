@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.memory import is_writable
 
 from .hooks import Hooked
 
@@ -240,7 +239,7 @@ class Module(Hooked):
         problems += [
             f"{name}: is in read-only memory here (expanded, say); give the module a clone()"
             for name in new
-            if not is_writable(own[name].array)
+            if not _is_writable(own[name].array)
         ]
         if strict:
             problems += [f"{name}: is missing there" for name in missing]
@@ -327,6 +326,12 @@ class Module(Hooked):
         extra = self.extra_repr()
         body = "".join(f"\n  {line}" for line in ([extra] if extra else []) + lines) + "\n" if lines else extra
         return f"{type(self).__name__}({body})"
+
+
+def _is_writable(array: Any) -> bool:
+    """Whether numbers can be put there: it is not read-only, and each element has memory of its own."""
+    alone = all(step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
+    return alone and getattr(array.flags, "writeable", True)
 
 
 def _entry(name: str, module: Module, entries: Mapping[str, T], target: str) -> T:

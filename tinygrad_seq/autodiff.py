@@ -14,7 +14,7 @@ from .backend import array_module
 from .grad_mode import enable_grad
 from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
-from .ops.elementwise import cast
+from .ops.elementwise import add, cast
 from .ops.index import Scattered, gather_scattered
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
@@ -80,6 +80,7 @@ class _Gradients:
 
     def __init__(self, wrap: Callable[..., Any] | None) -> None:
         self._wrap = wrap  # of a recorded sweep, which must not change a buffer
+        self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[Scattered]] = {}
         self._buffers: set[Node] = set()  # whose gradient is ours to write into
@@ -98,7 +99,7 @@ class _Gradients:
         elif node in self._buffers:
             dense[node] += g  # in place; a NumPy scalar makes a new one
         else:
-            dense[node] = dense[node] + g
+            dense[node] = self._sum(dense[node], g)
             if self._wrap is None:
                 self._buffers.add(node)
 
@@ -172,7 +173,7 @@ def sweep(
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}
-    add, pop = gradients.add, gradients.pop
+    receive, pop = gradients.add, gradients.pop
     while order:
         node = order.pop()
         g = pop(node)
@@ -198,20 +199,28 @@ def sweep(
                     for parent, gx in zip(node.parents, found, strict=True):
                         if parent is not None and gx is not None and (useful is None or parent in useful):
                             try:
-                                add(parent, gx)
+                                receive(parent, gx)
                             except (AttributeError, ValueError) as error:
                                 raise _misfit(primitive, parent, gx, error) from error
                     if observers:
                         _tell_observers(node, g, found)
                 else:
-                    rules = primitive.rules
+                    rules, together = primitive.rules, None
+                    if guard is not None and len(rules) > 1 and wrap is None and not observers:
+                        pairs = zip(rules, node.parents, strict=False)
+                        wanted = [r for r, p in pairs if p is not None and (useful is None or p in useful)]
+                        if len(wanted) > 1:  # on a GPU in one launch, if it can be
+                            together = iter(guard(*wanted)(g, y, *inputs, **params))
                     for i, parent in enumerate(node.parents):
                         if parent is not None and (useful is None or parent in useful):
-                            rule = rules[i] if guard is None else guard(rules[i])
-                            gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
+                            if together is not None:
+                                gx = next(together)
+                            else:
+                                rule = rules[i] if guard is None else guard(rules[i])
+                                gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
                             if gx is not None:
                                 try:
-                                    add(parent, gx)
+                                    receive(parent, gx)
                                 except (AttributeError, ValueError) as error:
                                     raise _misfit(primitive, parent, gx, error) from error
                             if observers:

@@ -266,13 +266,12 @@ class Primitive:
                         x = x if is_plain(x) else plain(x, self.name)
                         foreign = True
                     elif isinstance(x, (list, tuple)):
-                        x = frozen(x)
-                        lists = True
+                        x, lists = frozen(x), bool(on_gpu)
                     arrays.append(x)
                     parents.append(None)
             if not tensors:
                 return self._bare(inputs, params, foreign)
-            if lists and on_gpu:
+            if lists:
                 arrays = beside_arrays(arrays)
         try:
             forward = there(self.forward) if on_gpu else self.forward

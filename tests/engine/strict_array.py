@@ -357,10 +357,20 @@ class StrictBackend:
         refuse()
         target.hidden[: len(numbers)] = numbers
 
-    def elementwise(self, kernel: Any) -> Callable[..., list[Any]]:
-        def launch(*arrays: Any) -> list[Any]:
+    @staticmethod
+    def launches_elements() -> bool:
+        return True
+
+    def elementwise(self, kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], list[Any]]:
+        lying = [(a.shape, a.strides) for a in arrays]
+        shape = np.broadcast_shapes(*[a.shape for a in arrays])
+
+        def launch(arrays: tuple[Any, ...]) -> list[Any]:
+            assert [(a.shape, a.strides) for a in arrays] == lying
             self.launches += 1
-            return outer(kernel.on_arrays(*inner(list(arrays))))
+            made = outer(kernel.on_arrays(*inner(list(arrays))))
+            assert all(y.shape == shape for y in made)
+            return list(made)
 
         return launch
 
