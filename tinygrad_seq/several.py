@@ -17,7 +17,7 @@ from .backend import several_gpus as several_gpus
 launchers: list[
     Callable[[], Callable[..., Any]]
 ] = []  # gives `launcher`, which the compiler has: the package says where
-_known: dict[tuple[Any, ...], Callable[..., Any]] = {}  # what it made of the engine's functions, which stay
+known: dict[tuple[Any, ...], Callable[..., Any]] = {}  # what to call for functions of the engine, which stay
 
 
 def at(*operands: Any) -> Any:
@@ -32,10 +32,10 @@ def there(*functions: Callable[..., Any]) -> Callable[..., Any]:
     Of several functions, one that returns the tuple of what they do. It raises a ValueError if its arguments are on
     several GPUs: CuPy would fetch one of them in silence.
     """
-    made = _known.get(functions)
+    made = known.get(functions)
     if made is None:
         if all(str(getattr(f, "__module__", "")).startswith("tinygrad_seq.ops.") for f in functions):
-            made = _known[functions] = launchers[0]()(*functions)
+            made = known[functions] = launchers[0]()(*functions)
         else:  # a user's is called as it is, once, and not kept
             made = functions[0] if len(functions) == 1 else partial(_each, functions)
     return partial(_apart, made) if several_gpus else made

@@ -361,16 +361,16 @@ class StrictBackend:
     def launches_elements() -> bool:
         return True
 
-    def elementwise(self, kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], list[Any]]:
+    def elementwise(self, kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
         lying = [(a.shape, a.strides) for a in arrays]
         shape = np.broadcast_shapes(*[a.shape for a in arrays])
 
-        def launch(arrays: tuple[Any, ...]) -> list[Any]:
+        def launch(arrays: tuple[Any, ...]) -> Any:
             assert [(a.shape, a.strides) for a in arrays] == lying
             self.launches += 1
             made = outer(kernel.on_arrays(*inner(list(arrays))))
             assert all(y.shape == shape for y in made)
-            return list(made)
+            return tuple(made) if len(made) > 1 else made[0]
 
         return launch
 

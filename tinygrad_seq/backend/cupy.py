@@ -221,25 +221,34 @@ def launches_elements() -> bool:
         return False
 
 
-def elementwise(kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], list[Any]]:
+def elementwise(kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
     """A function that launches a kernel of operations on elements, for arrays of the shapes and strides of these.
+
+    It returns what the kernel makes: an array, or a tuple of them.
 
     Args:
         kernel: one that `compiler.elements` makes.
     """
     shape = numpy.broadcast_shapes(*[a.shape for a in arrays])
     flat = all(a.shape == shape and a.flags.c_contiguous for a in arrays)
-    array, kinds, size = ndarray, [v.dtype for v in kernel.outputs], math.prod(shape)
-    if not size:
-        return lambda _: [array(shape, kind) for kind in kinds]
-    launch = _function(kernel.source(flat), "tg_elements", current_device())
+    array, (kind, *others), size = ndarray, [v.dtype for v in kernel.outputs], math.prod(shape)
+    launch = _function(kernel.source(flat), "tg_elements", current_device()) if size else _nothing
 
-    def run(arrays: tuple[Any, ...]) -> list[Any]:
-        made = [array(shape, kind) for kind in kinds]
+    def run(arrays: tuple[Any, ...]) -> Any:
+        made = array(shape, kind)
+        launch(size, (*arrays, made), 0, _THREADS)
+        return made
+
+    def run_several(arrays: tuple[Any, ...]) -> Any:
+        made = (array(shape, kind), *[array(shape, k) for k in others])
         launch(size, (*arrays, *made), 0, _THREADS)
         return made
 
-    return run
+    return run_several if others else run
+
+
+def _nothing(*_: Any) -> None:
+    """What launches a kernel of no threads."""
 
 
 @cache

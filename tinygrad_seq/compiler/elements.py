@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, numpy_module, on_gpu, register, several_gpus
 from ..backend import numpy as host
 from ..graph import Node
-from ..several import there
+from ..several import known, there
 from .cuda_kernels import OPERATIONS, REDUCTIONS, TYPES, loop_kind
 from .element_kernels import Kernel
 from .operations import evaluate
@@ -119,12 +119,9 @@ class Plan(NamedTuple):
         """A function of arguments that lie as these do: what one function returns, or the tuple that several do."""
         steps, inputs, wanted, bound = self.steps, self.inputs, self.results, dict[int, Run]()
         if len(steps) == 1 and isinstance(kernel := steps[0], Kernel) and wanted == kernel.outputs:
-            places = [inputs.index(v) for v in kernel.inputs]
-            pick = itemgetter(slice(None) if places == [*range(len(args))] else slice(places[0], places[0] + 1))
-            if len(places) > 1 and places != [*range(len(args))]:
-                pick = itemgetter(*places)
-            launch = backend.elementwise(kernel, pick(args))
-            return (lambda args: tuple(launch(pick(args)))) if several else (lambda args: launch(pick(args))[0])
+            pick = _picker([inputs.index(v) for v in kernel.inputs], len(args))
+            launch: Run = backend.elementwise(kernel, pick(args) if pick else args)
+            return (lambda args: launch(pick(args))) if pick else launch
 
         def run(args: tuple[Any, ...]) -> Any:
             found: dict[Any, Array] = dict(zip(inputs, args, strict=True))
@@ -135,10 +132,18 @@ class Plan(NamedTuple):
                 arrays = tuple([found[v] for v in step.inputs])
                 if n not in bound:
                     bound[n] = backend.elementwise(step, arrays)
-                found.update(zip(step.outputs, bound[n](arrays), strict=True))
+                made = bound[n](arrays)
+                found.update(zip(step.outputs, made if len(step.outputs) > 1 else (made,), strict=True))
             return tuple([found[v] for v in wanted]) if several else found[wanted[0]]
 
         return run
+
+
+def _picker(places: list[int], count: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]] | None:
+    """What takes the items at these places out of a tuple of so many; None if it is all of them."""
+    if places == [*range(count)]:
+        return None
+    return itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
 
 
 _NEVER = Plan([], [], [])  # of functions that do more than that
@@ -155,11 +160,15 @@ def launcher(*functions: Callable[..., Any]) -> Callable[..., Any]:
 
     otherwise = one_by_one if several else functions[0]
 
-    def bind(backend: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Run:
+    def give_up() -> None:
         nonlocal never
+        never, known[functions] = True, otherwise
+
+    def bind(backend: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Run:
         kinds = tuple([_kind(x, backend) for x in args])
         plan = _plan(backend, functions, kinds, tuple(params.items()))
-        never = never or plan is _NEVER
+        if plan is _NEVER:
+            give_up()
         if plan is not None and plan is not _NEVER:
             try:
                 return plan.bound(backend, args, several)
@@ -185,14 +194,15 @@ def launcher(*functions: Callable[..., Any]) -> Callable[..., Any]:
                 return otherwise(*args, **params)
         if params:
             if not params.keys() <= _SETTINGS:
+                give_up()
                 return otherwise(*args, **params)
             key += params.items()
-        known = tuple(key)
-        run = runs.get(known)
+        lying = tuple(key)
+        run = runs.get(lying)
         if run is None:
             if len(runs) >= _MOST:
                 runs.clear()
-            run = runs[known] = bind(backend, args, params)
+            run = runs[lying] = bind(backend, args, params)
         return run(args)
 
     return call
@@ -219,8 +229,8 @@ def _plan(backend: Any, functions: Any, kinds: tuple[Kind, ...], params: tuple[A
     except Exception:  # of whatever else is not for a few elements; what is a mistake, the function itself will say
         return None
     watch, given, results = found[0]
-    if all(i.op in REDUCTIONS for i in watch.instrs) and all(len(kind) == 3 for kind in kinds):
-        return _NEVER
+    if all(i.op in REDUCTIONS for i in watch.instrs) and all(len(kind) == 3 or kind[1] is None for kind in kinds):
+        return _NEVER  # with numbers it may be more
     if any(type(y) is not _Element for y in results) or watch.said() != found[1][0].said():
         return None
     wanted = [y.var for y in results]
