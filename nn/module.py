@@ -330,7 +330,9 @@ class Module(Hooked):
 
 def _is_writable(array: Any) -> bool:
     """Whether numbers can be put there: it is not read-only, and each element has memory of its own."""
-    alone = all(step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
+    alone = not array.size or all(
+        step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False)
+    )
     return alone and getattr(array.flags, "writeable", True)
 
 

@@ -257,10 +257,8 @@ class Primitive:
                 if isinstance(x, Value):
                     tensors = True
                     arrays.append(x.array)
-                    node = x.node
-                    parents.append(node)
-                    if node is not None:
-                        wanted += 1
+                    parents.append(x.node)
+                    wanted += x.node is not None
                 else:
                     if hasattr(x, "dtype"):
                         x = x if is_plain(x) else plain(x, self.name)
@@ -385,8 +383,7 @@ class Primitive:
             if float16 in kinds:
                 return y
             exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
-            result: Array = self.forward(*exact, **params)
-            return result
+            return backend_of(y).asarray(self.forward(*exact, **params))
 
     def _explain(self, error: Exception, arrays: Sequence[Any], params: dict[str, Any]) -> Exception:
         """The same error with our name and the operands in front; on mixed devices, the way out."""

@@ -14,7 +14,9 @@ next_number = count().__next__  # nodes and writes are counted together, so that
 
 def is_writable(array: Array) -> bool:
     """Whether numbers can be put into this array: it is not read-only, and each element has memory of its own."""
-    alone = all(step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
+    alone = not array.size or all(
+        step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False)
+    )
     return alone and getattr(array.flags, "writeable", True)
 
 
