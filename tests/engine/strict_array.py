@@ -248,9 +248,13 @@ class Namespace:
             return value
         if name == "sign":
             return lambda x: outer(done(value, (x,), {})) if x.dtype.kind != "b" else x.copy()  # CuPy's takes booleans
-        if isinstance(value, np.ufunc):
-            return lambda *args, **kwargs: refuse_lists(*args) or outer(done(value, args, kwargs))
-        return lambda *args, **kwargs: outer(done(value, args, kwargs))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(value, np.ufunc):
+                refuse_lists(*args)
+            return outer(done(value, args, kwargs))
+
+        return call
 
 
 class StrictBackend:

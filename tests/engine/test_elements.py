@@ -15,6 +15,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.compiler import elements
+from tinygrad_seq.compiler.element_kernels import Kernel
 from tinygrad_seq.ops import elementwise
 
 from . import host_kernels, nvrtc
@@ -45,13 +46,13 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], int, int]] = {
 
 
 @pytest.fixture
-def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[elements.Kernel]]:
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Kernel]]:
     """Those that were launched."""
-    launched: list[elements.Kernel] = []
+    launched: list[Kernel] = []
     with installed() as gpu:
         make = gpu.elementwise
 
-        def elementwise(kernel: elements.Kernel, arrays: Any) -> Callable[..., Any]:
+        def elementwise(kernel: Kernel, arrays: Any) -> Callable[..., Any]:
             launch = make(kernel, arrays)
 
             def call(arrays: Any) -> Any:
@@ -72,7 +73,7 @@ def numbers(kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_launches_and_values(name: str, kind: str, kernels: list[elements.Kernel]) -> None:
+def test_launches_and_values(name: str, kind: str, kernels: list[Kernel]) -> None:
     function, forward, backward = FUNCTIONS[name]
     found = []
     for device in ("cpu", "cuda"):
@@ -91,7 +92,7 @@ def test_launches_and_values(name: str, kind: str, kernels: list[elements.Kernel
 
 
 @pytest.fixture
-def made(kernels: list[elements.Kernel]) -> list[elements.Kernel]:
+def made(kernels: list[Kernel]) -> list[Kernel]:
     """All of these kernels, each once."""
     for function, *_ in FUNCTIONS.values():
         for kind in ("float32", "float64"):
@@ -103,7 +104,7 @@ def made(kernels: list[elements.Kernel]) -> list[elements.Kernel]:
     return list(found.values())
 
 
-def one_source(kernels: list[elements.Kernel]) -> tuple[str, dict[str, elements.Kernel]]:
+def one_source(kernels: list[Kernel]) -> tuple[str, dict[str, Kernel]]:
     """All kernels as one source, for arrays that lie element after element and for any; and by name."""
     named = {f"k{n}_{flat:d}": kernel for n, kernel in enumerate(kernels) for flat in (True, False)}
     texts = [k.source(name.endswith("_1")).replace("tg_elements", name) for name, k in named.items()]
@@ -111,7 +112,7 @@ def one_source(kernels: list[elements.Kernel]) -> tuple[str, dict[str, elements.
 
 
 @pytest.mark.skipif(host_kernels.COMPILER is None, reason="no g++, which stands in for a GPU's compiler here")
-def test_the_text_computes_what_the_operations_do(made: list[elements.Kernel]) -> None:
+def test_the_text_computes_what_the_operations_do(made: list[Kernel]) -> None:
     source, named = one_source(made)
     launches = host_kernels.compile_for_host(source, set(named))
     rng = np.random.default_rng(1)
@@ -128,7 +129,7 @@ def test_the_text_computes_what_the_operations_do(made: list[elements.Kernel]) -
 
 
 @pytest.mark.skipif(nvrtc.library() is None, reason=f"NVIDIA's compiler is not installed: {nvrtc.PACKAGES}")
-def test_the_text_is_cuda(made: list[elements.Kernel]) -> None:
+def test_the_text_is_cuda(made: list[Kernel]) -> None:
     source, named = one_source(made)
     assert nvrtc.compile_cuda(source).count(b".entry") == len(named)
     others = [cuda_sources.TURNED, *(cuda_sources.concatenation(n, 3, 1, "short") for n in (2, 8))]
@@ -225,8 +226,8 @@ def test_kernels_of_arrays_that_broadcast(on_host: list[str]) -> None:
         plan = elements._plan(cupy_backend, (elementwise.sub.forward,), kinds, ())
         assert plan is not None
         np.testing.assert_array_equal(plan.bound(cupy_backend, (x, z), several=False)((x, z)), x - z)
-    with pytest.raises(ValueError, match="broadcast"):
-        plan.bound(cupy_backend, (np.ones(2), np.ones(3)), several=False)
+        with pytest.raises(ValueError, match="broadcast"):
+            plan.bound(cupy_backend, (np.ones(2), np.ones(3)), several=False)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int8", "bool"])
@@ -249,7 +250,7 @@ def test_concatenating_is_one_launch(kind: str, on_host: list[str]) -> None:
 # --- which functions ---
 
 
-def test_a_function_whose_numbers_are_lengths_is_left_alone(kernels: list[elements.Kernel]) -> None:
+def test_a_function_whose_numbers_are_lengths_is_left_alone(kernels: list[Kernel]) -> None:
     def halved(x: Any) -> Any:
         return x * float(len(x))
 
@@ -258,7 +259,7 @@ def test_a_function_whose_numbers_are_lengths_is_left_alone(kernels: list[elemen
     assert not kernels
 
 
-def test_what_is_a_users_is_called_once(kernels: list[elements.Kernel]) -> None:
+def test_what_is_a_users_is_called_once(kernels: list[Kernel]) -> None:
     calls = []
 
     def once(x: Any) -> Any:
@@ -271,7 +272,7 @@ def test_what_is_a_users_is_called_once(kernels: list[elements.Kernel]) -> None:
     assert not kernels
 
 
-def test_numbers_of_other_dtypes_go_as_they_did(kernels: list[elements.Kernel]) -> None:
+def test_numbers_of_other_dtypes_go_as_they_did(kernels: list[Kernel]) -> None:
     for kind in ("float16", "complex64"):
         x = tg.ones(3, dtype=kind, device="cuda")
         np.testing.assert_allclose(tg.softplus(x).tolist(), [1.3132] * 3, rtol=1e-3)
