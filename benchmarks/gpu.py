@@ -75,8 +75,8 @@ def _made(make: Callable[[Workload], Callable[[], Any]], w: Workload) -> tuple[C
     _tidy()
     before = _bytes(tg.cuda.memory_allocated, "memory_allocated")
     tg.cuda.reset_peak_memory_stats()
-    if "torch" in sys.modules:
-        sys.modules["torch"].cuda.reset_peak_memory_stats()
+    if peer := _peer():
+        peer.reset_peak_memory_stats()
     run = make(w)
     for _ in range(WARMUP):
         run()
@@ -85,16 +85,22 @@ def _made(make: Callable[[Workload], Callable[[], Any]], w: Workload) -> tuple[C
 
 def _bytes(ours: Callable[[], int], theirs: str) -> int:
     """A figure of the memory that we hold, and PyTorch beside us."""
+    peer = _peer()
+    return ours() + (getattr(peer, theirs)() if peer else 0)
+
+
+def _peer() -> Any:
+    """PyTorch's functions for GPUs, if it is loaded and has one."""
     torch = sys.modules.get("torch")
-    return ours() + (getattr(torch.cuda, theirs)() if torch is not None and torch.cuda.is_available() else 0)
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def _tidy() -> None:
     """Give back what nobody uses, to the driver too: PyTorch has another pool."""
     gc.collect()
     tg.cuda.empty_cache()
-    if "torch" in sys.modules:
-        sys.modules["torch"].cuda.empty_cache()
+    if peer := _peer():
+        peer.empty_cache()
 
 
 def _settle(precision: str) -> bool:
