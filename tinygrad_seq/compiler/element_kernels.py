@@ -33,8 +33,8 @@ class Kernel(NamedTuple):
             flat: whether all lie element after element, and have one shape.
         """
         whole = numpy.broadcast_shapes(*[v.shape for v in self.inputs])
-        parameters = [f"{_array(v, 'const ')} a{k}" for k, v in enumerate(self.inputs)]
-        parameters += [f"{_array(v)} b{k}" for k, v in enumerate(self.outputs)]
+        parameters = [f"{_array(v, flat, 'const ')} a{k}" for k, v in enumerate(self.inputs)]
+        parameters += [f"{_array(v, flat)} b{k}" for k, v in enumerate(self.outputs)]
         lines = [
             "const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;",
             "if (i >= b0.size) return;",
@@ -69,8 +69,9 @@ class Kernel(NamedTuple):
         return [found[v] for v in self.outputs]
 
 
-def _array(v: Var, access: str = "") -> str:
-    return f"TgArray<{access}{TYPES[v.dtype.char]}, {max(len(v.shape), 1)}>"
+def _array(v: Var, flat: bool, access: str = "") -> str:
+    """The type of a parameter; of flat ones nobody asks for the dimensions, so that one text serves all shapes."""
+    return f"TgArray<{access}{TYPES[v.dtype.char]}, {1 if flat else max(len(v.shape), 1)}>"
 
 
 def unravelled(shape: tuple[int, ...], array: str) -> list[str]:
