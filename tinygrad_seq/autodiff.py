@@ -16,10 +16,12 @@ from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
 from .ops.elementwise import add, cast
 from .ops.index import Scattered, gather_scattered
+from .ops.linalg import MANY, Product, gather_products
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
 from .several import at, on_gpu, several_gpus, there
 
+_LATER = (Scattered, Product)
 _by_number = operator.attrgetter("number")
 
 
@@ -83,11 +85,12 @@ class _Gradients:
         self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[Scattered]] = {}
+        self._products: dict[Node, list[Product]] = {}
         self._buffers: set[Node] = set()  # whose gradient is ours to write into
 
     def add(self, node: Node, g: Any) -> None:
-        if type(g) is Scattered:
-            self._scattered.setdefault(node, []).append(g)
+        if type(g) in _LATER:
+            self._put_off(node, g)
             return
         if g.shape != node.shape:
             g = sum_to(g, node.shape)
@@ -103,6 +106,18 @@ class _Gradients:
             if self._wrap is None:
                 self._buffers.add(node)
 
+    def _put_off(self, node: Node, g: Any) -> None:
+        """Keep what is cheaper to add up together."""
+        if type(g) is Scattered:
+            self._scattered.setdefault(node, []).append(g)
+            return
+        parts = self._products.setdefault(node, [])
+        if parts:
+            g.count += parts[-1].count
+        parts.append(g)
+        if g.count >= MANY:
+            self.add(node, gather_products(self._products.pop(node)))
+
     def add_part(self, application: Any, index: int, g: Any) -> None:
         """The gradient of one of several outputs."""
         if application not in self._dense:
@@ -111,6 +126,8 @@ class _Gradients:
 
     def pop(self, node: Node) -> Any:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
+        if self._products and node in self._products:
+            self.add(node, gather_products(self._products.pop(node)))
         if self._scattered and node in self._scattered:
             self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
         g = self._dense.pop(node, None)
@@ -233,7 +250,7 @@ def sweep(
 def _misfit(primitive: Any, node: Node, g: Any, error: Exception) -> Exception:
     """What is wrong with a gradient that a rule returned for `node`; the error itself if that is not to blame."""
     given = getattr(g, "shape", None)
-    if given == node.shape or type(g) is Scattered:
+    if given == node.shape or type(g) in _LATER:
         return error
     what = f"a {type(g).__name__}" if given is None else f"shape {tuple(given)}"
     return ValueError(

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
+from tinygrad_seq import autodiff
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.compiler import elements
 from tinygrad_seq.compiler.element_kernels import Kernel
-from tinygrad_seq.ops import elementwise
+from tinygrad_seq.ops import elementwise, linalg
 
 from . import host_kernels, nvrtc
 from .strict_array import installed, stand_in_only
@@ -245,6 +246,39 @@ def test_concatenating_is_one_launch(kind: str, on_host: list[str]) -> None:
     assert not on_host
     with pytest.raises(ValueError, match="dimension"):
         cupy_backend.concatenate((x, x[0]), 0)
+
+
+# --- the products of a weight ---
+
+
+@pytest.mark.parametrize(("many", "products"), [(1, 14), (6, 7), (20, 2), (2048, 1)])
+def test_products_of_one_weight_are_one_of_many_rows(
+    many: int, products: int, kernels: list[Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linalg, "MANY", many)
+    monkeypatch.setattr(autodiff, "MANY", many)
+    made: list[int] = []
+    real = linalg._transposed_product
+
+    def product(a: Any, b: Any) -> Any:
+        made.append(len(a))
+        return real(a, b)
+
+    monkeypatch.setattr(linalg, "_transposed_product", product)
+    found: list[Any] = []
+    for device in ("cpu", "cuda", "cuda"):  # the first time there, functions are watched
+        made.clear()
+        tg.manual_seed(0)
+        w, x = (tg.randn(n, 4, device="cpu").to(device).requires_grad_() for n in (4, 3))
+        h = x
+        for _ in range(14):
+            h = tg.linear(h, w).tanh()
+        (h * h).sum().backward()
+        found.append([v.grad.tolist() for v in (w, x) if v.grad is not None])
+    assert sum(made) == 14 * 3
+    assert len(made) == products
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
 
 
 # --- which functions ---
