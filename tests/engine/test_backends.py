@@ -311,6 +311,8 @@ def test_cupy_has_what_programs_call() -> None:
     assert "stream" in (parameters_of(cupy.cuda.Graph.launch) or {"stream"})
     assert {"malloc", "used_bytes", "total_bytes", "free_all_blocks"} <= {*dir(cupy.cuda.MemoryPool)}
     assert {"get_function"} <= {*dir(cupy.RawModule)}
+    assert "kernel" in dir(cupy.RawKernel)
+    assert "linear_launch" in dir(importlib.import_module("cupy.cuda.function").Function)
     assert {"done"} <= {*dir(cupy.cuda.Event)}
     assert {"set", "argsort", "__dlpack__", "data"} <= {*dir(cupy.ndarray)}
 
