@@ -6,6 +6,7 @@ says so, and measures nothing.
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,24 +16,26 @@ from typing import Any
 import tinygrad_seq as tg
 
 from .language_model import W2, Workload, ours, torch_peer
-from .timing import interleaved, table
+from .timing import interleaved
 
 WORKLOADS = {
     "W2": W2,
     "W3": Workload("W3", V=65, H=512, L=2, B=64, T=64),
     "W5": Workload("W5", V=65, H=1024, L=2, B=256, T=128),
 }
+CUDNN = "PyTorch, cuDNN"
 CANDIDATES: dict[str, Callable[[Workload], Callable[[], Any]]] = {
     "compiled": lambda w: ours(w, device="cuda", compiled=True),
     "eager": lambda w: ours(w, device="cuda"),
-    "PyTorch, cuDNN": lambda w: torch_peer(w, fused=True, device="cuda"),
+    CUDNN: lambda w: torch_peer(w, fused=True, device="cuda"),
     "PyTorch, composition": lambda w: torch_peer(w, fused=False, device="cuda"),
 }
 FULL, ROUNDED = "full precision", "TF32"
+WARMUP, ROUNDS = 5, 15
 
 
 def main() -> None:
-    """All workloads, each precision in a process of its own, as are the figures of memory."""
+    """All workloads, each precision in a process of its own."""
     try:
         tg.zeros(1, device="cuda")
     except RuntimeError as error:
@@ -44,21 +47,60 @@ def main() -> None:
 
 
 def measure(precision: str) -> None:
-    """The table for one precision."""
-    with_peer = _settle(precision)
-    rows: list[tuple[str, ...]] = [("", *[f"{name} ms" for name in CANDIDATES], "tokens/s", "cuDNN / compiled")]
+    """The table for one precision, line by line, so that what was measured is there if the rest is not."""
+    candidates = {c: make for c, make in CANDIDATES.items() if _settle(precision) or "PyTorch" not in c}
+    print(f"\nOne training step, float32, {precision}; medians of {ROUNDS} in ms, MiB at the peak:\n")
+    _print_row("", *CANDIDATES, "tokens/s", "cuDNN / compiled", *[f"MiB {c}" for c in CANDIDATES])
+    _print_row(*["---"] * (3 + 2 * len(CANDIDATES)))
     for name, w in WORKLOADS.items():
-        made = {c: make(w) for c, make in CANDIDATES.items() if with_peer or "PyTorch" not in c}
-        seconds = interleaved(made, rounds=15, warmup=5)  # each returns the loss, so it waits for the GPU
-        cells = [f"{seconds[c] * 1e3:.2f}" if c in seconds else "" for c in CANDIDATES]
+        runs: dict[str, Callable[[], Any]] = {}
+        peaks: dict[str, float] = {}
+        for c, make in candidates.items():
+            runs[c], peaks[c] = _made(make, w)
+        seconds = interleaved(runs, rounds=ROUNDS, warmup=1)  # each returns the loss, so it waits for the GPU
+        runs.clear()
+        _tidy()
+        times = [f"{seconds[c] * 1e3:.2f}" if c in seconds else "" for c in CANDIDATES]
         speed = f"{w.B * w.T / seconds['compiled']:,.0f}"
-        ratio = f"{seconds['PyTorch, cuDNN'] / seconds['compiled']:.2f}" if with_peer else ""
-        rows.append((name, *cells, speed, ratio))
-        made.clear()
-        tg.cuda.empty_cache()
-    print(f"\nOne training step, float32, {precision}; medians of 15:")
-    print(table(rows))
-    print(table([("MiB at the peak", *CANDIDATES), *[(n, *_peaks(n, precision, with_peer)) for n in WORKLOADS]]))
+        ratio = f"{seconds[CUDNN] / seconds['compiled']:.2f}" if CUDNN in seconds else ""
+        _print_row(name, *times, speed, ratio, *[f"{peaks[c] / 2**20:.0f}" if c in peaks else "" for c in CANDIDATES])
+
+
+def _print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _made(make: Callable[[Workload], Callable[[], Any]], w: Workload) -> tuple[Callable[[], Any], float]:
+    """A candidate that is warm, and the bytes that it took at its peak, beside what was there before it."""
+    _tidy()
+    before = _bytes(tg.cuda.memory_allocated, "memory_allocated")
+    tg.cuda.reset_peak_memory_stats()
+    if peer := _peer():
+        peer.reset_peak_memory_stats()
+    run = make(w)
+    for _ in range(WARMUP):
+        run()
+    return run, _bytes(tg.cuda.max_memory_allocated, "max_memory_allocated") - before
+
+
+def _bytes(ours: Callable[[], int], theirs: str) -> int:
+    """A figure of the memory that we hold, and PyTorch beside us."""
+    peer = _peer()
+    return ours() + (getattr(peer, theirs)() if peer else 0)
+
+
+def _peer() -> Any:
+    """PyTorch's functions for GPUs, if it is loaded and has one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+def _tidy() -> None:
+    """Give back what nobody uses, to the driver too: PyTorch has another pool."""
+    gc.collect()
+    tg.cuda.empty_cache()
+    if peer := _peer():
+        peer.empty_cache()
 
 
 def _settle(precision: str) -> bool:
@@ -74,36 +116,8 @@ def _settle(precision: str) -> bool:
     return bool(torch.cuda.is_available())
 
 
-def _peaks(workload: str, precision: str, with_peer: bool) -> list[str]:
-    found = []
-    for candidate in CANDIDATES:
-        if "PyTorch" in candidate and not with_peer:
-            found.append("")
-            continue
-        given = [sys.executable, "-m", "benchmarks.gpu", precision, workload, candidate]
-        found.append(subprocess.run(given, capture_output=True, text=True, check=True).stdout.split()[-1])
-    return found
-
-
-def peak(precision: str, workload: str, candidate: str) -> None:
-    """Print the MiB that a few steps take at their peak."""
-    _settle(precision)
-    run = CANDIDATES[candidate](WORKLOADS[workload])
-    for _ in range(5):
-        run()
-    if "PyTorch" in candidate:
-        import torch
-
-        most = torch.cuda.max_memory_allocated()
-    else:
-        most = tg.cuda.max_memory_allocated()
-    print(f"{most / 2**20:.0f}")
-
-
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        peak(*sys.argv[1:])
-    elif len(sys.argv) == 2:
+    if len(sys.argv) == 2:
         measure(sys.argv[1])
     else:
         main()

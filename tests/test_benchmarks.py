@@ -11,7 +11,7 @@ from benchmarks import compiled, engines, gpu, memory, recurrent
 from benchmarks.language_model import Workload, ours
 
 from .engine import host_kernels
-from .engine.strict_array import installed
+from .engine.strict_array import installed, stand_in_only
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 
@@ -70,6 +70,23 @@ def test_steps_on_a_gpu_compute_the_same(candidate: str) -> None:
         step = gpu.CANDIDATES[candidate](TINY)
         host = ours(TINY)
         assert [step() for _ in range(4)] == pytest.approx([host() for _ in range(4)], rel=1e-4)
+
+
+@stand_in_only
+def test_the_table_of_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    if host_kernels.COMPILER is None:
+        pytest.skip("no g++, which stands in for a GPU here")
+    monkeypatch.setattr(gpu, "WORKLOADS", {"tiny": TINY})
+    monkeypatch.setattr(gpu, "_settle", lambda precision: False)
+    monkeypatch.setattr(gpu, "ROUNDS", 1)
+    with installed():
+        gpu.measure(gpu.FULL)
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [len(row) for row in rows] == [13] * 3
+    assert rows[2][1].strip() == "tiny"
+    assert float(rows[2][2]) > 0
+    assert float(rows[2][3]) > 0
+    assert not rows[2][4].strip()
 
 
 @pytest.mark.skipif(tg.cuda.is_available(), reason="there is a GPU")

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "recording", "several", "operands", "public", "device", "memory", "grad_mode", "graph", "anomaly",
+    "backend", "recording", "several", "device", "operands", "public", "memory", "grad_mode", "graph", "anomaly",
     "tree", "conversion",
     "streams", "ops", "autodiff", "operators", "methods", "inplace",
     "numpy_functions", "hooks", "differentiable", "tensor", "random", "creation",

@@ -249,14 +249,14 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _fused() -> _Any:
+def _launcher() -> _Any:
     """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
-    from .compiler.elements import fused
+    from .compiler.elements import launcher
 
-    return fused
+    return launcher
 
 
-_several.launchers.append(_fused)
+_several.launchers.append(_launcher)
 
 half, float, double = float16, float32, float64  # PyTorch's other names
 short, int, long = int16, int32, int64

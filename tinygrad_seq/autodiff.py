@@ -14,12 +14,14 @@ from .backend import array_module
 from .grad_mode import enable_grad
 from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
-from .ops.elementwise import cast
+from .ops.elementwise import add, cast
 from .ops.index import Scattered, gather_scattered
+from .ops.linalg import MANY, Product, gather_products
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
 from .several import at, on_gpu, several_gpus, there
 
+_LATER = (Scattered, Product)
 _by_number = operator.attrgetter("number")
 
 
@@ -80,13 +82,15 @@ class _Gradients:
 
     def __init__(self, wrap: Callable[..., Any] | None) -> None:
         self._wrap = wrap  # of a recorded sweep, which must not change a buffer
+        self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[Scattered]] = {}
+        self._products: dict[Node, list[Product]] = {}
         self._buffers: set[Node] = set()  # whose gradient is ours to write into
 
     def add(self, node: Node, g: Any) -> None:
-        if type(g) is Scattered:
-            self._scattered.setdefault(node, []).append(g)
+        if type(g) in _LATER:
+            self._put_off(node, g)
             return
         if g.shape != node.shape:
             g = sum_to(g, node.shape)
@@ -98,9 +102,21 @@ class _Gradients:
         elif node in self._buffers:
             dense[node] += g  # in place; a NumPy scalar makes a new one
         else:
-            dense[node] = dense[node] + g
+            dense[node] = self._sum(dense[node], g)
             if self._wrap is None:
                 self._buffers.add(node)
+
+    def _put_off(self, node: Node, g: Any) -> None:
+        """Keep what is cheaper to add up together."""
+        if type(g) is Scattered:
+            self._scattered.setdefault(node, []).append(g)
+            return
+        parts = self._products.setdefault(node, [])
+        if parts:
+            g.count += parts[-1].count
+        parts.append(g)
+        if g.count >= MANY:
+            self.add(node, gather_products(self._products.pop(node)))
 
     def add_part(self, application: Any, index: int, g: Any) -> None:
         """The gradient of one of several outputs."""
@@ -110,6 +126,8 @@ class _Gradients:
 
     def pop(self, node: Node) -> Any:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
+        if self._products and node in self._products:
+            self.add(node, gather_products(self._products.pop(node)))
         if self._scattered and node in self._scattered:
             self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
         g = self._dense.pop(node, None)
@@ -172,7 +190,7 @@ def sweep(
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}
-    add, pop = gradients.add, gradients.pop
+    receive, pop = gradients.add, gradients.pop
     while order:
         node = order.pop()
         g = pop(node)
@@ -198,20 +216,28 @@ def sweep(
                     for parent, gx in zip(node.parents, found, strict=True):
                         if parent is not None and gx is not None and (useful is None or parent in useful):
                             try:
-                                add(parent, gx)
+                                receive(parent, gx)
                             except (AttributeError, ValueError) as error:
                                 raise _misfit(primitive, parent, gx, error) from error
                     if observers:
                         _tell_observers(node, g, found)
                 else:
-                    rules = primitive.rules
+                    rules, together = primitive.rules, None
+                    if guard is not None and len(rules) > 1 and wrap is None and not observers:
+                        pairs = zip(rules, node.parents, strict=False)
+                        wanted = [r for r, p in pairs if p is not None and (useful is None or p in useful)]
+                        if len(wanted) > 1:  # on a GPU in one launch, if it can be
+                            together = iter(guard(*wanted)(g, y, *inputs, **params))
                     for i, parent in enumerate(node.parents):
                         if parent is not None and (useful is None or parent in useful):
-                            rule = rules[i] if guard is None else guard(rules[i])
-                            gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
+                            if together is not None:
+                                gx = next(together)
+                            else:
+                                rule = rules[i] if guard is None else guard(rules[i])
+                                gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
                             if gx is not None:
                                 try:
-                                    add(parent, gx)
+                                    receive(parent, gx)
                                 except (AttributeError, ValueError) as error:
                                     raise _misfit(primitive, parent, gx, error) from error
                             if observers:
@@ -224,7 +250,7 @@ def sweep(
 def _misfit(primitive: Any, node: Node, g: Any, error: Exception) -> Exception:
     """What is wrong with a gradient that a rule returned for `node`; the error itself if that is not to blame."""
     given = getattr(g, "shape", None)
-    if given == node.shape or type(g) is Scattered:
+    if given == node.shape or type(g) in _LATER:
         return error
     what = f"a {type(g).__name__}" if given is None else f"shape {tuple(given)}"
     return ValueError(

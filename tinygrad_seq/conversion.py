@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64, is_array
+from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64, is_array, on_gpu
+from .backend import numpy as host
 from .device import device as Device
 from .graph import Value
 from .recording import active as recording
@@ -80,9 +81,12 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
             return array.copy() if array is data or array.base is not None else array
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
         data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
+    there = target.backend
+    # what is no array yet becomes one on the host, which says what it is in the same words for all devices
+    home = host if there in on_gpu and not hasattr(data, "__cuda_array_interface__") else there
     try:
         plain = isinstance(data, (list, tuple, int, float, complex))  # of others first what they are: "a" is a true one
-        array = target.backend.asarray(data, wanted if plain else None, target.index)
+        array = home.asarray(data, wanted if plain else None, target.index)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"tensor: cannot make an array of this {type(data).__name__}: {error}") from error
@@ -91,5 +95,7 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
             raise ValueError(f"tensor: {data} does not fit in 64 bits; give it as a float")
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
     wanted = wanted or (float32 if array.dtype == float64 else array.dtype)
+    if home is not there:
+        return there.asarray(array, wanted, target.index)
     with at(array):
         return array if array.dtype == wanted else array.astype(wanted)

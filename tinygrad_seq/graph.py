@@ -15,7 +15,7 @@ from typing import Any, ClassVar, overload
 from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
 from .memory import memory, next_number, owner_of
-from .operands import frozen, plain, used_arguments
+from .operands import beside_arrays, frozen, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, on_gpu, there
@@ -250,27 +250,27 @@ class Primitive:
         else:
             if not inputs and "input" in params:  # PyTorch's name for the first
                 inputs = (params.pop("input"),)
-            arrays, parents, tensors = [], [], False
+            arrays, parents, tensors, lists = [], [], False, False
             wanted = 1  # in binary a 1, then for each input whether it requires a gradient
             for x in inputs:
                 wanted += wanted
                 if isinstance(x, Value):
                     tensors = True
                     arrays.append(x.array)
-                    node = x.node
-                    parents.append(node)
-                    if node is not None:
-                        wanted += 1
+                    parents.append(x.node)
+                    wanted += x.node is not None
                 else:
                     if hasattr(x, "dtype"):
                         x = x if is_plain(x) else plain(x, self.name)
                         foreign = True
-                    elif type(x) is list:
-                        x = frozen(x)
+                    elif isinstance(x, (list, tuple)):
+                        x, lists = frozen(x), bool(on_gpu)
                     arrays.append(x)
                     parents.append(None)
             if not tensors:
                 return self._bare(inputs, params, foreign)
+            if lists:
+                arrays = beside_arrays(arrays)
         try:
             forward = there(self.forward) if on_gpu else self.forward
             if len(arrays) == 1 and not params:
@@ -383,8 +383,7 @@ class Primitive:
             if float16 in kinds:
                 return y
             exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
-            result: Array = self.forward(*exact, **params)
-            return result
+            return backend_of(y).asarray(self.forward(*exact, **params))
 
     def _explain(self, error: Exception, arrays: Sequence[Any], params: dict[str, Any]) -> Exception:
         """The same error with our name and the operands in front; on mixed devices, the way out."""

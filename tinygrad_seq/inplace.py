@@ -10,7 +10,7 @@ from .conversion import require_fit, to_array
 from .device import device_of
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
-from .memory import memory, owner_of
+from .memory import is_writable, memory, owner_of
 from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops import index, shape
@@ -63,13 +63,12 @@ class InPlace(Methods):
                 )
             self.array, self.node = new.array, new.node
         else:
-            try:
-                with at(self.array):
-                    array_module(self.array).copyto(self.array, new.array)
-            except ValueError:
+            if not is_writable(self.array):
                 raise RuntimeError(
                     f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
-                ) from None
+                )
+            with at(self.array):
+                array_module(self.array).copyto(self.array, new.array)
             memory.mark(self.array)
         return self  # type: ignore[return-value]
 

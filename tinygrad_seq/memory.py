@@ -13,6 +13,14 @@ from .several import at
 next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
 
 
+def is_writable(array: Array) -> bool:
+    """Whether numbers can be put into this array: it is not read-only, and each element has memory of its own."""
+    alone = not array.size or all(
+        step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False)
+    )
+    return alone and getattr(array.flags, "writeable", True)
+
+
 class _Memory:
     """What a node saved must not change under it: which memory was written in place, and which others can write to.
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .backend import SCALAR, backend_of, is_array
+from .backend import SCALAR, backend_of, complex128, float32, float64, is_array
+from .backend import numpy as numpy_backend
+from .device import beside
 
 
 def frozen(numbers: Any) -> Any:
     """Nested lists as tuples, which nobody can change behind the graph's back."""
     return tuple([frozen(x) for x in numbers]) if isinstance(numbers, (list, tuple)) else numbers
+
+
+def beside_arrays(operands: list[Any]) -> list[Any]:
+    """Lists among operands as arrays on a GPU, if the others are there. NumPy takes lists; floats become float32."""
+    array = next((x for x in operands if is_array(x) and not isinstance(x, SCALAR)), None)
+    if array is None or backend_of(array) is numpy_backend:
+        return operands
+    wide = any(is_array(x) and x.dtype in (float64, complex128) for x in operands)
+    made = [beside(array, x) if isinstance(x, tuple) else x for x in operands]
+    return [
+        x.astype(float32) if isinstance(given, tuple) and x.dtype == float64 and not wide else x
+        for given, x in zip(operands, made, strict=True)
+    ]
 
 
 def plain(x: Any, name: str) -> Any:

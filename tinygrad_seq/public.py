@@ -73,7 +73,7 @@ def explained(name: str, error: Exception, args: Sequence[Any], kwargs: Mapping[
         return TypeError(f"{name}: takes tensors, arrays and numbers, got {_in_short(strange[0])}")
     if isinstance(error, AttributeError) and any(error.obj is x for x in [*args, *kwargs.values()]):
         return TypeError(f"{name}: takes a tensor, got {_in_short(error.obj)}; tg.tensor makes one of numbers")
-    if isinstance(error, TypeError) and re.search("ufunc '|numpy boolean", str(error)):
+    if isinstance(error, TypeError) and re.search("ufunc '|(num|cu)py boolean|takes no booleans", str(error)):
         kinds = dict.fromkeys([str(x.dtype) for x in args if hasattr(x, "dtype")])
         return TypeError(f"{name}: does not take numbers of {' and '.join(kinds)}; convert them, as in .float()")
     given = ", ".join([_in_short(x) for x in args] + [f"{key}={_in_short(x)}" for key, x in kwargs.items()])

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from .backend import on_gpu as on_gpu
 from .backend import several_gpus as several_gpus
 
-launchers: list[Callable[[], Callable[..., Any]]] = []  # gives `fused`, which the compiler has: the package says where
+launchers: list[
+    Callable[[], Callable[..., Any]]
+] = []  # gives `launcher`, which the compiler has: the package says where
+known: dict[tuple[Any, ...], Callable[..., Any]] = {}  # what to call for functions of the engine, which stay
 
 
 def at(*operands: Any) -> Any:
@@ -23,26 +26,30 @@ def at(*operands: Any) -> Any:
     return nullcontext() if index is None else several_gpus[0].on(index)
 
 
-def there(function: Callable[..., Any]) -> Callable[..., Any]:
+def there(*functions: Callable[..., Any]) -> Callable[..., Any]:
     """The function, to be called where its positional arguments are, in as few launches as it takes.
 
-    It raises a ValueError if they are on several GPUs: CuPy would fetch one of them in silence.
+    Of several functions, one that returns the tuple of what they do. It raises a ValueError if its arguments are on
+    several GPUs: CuPy would fetch one of them in silence.
     """
-    return partial(_call, function)
+    made = known.get(functions)
+    if made is None:
+        if all(str(getattr(f, "__module__", "")).startswith("tinygrad_seq.ops.") for f in functions):
+            made = known[functions] = launchers[0]()(*functions)
+        else:  # a user's is called as it is, once, and not kept
+            made = functions[0] if len(functions) == 1 else partial(_each, functions)
+    return partial(_apart, made) if several_gpus else made
 
 
-def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if not several_gpus:
-        return _launcher()(on_gpu[0], function, args, kwargs)
+def _each(functions: tuple[Callable[..., Any], ...], *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    return tuple([function(*args, **kwargs) for function in functions])
+
+
+def _apart(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if len(set(_indices(args))) > 1:
         raise ValueError("operands are on several GPUs")
     with at(*args):
-        return _launcher()(on_gpu[0], function, args, kwargs)
-
-
-@cache
-def _launcher() -> Callable[..., Any]:
-    return launchers[0]()
+        return function(*args, **kwargs)
 
 
 def _indices(operands: Iterable[Any]) -> Iterator[int]:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 COMPILER = shutil.which("g++")
 _FOLDER = Path(tempfile.gettempdir()) / "tinygrad_seq_host_kernels"
@@ -96,17 +97,33 @@ def parameters(source: str, name: str) -> list[str]:
     """The types of a kernel's parameters."""
     found = re.search(rf"__global__ void {name}\(([^)]*)\)", source)
     assert found is not None, name
-    return [" ".join(p.split()[:-1]) for p in found[1].split(",")]
+    return [" ".join(p.split()[:-1]) for p in re.split(r",(?![^<]*>)", found[1])]
+
+
+def handed_over(array: Any) -> Any:
+    """An array of NumPy's as a kernel gets one that CuPy passes to it."""
+    lengths = ctypes.c_longlong * max(array.ndim, 1)
+
+    class Lying(ctypes.Structure):
+        _fields_ = (("at", ctypes.c_void_p), ("size", ctypes.c_longlong), ("lengths", lengths), ("steps", lengths))
+
+    return Lying(array.__array_interface__["data"][0], array.size, lengths(*array.shape), lengths(*array.strides))
+
+
+def _argument(kind: str, i: int) -> str:
+    if kind.startswith("TgArray"):
+        return f"*({kind}*)a[{i}]"
+    return f"({kind}){f'a[{i}]' if kind.endswith('*') else f'(unsigned long long)a[{i}]'}"
 
 
 def compile_for_host(source: str, names: set[str]) -> dict[str, Callable[[int, int, list[int]], None]]:
-    """The kernels of a source as functions of blocks, threads of each, and arguments: addresses and whole numbers."""
+    """The kernels of a source as functions of blocks, threads of each, and arguments.
+
+    These are addresses and whole numbers; of arrays as CuPy passes them, the address of what `handed_over` makes.
+    """
     wrappers = []
     for name in sorted(names):
-        casts = [
-            f"({kind}){f'a[{i}]' if kind.endswith('*') else f'(unsigned long long)a[{i}]'}"
-            for i, kind in enumerate(parameters(source, name))
-        ]
+        casts = [_argument(kind, i) for i, kind in enumerate(parameters(source, name))]
         wrappers.append(f'extern "C" void {name}_host(void** a) {{ {name}({", ".join(casts)}); }}')
     runtime = _runtime()
     library = _library("\n".join([_SHIM, source, *wrappers]))

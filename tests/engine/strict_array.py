@@ -80,6 +80,11 @@ def done(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return result
 
 
+def refuse_lists(*operands: Any) -> None:
+    if any(isinstance(x, (list, tuple)) for x in operands):
+        raise TypeError("operand type(s) all returned NotImplemented from __array_ufunc__")
+
+
 def refuse() -> None:
     if captured:
         raise RuntimeError("operation not permitted when stream is capturing")
@@ -142,6 +147,8 @@ class StrictArray:
         if name.startswith("__array_"):  # NumPy's ways to the numbers, which it looks for before it asks `__array__`
             raise AttributeError(name)
         value = getattr(self.hidden, name)
+        if name == "min":
+            return self._min
         if name in ("size", "flags", "strides", "nbytes", "itemsize"):
             return value
         if callable(value):
@@ -149,7 +156,13 @@ class StrictArray:
             return lambda *args, **kwargs: outer(done(value, args, kwargs))
         return outer(value)
 
+    def _min(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Without `out`, which CuPy 14 cannot take where CUB does it."""
+        return outer(done(inner(self).min, (), {"axis": axis, "keepdims": keepdims}))
+
     def __getitem__(self, key: Any) -> Any:
+        keys = key if isinstance(key, tuple) else (key,)  # CuPy fetches NumPy's arrays here, in silence
+        key = tuple([StrictArray(k) if isinstance(k, np.ndarray) else k for k in keys])
         return outer(done(inner(self).__getitem__, (key,), {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -193,10 +206,16 @@ class StrictArray:
 
 
 def _define(name: str) -> None:
-    method, reflected = f"__{name}__", f"__r{name}__"
-    setattr(StrictArray, method, lambda a, b: outer(done(getattr(np.asarray(inner(a)), method), (b,), {})))
-    if hasattr(np.ndarray, reflected):
-        setattr(StrictArray, reflected, lambda a, b: outer(done(getattr(np.asarray(inner(a)), reflected), (b,), {})))
+    def operator(method: str) -> Callable[[Any, Any], Any]:
+        def apply(a: Any, b: Any) -> Any:
+            refuse_lists(b)
+            return outer(done(getattr(np.asarray(inner(a)), method), (b,), {}))
+
+        return apply
+
+    setattr(StrictArray, f"__{name}__", operator(f"__{name}__"))
+    if hasattr(np.ndarray, f"__r{name}__"):
+        setattr(StrictArray, f"__r{name}__", operator(f"__r{name}__"))
 
 
 for _name in OPERATORS:
@@ -227,7 +246,15 @@ class Namespace:
         value = getattr(self._functions, name)
         if not callable(value) or isinstance(value, type):
             return value
-        return lambda *args, **kwargs: outer(done(value, args, kwargs))
+        if name == "sign":
+            return lambda x: outer(done(value, (x,), {})) if x.dtype.kind != "b" else x.copy()  # CuPy's takes booleans
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(value, np.ufunc):
+                refuse_lists(*args)
+            return outer(done(value, args, kwargs))
+
+        return call
 
 
 class StrictBackend:
@@ -256,7 +283,10 @@ class StrictBackend:
             return data
         with StrictBackend.on(at):
             found = data.hidden if isinstance(data, StrictArray) else data
-            return StrictArray(np.array(found if isinstance(data, PLAIN) else np.asarray(found), dtype=dtype))
+            made = np.array(found if isinstance(data, PLAIN) else np.asarray(found), dtype=dtype)
+            if made.dtype.kind not in "biufc":
+                raise ValueError(f"Unsupported dtype {made.dtype}")
+            return StrictArray(made)
 
     @staticmethod
     def to_host(array: Any) -> Any:
@@ -331,10 +361,21 @@ class StrictBackend:
         refuse()
         target.hidden[: len(numbers)] = numbers
 
-    def elementwise(self, kernel: Any) -> Callable[..., list[Any]]:
-        def launch(*arrays: Any) -> list[Any]:
+    @staticmethod
+    def launches_elements() -> bool:
+        return True
+
+    def elementwise(self, kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
+        lying = [(a.shape, a.strides) for a in arrays]
+        shape = np.broadcast_shapes(*[a.shape for a in arrays])
+
+        def launch(arrays: tuple[Any, ...]) -> Any:
+            assert [(a.shape, a.strides) for a in arrays] == lying
             self.launches += 1
-            return outer(kernel.on_arrays(*inner(list(arrays))))
+            each = [lambda *arrays, k=k: kernel.on_arrays(*arrays)[k] for k in range(len(kernel.outputs))]
+            made = [outer(done(one, arrays, {})) for one in each]
+            assert all(y.shape == shape for y in made)
+            return tuple(made) if len(made) > 1 else made[0]
 
         return launch
 

@@ -125,6 +125,18 @@ def test_devices_do_not_mix() -> None:
     assert tg.isin(x, [2.0]).tolist() == [[False, True]]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_lists_come_to_the_tensors(compiled: bool) -> None:
+    """NumPy makes arrays of them by itself, CuPy does not."""
+    f: Any = lambda x: (x * [1, 2.5], tg.maximum([0.5, 3], x), x - (1.0, 2.0))  # noqa: E731
+    for kind in ("float32", "float64", "int64"):
+        found = [
+            [(y.dtype, y.tolist()) for y in (tg.compile(f) if compiled else f)(x)]
+            for x in (tg.ones(2, dtype=kind, device=device) for device in ("cpu", "cuda"))
+        ]
+        assert found[0] == found[1]
+
+
 @pytest.mark.host("on a device `numpy()` fetches, for tests")
 def test_numbers_on_a_gpu_are_fetched_by_name_alone() -> None:
     for look in (tg.Tensor.numpy, np.asarray):
@@ -299,6 +311,8 @@ def test_cupy_has_what_programs_call() -> None:
     assert "stream" in (parameters_of(cupy.cuda.Graph.launch) or {"stream"})
     assert {"malloc", "used_bytes", "total_bytes", "free_all_blocks"} <= {*dir(cupy.cuda.MemoryPool)}
     assert {"get_function"} <= {*dir(cupy.RawModule)}
+    assert "kernel" in dir(cupy.RawKernel)
+    assert "linear_launch" in dir(importlib.import_module("cupy.cuda.function").Function)
     assert {"done"} <= {*dir(cupy.cuda.Event)}
     assert {"set", "argsort", "__dlpack__", "data"} <= {*dir(cupy.ndarray)}
 

@@ -164,7 +164,9 @@ def test_corners_have_their_documented_gradient() -> None:
     np.testing.assert_allclose(gradient(lambda x: x.norm(3.0), [0.0, 2.0]), [0, 1])
     assert gradient(lambda x: x.prod(), [0.0, 2.0, 3.0]) == [6, 0, 0]
     assert gradient(lambda x: x.prod(), [0.0, 2.0, 0.0]) == [0, 0, 0]
-    assert gradient(lambda x: x**2, [0.0, 3.0]) == [0, 6]
+    np.testing.assert_allclose(
+        gradient(lambda x: x**2, [0.0, 3.0]), [0, 6], rtol=1e-15
+    )  # a GPU's pow may be an ulp off
     assert gradient(lambda x: x**0, [0.0, 3.0]) == [0, 0]
     assert gradient(lambda x: x ** tg.tensor([0.0, 2.0]), [0.0, 0.0]) == [0, 0]
     assert gradient(lambda b: 0.0**b, [1.0, 2.0]) == [0, 0]

@@ -149,6 +149,7 @@ def test_extremes_of_nan_and_float16() -> None:
     assert tg.tensor(np.array([300.0, 400.0], np.float16)).norm().item() == 500.0
 
 
+@pytest.mark.host("NumPy takes memory of the host")
 def test_memory_exported_after_it_was_saved() -> None:
     x = tg.ones(3, requires_grad=True)
     y = x.exp()

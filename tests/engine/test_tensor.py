@@ -27,6 +27,13 @@ def test_dtypes_of_what_is_given() -> None:
         tg.tensor({})
 
 
+@pytest.mark.parametrize("kind", ["uint8", "bool", "int64"])
+def test_whole_numbers_become_float32_also_where_there_is_one(kind: str) -> None:
+    y = tg.tensor(1, dtype=kind).tanh()
+    assert y.dtype == tg.float32
+    assert y.numpy().shape == ()
+
+
 def test_tensor_copies_and_from_numpy_shares() -> None:
     a = np.ones(2)
     copied, shared = tg.tensor(a), tg.from_numpy(a)
@@ -80,6 +87,7 @@ def test_numpys_functions_are_ours_or_refuse() -> None:
             call(x)
 
 
+@pytest.mark.host("NumPy takes memory of the host")
 def test_dlpack_shares_memory() -> None:
     x = tg.ones(3)
     shared = np.from_dlpack(x)

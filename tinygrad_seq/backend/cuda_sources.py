@@ -2,6 +2,42 @@
 
 from __future__ import annotations
 
+# Arrays as CuPy hands them to a kernel (its include/cupy/carray.cuh): lengths in elements, steps in bytes. So a kernel
+# needs no other arguments, each of which would cost the host more than an array does.
+ARRAYS = r"""
+template <typename T, int N> struct TgArray { T* at; long long size, lengths[N], steps[N]; };
+template <typename T, int N> __device__ T tg_at(const TgArray<T, N>& x, long long bytes) {
+    return *(T*)((const char*)x.at + bytes);
+}
+"""
+
+# whether they are handed over like that: one matrix (3, 2) in the order of another, if all that it is told is right
+TURNED = r"""
+extern "C" __global__ void tg_turned(TgArray<const int, 2> x, TgArray<int, 2> y) {
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x, n = y.lengths[1];
+    if (x.size != 6 || y.size != 6 || x.steps[0] != 4 || x.steps[1] != 12 || y.lengths[0] != 3 || n != 2) return;
+    if (i < y.size) y.at[i] = tg_at(x, i / n * x.steps[0] + i % n * x.steps[1]) + (int)x.size;
+}
+"""
+
+
+def concatenation(count: int, dims: int, axis: int, word: str) -> str:
+    """A kernel that puts so many arrays one after another along an axis; `word` is a type of the size of an element."""
+    parameters = [f"TgArray<const {word}, {dims}> a{k}" for k in range(count)]
+    lines, rest = ["const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;"], "i"
+    lines.append("if (i >= y.size) return;")
+    for d in range(dims - 1, -1, -1):
+        lines.append(f"long long d{d} = {rest} % y.lengths[{d}], r{d} = {rest} / y.lengths[{d}];")
+        rest = f"r{d}"
+    for k in range(count):
+        at = " + ".join([f"d{d} * a{k}.steps[{d}]" for d in range(dims)])
+        lines.append(f"if (d{axis} < a{k}.lengths[{axis}]) {{ y.at[i] = tg_at(a{k}, {at}); return; }}")
+        lines.append(f"d{axis} -= a{k}.lengths[{axis}];")
+    body = "\n    ".join(lines)
+    given = ", ".join([*parameters, f"TgArray<{word}, {dims}> y"])
+    return f'extern "C" __global__ void tg_concatenate({given}) {{\n    {body}\n}}\n'
+
+
 # Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011: NumPy's words, from block `offset` on. The second
 # kernel finds seed and offset in a table, so that a graph draws afresh at each launch.
 PHILOX = r"""

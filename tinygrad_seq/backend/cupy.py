@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy
 
-from .cuda_sources import ADD_ROWS, PHILOX
+from .cuda_sources import ADD_ROWS, ARRAYS, PHILOX, TURNED, concatenation
 
 _INSTALL = 'pip install "tinygrad-seq[cuda13]" (CUDA 13) or "tinygrad-seq[cuda12]" (CUDA 12)'
 
@@ -51,6 +52,8 @@ else:
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
+_THREADS = 256  # of a block
+_WORDS = {1: "char", 2: "short", 4: "int", 8: "long long"}  # by their size in bytes
 _PIECE = 2**22  # bytes that are looked at at once
 _NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
 _count: int | None = None  # of GPUs, once they have answered
@@ -207,12 +210,77 @@ def erf(x: Any) -> Any:
     return _erf(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
 
 
-def elementwise(kernel: Any) -> Callable[..., tuple[Any, ...]]:
-    """A function of arrays that launches a kernel of operations on elements, made as `compiler.elements` says."""
-    inputs = ", ".join([f"{v.dtype} x{k}" for k, v in enumerate(kernel.inputs)])
-    outputs = ", ".join([f"{v.dtype} y{k}" for k, v in enumerate(kernel.outputs)])
-    launch = xp.ElementwiseKernel(inputs, outputs, kernel.text(), "tinygrad_seq_elements", preamble=kernel.preamble)
-    return launch if len(kernel.outputs) > 1 else lambda *arrays: (launch(*arrays),)
+@cache
+def launches_elements() -> bool:
+    """Whether kernels get arrays as ours read them: asked once, since CuPy does not promise it."""
+    try:
+        x, y = xp.arange(6, dtype=xp.int32).reshape(2, 3).T, xp.empty((3, 2), xp.int32)
+        _function(TURNED, "tg_turned", current_device())(6, (x, y), 0, _THREADS)
+        return bool(xp.asnumpy(y).tolist() == [[6, 9], [7, 10], [8, 11]])
+    except Exception:  # whatever another version of it says
+        return False
+
+
+def elementwise(kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
+    """A function that launches a kernel of operations on elements, for arrays of the shapes and strides of these.
+
+    It returns what the kernel makes: an array, or a tuple of them.
+
+    Args:
+        kernel: one that `compiler.elements` makes.
+    """
+    shape = numpy.broadcast_shapes(*[a.shape for a in arrays])
+    flat = all(a.shape == shape and a.flags.c_contiguous for a in arrays)
+    array, (kind, *others), size = ndarray, [v.dtype for v in kernel.outputs], math.prod(shape)
+    launch = _function(kernel.source(flat), "tg_elements", current_device()) if size else _nothing
+
+    def run(arrays: tuple[Any, ...]) -> Any:
+        made = array(shape, kind)
+        launch(size, (*arrays, made), 0, _THREADS)
+        return made
+
+    def run_several(arrays: tuple[Any, ...]) -> Any:
+        made = (array(shape, kind), *[array(shape, k) for k in others])
+        launch(size, (*arrays, *made), 0, _THREADS)
+        return made
+
+    return run_several if others else run
+
+
+def _nothing(*_: Any) -> None:
+    """What launches a kernel of no threads."""
+
+
+@cache
+def _function(source: str, name: str, _device: int) -> Any:
+    """What launches a kernel on the current device: given how many threads, arrays, 0, and threads of a block."""
+    return xp.RawKernel(ARRAYS + source, name, options=("--std=c++17",)).kernel.linear_launch
+
+
+def concatenate(arrays: tuple[Any, ...], axis: int) -> Any:
+    """The arrays one after another along an axis."""
+    made = _concatenation(axis, current_device(), tuple([(a.dtype, a.shape) for a in arrays]))
+    if made is None:
+        return xp.concatenate(arrays, axis)
+    launch, shape = made
+    out = ndarray(shape, arrays[0].dtype)
+    launch(out.size, (*arrays, out), 0, _THREADS)
+    return out
+
+
+@lru_cache(1024)
+def _concatenation(axis: int, device: int, pieces: tuple[tuple[Any, tuple[int, ...]], ...]) -> Any:
+    """What launches it for a few pieces of one dtype, and the shape of the result; None for others."""
+    kind, shape = pieces[0]
+    if len(pieces) not in range(2, 9) or not shape or kind.itemsize not in _WORDS or not launches_elements():
+        return None
+    axis %= len(shape)
+    outer = {(k, len(s), *s[:axis], *s[axis + 1 :]) for k, s in pieces}
+    whole = (*shape[:axis], sum([s[axis] for _, s in pieces if len(s) > axis]), *shape[axis + 1 :])
+    if len(outer) > 1 or 0 in whole:
+        return None
+    source = concatenation(len(pieces), len(shape), axis, _WORDS[kind.itemsize])
+    return _function(source, "tg_concatenate", device), whole
 
 
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:

@@ -41,6 +41,11 @@ def asarray(data: Any, dtype: Any = None, index: int | None = None) -> Any:
     return xp.asarray(data, dtype=dtype)
 
 
+def concatenate(arrays: tuple[Any, ...], axis: int) -> Any:
+    """The arrays one after another along an axis."""
+    return xp.concatenate(arrays, axis)
+
+
 def send(array: Any, index: int = 0) -> Any:
     """As `asarray`: on the way to the CPU there is nothing to go on with meanwhile."""
     return asarray(array)

@@ -401,6 +401,9 @@ class TracedBackend:
     def erf(self, x: Any) -> Any:
         return self._recorder.emit("erf", x)
 
+    def concatenate(self, arrays: Any, axis: int) -> Any:
+        return self.xp.concatenate(arrays, axis)
+
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
         keys, arrays = buffer._index(index)
         buffer.become(self._recorder.emit("scatter_add", buffer, values, *arrays, index=keys))

@@ -201,6 +201,8 @@ relu.vjp(lambda g, y, _x: where(y != 0, g, 0.0))
 @primitive
 def sign(x: Array) -> Array:
     """-1, 0 or 1 (of the real part, where x is complex). Its derivative is 0 everywhere."""
+    if x.dtype.kind == "b":
+        raise TypeError("takes no booleans")  # which CuPy's would
     return array_module(x).sign(x.real).astype(x.dtype)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from operator import index as whole
 from typing import Any
 
-from ..backend import Array, array_module, backend_of
+from ..backend import Array, array_module, backend_of, on_gpu
 from ..conversion import require_fit
-from ..device import beside
+from ..device import beside, device_of
 from ..graph import Value, primitive
 from ..public import public, require_numbers
 from .dims import normalize_dim
@@ -153,7 +153,11 @@ def _consumed(k: Any) -> int:
 
 
 def _index_array(x: Any, k: Any) -> Any:
-    array = beside(getattr(x, "array", x), getattr(k, "array", k))
+    x = getattr(x, "array", x)
+    array = beside(x, getattr(k, "array", k))
+    if on_gpu and device_of(x) != device_of(array):  # CuPy would fetch it in silence
+        names = sorted([str(device_of(x)), str(device_of(array))])
+        raise RuntimeError(f"indexing: operands are on {' and '.join(names)}; move one with .to({names[-1]!r})")
     if array.dtype.kind not in "iub":
         if array.size:
             raise TypeError(f"indexing: an index tensor must hold integers or booleans, got {array.dtype}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array
-from ..graph import primitive
+from ..backend import Array, on_gpu, several_gpus
+from ..graph import observers, primitive
 from ..public import public
-from .shape import mT, reshape
+from .shape import cat_dim, mT, reshape
 
 
 @primitive(name="matmul")
@@ -42,6 +42,36 @@ def _transposed_product(a: Any, b: Any) -> Any:
 batched_matmul.vjp(lambda g, _y, _a, b: batched_matmul(g, mT(b)), _matmul_vjp_b)
 
 
+class Product:
+    """A gradient aᵀ b that is not computed yet: those of a weight used at every step are one product of many rows.
+
+    Attributes:
+        count: its rows, and those of the ones before it.
+    """
+
+    __slots__ = ("a", "b", "count")
+
+    def __init__(self, a: Array, b: Array) -> None:
+        self.a, self.b, self.count = a, b, a.shape[0]
+
+
+MANY = 2048  # rows, of which a product is computed at once: to wait for more would only take memory
+
+
+def gather_products(parts: list[Product]) -> Array:
+    """The sum of products, as one."""
+    if len(parts) == 1:
+        return _transposed_product(parts[0].a, parts[0].b)
+    return _transposed_product(cat_dim(*[p.a for p in parts], dim=0), cat_dim(*[p.b for p in parts], dim=0))
+
+
+def _affine_vjp_weight(g: Any, _y: Any, x: Any, _weight: Any, *_bias: Any) -> Any:
+    g, x = _rows(g), _rows(x)
+    if on_gpu and type(g) is on_gpu[0].ndarray and g.shape[0] < MANY and not several_gpus and not observers:
+        return Product(g, x)  # where launches are what takes time
+    return _transposed_product(g, x)
+
+
 @primitive(name="linear")
 def affine(x: Array, weight: Array, *bias: Array) -> Array:
     """x Wᵀ, plus a bias if there is one. x (..., N, F), weight (O, F), bias (O,) -> (..., N, O).
@@ -60,7 +90,7 @@ def affine(x: Array, weight: Array, *bias: Array) -> Array:
 
 affine.vjp(
     lambda g, _y, _x, weight, *_bias: batched_matmul(g, weight),
-    lambda g, _y, x, _weight, *_bias: _transposed_product(_rows(g), _rows(x)),
+    _affine_vjp_weight,
     lambda g, *_: g,
 )
 

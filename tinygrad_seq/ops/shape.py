@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, backend_of
 from ..graph import primitive
 from ..public import public
 from .dims import Dims, lengths, normalize_dim, normalize_dims
@@ -88,7 +88,7 @@ def _stretched(name: str, x: Any, sizes: Sequence[int]) -> Any:
 @primitive(name="cat")
 def cat_dim(*xs: Array, dim: int) -> Array:
     """The arrays one after another along `dim`."""
-    return array_module(xs[0]).concatenate(xs, axis=dim)
+    return backend_of(xs[0]).concatenate(xs, dim)
 
 
 @primitive(name="split")
