@@ -239,7 +239,7 @@ class Module(Hooked):
         problems += [
             f"{name}: is in read-only memory here (expanded, say); give the module a clone()"
             for name in new
-            if not _is_writable(own[name].array)
+            if not own[name].is_writable()
         ]
         if strict:
             problems += [f"{name}: is missing there" for name in missing]
@@ -326,14 +326,6 @@ class Module(Hooked):
         extra = self.extra_repr()
         body = "".join(f"\n  {line}" for line in ([extra] if extra else []) + lines) + "\n" if lines else extra
         return f"{type(self).__name__}({body})"
-
-
-def _is_writable(array: Any) -> bool:
-    """Whether numbers can be put there: it is not read-only, and each element has memory of its own."""
-    alone = not array.size or all(
-        step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False)
-    )
-    return alone and getattr(array.flags, "writeable", True)
 
 
 def _entry(name: str, module: Module, entries: Mapping[str, T], target: str) -> T:

@@ -13,7 +13,7 @@ from .device import device as Device
 from .differentiable import Differentiable
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
-from .memory import memory
+from .memory import is_writable, memory
 from .ops import elementwise
 from .ops.dims import normalize_dim
 from .public import public
@@ -286,6 +286,10 @@ class Tensor(Differentiable):
     def type(self, dtype: DType) -> Tensor:
         """As `to(dtype)`."""
         return self.to(dtype=as_dtype(dtype))
+
+    def is_writable(self) -> bool_type:
+        """Whether in-place operations can write here: not to read-only memory, nor to what `expand` made."""
+        return is_writable(self.array)
 
     def is_contiguous(self) -> bool_type:
         """Whether the memory is row-major without gaps."""

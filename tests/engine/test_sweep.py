@@ -400,3 +400,9 @@ def test_retain_grad_keeps_the_gradient_of_a_result() -> None:
     assert y.grad is None
     with pytest.raises(RuntimeError, match="retain_grad: this tensor requires no gradient"):
         tg.ones(1).retain_grad()
+
+
+def test_what_can_be_written_to() -> None:
+    x = tg.zeros(2, 3)
+    assert x.is_writable() and x.T.is_writable() and x[:, :2].is_writable() and tg.zeros(0, 3).is_writable()
+    assert not x[:1].expand(2, 3).is_writable()
