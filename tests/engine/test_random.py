@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
+from tinygrad_seq.backend import numpy as backend
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3, 3), (-1, 1), (-7, -4), (0, 5), (2, 6)])
@@ -57,3 +58,17 @@ def test_what_cannot_be_drawn(message: str, kind: type[Exception], call: Callabl
 def test_seeds_and_batches_of_nothing() -> None:
     assert tg.Generator(np.int64(3)).get_state() == (3, 0)  # type: ignore[arg-type]
     assert tg.multinomial(tg.ones(0, 3), 2).shape == (0, 2)
+
+
+def test_words_are_numpys_whatever_was_drawn_before() -> None:
+    draws = [(seed, start) for seed in (0, 2**64 - 1) for start in (0, 3, 2**63)]
+    for seed, start in draws:
+        at = start
+        for count in (1, 8, 9, 40, 2, 8):
+            for _ in range(2):  # again from there, too, and in between from elsewhere
+                expected = np.random.Philox(key=seed, counter=at).random_raw((count + 1) // 2).view(np.uint32)[:count]
+                found = backend.random_words(seed, at, count)
+                np.testing.assert_array_equal(found, expected)
+                backend.random_words(5, at, 1)
+            at += (count + 7) // 8
+    assert len(backend._streams) <= 8

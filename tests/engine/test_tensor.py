@@ -318,3 +318,14 @@ def test_new_tensors_of_the_same_kind() -> None:
         assert new.dtype == tg.float64
         assert not new.requires_grad
     assert x.new_ones(2, dtype=tg.int64).dtype == tg.int64
+
+
+def test_contiguous_is_row_by_row() -> None:
+    x = tg.tensor(np.arange(6.0).reshape(2, 3).T, requires_grad=True)
+    y = x.contiguous()
+    assert y.is_contiguous()
+    assert y.tolist() == x.tolist()
+    assert y.contiguous() is y
+    (y * tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]

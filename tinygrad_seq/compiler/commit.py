@@ -7,6 +7,7 @@ model's step, and its memory.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -31,27 +32,26 @@ def settled(program: Program, parts: list[list[Instr]], first: int, arrays: dict
         first: of the parts that are the last kernels.
         arrays: where everything lies so far.
     """
-    when = {instr.out: n for n, part in enumerate(parts) for instr in part}
+    when = {instr.out: (n, k) for n, part in enumerate(parts) for k, instr in enumerate(part)}
     readers: dict[Var, list[Instr]] = {}
     for instr in program.instrs:
         for v in instr.inputs():
             readers.setdefault(v, []).append(instr)
 
-    def last_read(v: Var, viewed: bool) -> float:
-        """When it is read for the last time; half a part later where a view is: that is no element of the kernel's."""
-        found = [-1.0]
+    def last_read(v: Var, viewed: bool = False) -> tuple[float, float]:
+        """The part, and the operation in it, that reads it last; a view may be read in another order of elements."""
+        found: list[tuple[float, float]] = [(-1, 0)]
         for reader in readers.get(v, ()):
-            found.append(last_read(reader.out, True) if reader.op in VIEWS else when[reader.out] + viewed / 2)
+            n, k = last_read(reader.out, True) if reader.op in VIEWS else when[reader.out]
+            found.append((n, math.inf if viewed else k))
         return max(found)
 
     owners = Counter([id(owner_of(arrays[v])) for v in program.sources])
-    moving = {v for v, source in program.sources.items() if source.moves}
     found: dict[Var, Array] = {}
     for source, made in program.stores.items():
-        array, now = arrays[source], when.get(made, -1)
-        ours = source not in moving and owners[id(owner_of(array))] == 1 and array.flags.writeable
+        array, now = arrays[source], when.get(made, (-1, 0))
+        alone = owners[id(owner_of(array))] == 1 and array.flags.writeable
         alike = array.flags.c_contiguous and (made.shape, made.dtype) == (source.shape, source.dtype)
-        inside = all(when.get(reader.out) == now for reader in readers.get(made, ()))
-        if now >= first and ours and alike and inside and last_read(source, False) <= now:
+        if now[0] >= first and alone and alike and last_read(source) <= now:
             found[made] = array
     return found

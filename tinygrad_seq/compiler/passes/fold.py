@@ -28,9 +28,12 @@ class _Folder:
         self.made_by = {instr.out: instr for instr in program.instrs}
         self.uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
         self.new: list[Instr] = []
+        self.rows: dict[Var, Instr] = {}  # of what goes into products with looked-up rows, the lookup
         self.sums: dict[tuple[Var, Var], Var] = {}
 
     def run(self) -> Program:
+        products = [self.of_weight(instr) for instr in self.program.instrs if instr.op == "matmul"]
+        self.rows = dict(filter(None, products))
         rewrite = {
             "matmul": self.product,
             "scatter_add": self.gradient,
@@ -80,13 +83,22 @@ class _Folder:
             self.taken(small, rows, instr)
             self.program.notes.append(f"a lookup and a product are a product of the table: {instr.line}")
             return True
-        found, turned = self.lookup(b), self.made_by.get(a)
-        if found is not None and turned is not None and turned.op == "transpose" and len(a.shape) == 2:  # gᵀ @ E[i]
-            total = self.sum(turned.args[0], found.args[0].shape[0], found.args[1], instr)
+        turned = self.of_weight(instr)
+        if turned is not None:
+            g, found = turned
+            total = self.sum(g, found.args[0].shape[0], found.args[1], instr)
             left = self.put("transpose", (total,), instr, total.shape[::-1], dims=(1, 0))
             self.new.append(Instr("matmul", (left, found.args[0]), {}, instr.out, instr.line))
             return True
         return False
+
+    def of_weight(self, instr: Instr) -> tuple[Var, Instr] | None:
+        """Of a product gᵀ @ E[i], g and the lookup."""
+        a, b = instr.args
+        found, turned = self.lookup(b), self.made_by.get(a)
+        if found is None or turned is None or turned.op != "transpose" or len(a.shape) != 2:
+            return None
+        return turned.args[0], found
 
     def gradient(self, instr: Instr) -> bool:
         """Rewrite the gradient of a table whose rows went into a product; whether it was one."""
@@ -121,9 +133,10 @@ class _Folder:
 
     def offset_gradient(self, instr: Instr) -> bool:
         """Rewrite the sum of all rows that are added up for each row of a table; whether it was one."""
-        total = next((total for (g, _), total in self.sums.items() if g is instr.args[0]), None)
-        if total is None or instr.params["axis"] not in (0, (0,)):
+        found = self.rows.get(instr.args[0])
+        if found is None or instr.params["axis"] not in (0, (0,)):
             return False
+        total = self.sum(instr.args[0], found.args[0].shape[0], found.args[1], instr)
         self.made(Instr("sum", (total,), instr.params, instr.out, instr.line))
         return True
 
