@@ -17,15 +17,16 @@ def interleaved(
         turn: how often a candidate runs when its turn comes; the time counts for each. More than once for what is
             shorter than it takes to fill the cache after another one had it, as training and sampling do in use.
         rest: seconds to wait before each turn, until the threads of who had the turn before have gone to sleep:
-            OpenBLAS's go on looking for work for 0.1 s, on a core that others would use. A run follows, untimed, so
-            that the caches are warm.
+            OpenBLAS's go on looking for work for 0.1 s, on a core that others would use. A turn follows, untimed, so
+            that caches are warm and the clock is up.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(warmup + rounds):
         for name, run in candidates.items():
             if rest:
                 time.sleep(rest)
-                run()
+                for _ in range(turn):
+                    run()
             start = time.perf_counter()
             for _ in range(turn):
                 run()
