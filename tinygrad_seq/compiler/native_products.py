@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..backend import Array
 from . import crew
 from .memory_plan import aligned
-from .packed_products import DEPTH, ROWS, Panel, multiply, pack_blocks, pack_columns, pack_rows, panel_of
+from .packed_products import DEPTH, ROWS, Panel, multiply, pack_blocks, pack_columns, pack_rows, pack_turned, panel_of
 
 _TALL = 96  # rows of a piece at least, where there are many
 _CALLS = 8  # of each thread, so that one that is done sooner finds something to take
@@ -72,12 +72,18 @@ class Products:
         """B, from its row `start` on, as panels at an address."""
         wide, size = _panel(kind).width, _SIZE[kind]
         b = b.part(start, 0, size)
-        text = (pack_columns if b.turned else pack_rows)(_panel(kind), kind)
         calls = []
         for left in range(0, n, wide):
-            source = b.part(0, left, size).address
-            calls.append(Native(text, [source, b.leading, panels + left * k * size, k, min(wide, n - left)]))
-        return Section(calls, k * n * (0.5 if b.turned else 0.1))
+            first, cols = b.part(0, left, size), min(wide, n - left)
+            whole = k - k % _panel(kind).lanes if b.turned and cols == wide else 0
+            if whole:
+                text = pack_turned(_panel(kind), kind)
+                calls.append(Native(text, [first.address, b.leading, panels + left * k * size, whole, cols]))
+            if whole < k:
+                text = (pack_columns if b.turned else pack_rows)(_panel(kind), kind)
+                place = panels + (left * k + whole * wide) * size
+                calls.append(Native(text, [first.part(whole, 0, size).address, b.leading, place, k - whole, cols]))
+        return Section(calls, k * n * 0.1)
 
     def multiplied(self, kind: str, a: Matrix, panels: int, c: Matrix, m: int, n: int, k: int) -> list[Section]:
         """C = A B, of which B is packed."""
