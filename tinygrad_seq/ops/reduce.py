@@ -157,6 +157,8 @@ def std(
 
 def _sqrt_or_zero(x: Any) -> Any:
     """√x, with derivative 0 at 0: a norm has its minimum there, and 0 is a subgradient."""
+    if getattr(x, "node", None) is None and x.dtype.kind == "f":
+        return sqrt(x)  # whose derivative nobody asks for, as where gradients are clipped
     zero = x <= 0  # not of a nan, which stays one
     return where(zero, x * 0.0, sqrt(where(zero, 1.0, x)))
 
