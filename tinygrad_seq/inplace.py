@@ -15,6 +15,7 @@ from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops import index, shape
 from .public import MISTAKES, explained, require_numbers
+from .recording import active as recording
 from .several import at, several_gpus
 from .streams import Generator
 
@@ -67,6 +68,8 @@ class InPlace(Methods):
                 raise RuntimeError(
                     f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
                 )
+            if recording:
+                recording[-1].captured((self,))  # it may be the first that is seen of it
             with at(self.array):
                 array_module(self.array).copyto(self.array, new.array)
             memory.mark(self.array)

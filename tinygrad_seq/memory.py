@@ -15,9 +15,9 @@ next_number = count().__next__  # nodes and writes are counted together, so that
 
 def is_writable(array: Array) -> bool:
     """Whether numbers can be put into this array: it is not read-only, and each element has memory of its own."""
-    alone = not array.size or all(
-        step or n < 2 for step, n in zip(getattr(array, "strides", ()), array.shape, strict=False)
-    )
+    if not hasattr(array, "strides"):
+        return True  # one that `compile` watches: its replay asks
+    alone = not array.size or all(step or n < 2 for step, n in zip(array.strides, array.shape, strict=True))
     return alone and getattr(array.flags, "writeable", True)
 
 

@@ -73,3 +73,9 @@ def test_sums_of_columns_and_rows_that_are_needed_as_they_are_stay() -> None:
     found = folded(made).instrs
     assert [instr.args for instr in found if instr.op == "sum"] == [(v["g"],)]
     assert [instr.args for instr in found if instr.op == "add"] == [(v["y"], v["b"])]
+
+
+def test_sums_of_single_numbers_and_vectors_are_no_lookups() -> None:
+    x = tg.tensor([1.0, 2.0])
+    assert tg.compile(lambda x: x.sum().reshape(1) + x)(x).tolist() == [4, 5]
+    assert tg.compile(lambda x: x[:1].squeeze() + 1.0)(x).item() == 2

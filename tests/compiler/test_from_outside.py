@@ -10,6 +10,7 @@ import pytest
 import nn
 import tinygrad_seq as tg
 from tinygrad_seq.compiler.numpy_executor import NumpyExecutor
+from tinygrad_seq.recording import CompileError
 
 both = pytest.mark.parametrize("executor", ["numpy", *(["native"] if find_spec("llvmlite") else [])])
 
@@ -83,3 +84,58 @@ def test_gradients_that_are_added_up_are_planned_for_once(executor: str, monkeyp
     for _ in range(6):
         run(tg.ones(4, 3))
     assert len(binds) <= 2  # one for the first gradients, one for those that are added
+
+
+@both
+def test_what_was_copied_or_expanded_can_be_changed(executor: str) -> None:
+    buffer = tg.zeros(3)
+
+    def step(x: tg.Tensor) -> list[tg.Tensor]:
+        buffer.copy_(x * 2)  # the first that is seen of it
+        buffer.mul_(0.5)
+        wide = x.expand(2, 3).clone().mul_(2.0)
+        made = tg.zeros_like(x)
+        made.copy_(x)
+        made += 1.0
+        return [buffer + 0.0, wide, made]
+
+    run = tg.compile(step, executor=executor)
+    for n in range(1, 4):
+        found = [y.tolist() for y in run(tg.full((3,), float(n)))]
+        assert found == [[n] * 3, [[2 * n] * 3] * 2, [n + 1] * 3]
+        assert buffer.tolist() == [n] * 3
+
+
+@both
+@pytest.mark.parametrize("view", [lambda x: x.reshape(4)[:2], lambda x: x.flatten(), lambda x: x.T[0]])
+def test_a_view_that_was_taken_before_a_change_is_refused(view: Any, executor: str) -> None:
+    x = tg.ones(2, 2)
+
+    def step() -> tg.Tensor:
+        seen = view(x)
+        x.mul_(0.5)
+        result: tg.Tensor = seen * 1.0
+        return result
+
+    with pytest.raises(CompileError, match="after a view of it was taken"):
+        tg.compile(step, executor=executor)()
+    assert x.tolist() == [[1, 1], [1, 1]]
+
+
+@both
+def test_settings_that_make_no_sense_are_noticed_in_a_list_too(executor: str) -> None:
+    p = tg.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = nn.optim.Adam([p], lr=0.1)
+    optimizer.param_groups[0]["betas"] = betas = [0.9, 0.999]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (p * p).sum().backward()
+        optimizer.step()
+
+    run = tg.compile(step, executor=executor)
+    for _ in range(3):
+        run()
+    betas[0] = 1.5
+    with pytest.raises(ValueError, match="betas must be from 0 to below 1"):
+        run()

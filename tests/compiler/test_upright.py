@@ -76,3 +76,14 @@ def test_the_gradient_of_a_weight_lies_as_the_weight_does() -> None:
     assert weight.grad is not None
     assert weight.grad.is_contiguous()
     np.testing.assert_allclose(weight.grad.numpy(), np.full((5, 200), 7.0))
+
+
+@pytest.mark.host("about the CPU's executors")
+@pytest.mark.parametrize("executor", ["native", "numpy"])
+def test_turned_products_of_turned_products(executor: str) -> None:
+    tg.manual_seed(0)
+    a, b, c, d = tg.randn(3, 4), tg.randn(4, 5), tg.randn(3, 6), tg.randn(6, 3)
+    for chain in (lambda: ((a @ b).T @ c).T * 2.0, lambda: (d @ (b.T @ a.T).T).T * 2.0):
+        np.testing.assert_allclose(
+            tg.compile(chain, executor=executor)().numpy(), chain().numpy(), rtol=1e-5, atol=1e-6
+        )

@@ -8,11 +8,9 @@ model's step, and its memory.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from ..backend import Array
-from ..memory import owner_of
 from .operations import VIEWS
 from .program import Instr, Program, Var
 
@@ -40,18 +38,17 @@ def settled(program: Program, parts: list[list[Instr]], first: int, arrays: dict
 
     def last_read(v: Var, viewed: bool = False) -> tuple[float, float]:
         """The part, and the operation in it, that reads it last; a view may be read in another order of elements."""
-        found: list[tuple[float, float]] = [(-1, 0)]
+        times: list[tuple[float, float]] = [(-1, 0)]
         for reader in readers.get(v, ()):
             n, k = last_read(reader.out, True) if reader.op in VIEWS else when[reader.out]
-            found.append((n, math.inf if viewed else k))
-        return max(found)
+            times.append((n, math.inf if viewed else k))
+        return max(times)
 
-    owners = Counter([id(owner_of(arrays[v])) for v in program.sources])
     found: dict[Var, Array] = {}
     for source, made in program.stores.items():
-        array, now = arrays[source], when.get(made, (-1, 0))
-        alone = owners[id(owner_of(array))] == 1 and array.flags.writeable
+        array, time = arrays[source], when.get(made, (-1, 0))
         alike = array.flags.c_contiguous and (made.shape, made.dtype) == (source.shape, source.dtype)
-        if now[0] >= first and alone and alike and last_read(source) <= now:
+        viewed = any(reader.op in VIEWS for reader in readers.get(made, ()))  # and then perhaps by somebody outside
+        if time[0] >= first and alike and not viewed and last_read(source) <= time:
             found[made] = array
     return found

@@ -82,10 +82,10 @@ class NativeExecutor(NumpyExecutor):
         super().copy_all([(target, made) for target, made in pairs if target is not made])
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
+        self._wrong[1] = 0
         values = super().run(arrays, numbers)
         index, rows = self._wrong.tolist()
         if rows:
-            self._wrong[1] = 0
             raise IndexError(f"compile: index {index} is out of bounds for a dimension of {rows}")
         return values
 
@@ -145,7 +145,7 @@ class NativeExecutor(NumpyExecutor):
         steps: list[Native | Section | Step] = []
         found = self._groups()
         if found is None:  # what takes another one's place lies in a way that a kernel cannot follow
-            self.plan = self._settled(self._plain())
+            self.plan, self._settles = self._plain(), False
             found = self._groups() or []
         first, last = last_kernels(self._kernels), None
         for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):

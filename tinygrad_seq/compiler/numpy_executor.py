@@ -74,9 +74,10 @@ class NumpyExecutor:
 
     def _bind(self, arrays: list[Array]) -> None:
         """Work out where everything lies, and what to call."""
-        self._numbers, self._planned, self._bound = {}, True, arrays
+        self._numbers, self._planned = {}, False
         self.plan = self._planned_for(dict(zip(self.program.sources, arrays, strict=True)))
         self._steps = self._all_steps()
+        self._planned, self._bound = True, arrays
 
     def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
         return MemoryPlan(self.program, outside, scattered=False)  # NumPy takes twice as long where rows lie apart

@@ -54,7 +54,7 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
 def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     stores: dict[Var, tuple[Source, Var]] = {}
     for tensor, _, _, var in recorder.tensors:
-        if type(tensor.array) is Traced and tensor.array.var is not var:
+        if type(tensor.array) is Traced and tensor.array.var is not var and var in recorder.program.sources:
             stores[var] = (recorder.program.sources[var], tensor.array.var)
     for var, (traced, _) in recorder.initial.items():
         if traced.var is not var:

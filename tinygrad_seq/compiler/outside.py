@@ -36,6 +36,7 @@ class Outside:
         self._known: list[Array] = [None] * len(stay)
         self._owners: Counter[int] = Counter()  # of those that stay, by id
         self._changing: set[int] = set()  # which of these are written to
+        self._shared = False  # whether something else lies in the memory of one
 
     def arrays(self, given: list[Any], executor: Any) -> list[Array] | None:
         """What is there at a call; None if the program, or what runs it, is not right for that.
@@ -53,9 +54,10 @@ class Outside:
             owners = [id(owner_of(a)) for a in staying]
             self._owners = Counter(owners)
             self._changing = {owner for owner, written in zip(owners, self._written, strict=False) if written}
+            self._shared = any(self._owners[owner] > 1 for owner in self._changing)
         if not self._fit(moving, self._count, executor) or len({*map(id, arrays)}) < len(arrays):
             return None  # the second: an argument is a captured tensor now, and was none
-        return None if True in self._written and self._overlap(moving) else arrays
+        return None if self._shared or (True in self._written and self._overlap(moving)) else arrays
 
     def _fit(self, arrays: list[Array], start: int, executor: Any) -> bool:
         shapes = self._shapes[start : start + len(arrays)]

@@ -79,8 +79,11 @@ class Recorder(Home):
         for a in args:
             if type(a) is Traced or is_array(a):
                 a = self.traced(a)
-                if a.viewed is not None and a.viewed[0].var is not a.viewed[1]:
-                    a._refuse("an array was written to after a view of it was taken", "take the view afterwards")
+                seen = a
+                while seen.viewed is not None:
+                    if seen.viewed[0].var is not seen.viewed[1]:
+                        a._refuse("an array was written to after a view of it was taken", "take the view afterwards")
+                    seen = seen.viewed[0]
                 given.append(a.var)
                 values.append(a.value)
                 constant = constant and a.var in self.program.constants
@@ -290,7 +293,8 @@ class Recorder(Home):
 
             def unchanged() -> bool:
                 now = optimizer.param_groups[where]
-                settings = [now.get(k) for k in LIVE_SETTINGS]
+                found = [now.get(k) for k in LIVE_SETTINGS]
+                settings = [tuple(v) if isinstance(v, list) else v for v in found]
                 if settings != checked:
                     optimizer._check(now)
                     checked[:] = settings

@@ -75,6 +75,7 @@ class Replay:
         given: list[Any],
     ) -> None:
         self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
+        self._name = recorder.name
         self._same = list(recorder.same.values())
         self._known_leaves = recorder.known_leaves
         self._met = self._leaves_among(given)
@@ -107,7 +108,10 @@ class Replay:
         self.program.renamed = {}  # it keeps all that was recorded
         if self.derivative is None:  # which may need the old numbers
             of_source = {source: var for var, source in self.program.sources.items()}
-            self.program.stores = {of_source[source]: var for source, var in self.stores if source in of_source}
+            lent = {var for _, var in self.gradients.wanted}  # which others must not write to
+            self.program.stores = {
+                of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
+            }
         self._outside = Outside(self.program, written)
         self._targets = [source.read for source, _ in stores]
         self._evaluate = evaluation(self.program.numbers)
@@ -142,6 +146,8 @@ class Replay:
             if any(a.read(given) is not b.read(given) for a, b in self._same):
                 return None
             targets = [read(given) for read in self._targets]
+            if False in [getattr(target.flags, "writeable", True) for target in targets]:
+                raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
             return None
         if self._leaves_among(given) != self._met:

@@ -48,11 +48,11 @@ class _Folder:
 
     def lookup(self, var: Any) -> Instr | None:
         """The `take` of rows that this matrix comes from, if it has at least twice as many rows as the table."""
-        made = self.made_by.get(var)
-        while made is not None and made.op == "reshape" and made.args[0].shape[-1] == var.shape[-1]:
+        made = self.made_by.get(var) if type(var) is Var and len(var.shape) == 2 else None
+        while made is not None and made.op == "reshape" and made.args[0].shape[-1:] == var.shape[-1:]:
             made = self.made_by.get(made.args[0])
         rows = made is not None and made.op == "take" and made.params["index"] == (HOLE,)
-        if made is None or not rows or len(var.shape) != 2 or len(made.args[0].shape) != 2:
+        if made is None or not rows or len(made.args[0].shape) != 2:
             return None
         return made if var.shape[0] >= 2 * made.args[0].shape[0] and made.args[1].dtype.kind in "iu" else None
 

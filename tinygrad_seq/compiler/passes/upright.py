@@ -24,7 +24,8 @@ def upright(program: Program) -> Program:
             operands = []
             for a in instr.args[::-1]:
                 before = made_by.get(a)
-                if before is None or not _is_turn(before):
+                gone = before and _only_turned(made_by.get(before.args[0]), readers, program.outputs)
+                if before is None or gone or not _is_turn(before):
                     before = Instr("transpose", (a,), {"dims": (1, 0)}, program.new(a.shape[::-1], a.dtype), instr.line)
                     new.append(before)
                     operands.append(before.out)
