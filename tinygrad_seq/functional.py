@@ -295,7 +295,8 @@ def jacobian(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
             raise TypeError(f"jacobian: the function returned {y.dtype}, which has no derivative")
         rows = []
         for flat in range(y.numel()):
-            one = _zeros(y).array.reshape(-1)
+            with at(y.array):
+                one = array_module(y.array).zeros(y.numel(), y.dtype)
             one[flat] = 1
             rows.append(evaluation.pull([(y.node, Tensor.wrap(one.reshape(y.shape)))] if y.node is not None else []))
         _close(evaluation.variables)

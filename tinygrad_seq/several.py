@@ -14,9 +14,8 @@ from typing import Any
 from .backend import on_gpu as on_gpu
 from .backend import several_gpus as several_gpus
 
-launchers: list[
-    Callable[[], Callable[..., Any]]
-] = []  # gives `launcher`, which the compiler has: the package says where
+# gives `launcher`, which the compiler has: the package says where
+launchers: list[Callable[[], Callable[..., Any]]] = []
 known: dict[tuple[Any, ...], Callable[..., Any]] = {}  # what to call for functions of the engine, which stay
 
 

@@ -123,6 +123,35 @@ def test_a_view_that_was_taken_before_a_change_is_refused(view: Any, executor: s
 
 
 @both
+@pytest.mark.parametrize("made", [lambda x: tg.zeros(4), lambda x: x.clone(), lambda x: x * 2])
+@pytest.mark.parametrize("read", [lambda v: v * 1.0, lambda v: v.clone()])
+@pytest.mark.parametrize("view", [lambda a: a[::2], lambda a: a.flatten(), lambda a: a.expand(2, 4)])
+def test_so_is_one_of_what_the_function_makes(made: Any, read: Any, view: Any, executor: str) -> None:
+    def step(x: tg.Tensor) -> Any:
+        whole = made(x)
+        seen = view(whole)
+        whole.add_(x)
+        return read(seen)
+
+    with pytest.raises(CompileError, match="after a view of it was taken"):
+        tg.compile(step, executor=executor)(tg.ones(4))
+
+
+@both
+def test_all_of_an_array_may_be_written_to_under_another_name(executor: str) -> None:
+    def step(x: tg.Tensor) -> Any:
+        whole = x * 2
+        whole.reshape(4).add_(1)
+        return whole * 1, tg.jacobian(lambda y: (y * y).reshape(2, 2))(x)
+
+    run = tg.compile(step, executor=executor)
+    for _ in range(3):
+        y, jacobian = run(tg.ones(4))
+        assert y.tolist() == [3] * 4
+        assert jacobian.reshape(4, 4).tolist() == (tg.eye(4) * 2).tolist()
+
+
+@both
 def test_settings_that_make_no_sense_are_noticed_in_a_list_too(executor: str) -> None:
     p = tg.tensor([1.0, 2.0], requires_grad=True)
     optimizer = nn.optim.Adam([p], lr=0.1)

@@ -168,9 +168,8 @@ def _add_rows(buffer: Any, index: Any, values: Any) -> None:
         buffer[row] += xp.add.reduce(values[start:end], axis=0)
 
 
-_streams: OrderedDict[tuple[int, int], Any] = (
-    OrderedDict()
-)  # by where they go on: making one takes ten times as long as a few words
+# generators, by where they go on: making one takes ten times as long as a few words
+_streams: OrderedDict[tuple[int, int], Any] = OrderedDict()
 _MOST_STREAMS = 8
 
 

@@ -53,10 +53,10 @@ class NativeExecutor(NumpyExecutor):
         self._ones: dict[Any, Array] = {}
         self._parts: list[list[Instr]] = []
         self._kernels: list[bool] = []  # which of these are
-        self._commit: Step | None = None  # what changes the sources
-        self._committed = numpy.zeros(1, numpy.int64)
-        self._first = 0  # section of that
-        self._settles = False  # whether there is anything
+        self._settles = False  # whether a source is changed where it lies
+        self._commit: Step | None = None  # the call that does that
+        self._committed = numpy.zeros(1, numpy.int64)  # whether it has, in this run
+        self._first = 0  # its first section
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:

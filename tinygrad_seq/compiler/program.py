@@ -92,7 +92,8 @@ class Program:
         constants: the Vars that never change, with their arrays.
         instrs: what is computed, in order.
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
-        stores: for sources that get new numbers at the end, the Vars that have these.
+        stores: for sources that get new numbers, the Vars that have these; an executor may make them where the source
+            lies, once nothing can go wrong any more.
         numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.

@@ -18,7 +18,7 @@ from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..recording import CompileError, active
 from .home import Home
-from .operations import evaluate
+from .operations import VIEWS, evaluate
 from .places import (
     argument_grad_array,
     grad_array,
@@ -79,11 +79,7 @@ class Recorder(Home):
         for a in args:
             if type(a) is Traced or is_array(a):
                 a = self.traced(a)
-                seen = a
-                while seen.viewed is not None:
-                    if seen.viewed[0].var is not seen.viewed[1]:
-                        a._refuse("an array was written to after a view of it was taken", "take the view afterwards")
-                    seen = seen.viewed[0]
+                a.require_current()
                 given.append(a.var)
                 values.append(a.value)
                 constant = constant and a.var in self.program.constants
@@ -96,12 +92,13 @@ class Recorder(Home):
                 values.append(a)
         with self.home.on(self.index):
             value = evaluate(op, values, params)
+        view = op in VIEWS and type(args[0]) is Traced
+        viewed = (args[0], args[0].var) if view else None
         if constant:
-            return self.constant(value)
+            return Traced(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
-        view = op in ("slice", "transpose", "reshape", "after") and type(args[0]) is Traced
-        return self._result(value, out, (args[0], args[0].var) if view else None)
+        return self._result(value, out, viewed)
 
     def read_since(self, count: int) -> list[tuple[Value, Var]]:
         """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""

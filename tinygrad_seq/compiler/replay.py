@@ -163,7 +163,7 @@ class Replay:
         return [node if node in self._known_leaves else None for node in nodes]
 
     def run(self, call: Prepared) -> Any:
-        """Replay the program, and then leave its results outside: all of them, or after an interrupt none.
+        """Replay the program, and then leave its results outside: all of them, or where it is interrupted before, none.
 
         Gradients of last time that nobody has looked at are gone then, as they are after a check that fails: what is
         computed lies over them.

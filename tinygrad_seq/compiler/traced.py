@@ -135,10 +135,10 @@ class Traced:
 
     def reshape(self, *shape: Any, **_: Any) -> Traced:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        if tuple(given) == self.shape:
-            return self.copy()
         with self.recorder.home.on(self.recorder.index):
             value = self.value.reshape(given)
+        if value.shape == self.shape:
+            return Traced(self.recorder, self.value, self.var, (self, self.var))
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
@@ -152,7 +152,16 @@ class Traced:
         name = str(kind[0])
         return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
+    def require_current(self) -> None:
+        """Refuse a view of what was written to since, which would have other numbers now."""
+        view = self
+        while view.viewed is not None:
+            if view.viewed[0].var is not view.viewed[1]:
+                self._refuse("an array was written to after a view of it was taken", "take the view afterwards")
+            view = view.viewed[0]
+
     def copy(self, *_: Any) -> Traced:
+        self.require_current()
         return Traced(self.recorder, self.value, self.var)  # nothing is ever written in place
 
     def astype(self, kind: DType, copy: bool = True) -> Traced:
@@ -188,7 +197,12 @@ class Traced:
     def become(self, new: Traced) -> None:
         """Have the numbers of another array from now on."""
         if self.viewed is not None:
-            self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
+            self.require_current()
+            whole = self.viewed[0]
+            if whole.var is not self.var:
+                self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
+            whole.become(new)  # a view of all of it, in its shape
+            self.viewed = (whole, new.var)
         self.value, self.var = new.value, new.var
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
