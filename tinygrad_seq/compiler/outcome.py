@@ -7,10 +7,11 @@ from typing import Any
 from ..graph import Application, Leaf, Output, Value
 from ..memory import owner_of
 from ..recording import CompileError
+from .live_number import LiveNumber
 from .places import offset_setter, state_setter
 from .program import Source, Var
 from .recorder import LIVE_SETTINGS, Recorder
-from .traced import LiveNumber, Traced
+from .traced import Traced
 
 
 class Unsteady(Exception):

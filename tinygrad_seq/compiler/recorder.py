@@ -18,6 +18,7 @@ from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..recording import CompileError, active
 from .home import Home
+from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
 from .places import (
     argument_grad_array,
@@ -27,7 +28,7 @@ from .places import (
     state_number,
 )
 from .program import Instr, Number, Program, Source, Var
-from .traced import LiveNumber, Traced, enroll
+from .traced import Traced, enroll
 
 LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
