@@ -79,7 +79,9 @@ def main() -> None:
         "\nOne training step (embedding, layers, linear, cross-entropy, backward, clipping, Adam), one sampling step;"
     )
     print("float32, medians of turns (of ten steps in W1, twenty in G); PyTorch with its fused layer, its time / ours.")
-    print("Each rests until the threads of the one before sleep; at once: it does not, and they are in its way.")
+    print(
+        "Each rests until the threads of the one before sleep; at once: each in turn with PyTorch alone, without a rest."
+    )
     print(table([header, *rows]))
     _start()
     print(f"A compiled step of W2 asks for {steady_bytes() / 1024:.0f} KiB at most that it did not have before.")
@@ -88,9 +90,13 @@ def main() -> None:
 def _row(name: str, candidates: dict[str, Callable[[], Any]], rounds: int, turn: int) -> tuple[str, ...]:
     seconds = interleaved(candidates, rounds=rounds, warmup=2, turn=turn, rest=0.15)
     times = [f"{seconds[k] * 1e3:.2f}" if k in seconds else "" for k in ("eager", *EXECUTORS, "PyTorch")]
-    ratios = []
-    for found in (seconds, interleaved(candidates, rounds=rounds, warmup=1, turn=turn)):
-        ratios += [f"{found['PyTorch'] / found[e]:.2f}" if "PyTorch" in found else "" for e in EXECUTORS]
+    found = [seconds] * len(EXECUTORS)
+    if "PyTorch" in candidates:
+        pairs = [{e: candidates[e], "PyTorch": candidates["PyTorch"]} for e in EXECUTORS]
+        found += [interleaved(pair, rounds=rounds, warmup=1, turn=turn) for pair in pairs]
+    ratios = [
+        f"{s['PyTorch'] / s[e]:.2f}" if "PyTorch" in s else "" for s, e in zip(found, EXECUTORS * 2, strict=False)
+    ]
     return (name, *times, *ratios)
 
 
