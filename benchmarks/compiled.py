@@ -79,9 +79,7 @@ def main() -> None:
         "\nOne training step (embedding, layers, linear, cross-entropy, backward, clipping, Adam), one sampling step;"
     )
     print("float32, medians of turns (of ten steps in W1, twenty in G); PyTorch with its fused layer, its time / ours.")
-    print(
-        "Each rests until the threads of the one before sleep; at once: each in turn with PyTorch alone, without a rest."
-    )
+    print("Each rests until the threads of the one before sleep. At once: in turn with PyTorch alone, without a rest.")
     print(table([header, *rows]))
     _start()
     print(f"A compiled step of W2 asks for {steady_bytes() / 1024:.0f} KiB at most that it did not have before.")
