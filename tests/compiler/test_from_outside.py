@@ -168,3 +168,15 @@ def test_settings_that_make_no_sense_are_noticed_in_a_list_too(executor: str) ->
     betas[0] = 1.5
     with pytest.raises(ValueError, match="betas must be from 0 to below 1"):
         run()
+
+
+@both
+def test_indices_count_from_the_end_where_they_are_negative(executor: str) -> None:
+    table = tg.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    run = tg.compile(lambda index: table[index] * 1.0, executor=executor)
+    for index in ([0, -1, 2], [-3, 1, -2], [2, 2, 2]):
+        assert run(tg.tensor(index)).tolist() == table[tg.tensor(index)].tolist()
+    for index in ([0, 3, 0], [0, 0, -4]):
+        with pytest.raises(IndexError, match="out of bounds"):
+            run(tg.tensor(index))
+    assert run(tg.tensor([0, 1, 2])).tolist() == table.tolist()

@@ -159,13 +159,12 @@ def _add_rows(buffer: Any, index: Any, values: Any) -> None:
     order = xp.argsort(rows, kind="stable")
     rows = rows[order]
     starts = xp.flatnonzero(xp.concatenate(([True], rows[1:] != rows[:-1])))
-    values = values[order]
     if values.size < 256 * len(starts):
-        buffer[rows[starts]] += xp.add.reduceat(values, starts, axis=0)
+        buffer[rows[starts]] += xp.add.reduceat(values[order], starts, axis=0)
         return
     ends = [*starts[1:].tolist(), len(rows)]
     for row, start, end in zip(rows[starts].tolist(), starts.tolist(), ends, strict=True):
-        buffer[row] += xp.add.reduce(values[start:end], axis=0)
+        buffer[row] += xp.add.reduce(values[order[start:end]], axis=0)
 
 
 # generators, by where they go on: making one takes ten times as long as a few words

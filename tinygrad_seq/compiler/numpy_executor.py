@@ -7,11 +7,11 @@ from functools import partial
 from operator import is_
 from typing import Any
 
-from ..backend import Array
+from ..backend import Array, numpy_backend
 from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .memory_plan import MemoryPlan
-from .operations import REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from .operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from .passes.recomputed import recomputed
 from .passes.repeated import turned_once
 from .program import Instr, Number, Program, Var
@@ -108,6 +108,8 @@ class NumpyExecutor:
             return [(partial(getattr(numpy, op), out=out), tuple(args))]
         if op in UFUNCS or op == "matmul":
             return [(getattr(numpy, op), (*args, out))]
+        if op == "take" and instr.params["index"] == (HOLE,) and args[1].dtype.kind in "iu" and out.flags.c_contiguous:
+            return [(_looked_up, (*args, out))]
         if op == "sigmoid":
             one = numpy.asarray(1.0, out.dtype)
             steps: list[Step] = [(numpy.negative, (args[0], out)), (numpy.exp, (out, out))]
@@ -130,6 +132,9 @@ class NumpyExecutor:
         if op == "update":
             place = filled(instr.params["index"], tuple(args[2:]))
             return [(numpy.copyto, (out, args[0])), (out.__setitem__, (place, args[1]))]
+        if op == "scatter_add":
+            place = filled(instr.params["index"], tuple(args[2:]))
+            return [(numpy.copyto, (out, args[0])), (numpy_backend.scatter_add, (out, place, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
     def pieces(self, instr: Instr, out: Array) -> list[tuple[Array, Array]]:
@@ -159,6 +164,13 @@ class NumpyExecutor:
                 f"this part uncompiled ({instr.line})"
             )
         numpy.copyto(out, result)
+
+
+def _looked_up(table: Array, index: Array, out: Array) -> None:
+    """out = table[index], without memory on the way."""
+    if numpy.count_nonzero((index < -len(table)) | (index >= len(table))):
+        table[index]  # NumPy says what is wrong
+    numpy.take(table, index, axis=0, out=out, mode="wrap")  # from the end where negative; to "raise" takes a copy
 
 
 def _is_turned(a: Array) -> bool:
