@@ -20,6 +20,7 @@ WORKLOADS = {
     "W4: W2 as a tanh RNN": (W2, "RNN", 21),
     "W2 at T=400": (W2._replace(T=400), "LSTM", 5),
 }
+SAMPLING = "G: one character, H=512, 2 layers, batch 1"
 EXECUTORS = ("numpy", *(["native"] if find_spec("llvmlite") else []))
 
 
@@ -62,30 +63,38 @@ def torch_sampling(H: int = 512, L: int = 2, V: int = 65) -> Callable[[], Any]:
 def main() -> None:
     print()
     tg.show_config()
-    peers = find_spec("torch") is not None
     header = ("", "eager ms", *[f"{e} ms" for e in EXECUTORS], "PyTorch ms", *[f"PyTorch / {e}" for e in EXECUTORS])
     header += tuple([f"/ {e} at once" for e in EXECUTORS])
-    rows: list[tuple[str, ...]] = []
-    for name, (w, kind, rounds) in WORKLOADS.items():
-        candidates = {"eager": ours(w, kind)} | {e: ours(w, kind, e) for e in EXECUTORS}
-        if peers:
-            candidates["PyTorch"] = torch_peer(w, fused=True, kind=kind)
-        rows.append(_row(name, candidates, rounds, turn=10 if w.B == 1 else 1))
-    candidates = {"eager": sampling(None)} | {e: sampling(e) for e in EXECUTORS}
-    if peers:
-        candidates["PyTorch"] = torch_sampling()
-    rows.append(_row("G: one character, H=512, 2 layers, batch 1", candidates, 21, turn=20))
+    rows: list[tuple[str, ...]] = [header]
+    for name in (*WORKLOADS, SAMPLING):  # each in a process of its own, whose memory nobody else has used
+        given = [sys.executable, "-m", "benchmarks.compiled", name]
+        line = subprocess.run(given, stdout=subprocess.PIPE, text=True, check=True).stdout
+        rows.append((name, *line.rstrip("\n").split("\t")))
     print(
         "\nOne training step (embedding, layers, linear, cross-entropy, backward, clipping, Adam), one sampling step;"
     )
     print("float32, medians of turns (of ten steps in W1, twenty in G); PyTorch with its fused layer, its time / ours.")
     print("Each rests until the threads of the one before sleep. At once: in turn with PyTorch alone, without a rest.")
-    print(table([header, *rows]))
+    print(table(rows))
     _start()
     print(f"A compiled step of W2 asks for {steady_bytes() / 1024:.0f} KiB at most that it did not have before.")
 
 
-def _row(name: str, candidates: dict[str, Callable[[], Any]], rounds: int, turn: int) -> tuple[str, ...]:
+def measure(name: str) -> None:
+    """Print the figures of one workload, with tabs between them."""
+    peers = find_spec("torch") is not None
+    if name == SAMPLING:
+        candidates = {"eager": sampling(None)} | {e: sampling(e) for e in EXECUTORS}
+        candidates |= {"PyTorch": torch_sampling()} if peers else {}
+        print(*_figures(candidates, 21, turn=20), sep="\t")
+        return
+    w, kind, rounds = WORKLOADS[name]
+    candidates = {"eager": ours(w, kind)} | {e: ours(w, kind, e) for e in EXECUTORS}
+    candidates |= {"PyTorch": torch_peer(w, fused=True, kind=kind)} if peers else {}
+    print(*_figures(candidates, rounds, turn=10 if w.B == 1 else 1), sep="\t")
+
+
+def _figures(candidates: dict[str, Callable[[], Any]], rounds: int, turn: int) -> list[str]:
     seconds = interleaved(candidates, rounds=rounds, warmup=2, turn=turn, rest=0.15)
     times = [f"{seconds[k] * 1e3:.2f}" if k in seconds else "" for k in ("eager", *EXECUTORS, "PyTorch")]
     found = [seconds] * len(EXECUTORS)
@@ -95,7 +104,7 @@ def _row(name: str, candidates: dict[str, Callable[[], Any]], rounds: int, turn:
     ratios = [
         f"{s['PyTorch'] / s[e]:.2f}" if "PyTorch" in s else "" for s, e in zip(found, EXECUTORS * 2, strict=False)
     ]
-    return (name, *times, *ratios)
+    return [*times, *ratios]
 
 
 def _start() -> None:
@@ -128,3 +137,7 @@ def steady_bytes() -> int:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
+
+
+if __name__ == "__main__":
+    measure(sys.argv[1])
