@@ -15,6 +15,8 @@ import tinygrad_seq as tg
 from tinygrad_seq.recording import CompileError
 
 pytest.importorskip("llvmlite", reason="the native executor is about kernels")
+from tinygrad_seq.compiler.native_executor import NativeExecutor
+
 pytestmark = pytest.mark.host("about the CPU's executors")
 
 
@@ -255,3 +257,26 @@ def test_a_program_that_is_nothing_but_a_change() -> None:
         step()
     assert x.tolist() == [16] * 5
     assert in_place(step) == 1
+
+
+def test_what_turns_out_to_be_no_kernel_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be computed, and a source changed, before the checks are done."""
+    real, calls = NativeExecutor._groups, iter(range(100))
+
+    def groups(self: NativeExecutor) -> Any:
+        found = real(self)
+        return [*(found or [])[:-1], None] if next(calls) == 0 else found
+
+    total = tg.zeros(100)
+
+    @tg.compile
+    def step(x: tg.Tensor) -> tg.Tensor:
+        total.copy_(total + x)
+        return x + 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NativeExecutor, "_groups", groups)
+        step(tg.ones(100))
+    assert in_place(step) == 0
+    step(tg.ones(100))
+    assert total.tolist() == [2] * 100

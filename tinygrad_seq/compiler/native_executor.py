@@ -143,11 +143,11 @@ class NativeExecutor(NumpyExecutor):
         self._tables, self._spares = Tables(), []
         self._crew, self._products = Crew(), Products()
         steps: list[Native | Section | Step] = []
-        found = self._groups()
-        if found is None:  # what takes another one's place lies in a way that a kernel cannot follow
+        found, first, last = self._groups(), last_kernels(self._kernels), None
+        if found is None or (self._settles and None in found[first:]):
+            # what takes another one's place lies in a way that a kernel cannot follow
             self.plan, self._settles = self._plain(), False
             found = self._groups() or []
-        first, last = last_kernels(self._kernels), None
         for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):
             last = len(steps) if n == first and self._settles else last
             if group is not None:
