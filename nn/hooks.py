@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
+from tinygrad_seq import recomputation
 from tinygrad_seq.recording import active as recording
 
 
@@ -22,7 +23,7 @@ class Hook:
 
     def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments for `forward`: as they are, or as the hook returned them."""
-        found = self.call(module, args, kwargs) if self.with_kwargs else self.call(module, args)
+        found = self._called(module, args, kwargs)
         if found is None:
             return args, kwargs
         if self.with_kwargs:
@@ -34,8 +35,22 @@ class Hook:
 
     def after(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """The output: as it is, or as the hook returned it."""
-        found = self.call(module, args, kwargs, output) if self.with_kwargs else self.call(module, args, output)
+        found = self._called(module, args, kwargs, output)
         return output if found is None else found
+
+    def _called(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *output: Any) -> Any:
+        """What the hook returns. Where a checkpoint runs a module again, hooks that returned None only looked on."""
+        given = (module, args, kwargs, *output) if self.with_kwargs else (module, args, *output)
+        answer = None
+
+        def changes() -> bool:
+            nonlocal answer
+            answer = self.call(*given)
+            return answer is not None
+
+        if recomputation.once(self, changes, otherwise=False) and answer is None:
+            answer = self.call(*given)
+        return answer
 
 
 class RemovableHandle:

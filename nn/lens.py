@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor
+from tinygrad_seq import Tensor, recomputation
 
 from .cells import Cell
 from .module import Module
@@ -36,7 +36,7 @@ class Layer:
         return len(self._steps)
 
     def _add(self, cell: Cell, xW: Tensor, before: Any, after: Sequence[Tensor], order: Any, B: int | None) -> None:
-        """Note one step, and wait for its gradients."""
+        """Note one step, and wait for its gradients. Where a checkpoint runs it again, only the latter."""
 
         def placed(rows: Tensor) -> Tensor:
             """The rows of this step among those of all sequences, in the order in which these were given."""
@@ -46,15 +46,19 @@ class Layer:
             whole = tg.cat([rows, missing]) if len(rows) < B else rows
             return whole if order is None else whole[order.argsort()]
 
-        seen: dict[str, Tensor] = {}
-        with tg.no_grad():
-            opened = cell.open(xW, before) if self.gates else ()  # type: ignore[attr-defined]
-            for gate, value in zip(self.gates, opened, strict=True):
-                seen[gate] = placed(value.detach())
-            for letter, state in zip(self.states, after, strict=True):
-                seen[f"{letter}_t"] = placed(state.detach())
-                seen[f"d{letter}"] = seen[f"{letter}_t"][..., 0] * float("nan")
-        self._steps.append(seen)
+        def noted() -> dict[str, Tensor]:
+            step: dict[str, Tensor] = {}
+            with tg.no_grad():
+                opened = cell.open(xW, before) if self.gates else ()  # type: ignore[attr-defined]
+                for gate, value in zip(self.gates, opened, strict=True):
+                    step[gate] = placed(value.detach())
+                for letter, state in zip(self.states, after, strict=True):
+                    step[f"{letter}_t"] = placed(state.detach())
+                    step[f"d{letter}"] = step[f"{letter}_t"][..., 0] * float("nan")
+            self._steps.append(step)
+            return step
+
+        seen: dict[str, Tensor] = recomputation.once(self, noted, otherwise={})
 
         def watch(letter: str, state: Tensor) -> None:
             def arrived(g: Tensor) -> None:
@@ -188,10 +192,19 @@ def lens(model: Module) -> Iterator[Seen]:
     if any(m.lens is not None for _, m in found):
         raise ValueError(f"lens: there is a lens on this {type(model).__name__} already")
     seen = Seen()
-    try:
-        for name, module in found:
-            module.lens = _Recorder(seen, name)
+
+    @contextmanager
+    def looking() -> Iterator[None]:
+        before = [(module, vars(module).get("lens")) for _, module in found]
+        try:
+            for name, module in found:
+                vars(module)["lens"] = _Recorder(seen, name)
+            yield
+        finally:
+            for module, recorder in before:
+                vars(module)["lens"] = recorder
+                if recorder is None:
+                    del vars(module)["lens"]
+
+    with recomputation.reentrant(looking):  # a checkpoint's gradients arrive at the states of its second run
         yield seen
-    finally:
-        for _, module in found:
-            vars(module).pop("lens", None)

@@ -161,6 +161,7 @@ def sweep(
     create_graph: bool = False,
     retain_graph: bool = False,
     value_class: type[Value] | None = None,
+    outside: frozenset[Node] = frozenset(),
 ) -> dict[Node, Any]:
     """Carry gradients back through the graph.
 
@@ -171,6 +172,7 @@ def sweep(
         create_graph: record the sweep, so that its results can be differentiated in turn.
         retain_graph: keep the graph for another sweep.
         value_class: with `create_graph`, the class of the Values handed to the rules.
+        outside: targets whose hooks are left to another sweep, of which this one is a part.
 
     Returns:
         The gradient of each target (or leaf) that one reached, of the shape and dtype of its node.
@@ -194,7 +196,7 @@ def sweep(
     while order:
         node = order.pop()
         g = pop(node)
-        if g is not None and Node.any_hooks:
+        if g is not None and Node.any_hooks and node not in outside:
             g = _through_hooks(node, g)
         kind = type(node)
         if kind is Leaf or (stops and node in stops):

@@ -38,7 +38,7 @@ def _own(gradient: Tensor, taken: set[int]) -> Tensor:
 class Differentiable(InPlace):
     """The methods of `Tensor` that have to do with gradients."""
 
-    __slots__ = ()
+    __slots__ = ("_former_keeper",)  # set when a tensor is frozen or detached
 
     @property
     def requires_grad(self) -> bool:
@@ -59,15 +59,28 @@ class Differentiable(InPlace):
         if not requires_grad:
             if not self.is_leaf:
                 raise RuntimeError("requires_grad_(False): this tensor is the result of an operation; use .detach()")
-            self.node = None
+            self.detach_()
         elif self.node is None:
             if self.array.dtype.kind not in "fc":
                 raise TypeError(
                     f"requires_grad: a tensor of {self.array.dtype} carries no gradient, only floating-point ones do; "
                     "convert it first: .float()"
                 )
-            self.node = Leaf(self.array)
+            keeper = self._keeper()
+            self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array)
+            self.node.frozen = False
+            if keeper is not None and keeper is not self.node:
+                self.node.grad = keeper.grad
         return self  # type: ignore[return-value]
+
+    def _keeper(self) -> Leaf | Retained | None:
+        """What keeps the gradient of this tensor: its leaf, or the hook that `retain_grad` left; None if nothing does.
+
+        Of a tensor that was frozen or detached in place it is the one of before.
+        """
+        if self.node is None:
+            return getattr(self, "_former_keeper", None)
+        return self.node if isinstance(self.node, Leaf) else Retained.of(self.node)
 
     @property
     def is_leaf(self) -> bool:
@@ -82,28 +95,30 @@ class Differentiable(InPlace):
         return None if isinstance(self.node, Leaf) else self.node
 
     def detach_(self) -> Tensor:
-        """Leave the graph, in place: this tensor is a constant from here on."""
-        self.node = None
+        """Leave the graph, in place: this tensor is a constant from here on. Its `.grad` stays."""
+        if self.node is not None:
+            self._former_keeper = keeper = self._keeper()
+            if isinstance(keeper, Leaf):
+                keeper.frozen = True
+            self.node = None
         return self  # type: ignore[return-value]
 
     @property
     def grad(self) -> Tensor | None:
         """What `backward` has left here so far, if this is a leaf that requires a gradient, or after `retain_grad`."""
-        if isinstance(self.node, Leaf):
-            if recording:
-                recording[-1].reads_grad(self.node)
-            return self.node.grad
-        retained = Retained.of(self.node)
-        return retained.grad if retained is not None else None
+        keeper = self._keeper()
+        if recording and isinstance(keeper, Leaf):
+            recording[-1].reads_grad(keeper)
+        return None if keeper is None else keeper.grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if not isinstance(self.node, Leaf):
-            retained = Retained.of(self.node)
+        keeper = self._keeper()
+        if not isinstance(keeper, Leaf):
             if value is not None:
                 raise RuntimeError("grad: only a leaf tensor that requires a gradient has one to assign")
-            if retained is not None:
-                retained.grad = None
+            if keeper is not None:
+                keeper.grad = None
             return
         if value is not None and not isinstance(value, Value):
             raise TypeError(f"grad: takes a tensor or None, got a {type(value).__name__}")
@@ -113,8 +128,8 @@ class Differentiable(InPlace):
                 f"{value.shape} and {value.dtype}"
             )
         if recording:
-            recording[-1].reads_grad(self.node, writes=True)
-        self.node.grad = value
+            recording[-1].reads_grad(keeper, writes=True)
+        keeper.grad = value
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
@@ -141,7 +156,7 @@ class Differentiable(InPlace):
             found = sweep([(self.node, seed.array)], retain_graph=keep)
         taken = {id(owner_of(seed.array))}
         for leaf, g in found.items():
-            if isinstance(leaf, Leaf):
+            if isinstance(leaf, Leaf) and not leaf.frozen:
                 new = g if create_graph else _own(wrapped(g), taken)
                 if recording:
                     recording[-1].reads_grad(leaf)

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Any, ClassVar, overload
+from typing import Any, overload
 
-from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
+from .backend import SCALAR, Array, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
-from .memory import memory, next_number, owner_of
+from .memory import memory, next_number
+from .node import Application as Application
+from .node import Later as Later
+from .node import Leaf as Leaf
+from .node import Node as Node
+from .node import Output as Output
+from .node import Value as Value
 from .operands import beside_arrays, frozen, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
@@ -23,160 +29,12 @@ from .several import at, on_gpu, there
 Rule = Callable[..., Any]
 
 
-class Value:
-    """An array and the node that it came from (None: a constant). `Tensor` adds operators and methods to it."""
-
-    __slots__ = ("array", "node")
-    result_class: ClassVar[type[Value]]
-    array: Array
-    node: Node | None
-
-    @classmethod
-    def wrap(cls, array: Array, node: Node | None = None) -> Any:
-        """A value around an array that is ours already: no copy, no conversion."""
-        value = _new(cls)
-        value.array = array
-        value.node = node
-        return value
-
-
-Value.result_class = Value
 _new: Callable[[type[Any]], Any] = object.__new__
 
 _NO_PARAMS: dict[str, Any] = {}  # one for all nodes: a graph of a million has fewer objects for Python to watch
 
 # Told of each application, as (primitive, operands, result, node or None, whether it is a rule of the backward pass).
 observers: list[Callable[[Primitive, Sequence[Any], Any, Any, bool], None]] = []
-
-
-class Node:
-    """A point of the graph that a gradient can reach; it knows the shape and dtype that this gradient must have.
-
-    Attributes:
-        number: grows with each node, so sorting by it sorts the graph topologically.
-        parents: for each input the node it came from, or None where no gradient is wanted. None once freed.
-        hooks: what to call with the gradient that arrives here; missing where there is nothing.
-    """
-
-    __slots__ = ("dtype", "hooks", "number", "parents", "shape")
-    any_hooks: ClassVar[bool] = False  # whether a node ever got one: until then no sweep looks for them
-    hooks: list[Callable[[Any], Any]]
-    parents: Sequence[Node | None] | None
-    shape: tuple[int, ...]
-    dtype: DType
-    number: int
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
-
-
-class Later:
-    """A gradient that is there as soon as somebody looks."""
-
-    def take(self) -> Any:
-        """The tensor."""
-        raise NotImplementedError
-
-
-class Leaf(Node):
-    """The node of a tensor that requires a gradient by its user's word; `backward` leaves the gradient here.
-
-    Attributes:
-        closed: whether it was a variable of `grad` or its kin, which are done, so that nobody can ask for it any more.
-    """
-
-    __slots__ = ("_grad", "closed", "memory")
-
-    def __init__(self, array: Array) -> None:
-        self.parents = ()
-        self.number = next_number()
-        self._grad: Any = None
-        self.closed = False
-        self.adopt(array)
-
-    @property
-    def grad(self) -> Any:
-        """The gradient: a tensor, or None."""
-        if isinstance(self._grad, Later):
-            self._grad = self._grad.take()
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        self._grad = value
-
-    @property
-    def has_grad(self) -> bool:
-        """Whether there is a gradient, without looking at it."""
-        return self._grad is not None
-
-    def holds(self, grad: Any) -> bool:
-        """Whether this is the gradient."""
-        return self._grad is grad
-
-    def adopt(self, array: Array) -> None:
-        """Be the node of this array from now on, with the graph that is there."""
-        self.shape = array.shape
-        self.dtype = array.dtype
-        self.memory = id(owner_of(array))
-
-
-class Application(Node):
-    """One application of a primitive.
-
-    Attributes:
-        inputs: for each input its array, if a rule will ask for it; else a node, which has at least shape and dtype.
-        output: the output array (for several outputs a tuple of them), if a rule will ask for it; else None.
-        params: the static settings.
-    """
-
-    __slots__ = ("inputs", "output", "params", "primitive")
-    primitive: Primitive
-    inputs: Sequence[Any]
-    output: Any
-    params: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return f"<{self.primitive.name}>"
-
-    def name(self) -> str:
-        """The name of the primitive."""
-        return self.primitive.name
-
-    @property
-    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        """For each input the node it came from, or None, and which of its outputs it is."""
-        ends = [(p.parents[0], p.index) if isinstance(p, Output) and p.parents else (p, 0) for p in self.parents or ()]
-        return tuple(ends)
-
-    def release(self) -> None:
-        """Let go of the saved arrays and of the graph behind this node."""
-        self.parents = self.output = None
-        self.inputs = ()
-
-
-class Output(Node):
-    """One of the outputs of a primitive that has several; its parent is the application."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, array: Array, application: Application, index: int) -> None:
-        self.parents = (application,)
-        self.shape = array.shape
-        self.dtype = array.dtype
-        self.number = next_number()
-        self.index = index
-
-    def release(self) -> None:
-        self.parents = None
 
 
 class Primitive:
@@ -196,6 +54,7 @@ class Primitive:
         self.__wrapped__ = forward
         self.rules: Sequence[Any] = ()  # Rules; None where there is none, until one is asked for
         self.joint_rule: Rule | None = None
+        self._keeps: Callable[[bool], bool] | None = None
         self._plans: dict[int, tuple[tuple[int, ...] | None, bool | None]] = {}
 
     def __repr__(self) -> str:
@@ -223,12 +82,15 @@ class Primitive:
         self.rules = rules
         self._plans.clear()
 
-    def vjp_joint(self, rule: Rule) -> None:
+    def vjp_joint(self, rule: Rule, *, keeps: Callable[[bool], bool] | None = None) -> None:
         """Give one rule for all arguments at once; it returns a sequence of gradients, one (or None) for each.
 
         For primitives that take any number of arrays. Underscores mean what they mean in `vjp`.
+
+        Args:
+            keeps: which of the arguments after the output are kept, by whether a gradient is wanted for one.
         """
-        self.joint_rule = rule
+        self.joint_rule, self._keeps = rule, keeps
         self._plans.clear()
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
@@ -354,6 +216,8 @@ class Primitive:
         if any(flags):
             if self.joint_rule is not None:
                 used = [used_arguments(self.joint_rule, count)]
+                if self._keeps is not None:
+                    used[0][1:] = [self._keeps(flag) for flag in flags]
             else:
                 given = zip_longest(self.rules, flags)
                 self.rules = tuple([rule or self._no_rule(i) for i, (rule, _) in enumerate(given)])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import streams
+from . import recomputation, streams
 from .backend import array_module, float64, is_array
 from .conversion import require_fit, to_array
 from .device import device_of
 from .grad_mode import is_grad_enabled
-from .graph import Application, Leaf, Output, Value
-from .memory import is_writable, memory, owner_of
+from .graph import Leaf, Value
+from .hooks import Retained
+from .memory import is_writable, memory, owner_of, unshare
 from .methods import Dim, Methods
 from .operators import Number, Operand
-from .ops import index, shape
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, several_gpus
@@ -22,15 +22,12 @@ from .streams import Generator
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_VIEWS = {shape.reshape_to, shape.permute_dims, shape.broadcast_dims, shape.flip_dims}
-_VIEWS |= {shape.split_sizes, shape.unbind_dim, index.getitem}
-
 
 class InPlace(Methods):
     """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index.
 
     Where no gradient is at stake, the memory changes, and with it whatever shares it. A change that is recorded makes
-    the tensor a new result instead: detached tensors and views that were taken of it before keep the old numbers.
+    the tensor a new result instead, and is refused where another tensor shows the same memory.
     """
 
     __slots__ = ()
@@ -51,18 +48,9 @@ class InPlace(Methods):
         if is_grad_enabled() and (self.node is not None or new.node is not None):
             if isinstance(self.node, Leaf):
                 raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
-            source = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
-            if isinstance(source, Application) and source.primitive in _VIEWS:
-                raise RuntimeError(
-                    f"{name}: this tensor is a view made by '{source.primitive.name}', and a recorded change would not "
-                    "reach what it is a view of; clone() it first"
-                )
-            if self.node is None and owner_of(self.array).size > self.array.size:
-                raise RuntimeError(
-                    f"{name}: this tensor is a view of a larger one, and a recorded change would not reach that; "
-                    "clone() it first, or put the parts together with cat() or stack()"
-                )
-            self.array, self.node = new.array, new.node
+            self._require_alone(name)
+            self._become(new)
+            unshare(self)
         else:
             if not is_writable(self.array):
                 raise RuntimeError(
@@ -70,6 +58,7 @@ class InPlace(Methods):
                 )
             if recording:
                 recording[-1].captured((self,))  # it may be the first that is seen of it
+            recomputation.writes(self.array)
             with at(self.array):
                 array_module(self.array).copyto(self.array, new.array)
             memory.mark(self.array)
@@ -84,11 +73,29 @@ class InPlace(Methods):
         if here != there:
             raise RuntimeError(f"{name}: operands are on {here} and {there}; move one with .to({str(here)!r})")
 
+    def _require_alone(self, name: str) -> None:
+        """Raise a RuntimeError if somebody else shows this memory, whom a recorded change would not reach."""
+        lent = id(owner_of(self.array)) in memory.lent
+        if lent or (hasattr(self, "sharers") and self.sharers.others(self)):
+            whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
+            raise RuntimeError(
+                f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
+                "first, or put parts together with cat(), stack() or where()"
+            )
+
+    def _become(self, new: Tensor) -> None:
+        """Take over another tensor's numbers and graph; `retain_grad` is about what this tensor is last."""
+        retained = Retained.of(self.node)
+        if retained is not None and self.node is not None and new.node is not None:
+            self.node.hooks = [hook for hook in self.node.hooks if hook is not retained]
+            new.node.hooks = [*getattr(new.node, "hooks", ()), retained]
+        self.array, self.node = new.array, new.node
+
     def _arrange(self, new: Tensor, name: str) -> Tensor:
         """Become a view of this tensor in another shape."""
         if isinstance(self.node, Leaf):
             raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use {name[:-1]}()")
-        self.array, self.node = new.array, new.node
+        self._become(new)
         return self  # type: ignore[return-value]
 
     def _as_operand(self, source: Operand) -> Tensor:
@@ -240,6 +247,24 @@ class InPlace(Methods):
     def __itruediv__(self, other: Operand) -> Tensor:
         return self._assign(self / other, "/=")
 
+    def __ifloordiv__(self, other: Operand) -> Tensor:
+        return self._assign(self // other, "//=")
+
+    def __imod__(self, other: Operand) -> Tensor:
+        return self._assign(self % other, "%=")
+
+    def __ipow__(self, other: Operand) -> Tensor:
+        return self._assign(self**other, "**=")
+
+    def __iand__(self, other: Operand) -> Tensor:
+        return self._assign(self & other, "&=")
+
+    def __ior__(self, other: Operand) -> Tensor:
+        return self._assign(self | other, "|=")
+
+    def __ixor__(self, other: Operand) -> Tensor:
+        return self._assign(self ^ other, "^=")
+
     def __setitem__(self, key: Any, value: Operand) -> None:
         if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
             raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
@@ -253,6 +278,7 @@ class InPlace(Methods):
                 ".float()"
             )
         key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
+        recomputation.writes(self.array)
         try:
             with at(self.array, key, value):
                 self.array[key] = value.array if isinstance(value, Value) else value

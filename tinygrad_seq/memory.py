@@ -21,6 +21,50 @@ def is_writable(array: Array) -> bool:
     return alone and getattr(array.flags, "writeable", True)
 
 
+class Sharers:
+    """Who shows the same memory: tensors, and NumPy's views of them. It does not keep them alive."""
+
+    __slots__ = ("_limit", "_members")
+
+    def __init__(self, first: Any) -> None:
+        self._members = [weakref.ref(first)]
+        self._limit = 32
+
+    def add(self, member: Any) -> None:
+        """One more."""
+        self._members.append(weakref.ref(member))
+        if len(self._members) > self._limit:  # those that are gone add up: a weight is turned at every step
+            self._members = [m for m in self._members if m() is not None]
+            self._limit = 2 * len(self._members) + 32
+
+    def discard(self, member: Any) -> None:
+        """One less."""
+        self._members = [m for m in self._members if m() is not member]
+
+    def others(self, member: Any) -> bool:
+        """Whether there is one besides this one."""
+        return any(m() is not member and m() is not None for m in self._members)
+
+
+def share(one: Any, *others: Any) -> None:
+    """Note that others show the memory of a tensor from now on."""
+    try:
+        sharers = one.sharers
+    except AttributeError:
+        sharers = one.sharers = Sharers(one)
+    for other in others:
+        sharers.add(other)
+        if hasattr(other, "node"):
+            other.sharers = sharers
+
+
+def unshare(tensor: Any) -> None:
+    """Note that a tensor has memory of its own now."""
+    if hasattr(tensor, "sharers"):
+        tensor.sharers.discard(tensor)
+        del tensor.sharers
+
+
 class _Memory:
     """What a node saved must not change under it: which memory was written in place, and which others can write to.
 
@@ -71,6 +115,11 @@ class _Memory:
             if known is None:  # else it is this one's, since one that goes takes its entry along
                 known = weakref.ref(owner, partial(self._forget, key))
             self._of_owner[key] = (known, self.last)
+
+    def date(self, array: Array, time: int) -> None:
+        """Have the last write to this memory, which was noted just now, at an earlier time."""
+        key = id(owner_of(array))
+        self._of_owner[key] = (self._of_owner[key][0], time)
 
     def _forget(self, key: int, _: Any) -> None:
         self._of_owner.pop(key, None)

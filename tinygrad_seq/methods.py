@@ -18,6 +18,7 @@ from .ops import shape as _shape
 from .ops.dims import lengths
 from .public import public
 from .streams import Generator
+from .view import shares_memory
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -82,8 +83,21 @@ class Methods(Operators):
         return _shape.reshape(self, lengths("reshape", shape, -1))
 
     def view(self, *shape: Any) -> Tensor:
-        """As `reshape`."""
-        return _shape.reshape(self, lengths("view", shape, -1))
+        """The same memory in another shape; one length may be -1.
+
+        Raises:
+            RuntimeError: if the elements do not lie so that they can be read in that order; `reshape` copies them.
+        """
+        return self._viewed("view", lengths("view", shape, -1))
+
+    def _viewed(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        view: Tensor = _shape.reshape(self, shape)
+        if not shares_memory(view.array, self.array) and view.array.size:
+            raise RuntimeError(
+                f"{name}: the memory of this tensor of shape {self.array.shape} is not row by row, so it cannot be "
+                f"shown in shape {view.array.shape}; use reshape(), which copies it, or contiguous() first"
+            )
+        return view
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """The dimensions from `start_dim` to `end_dim` as one."""
@@ -298,7 +312,7 @@ class Methods(Operators):
         return linalg.bmm(self, other)
 
     def view_as(self, other: Tensor) -> Tensor:
-        return _shape.reshape(self, other.shape)
+        return self._viewed("view_as", other.shape)
 
     def expand_as(self, other: Tensor) -> Tensor:
         return _shape.broadcast_to(self, other.shape)

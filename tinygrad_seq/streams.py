@@ -10,6 +10,7 @@ from math import isfinite
 from operator import index
 from types import NoneType
 
+from . import recomputation
 from .backend import Array, DType, array_module, dtype, float16, float64
 from .conversion import as_dtype
 from .device import device as Device
@@ -49,6 +50,7 @@ class Generator:
 
     def words(self, count: int, target: Device) -> Array:
         """The next `count` uniform 32-bit words, on a device."""
+        recomputation.draws(self)
         if recording and recording[-1].mine():
             return recording[-1].words(self, count, target)
         drawn = target.backend.random_words(self.seed, self.offset, count, target.index)

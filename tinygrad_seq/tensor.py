@@ -13,8 +13,8 @@ from .device import device as Device
 from .differentiable import Differentiable
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
-from .memory import is_writable, memory
-from .ops import elementwise
+from .memory import is_writable, memory, share, unshare
+from .ops import elementwise, shape
 from .ops.dims import normalize_dim
 from .public import public
 from .recording import active as recording
@@ -35,7 +35,7 @@ class Tensor(Differentiable):
         requires_grad: whether `backward` is to leave the gradient in `.grad`. Floating-point tensors only.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __init__(
         self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
@@ -144,6 +144,7 @@ class Tensor(Differentiable):
             raise RuntimeError("numpy: the tensor requires a gradient, which NumPy would lose; use .detach().numpy()")
         view = self.array.view()
         view.flags.writeable = False
+        share(self, view)
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -172,7 +173,9 @@ class Tensor(Differentiable):
         """The same numbers (the same memory) without the graph."""
         if recording:
             recording[-1].captured((self,))
-        return Tensor.wrap(self.array)
+        detached: Tensor = Tensor.wrap(self.array)
+        share(self, detached)
+        return detached
 
     @property
     def data(self) -> Tensor:
@@ -188,9 +191,12 @@ class Tensor(Differentiable):
         if value.shape != self.shape:
             raise ValueError(f"data: cannot put shape {value.shape} into a tensor of shape {self.shape}")
         self.array = value.array
-        if isinstance(self.node, Leaf):
-            self.node.adopt(self.array)
-            self.node.grad = None if self.node.grad is None else self.node.grad.to(value)
+        unshare(self)
+        share(value, self)
+        leaf = self._keeper()
+        if isinstance(leaf, Leaf):
+            leaf.adopt(self.array)
+            leaf.grad = None if leaf.grad is None else leaf.grad.to(value)
 
     def __reduce__(self) -> Any:
         """What `copy` and `pickle` ask for. The result of an operation has a graph behind it, which is not copied."""
@@ -204,7 +210,7 @@ class Tensor(Differentiable):
 
     def contiguous(self) -> Tensor:
         """This tensor in row-major memory: itself if it is already."""
-        return self if self.array.flags.c_contiguous else elementwise.contiguous(self)
+        return self if self.array.flags.c_contiguous else shape.contiguous(self)
 
     def to(
         self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False
@@ -318,8 +324,10 @@ def _home(data: Any) -> Device:
 
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
     restored: Tensor = cls.wrap(array)
-    restored.requires_grad_(requires_grad)
-    restored.grad = grad
+    if requires_grad or grad is not None:
+        restored.requires_grad_()
+        restored.grad = grad
+        restored.requires_grad_(requires_grad)
     return restored
 
 

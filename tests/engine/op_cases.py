@@ -122,6 +122,21 @@ def permutation(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def windows(draw: st.DrawFn) -> Call:
+    shape = draw(shapes(min_dims=1))
+    dim = draw(st.integers(0, len(shape) - 1))
+    params = {"dim": dim, "size": draw(st.integers(0, shape[dim])), "step": draw(st.integers(1, 3))}
+    return Call([array(draw, shape)], params)
+
+
+@st.composite
+def diagonals(draw: st.DrawFn) -> Call:
+    shape = draw(shapes(min_dims=2))
+    dims = tuple(draw(st.permutations(range(len(shape))))[:2])
+    return Call([array(draw, shape)], {"offset": draw(st.integers(-4, 4)), "dims": dims})
+
+
+@st.composite
 def broadcasting(draw: st.DrawFn) -> Call:
     shape = draw(shapes())
     stretched = tuple([draw(st.integers(0, 3)) if n == 1 else n for n in shape])
@@ -213,6 +228,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "ceil": elementwise("between whole numbers"),
     "cos": elementwise("real"),
     "cumsum": along_dim(),
+    "diagonal": diagonals(),
     "div": elementwise("real", "away from 0"),
     "erf": elementwise("real"),
     "exp": elementwise("real"),
@@ -251,6 +267,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "to_device": fixed(device=default_device(), source=default_device()),
     "trunc": elementwise("between whole numbers"),
     "unbind": along_dim(min_side=1),
+    "unfold": windows(),
     "where": selection(),
     "floor_divide": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),
     "remainder": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),

@@ -69,16 +69,16 @@ def test_what_a_checkpoint_cannot_compute_again() -> None:
     c.fill_(7.0)
     with pytest.raises(RuntimeError, match="checkpoint: a parameter or an argument was changed in place"):
         y.sum().backward()
-    generator = tg.Generator(3)
-    y = tg.checkpoint(lambda x: x * tg.rand(2, generator=generator), x)
-    with pytest.raises(RuntimeError, match="a generator of its own"):
+    random = np.random.default_rng(3)
+    y = tg.checkpoint(lambda x: x * tg.tensor(random.random(2)), x)
+    with pytest.raises(RuntimeError, match=r"random without drawing from a tg\.Generator"):
         y.sum().backward()
 
 
 def test_a_part_of_a_constant_takes_no_recorded_change() -> None:
     buffer, w = tg.zeros(2, 3), tg.ones(3, requires_grad=True)
     row = buffer[0]
-    with pytest.raises(RuntimeError, match="a view of a larger one"):
+    with pytest.raises(RuntimeError, match="shares memory with another tensor"):
         row += w
     whole = tg.randn(3)
     whole += w

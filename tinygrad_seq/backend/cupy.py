@@ -283,6 +283,18 @@ def _concatenation(axis: int, device: int, pieces: tuple[tuple[Any, tuple[int, .
     return _function(source, "tg_concatenate", device), whole
 
 
+def windows(x: Any, axis: int, size: int, step: int) -> Any:
+    """Views of `size` entries of an axis, every `step` of them, as a new last axis; they share memory."""
+    shape, strides = list(x.shape), list(x.strides)
+    shape[axis], strides[axis] = (x.shape[axis] - size) // step + 1, x.strides[axis] * step
+    return xp.lib.stride_tricks.as_strided(x, (*shape, size), (*strides, x.strides[axis]))
+
+
+def diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    """The diagonal of two axes as the last one: a view."""
+    return x.diagonal(offset, axis1, axis2)
+
+
 def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`.
 

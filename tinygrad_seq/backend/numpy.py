@@ -46,6 +46,21 @@ def concatenate(arrays: tuple[Any, ...], axis: int) -> Any:
     return xp.concatenate(arrays, axis)
 
 
+def windows(x: Any, axis: int, size: int, step: int) -> Any:
+    """Views of `size` entries of an axis, every `step` of them, as a new last axis; they share memory."""
+    shape, strides = list(x.shape), list(x.strides)
+    shape[axis], strides[axis] = (x.shape[axis] - size) // step + 1, x.strides[axis] * step
+    return xp.lib.stride_tricks.as_strided(x, (*shape, size), (*strides, x.strides[axis]))
+
+
+def diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    """The diagonal of two axes as the last one: a view, which can be written to where x can."""
+    y = x.diagonal(offset, axis1, axis2)
+    if type(y) is ndarray and x.flags.writeable:
+        y.flags.writeable = True
+    return y
+
+
 def send(array: Any, index: int = 0) -> Any:
     """As `asarray`: on the way to the CPU there is nothing to go on with meanwhile."""
     return asarray(array)

@@ -17,6 +17,7 @@ from weakref import ref
 from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..recording import CompileError, active
+from ..view import shares_memory
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
@@ -93,7 +94,7 @@ class Recorder(Home):
                 values.append(a)
         with self.home.on(self.index):
             value = evaluate(op, values, params)
-        view = op in VIEWS and type(args[0]) is Traced
+        view = op in VIEWS and type(args[0]) is Traced and shares_memory(value, args[0].value)
         viewed = (args[0], args[0].var) if view else None
         if constant:
             return Traced(self, value, self.program.constant(value), viewed)
@@ -330,6 +331,8 @@ class Recorder(Home):
         """Put everything outside back as it was before the call."""
         for tensor, array, node, _ in reversed(self.tensors):
             tensor.array, tensor.node = array, node
+            if isinstance(node, Leaf):
+                node.frozen = False
         for leaf, grad, _ in self.leaves.values():
             leaf.grad = grad
         for optimizer, before, _ in self.optimizers:

@@ -27,7 +27,6 @@ class Traced:
 
     __slots__ = ("__weakref__", "recorder", "value", "var", "viewed")
     __array_ufunc__ = None  # NumPy's operators leave theirs to ours
-    base = None
 
     def __init__(self, recorder: Any, value: Array, var: Any, viewed: tuple[Traced, Any] | None = None) -> None:
         self.recorder, self.value, self.var, self.viewed = recorder, value, var, viewed
@@ -44,6 +43,7 @@ class Traced:
     real = property(lambda self: self if self.dtype.kind != "c" else self._part("real"))
     imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
+    base = property(lambda self: self.viewed and self.viewed[0])
 
     def __len__(self) -> int:
         return len(self.value)
@@ -382,6 +382,19 @@ class TracedBackend:
 
     def concatenate(self, arrays: Any, axis: int) -> Any:
         return self.xp.concatenate(arrays, axis)
+
+    def windows(self, x: Any, axis: int, size: int, step: int) -> Any:
+        return self._view("windows", x, axis, size, step)
+
+    def diagonal(self, x: Any, offset: int, axis1: int, axis2: int) -> Any:
+        return self._view("diagonal", x, offset, axis1, axis2)
+
+    def _view(self, name: str, x: Traced, *settings: int) -> Traced:
+        """What a function of the backend shows of an array."""
+        function = getattr(self._recorder.home, name)
+        y: Traced = self._recorder.emit("call", x, function=lambda x: function(x, *settings), name=name)
+        y.viewed = (x, x.var)
+        return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
         keys, arrays = buffer._index(index)

@@ -42,7 +42,7 @@ def div(a: Array, b: Array) -> Array:
     return a / b
 
 
-div.vjp(lambda g, _y, _a, b: g / b, lambda g, y, _a, b: -(g * y) / b)
+div.vjp(lambda g, _y, _a, b: g / b, lambda g, _y, a, b: -(g * (a / b)) / b)  # y may be written to
 
 
 @primitive
@@ -251,15 +251,6 @@ def cast(x: Array, *, dtype: DType) -> Array:
 
 
 cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the dtype of its tensor
-
-
-@primitive
-def contiguous(x: Array) -> Array:
-    """A copy of x in row-major memory."""
-    return x.copy()
-
-
-contiguous.vjp(lambda g, *_: g)
 
 
 @primitive

@@ -10,6 +10,7 @@ from ..conversion import require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
 from ..public import public, require_numbers
+from ..view import view
 from .dims import normalize_dim
 from .elementwise import cast, where
 from .shape import reshape, unbind
@@ -45,10 +46,12 @@ class Scattered:
         self.values, self.arrays, self.index = values, arrays, index
 
 
-@primitive
+@view(name="getitem")
 def getitem(x: Array, *arrays: Array, index: Index) -> Array:
     """x[index], with `arrays` put in where the index says ARRAY. A view if there are none."""
-    return x[_filled(index, arrays) if arrays else index]
+    if arrays:
+        return x[_filled(index, arrays)]
+    return x[index if Ellipsis in index else (*index, Ellipsis)]  # the dots keep a 0-d entry a view
 
 
 getitem.vjp_joint(
@@ -90,7 +93,7 @@ def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, indices: Any, counts
     return gradients
 
 
-scatter_values.vjp_joint(_scatter_vjp)
+scatter_values.vjp_joint(_scatter_vjp, keeps=lambda wanted: not wanted)  # the index arrays, not the values
 
 
 def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:

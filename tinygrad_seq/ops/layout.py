@@ -8,11 +8,12 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..public import public
+from ..view import view
 from .dims import lengths, normalize_dim
 from .elementwise import cast, where
-from .index import ARRAY, chosen, filled, getitem, scatter_values
+from .index import ARRAY, Scattered, chosen, filled, getitem, scatter_values
 from .reduce import sum
-from .shape import broadcast_to, movedim, permute, reshape, transpose
+from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
 
 
 def _along(x: Any, n: int) -> Any:
@@ -33,9 +34,9 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
     counts = lengths("repeat_interleave", (repeats,))
     if not isinstance(repeats, (list, tuple)):
-        x = getitem(x, index=(*lead, slice(None), None))
-        x = broadcast_to(x, (*x.shape[: dim + 1], *counts, *x.shape[dim + 2 :]))
-        return reshape(x, shape=(*x.shape[:dim], n * counts[0], *x.shape[dim + 2 :]))
+        y = getitem(x, index=(*lead, slice(None), None))
+        y = broadcast_to(y, (*y.shape[: dim + 1], *counts, *y.shape[dim + 2 :]))
+        return separate(reshape(y, shape=(*y.shape[:dim], n * counts[0], *y.shape[dim + 2 :])), x)
     if len(counts) == 1:
         counts *= n
     if len(counts) != n:
@@ -44,38 +45,68 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
     return getitem(x, array_module(along).repeat(along, list(counts)), index=(*lead, ARRAY))
 
 
+@view(name="unfold")
+def unfold_windows(x: Array, *, dim: int, size: int, step: int) -> Array:
+    """What `unfold` computes."""
+    return backend_of(x).windows(x, dim, size, step)
+
+
+def _unfold_vjp(g: Any, _y: Any, _x: Any, dim: int, size: int, step: int) -> Scattered:
+    places = _along(g, g.shape[dim])[:, None] * step + _along(g, size)
+    return Scattered(movedim(g, -1, dim + 1), (places,), (*[slice(None)] * dim, ARRAY))
+
+
+unfold_windows.vjp(_unfold_vjp)
+
+
 @public
 def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
     """Windows of `size` entries along a dimension, each `step` after the one before: (.., N, ..) -> (.., W, .., size).
 
-    Windows that overlap share what they show: their gradients add up.
+    A view: windows that overlap share what they show, and their gradients add up.
     """
     dim = normalize_dim("unfold", dimension, x.ndim)
     (size,), (step,) = lengths("unfold", (size,)), lengths("unfold", (step,), least=1)
     n = x.shape[dim]
     if size > n:
         raise ValueError(f"unfold: windows of size {size} do not fit into dim {dim} of length {n}")
-    places = _along(x, (n - size) // step + 1)[:, None] * step + _along(x, size)
-    return movedim(getitem(x, places, index=(*[slice(None)] * dim, ARRAY)), dim + 1, -1)
+    return unfold_windows(x, dim=dim, size=size, step=step)
+
+
+@view(name="diagonal")
+def diagonal_dims(x: Array, *, offset: int, dims: tuple[int, int]) -> Array:
+    """What `diagonal` computes."""
+    return backend_of(x).diagonal(x, offset, *dims)
+
+
+def _diagonal_vjp(g: Any, _y: Any, _x: Any, offset: int, dims: tuple[int, int]) -> Any:
+    order = (*dims, *[d for d in range(_x.ndim) if d not in dims])
+    along = _along(g, g.shape[-1])
+    placed = scatter_values(
+        movedim(g, -1, 0), along - min(offset, 0), along + max(offset, 0),
+        shape=tuple([_x.shape[d] for d in order]), indices=((ARRAY, ARRAY),), counts=(2,),
+    )  # fmt: skip
+    return permute(placed, tuple([order.index(d) for d in range(_x.ndim)]))
+
+
+diagonal_dims.vjp(_diagonal_vjp)
 
 
 @public
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The entries x[i, i + offset] of two dimensions, as the last dimension instead of them."""
+    """The entries x[i, i + offset] of two dimensions, as the last dimension instead of them. A view."""
     first, second = normalize_dim("diagonal", dim1, x.ndim), normalize_dim("diagonal", dim2, x.ndim)
     if first == second:
         raise ValueError(f"diagonal: dim1={dim1} and dim2={dim2} name one dimension")
-    x = permute(x, (first, second, *[d for d in range(x.ndim) if d not in (first, second)]))
-    along = _along(x, max(0, min(x.shape[0] + min(offset, 0), x.shape[1] - max(offset, 0))))
-    x = getitem(x, along - min(offset, 0), along + max(offset, 0), index=(ARRAY, ARRAY))
-    return movedim(x, 0, -1)
+    (offset,) = lengths("diagonal", (offset,), -sys.maxsize)
+    return diagonal_dims(x, offset=offset, dims=(first, second))
 
 
 @public
 def diag(x: Any, diagonal: int = 0) -> Any:
     """The diagonal of a matrix, or a matrix with this diagonal: (N, N) -> (N,), (N,) -> (N, N)."""
     if x.ndim == 2:
-        return _diagonal(x, diagonal)
+        return contiguous(_diagonal(x, diagonal))
     if x.ndim != 1:
         raise ValueError(f"diag: takes a vector or a matrix, got shape {x.shape}; see diagonal")
     along, n = _along(x, x.shape[0]), x.shape[0] + abs(diagonal)

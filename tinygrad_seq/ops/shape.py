@@ -11,10 +11,11 @@ from typing import Any
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
 from ..public import public
+from ..view import shares_memory, view
 from .dims import Dims, lengths, normalize_dim, normalize_dims
 
 
-@primitive(name="reshape")
+@view(name="reshape")
 def reshape_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The elements of x in another shape."""
     return x.reshape(shape)
@@ -29,7 +30,7 @@ def reshape(x: Any, shape: Sequence[int]) -> Any:
     return reshape_to(x, shape=lengths("reshape", (shape,), -1))
 
 
-@primitive(name="permute")
+@view(name="permute")
 def permute_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
     """The dimensions of x in another order."""
     return x.transpose(dims)
@@ -58,7 +59,7 @@ def mT(x: Any) -> Any:
     return permute_dims(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-@primitive(name="broadcast_to")
+@view(name="broadcast_to")
 def broadcast_dims(x: Array, *, shape: tuple[int, ...]) -> Array:
     """x repeated to `shape`."""
     return array_module(x).broadcast_to(x, shape)
@@ -91,7 +92,7 @@ def cat_dim(*xs: Array, dim: int) -> Array:
     return backend_of(xs[0]).concatenate(xs, dim)
 
 
-@primitive(name="split")
+@view(name="split")
 def split_sizes(x: Array, *, sizes: tuple[int, ...], dim: int) -> tuple[Array, ...]:
     """x cut along `dim` into pieces of the given sizes. Views."""
     before = (slice(None),) * (dim % x.ndim)
@@ -112,7 +113,7 @@ def stack_dim(*xs: Array, dim: int) -> Array:
     return array_module(xs[0]).stack(xs, axis=dim)
 
 
-@primitive(name="unbind")
+@view(name="unbind")
 def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
     """The entries of dimension `dim`, each without it. Views."""
     x = array_module(x).moveaxis(x, dim, 0) if dim else x
@@ -125,8 +126,8 @@ unbind_dim.vjp(lambda g, _y, _x, dim: stack_dim(*g, dim=dim))
 
 @primitive(name="flip")
 def flip_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
-    """x with the order of the elements reversed along `dims`. A view."""
-    return array_module(x).flip(x, dims)
+    """x with the order of the elements reversed along `dims`."""
+    return array_module(x).flip(x, dims).copy()
 
 
 flip_dims.vjp(lambda g, _y, _x, dims: flip_dims(g, dims=dims))
@@ -265,7 +266,7 @@ def vstack(tensors: Sequence[Any]) -> Any:
 
 @public
 def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
-    """x with the order of the elements reversed along `dim` (one or several). A view."""
+    """x with the order of the elements reversed along `dim` (one or several)."""
     if dim is None:
         raise TypeError("flip: dim must be an integer or several, got None")
     return flip_dims(x, dims=normalize_dims("flip", dim, x.ndim))
@@ -303,6 +304,20 @@ def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int,
     return permute(x, dims=tuple([by_place[d] if d in by_place else next(rest) for d in range(x.ndim)]))
 
 
+@primitive
+def contiguous(x: Array) -> Array:
+    """A copy of x in row-major memory."""
+    return x.copy()
+
+
+contiguous.vjp(lambda g, *_: g)
+
+
+def separate(y: Any, x: Any) -> Any:
+    """y, which was made of x, or a copy if it shows the memory of x."""
+    return contiguous(y) if shares_memory(getattr(y, "array", y), getattr(x, "array", x)) else y
+
+
 @public
 def repeat(x: Any, repeats: Sequence[int]) -> Any:
     """x laid out `repeats[d]` times along each dimension d; new dimensions come first."""
@@ -312,9 +327,9 @@ def repeat(x: Any, repeats: Sequence[int]) -> Any:
     repeats = lengths("repeat", (repeats,))
     old = (*[1] * lead, *x.shape)
     # (n, m) -> (1, n, 1, m) -> (r, n, s, m) -> (r n, s m)
-    x = reshape(x, shape=tuple([part for n in old for part in (1, n)]))
-    x = broadcast_to(x, shape=tuple([part for r, n in zip(repeats, old, strict=True) for part in (r, n)]))
-    return reshape(x, shape=tuple([r * n for r, n in zip(repeats, old, strict=True)]))
+    y = reshape(x, shape=tuple([part for n in old for part in (1, n)]))
+    y = broadcast_to(y, shape=tuple([part for r, n in zip(repeats, old, strict=True) for part in (r, n)]))
+    return separate(reshape(y, shape=tuple([r * n for r, n in zip(repeats, old, strict=True)])), x)
 
 
 @public
@@ -335,10 +350,11 @@ def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | Non
     dims = [normalize_dim("roll", d, x.ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
     if len(by) != len(dims):
         raise ValueError(f"roll: got {len(by)} shifts for {len(dims)} dimensions")
+    y = x
     for shift, d in zip(by, dims, strict=True):
         length = x.shape[d]
         if length:
             tail = shift % length
-            front, back = split_sizes(x, sizes=(length - tail, tail), dim=d)
-            x = cat_dim(back, front, dim=d)
-    return x
+            front, back = split_sizes(y, sizes=(length - tail, tail), dim=d)
+            y = cat_dim(back, front, dim=d)
+    return separate(y, x)
