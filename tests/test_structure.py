@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # each may import what comes before it
 ORDER = [
-    "backend", "recording", "several", "device", "operands", "public", "memory", "recomputation", "grad_mode", "node", "graph",
+    "backend", "recording", "several", "device", "operands", "public", "memory", "recomputation", "grad_mode", "node",
+    "graph",
     "view", "anomaly",
     "tree", "conversion",
     "streams", "ops", "autodiff", "hooks", "operators", "methods", "inplace",
