@@ -155,8 +155,11 @@ def _copied(array: Array) -> Array:
 
 def owner_of(array: Array) -> Array:
     """The array whose memory this one is a view of; itself if it has its own."""
-    while getattr(array, "base", None) is not None and is_array(array.base):
-        array = array.base
+    base = getattr(array, "base", None)
+    while base is not None:
+        if is_array(base):
+            array = base
+        base = getattr(base, "base", None)  # of windows there is something in between that is no array
     return array
 
 

@@ -149,7 +149,10 @@ class Traced:
     def __getitem__(self, key: Any) -> Traced:
         index, arrays = self._index(key)
         if arrays:
-            return self.recorder.emit("take", self, *arrays, index=index)
+            taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
+            if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
+                taken.viewed = (self, self.var)
+            return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
         return self.recorder.emit("slice", self, index=index)
 
