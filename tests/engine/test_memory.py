@@ -177,3 +177,15 @@ def test_what_no_rule_needs_may_be_changed(name: str) -> None:
         return [None if leaf.grad is None else leaf.grad.tolist() for leaf in leaves]
 
     assert gradients(change=True) == gradients(change=False)
+
+
+def test_a_recorded_copy_has_memory_of_its_own() -> None:
+    source, w = tg.ones(2), tg.ones(2, requires_grad=True)
+    y = w * 1.0
+    y.copy_(source)
+    source.fill_(7.0)
+    assert y.tolist() == [1.0, 1.0]
+    assert y.requires_grad  # as what it was before, with a gradient of 0
+    y.sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [0.0, 0.0]
