@@ -290,11 +290,11 @@ class InPlace(Methods):
         memory.mark(self.array)
 
 
-def _is_lent(tensor: Tensor) -> bool:
+def _is_lent(tensor: Value) -> bool:
     """Whether somebody outside can write to the memory of a tensor."""
     return id(owner_of(tensor.array)) in memory.lent
 
 
-def _is_shared(tensor: Tensor) -> bool:
+def _is_shared(tensor: Value) -> bool:
     """Whether another tensor shows the memory of this one."""
     return hasattr(tensor, "sharers") and tensor.sharers.others(tensor)
