@@ -6,6 +6,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.ops.elementwise import in_float32
 from tinygrad_seq.recording import require
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -79,9 +80,12 @@ def reduced(losses: Tensor, reduction: str, share: Tensor | None = None) -> Tens
         return losses
     if reduction == "sum":
         return losses.sum()
-    if share is None:
-        return losses.mean()
-    total = share.sum()
+    return losses.mean() if share is None else _shared(losses, share)
+
+
+@in_float32
+def _shared(losses: Tensor, share: Tensor) -> Tensor:
+    total = share.float().sum() if share.dtype == tg.float16 else share.sum()
     return losses.sum() / tg.where(total == 0, float("nan"), total)  # 0 / 0 would warn
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.ops.elementwise import in_float32
 
 from .checks import floating, require_classes, require_integers, target_for
 
@@ -82,7 +83,11 @@ def layer_norm(
     for what, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.shape != shape:
             raise ValueError(f"layer_norm: {what} has shape {parameter.shape}; takes normalized_shape={shape}")
-    dims = tuple(range(-len(shape), 0))
+    return _layer_norm(input, tuple(range(-len(shape), 0)), weight, bias, eps)
+
+
+@in_float32
+def _layer_norm(input: Tensor, dims: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     centered = input - input.mean(dims, keepdim=True)
     normal = centered / ((centered * centered).mean(dims, keepdim=True) + eps).sqrt()
     normal = normal if weight is None else normal * weight
@@ -98,7 +103,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps), the norm along `dim`: vectors of length 1, and zero where they are zero."""
-    input = floating("normalize", "input", input)
+    return _normalize(floating("normalize", "input", input), p, dim, eps)
+
+
+@in_float32
+def _normalize(input: Tensor, p: float, dim: int | tuple[int, ...], eps: float) -> Tensor:
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 

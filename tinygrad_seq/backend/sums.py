@@ -16,7 +16,7 @@ import numpy as xp
 _STRAIGHT = 64  # terms that NumPy may add up one after another
 _BLOCK = 24
 _WIDE = 2048  # elements that are added to each other at a time: fewer would not be worth a call of NumPy's inner loop
-_reduce = xp.add.reduce
+_reduce: Any = xp.add.reduce
 
 
 def sum_over(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, out: Any = None) -> Any:
