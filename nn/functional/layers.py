@@ -120,7 +120,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             f"cosine_similarity: dim={dim} is out of range for shapes {x1.shape} and {x2.shape}; takes {-ndim} to "
             f"{ndim - 1}"
         )
-    shape = (x1.detach() * x2.detach()).shape  # raises, naming the shapes, unless they broadcast
+    shape = (x1.detach() == x2.detach()).shape  # raises, naming the shapes, unless they broadcast
     x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
     return (normalize(x1, dim=dim, eps=eps) * normalize(x2, dim=dim, eps=eps)).sum(dim)
 
