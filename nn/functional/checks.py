@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.ops.elementwise import in_float32
 from tinygrad_seq.recording import require
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -62,6 +63,18 @@ def weight_for(name: str, what: str, weight: Any, input: Tensor, classes: int | 
                 f"{name}: {what} has shape {weight.shape}, which does not broadcast to the target's, {input.shape}"
             ) from None
     return weight
+
+
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorator: of halves, what the function makes of them in float32, rounded once at the end."""
+
+    @wraps(function)
+    def computed(input: Tensor, *args: Any) -> Tensor:
+        if input.dtype != tg.float16:
+            return function(input, *args)
+        return function(input.float(), *args).to(tg.float16)
+
+    return computed
 
 
 def require_reduction(name: str, reduction: str, *more: str) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.ops.elementwise import in_float32
 
-from .checks import floating, require_classes, require_integers, target_for
+from .checks import floating, in_float32, require_classes, require_integers, target_for
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
