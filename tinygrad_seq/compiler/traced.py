@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..backend import SCALAR, Array, DType, array_module, is_array, register
+from ..backend import SCALAR, Array, DType, array_module, backend_of, is_array, register
 from ..backend import numpy as host
 from ..recording import CompileError
 from .operations import HOLE, REDUCTIONS, UFUNCS
@@ -132,9 +132,6 @@ class Traced:
     def astype(self, kind: DType, copy: bool = True) -> Traced:
         kind = host.dtype(kind)
         return self.copy() if kind == self.dtype else self.recorder.emit("cast", self, dtype=kind)
-
-    def cumsum(self, axis: int) -> Traced:
-        return self.recorder.emit("call", self, function=lambda x: x.cumsum(axis=axis), name=f"cumsum over {axis}")
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
@@ -382,6 +379,14 @@ class TracedBackend:
 
     def erf(self, x: Any) -> Any:
         return self._recorder.emit("erf", x)
+
+    def sum_over(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return self._recorder.emit("sum", x, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, x: Any, axis: int) -> Any:
+        return self._recorder.emit(
+            "call", x, function=lambda x: backend_of(x).cumsum(x, axis), name=f"cumsum over {axis}"
+        )
 
     def concatenate(self, arrays: Any, axis: int) -> Any:
         return self.xp.concatenate(arrays, axis)

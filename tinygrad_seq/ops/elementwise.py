@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from ..backend import Array, DType, array_module, backend_of, complex64, result_type
+from ..backend import Array, DType, array_module, backend_of, complex64, float16, float32, result_type
 from ..graph import primitive
 from ..public import public
 
@@ -251,6 +253,23 @@ def cast(x: Array, *, dtype: DType) -> Array:
 
 
 cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the dtype of its tensor
+
+
+def copied(x: Any) -> Any:
+    """x in memory of its own."""
+    return cast(x, dtype=x.dtype)
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Halves computed in float32, in which sums neither overflow nor stop growing, and rounded once at the end."""
+
+    @wraps(function)
+    def computed(x: Any, *args: Any, **settings: Any) -> Any:
+        if x.dtype != float16:
+            return function(x, *args, **settings)
+        return cast(function(cast(x, dtype=float32), *args, **settings), dtype=float16)
+
+    return computed
 
 
 @primitive
