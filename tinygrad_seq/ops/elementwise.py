@@ -77,6 +77,15 @@ where.vjp(
 
 
 @primitive
+def zero(x: Array) -> Array:
+    """0 for each element, be it infinite or nan, of which the product with 0 would be nan. Its derivative is 0."""
+    return array_module(x).zeros_like(x)
+
+
+zero.vjp(lambda g, *_: zero(g))
+
+
+@primitive
 def pow(a: Array, b: Array) -> Array:
     """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0."""
     return a**b
@@ -84,14 +93,15 @@ def pow(a: Array, b: Array) -> Array:
 
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
-        return g * (b * a ** (b - 1)) if b != 0 else g * 0.0
-    return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
+        return g * (b * a ** (b - 1)) if b != 0 else zero(g)
+    return where(b == 0, 0.0, g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0)))  # there 0 times infinity
 
 
 def _pow_vjp_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(a, (int, float)):
-        return g * y * log(array_of(y, a)) if a != 0 else g * where(b >= 0, 0.0, -y)
-    return g * y * log(where((a == 0) & (b >= 0), 1.0, a))
+        return g * y * log(array_of(y, a)) if a != 0 else where(b >= 0, 0.0, -(g * y))
+    flat = (a == 0) & (b >= 0)
+    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
 
 
 pow.vjp(_pow_vjp_base, _pow_vjp_exponent)
@@ -208,7 +218,7 @@ def sign(x: Array) -> Array:
     return array_module(x).sign(x.real).astype(x.dtype)
 
 
-sign.vjp(lambda g, *_: g * 0.0)
+sign.vjp(lambda g, *_: zero(g))
 
 
 @primitive

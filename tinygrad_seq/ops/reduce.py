@@ -9,7 +9,7 @@ from ..conversion import as_dtype
 from ..graph import Primitive, primitive
 from ..public import public
 from .dims import Dims, normalize_dim, reduced_dims
-from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where
+from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem
 from .shape import broadcast_to, cat_dim, flip_dims, reshape
 
@@ -173,8 +173,8 @@ def _sqrt_or_zero(x: Any) -> Any:
     """√x, with derivative 0 at 0: a norm has its minimum there, and 0 is a subgradient."""
     if getattr(x, "node", None) is None and x.dtype.kind == "f":
         return sqrt(x)  # whose derivative nobody asks for, as where gradients are clipped
-    zero = x <= 0  # not of a nan, which stays one
-    return where(zero, x * 0.0, sqrt(where(zero, 1.0, x)))
+    flat = x <= 0  # not of a nan, which stays one
+    return where(flat, zero(x), sqrt(where(flat, 1.0, x)))
 
 
 @public
@@ -204,10 +204,10 @@ def _norm(x: Any, p: float, dims: Dims, keepdim: bool) -> Any:
     if not p > 0:
         raise ValueError(f"norm: p must be positive, 0 or -inf, got {p}")
     magnitude = abs(x)
-    zero = magnitude <= 0
-    total = reduce_sum(where(zero, 0.0, where(zero, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
-    zero = total <= 0
-    return where(zero, total * 0.0, where(zero, 1.0, total) ** (1.0 / p))
+    flat = magnitude <= 0
+    total = reduce_sum(where(flat, 0.0, where(flat, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
+    flat = total <= 0
+    return where(flat, zero(total), where(flat, 1.0, total) ** (1.0 / p))
 
 
 @public
