@@ -78,9 +78,7 @@ def _swapped(module: Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
             if isinstance(value, Tensor)
         ]
         replacements = _replacements(type(module).__name__, slots, tensors)
-        places = [
-            (owner, name, vars(owner)[name], own) for _, owner, name, own in slots if id(own) in replacements
-        ]
+        places = [(owner, name, vars(owner)[name], own) for _, owner, name, own in slots if id(own) in replacements]
         outermost = {(id(owner), name) for owner, name, _, _ in places} - _own.keys()
         try:
             for owner, name, _, own in places:
