@@ -74,6 +74,11 @@ where.vjp(
 )
 
 
+def nothing_of(g: Any) -> Any:
+    """The gradient 0 of what does not change: g · 0, and 0 also where g is infinite or nan."""
+    return where((g == g) & (g != g), g, 0.0)
+
+
 @primitive
 def pow(a: Array, b: Array) -> Array:
     """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0."""
@@ -82,7 +87,7 @@ def pow(a: Array, b: Array) -> Array:
 
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
-        return g * (b * a ** (b - 1)) if b != 0 else g * 0.0
+        return g * (b * a ** (b - 1)) if b != 0 else nothing_of(g)
     return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
 
 
@@ -206,7 +211,7 @@ def sign(x: Array) -> Array:
     return array_module(x).sign(x.real).astype(x.dtype)
 
 
-sign.vjp(lambda g, *_: g * 0.0)
+sign.vjp(lambda g, *_: nothing_of(g))
 
 
 @primitive
