@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any, overload
 
-from .backend import SCALAR, Array, backend_of, complex128, float16, float32, float64, is_array, is_plain
+from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
 from .memory import memory, next_number
 from .node import Application as Application
@@ -162,7 +162,7 @@ class Primitive:
             kind = y.dtype
             if kind is float32:
                 pass
-            elif "dtype" not in params and (kind is float64 or kind is float16 or (self.promotes and kind.kind in "iuc")):
+            elif self._is_rare(kind) and "dtype" not in params:
                 y = self._settled(y, arrays, params)
                 kind = y.dtype
             elif kind.kind not in "biufc":
@@ -242,6 +242,10 @@ class Primitive:
             )
 
         return refuse
+
+    def _is_rare(self, kind: DType) -> bool:
+        """Whether NumPy may have given a result another dtype than it has here."""
+        return kind is float64 or kind is float16 or (self.promotes and kind.kind in "iuc")
 
     def _settled(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
         """The result in the dtype that it has here: what NumPy makes float64 or float16 of integers is float32."""
