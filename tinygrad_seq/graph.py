@@ -254,7 +254,7 @@ class Primitive:
             wanted = promoted(arrays) if self.promotes else None
             if wanted is not None and wanted != y.dtype and (wanted.kind in "fc" or y.dtype.kind in "iu"):
                 given = [a.astype(wanted) if is_array(a) and a.dtype.kind != "b" else a for a in arrays]
-                return backend_of(y).asarray(self.forward(*given, **params))
+                return backend_of(y).asarray(self.forward(*given, **params), wanted)  # lists among them are float64
             if y.dtype == float64:
                 return y if float64 in kinds or complex128 in kinds else y.astype(float32)
             if float16 in kinds or y.dtype.kind != "f":
