@@ -102,8 +102,9 @@ class Toggled(Feature):
 
     def toggle(self, world: World) -> None:
         for _, p in world.trained():
-            p.requires_grad_(False)
-            p.requires_grad = True
+            if p.requires_grad:
+                p.requires_grad_(False)
+                p.requires_grad = True
 
 
 class Frozen(Feature):

@@ -94,7 +94,7 @@ class CreateGraph(Feature):
 
     def loss(self, world: World, loss: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
         loss.backward(create_graph=True)
-        leaves = [(p, direction(p, len(name))) for name, p in world.trained() if p.grad is not None]
+        leaves = [(p, direction(p, len(name))) for name, p in world.leaves.items() if p.grad is not None]
         leaves.append((x, direction(x)))
         total = loss + inner([leaf.grad for leaf, _ in leaves if leaf.grad is not None], [v for _, v in leaves])
         for leaf in [*[leaf for leaf, _ in leaves], *world.kept]:
@@ -133,13 +133,13 @@ class FrozenBetween(Feature):
         world.late = ("head.0.weight",)
 
     def between(self, world: World) -> None:
-        world.model.head[0].weight.requires_grad_(False)
+        world.leaves["head.0.weight"].requires_grad_(False)
 
     def passed(self, world: World, x: tg.Tensor) -> None:
-        world.model.head[0].weight.requires_grad_(True)
+        world.leaves["head.0.weight"].requires_grad_(True)
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
-        world.model.head[0].weight.grad = None
+        world.leaves["head.0.weight"].grad = None
 
 
 class ReboundBetween(Feature):
@@ -157,13 +157,16 @@ class ReboundBetween(Feature):
 
 
 class WrittenBetween(Feature):
-    """A parameter is changed in place between the forward and the backward pass: refused, since it is still needed."""
+    """A parameter is changed in place between the forward and the backward pass: refused where it is still needed."""
 
     name = "written in between"
 
     def between(self, world: World) -> None:
         with tg.no_grad():
             world.model.head[2].weight.mul_(1.5)
+
+    def plain_passed(self, world: World, x: tg.Tensor) -> None:
+        self.between(world)
 
 
 class Groups(Feature):
@@ -194,7 +197,7 @@ class Schedule(Feature):
     name = "scheduler"
 
     def prepare(self, world: World) -> None:
-        world.settings |= {"schedule": self.rng.choice(["StepLR", "ExponentialLR", "LambdaLR", "MultiStepLR"])}
+        world.settings |= {"schedule": self.rng.choice(["StepLR", "ExponentialLR", "MultiStepLR"])}
 
     plain_prepare = prepare
 

@@ -16,14 +16,9 @@ RATE, OF_WEIGHTS, OF_NEW = 0.05, 0.02, 0.01
 DECAY = 0.1
 
 
-def half_per_step(step: int) -> float:
-    return 0.5**step
-
-
 SCHEDULES: dict[str, Any] = {
     "StepLR": lambda optimizer: optim.lr_scheduler.StepLR(optimizer, 1, 0.5),
     "ExponentialLR": lambda optimizer: optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
-    "LambdaLR": lambda optimizer: optim.lr_scheduler.LambdaLR(optimizer, half_per_step),
     "MultiStepLR": lambda optimizer: optim.lr_scheduler.MultiStepLR(optimizer, [1, 2, 3], 0.5),
 }
 
@@ -70,7 +65,8 @@ class ByHand:
 
     def __init__(self, world: World, kind: str) -> None:
         self.world, self.kind, self.settings = world, kind, world.settings
-        self.factor, self.count = 1.0, dict[str, int]()
+        self.rates: dict[str, float] = {}
+        self.count: dict[str, int] = {}
         self.first: dict[str, tg.Tensor] = {}
         self.second: dict[str, tg.Tensor] = {}
 
@@ -81,16 +77,18 @@ class ByHand:
                 length = sum((g * g).sum().item() for g in gradients.values()) ** 0.5
                 gradients = {name: g * min(LIMIT / (length + 1e-6), 1.0) for name, g in gradients.items()}
             elif self.settings.get("clip") == "value":
-                gradients = {name: tg.where(g > LIMIT, LIMIT, tg.where(g < -LIMIT, -LIMIT, g)).to(g.dtype) for name, g in gradients.items()}
+                small = {name: g * (g.abs() <= LIMIT) for name, g in gradients.items()}
+                gradients = {name: small[name] + g.sign() * (g.abs() > LIMIT) * LIMIT for name, g in gradients.items()}
             for name, p in self.world.trained():
                 if name in gradients:
                     self._change(name, p, gradients[name])
         if "schedule" in self.settings:
-            self.factor *= 0.5
+            self.rates = {name: rate * 0.5 for name, rate in self.rates.items()}
 
     def _change(self, name: str, p: tg.Tensor, g: tg.Tensor) -> None:
         of_weights = "groups" in self.settings and "weight" in name and not name.startswith("extra")
-        rate = OF_NEW if name.startswith("extra") else OF_WEIGHTS if of_weights else RATE
+        first = OF_NEW if name.startswith("extra") else OF_WEIGHTS if of_weights else RATE
+        rate = self.rates.setdefault(name, first)
         g = g + p * DECAY if of_weights else g
         n = self.count[name] = self.count.get(name, 0) + 1
         if self.kind == "SGD":
@@ -100,7 +98,7 @@ class ByHand:
             self.first[name] = self.first.get(name, 0.0) * 0.9 + g * 0.1
             self.second[name] = self.second.get(name, 0.0) * 0.999 + g * g * 0.001
             change = self.first[name] / (1 - 0.9**n) / ((self.second[name] / (1 - 0.999**n)).sqrt() + 1e-8)
-        p.copy_(p - change * (rate * self.factor))
+        p.copy_(p - change * rate)
 
     def zero_grad(self) -> None:
         for p in self.world.model.parameters():

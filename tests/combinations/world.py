@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 Function = Callable[[tg.Tensor, Batch], tg.Tensor]  # an input (B, T, F) and what goes with it -> a scalar
 
-STEP = 2e-3
-# of values at multiples of STEP: the first and the second derivative, up to STEP⁴ (Fornberg, 1988)
-FIRST = {-2: 1 / 12, -1: -2 / 3, 1: 2 / 3, 2: -1 / 12}
-SECOND = {-2: -1 / 12, -1: 4 / 3, 0: -5 / 2, 1: 4 / 3, 2: -1 / 12}
+# of values at small steps h: the first and the second derivative, up to h⁶ (Fornberg, 1988)
+FIRST = {-3: -1 / 60, -2: 3 / 20, -1: -3 / 4, 1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+SECOND = {-3: 1 / 90, -2: -3 / 20, -1: 3 / 2, 0: -49 / 18, 1: 3 / 2, 2: -3 / 20, 3: 1 / 90}
 
 
 def direction(like: tg.Tensor, phase: float = 0.0) -> tg.Tensor:
@@ -46,21 +45,24 @@ class World:
     """A run of the program.
 
     Attributes:
-        plain: whether it is in plain code.
+        plain: whether it is in plain code; `h`: with differences of such steps.
         notes: what hooks and the like were told, by name, in order.
         frozen: names of parameters that get no gradient; `late`: those frozen between forward and backward.
+        leaves: the parameters that get a gradient in this step.
         kept: tensors whose gradient is retained.
         settings: of the update.
     """
 
-    def __init__(self, features: Sequence[Feature], model: Net, x: tg.Tensor, batch: Batch, plain: bool) -> None:
-        self.features, self.model, self.batch, self.plain = features, model, batch, plain
+    def __init__(self, features: Sequence[Feature], model: Net, x: tg.Tensor, batch: Batch, h: float | None) -> None:
+        self.features, self.model, self.x, self.batch = features, model, x, batch
+        self.plain, self.h = h is not None, h or 0.0
         self.names = {feature.name for feature in features}
-        self.x = x
         self.generator = tg.Generator(7)
         self.notes: dict[str, list[Any]] = {}
         self.frozen: set[str] = set()
         self.late: tuple[str, ...] = ()
+        self.leaves: dict[str, nn.Parameter] = {}
+        self.before: dict[str, Any] = {}
         self.kept: list[tg.Tensor] = []
         self.settings: dict[str, Any] = {}
         self.optimizer: Any = None
@@ -100,10 +102,10 @@ class World:
         total: Any = 0.0
         for k, weight in weights.items():
             self._rewind(start)
-            total = total + at(k * STEP) * weight
+            total = total + at(k * self.h) * weight
         self.following -= 1
         self._rewind(after)
-        return value, total / (STEP if weights is FIRST else STEP**2)
+        return value, total / (self.h if weights is FIRST else self.h**2)
 
     def _mark(self) -> Any:
         return tg.default_generator.get_state(), self.generator.get_state(), self._next
@@ -149,7 +151,7 @@ class World:
 
     def step(self) -> None:
         """One training step: forward, backward, update."""
-        self.before = self.holds()
+        self.before, self.leaves = self.holds(), dict(self.trained())
         x = self.x.clone().requires_grad_()
         with ExitStack() as stack:
             for feature in self.features:

@@ -11,7 +11,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn import utils
 
-T, B, FEATURES, HIDDEN, CLASSES = 4, 3, 2, 3, 3
+T, B, FEATURES, HIDDEN, CLASSES = 3, 2, 2, 3, 3
 
 Batch = dict[str, tg.Tensor]  # tokens (B, T), labels (B, T), shares (B, T, V), lengths (B,)
 
