@@ -144,7 +144,7 @@ class FunctionalCall(Feature):
         share = self.rng.choice([1, 2])
 
         def called(x: tg.Tensor, batch: Batch) -> tg.Tensor:
-            tensors = {f"model.{name}": p * 1 for n, (name, p) in enumerate(world.trained()) if n % share == 0}
+            tensors = {f"model.{name}": p * 1 for n, (name, p) in enumerate(world.current().items()) if n % share == 0}
             return nn.functional_call(_Inside(world, f), tensors, (x, batch))
 
         return called
@@ -157,11 +157,11 @@ class GradOfParameters(Feature):
 
     def function(self, world: World, f: Function) -> Function:
         def added(x: tg.Tensor, batch: Batch) -> tg.Tensor:
-            tensors = {f"model.{name}": p for name, p in world.trained()}
+            tensors = {f"model.{name}": p for name, p in world.current().items()}
             value, gradients = tg.value_and_grad(
                 lambda tensors: nn.functional_call(_Inside(world, f), tensors, (x, batch))
             )(tensors)
-            directions = [direction(p, len(name)) for name, p in world.trained()]
+            directions = [direction(p, len(name)) for name, p in world.leaves.items()]
             return value + inner(list(gradients.values()), directions)
 
         return added

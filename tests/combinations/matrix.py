@@ -16,11 +16,12 @@ from . import zoo
 from .feature import Feature
 from .functions import FUNCTIONS
 from .models import MODELS
+from .operations import Operations
 from .steps import STEPS
 from .update import KINDS, ByHand, Update
 from .world import World
 
-FEATURES: dict[str, type[Feature]] = {feature.name: feature for feature in [*FUNCTIONS, *MODELS, *STEPS]}
+FEATURES: dict[str, type[Feature]] = {feature.name: feature for feature in [*FUNCTIONS, Operations, *MODELS, *STEPS]}
 Pair = tuple[str, str]
 
 # pairs that say the same thing in two ways; they cannot be in one program
@@ -89,7 +90,7 @@ def run(case: Case, h: float | None = None) -> Outcome:
     return Outcome(world.seen(), words)
 
 
-def difference(got: Any, right: Any, again: Any, path: str = "", largest: float = 1.0) -> str | None:
+def difference(got: Any, right: Any, again: Any, path: str = "", largest: float = 1.0, own: float = 0.0) -> str | None:
     """Where a run differs from what is right, in words; None if it does not.
 
     Args:
@@ -104,19 +105,20 @@ def difference(got: Any, right: Any, again: Any, path: str = "", largest: float 
         if len(got) != len(right):
             return f"{path}{len(got)} entries, {len(right)} are right: {got} {right}"
         largest = max([largest, *[abs(v) for v in _numbers(right)]])
-        triples = zip(got, right, again, strict=True)
-        return next((found for triple in triples if (found := difference(*triple, path, largest))), None)
-    if isinstance(got, float) and isinstance(right, float):
-        own = abs(right - again) if right == right else 0.0
+        own = max([own, *[abs(a - b) for a, b in zip(_numbers(right), _numbers(again), strict=True)]])
         if own > ROUGH * largest:
             return f"{path}plain code is too rough here: {right!r}, {again!r}"
+        triples = zip(got, right, again, strict=True)
+        return next((found for triple in triples if (found := difference(*triple, path, largest, own))), None)
+    if isinstance(got, float) and isinstance(right, float):
+        own = max(own, abs(right - again)) if right == right else 0.0
         fits = (got != got and right != right) or abs(got - right) <= TOLERANCE * largest + 3 * own
         return None if fits else f"{path}{got!r}, {right!r} is right"
     return None if got == right else f"{path}{got!r}, {right!r} is right"
 
 
 TOLERANCE, ROUGH = 1e-6, 1e-2  # of the largest number
-STEPS_APART = (2e-3, 1e-3)  # for differences: what is wrong with one is less wrong with the other
+STEP = {0: 1e-3, 1: 5e-4, 2: 1e-3, 3: 2e-3, 4: 1e-2}  # for differences, by the order of derivatives
 
 
 def _numbers(nested: Any) -> Iterator[float]:
@@ -137,15 +139,17 @@ def fault(case: Case) -> str | None:
             return None if got.untouched else f"{got.model}: refused, but something was changed before"
         if got.error is not None:
             return f"{got.model}: {type(got.error).__name__}: {got.error}"
-        right = run(case, STEPS_APART[0])
+        order = sum(ORDER.get(name, 0) for name in case.features)
+        right = run(case, STEP[order])
         found = difference(_compared(got, case), _compared(right, case), _compared(right, case))
-        if found is not None and NEEDS_DIFFERENCES & {*case.features}:
-            again = run(case, STEPS_APART[1])
-            found = difference(_compared(got, case), _compared(right, case), _compared(again, case))
+        for part in (2, 4) if order else ():
+            if found is not None:
+                before, right = right, run(case, STEP[order] / part)
+                found = difference(_compared(got, case), _compared(right, case), _compared(before, case))
     return None if found is None else f"{got.model}: {found}"
 
 
-NEEDS_DIFFERENCES = {"grad", "vjp", "jvp", "hvp", "jacobian", "grad by parameters", "create_graph"}
+ORDER = {"hvp": 2} | dict.fromkeys(("grad", "vjp", "jvp", "jacobian", "grad by parameters", "create_graph"), 1)
 
 
 def _compared(outcome: Outcome, case: Case) -> dict[str, Any]:

@@ -138,9 +138,6 @@ class FrozenBetween(Feature):
     def passed(self, world: World, x: tg.Tensor) -> None:
         world.leaves["head.0.weight"].requires_grad_(True)
 
-    def plain_passed(self, world: World, x: tg.Tensor) -> None:
-        world.leaves["head.0.weight"].grad = None
-
 
 class ReboundBetween(Feature):
     """Another Parameter stands in the place of one while the backward pass runs: the gradient is the first one's."""

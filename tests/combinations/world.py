@@ -82,6 +82,11 @@ class World:
         """The parameters that get a gradient."""
         return [(name, p) for name, p in self.model.named_parameters() if name not in self.frozen]
 
+    def current(self) -> dict[str, tg.Tensor]:
+        """What stands in the place of these parameters, where `functional_call` may have put something else."""
+        named = [(name, *name.rpartition(".")[::2]) for name in self.leaves]
+        return {name: getattr(self.model.get_submodule(prefix), own) for name, prefix, own in named}
+
     # --- plain code ---
 
     def constant(self, x: tg.Tensor) -> tg.Tensor:
@@ -177,6 +182,8 @@ class World:
                     loss.backward(retain_graph=n + 1 < self.sweeps)
             for feature in self.features:
                 feature.passed(self, x) if not self.plain else feature.plain_passed(self, x)
+            for name in self.late if self.plain else ():
+                self.leaves[name].grad = None
         self.note("loss", value)
         self.note("gradient of x", x.grad)
         for name, p in self.model.named_parameters():
