@@ -1,4 +1,4 @@
-"""Features that make another function of a function: derivatives, samples, checkpoints, and what functions do inside."""
+"""Features that make another function of a function: derivatives, samples, checkpoints, what functions do inside."""
 
 from __future__ import annotations
 

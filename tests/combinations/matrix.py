@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import combinations
 from random import Random
 from typing import Any, NamedTuple
@@ -21,7 +21,9 @@ from .steps import STEPS
 from .update import KINDS, ByHand, Update
 from .world import World
 
-FEATURES: dict[str, type[Feature]] = {feature.name: feature for feature in [*FUNCTIONS, Operations, *MODELS, *STEPS]}
+QUICK = 400  # draws in `make test`: the fewest in which every pair comes up
+_ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS]
+FEATURES = {feature.name: feature for feature in _ALL}
 Pair = tuple[str, str]
 
 # pairs that say the same thing in two ways; they cannot be in one program
@@ -160,20 +162,19 @@ def _compared(outcome: Outcome, case: Case) -> dict[str, Any]:
     return {name: value for name, value in outcome.seen.items() if not (several and "hook of" in name + " of")}
 
 
-def draws(count: int, seed: int, sizes: Sequence[int] = (2, 3, 3)) -> Iterator[Case]:
-    """Combinations of two or three features: the pair that came up least often, and some feature more."""
+def draws(count: int, seed: int) -> Iterator[Case]:
+    """Combinations: the pair that came up least often, and of three in four the feature that met both least often."""
     rng = Random(seed)
-    drawn: Counter[Pair] = Counter()
-    todo = pairs()
+    drawn: Counter[frozenset[str]] = Counter()
+    todo = [frozenset(pair) for pair in pairs()]
     for number in range(count):
         least = min(drawn[pair] for pair in todo)
-        pair = rng.choice([pair for pair in todo if drawn[pair] == least])
-        names = [*pair]
-        while len(names) < sizes[number % len(sizes)]:
-            name = rng.choice([*FEATURES])
-            if name not in names and not any(frozenset({name, other}) in APART for other in names):
-                names.append(name)
-        for found in combinations([name for name in FEATURES if name in names], 2):
-            drawn[found] += 1
+        names = sorted(rng.choice([pair for pair in todo if drawn[pair] == least]))
+        if number % 4:
+            met = {name: [frozenset({name, other}) for other in names] for name in FEATURES if name not in names}
+            met = {name: new for name, new in met.items() if not APART.keys() & {*new}}
+            fewest = min(sum(drawn[pair] for pair in new) for new in met.values())
+            names.append(rng.choice([n for n, new in met.items() if sum(drawn[pair] for pair in new) == fewest]))
+        drawn.update(map(frozenset, combinations(names, 2)))
         rng.shuffle(names)
         yield Case(tuple(names), seed * 1_000_003 + number)

@@ -148,7 +148,8 @@ class Zoneout(Feature):
     needs = ("RNN,", "LSTM,", "GRU,", "custom")
 
     def prepare(self, world: World) -> None:
-        world.model.recurrent.zoneout = 0.3
+        recurrent: Any = world.model.recurrent
+        recurrent.zoneout = 0.3
 
     plain_prepare = prepare
 

@@ -77,7 +77,9 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "diagonals": lambda x: x + tg.stack([tg.diag(tg.diagonal(s @ s.T)) @ s + tg.trace(s @ s.T) for s in x]) * 0.1,
     "gathered": lambda x: tg.gather(x, 1, _index(x)) + tg.take_along_dim(x, _index(x), 1) * 0.5,
     "rows by number": lambda x: tg.index_select(x, 1, tg.tensor([1, 0, 0])) + x[:, tg.tensor([2, 1, 2])],
-    "looked up": lambda x: tg.stack([tg.embedding(s, tg.tensor([1, 0, 2])) + F.embedding(_index(x)[0, :, 0], s) for s in x]),
+    "looked up": lambda x: tg.stack(
+        [tg.embedding(s, tg.tensor([1, 0, 2])) + F.embedding(_index(x)[0, :, 0], s) for s in x]
+    ),
     "scattered": lambda x: tg.scatter(x, 1, _index(x), x * 2) + tg.scatter_add(x, 1, _index(x), x),
     "added by number": lambda x: tg.index_add(x, 1, tg.tensor([0, 0, 1]), x) + tg.index_fill(x, 1, tg.tensor([1]), 0.5),
     "masked": lambda x: tg.masked_fill(x, _first(x), 0.5) + tg.where(_first(x), x * x, x),

@@ -63,9 +63,10 @@ class ParameterHooks(Feature):
         return turned
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
-        for name, p in world.trained():
-            for _ in range(world.sweeps if p.grad is not None else 0):
-                world.note(f"hook of {name}", p.grad / world.sweeps / -2)
+        for name, p in world.leaves.items():
+            g = p.grad
+            for _ in range(0 if g is None else world.sweeps):
+                world.note(f"hook of {name}", g / world.sweeps / -2)
 
 
 class RetainGrad(Feature):
@@ -94,6 +95,7 @@ class CreateGraph(Feature):
 
     def loss(self, world: World, loss: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
         loss.backward(create_graph=True)
+        leaves: list[tuple[tg.Tensor, tg.Tensor]]
         leaves = [(p, direction(p, len(name))) for name, p in world.leaves.items() if p.grad is not None]
         leaves.append((x, direction(x)))
         total = loss + inner([leaf.grad for leaf, _ in leaves if leaf.grad is not None], [v for _, v in leaves])

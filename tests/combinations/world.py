@@ -205,7 +205,9 @@ class World:
         """What the user holds, to see whether an error left it as it was."""
         return {
             "parameters": {name: (id(p), p.tolist(), p.requires_grad) for name, p in self.model.named_parameters()},
-            "gradients": {name: None if p.grad is None else p.grad.tolist() for name, p in self.model.named_parameters()},
+            "gradients": {
+                name: None if p.grad is None else p.grad.tolist() for name, p in self.model.named_parameters()
+            },
             "buffers": {name: value.tolist() for name, value in self.model.named_buffers()},
             "input": self.x.tolist(),
             "batch": {name: value.tolist() for name, value in self.batch.items()},

@@ -131,12 +131,16 @@ class Net(nn.Module):
         self.embedding = nn.Embedding(5, FEATURES) if embedding else None
         self.recurrent = RECURRENT[recurrent]()
         self.drop = nn.Dropout(0.0)
-        width = HIDDEN if isinstance(self.recurrent, Stepwise) else self.recurrent(tg.zeros(1, 1, FEATURES))[0].shape[-1]
+        width = (
+            HIDDEN if isinstance(self.recurrent, Stepwise) else self.recurrent(tg.zeros(1, 1, FEATURES))[0].shape[-1]
+        )
         parts = [nn.Linear(width, HIDDEN), ACTIVATIONS[activation](), nn.Linear(HIDDEN, CLASSES)]
         self.head = nn.Sequential(*parts)
         self.extra: nn.Module | None = None
+        self.seen: tg.Tensor
         self.register_buffer("seen", tg.zeros(2))
-        self.loss, self.how, self.again = loss, "whole", ()
+        self.loss, self.how = loss, "whole"
+        self.again: tuple[str, ...] = ()
         self.double()
 
     def _part(self, name: str, f: Callable[..., Any], *args: Any) -> Any:
