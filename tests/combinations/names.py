@@ -18,8 +18,8 @@ PUBLIC: dict[str, ModuleType] = {
 NOT_HERE: dict[str, str] = {
     "a constant, a type or a setting": """
         tg.__version__ tg.bool tg.complex64 tg.complex128 tg.double tg.dtype tg.e tg.finfo tg.float tg.float16
-        tg.float32 tg.half tg.iinfo tg.inf tg.int tg.int8 tg.int16 tg.int32 tg.int64 tg.long tg.nan tg.pi tg.short tg.uint8
-        tg.array_module tg.cuda tg.device tg.set_default_device tg.get_float32_matmul_precision
+        tg.float32 tg.half tg.iinfo tg.inf tg.int tg.int8 tg.int16 tg.int32 tg.int64 tg.long tg.nan tg.pi tg.short
+        tg.uint8 tg.array_module tg.cuda tg.device tg.set_default_device tg.get_float32_matmul_precision
         tg.set_float32_matmul_precision tg.show_config""",
     "makes a tensor that is a constant: tests/engine/test_tensor.py": """
         tg.BoolTensor tg.FloatTensor tg.LongTensor tg.empty tg.empty_like tg.eye tg.from_dlpack tg.from_numpy tg.full

@@ -64,9 +64,9 @@ class ParameterHooks(Feature):
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
         for name, p in world.leaves.items():
-            g = p.grad
-            for _ in range(0 if g is None else world.sweeps):
-                world.note(f"hook of {name}", g / world.sweeps / -2)
+            if p.grad is not None:
+                for _ in range(world.sweeps):
+                    world.note(f"hook of {name}", p.grad / world.sweeps / -2)
 
 
 class RetainGrad(Feature):
