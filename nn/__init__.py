@@ -39,10 +39,11 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Module, Parameter, functional_call
+from .module import Module, Parameter
 from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN
 from .state import State
+from .stateless import functional_call
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
 
 if TYPE_CHECKING:

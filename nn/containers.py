@@ -171,7 +171,7 @@ class _Dict(_Container[Item]):
         return item
 
     def __setitem__(self, name: str, item: Item) -> None:
-        self._vacant(type(self).__name__, name)
+        self._vacant(type(self).__name__, name, Module, Parameter)
         setattr(self, name, self._taken(item))
 
     def __delitem__(self, name: str) -> None:
@@ -210,7 +210,7 @@ class _Dict(_Container[Item]):
                 f"{type(self).__name__}: takes a dictionary, or pairs of name and item, got a {type(items).__name__}"
             ) from None
         for name, item in new.items():
-            self._vacant(type(self).__name__, name)
+            self._vacant(type(self).__name__, name, Module, Parameter)
             new[name] = self._taken(item)
         for name, item in new.items():
             setattr(self, name, item)

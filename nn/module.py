@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor
+from tinygrad_seq import Tensor, recomputation
 
 from .hooks import Hooked
 
@@ -56,31 +56,71 @@ class Module(Hooked):
 
     # --- parts ---
 
-    def _vacant(self, function: str, name: str) -> None:
-        """Raise unless something can be registered under this name: it is one, and no other attribute has it."""
+    def _role(self, name: str) -> type[Any] | None:
+        """What an attribute is registered as, and stays while it is None: a Parameter, a Module, a Tensor (buffer)."""
+        own = self.__dict__
+        value = own.get(name)
+        if isinstance(value, Parameter):
+            return Parameter
+        if isinstance(value, Module):
+            return Module
+        return Tensor if name in own.get("_buffers", ()) else own.get("_vacated", {}).get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        recomputation.assigns(self, name)
+        role = self._role(name)
+        if role is not None:
+            self._reassign(role, name, value)
+        object.__setattr__(self, name, value)
+
+    def _reassign(self, role: type[Any], name: str, value: Any) -> None:
+        """Raise a TypeError unless the value may stand under a registered name, and take note of what that makes it."""
+        if isinstance(value, Parameter) or (isinstance(value, Module) and role is not Parameter):
+            self.__dict__.get("_buffers", {}).pop(name, None)
+            self.__dict__.get("_vacated", {}).pop(name, None)
+        elif value is None and role is not Tensor:
+            self.__dict__.setdefault("_vacated", {})[name] = role
+        elif value is not None and not (role is Tensor and isinstance(value, Tensor)):
+            kind, takes, instead = _ROLES[role]
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a {kind}: takes {takes} or None, got a {type(value).__name__}; "
+                f"{instead}, or del the attribute first to have something else under its name"
+            )
+
+    def __delattr__(self, name: str) -> None:
+        recomputation.assigns(self, name)
+        object.__delattr__(self, name)
+        for registered in ("_buffers", "_vacated"):
+            self.__dict__.get(registered, {}).pop(name, None)
+
+    def _vacant(self, function: str, name: str, *roles: type[Any]) -> None:
+        """Raise unless something can be registered under this name: it is one, and only such a thing has it already."""
         if not isinstance(name, str):
             raise TypeError(f"{function}: takes a name, got a {type(name).__name__}")
         if not name or "." in name:
             raise KeyError(f"{function}: a name is not empty and has no dots, which separate names; got {name!r}")
-        taken = hasattr(self, name) and not isinstance(vars(self).get(name), (Module, Parameter))
-        if taken and name not in vars(self).get("_buffers", ()) and vars(self).get(name, self) is not None:
+        role = self._role(name)
+        taken = role not in roles if role else hasattr(self, name) and vars(self).get(name, self) is not None
+        if taken:
             raise KeyError(f"{function}: {type(self).__name__} has an attribute {name!r} already; take another name")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """As assigning the parameter to the attribute `name`; for names that are computed."""
-        self._vacant("register_parameter", name)
+        self._vacant("register_parameter", name, Parameter)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"register_parameter: takes a Parameter or None, got a {type(param).__name__}; wrap a tensor: "
                 "nn.Parameter(tensor)"
             )
+        self.__dict__.setdefault("_vacated", {})[name] = Parameter
         setattr(self, name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """As assigning the module to the attribute `name`; for names that are computed."""
-        self._vacant("add_module", name)
+        self._vacant("add_module", name, Module)
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: takes a Module or None, got a {type(module).__name__}")
+        self.__dict__.setdefault("_vacated", {})[name] = Module
         setattr(self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -89,7 +129,7 @@ class Module(Hooked):
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Keep a tensor that is part of the state but not trained; if `persistent`, part of `state_dict` too."""
-        self._vacant("register_buffer", name)
+        self._vacant("register_buffer", name, Tensor)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"register_buffer: takes a tensor or None, got a {type(tensor).__name__}")
         self.__dict__.setdefault("_buffers", {})[name] = persistent
@@ -328,47 +368,19 @@ class Module(Hooked):
         return f"{type(self).__name__}({body})"
 
 
+_ROLES: dict[type[Any], tuple[str, str, str]] = {  # what each is called, what it takes, and how to give it that
+    Parameter: (
+        "parameter",
+        "a Parameter",
+        "wrap a tensor in nn.Parameter(tensor), write its numbers with copy_(), replace it for one call with "
+        "nn.functional_call",
+    ),
+    Module: ("module", "a Module", "give a function a Module of its own"),
+    Tensor: ("buffer", "a tensor", "convert it with tg.tensor()"),
+}
+
+
 def _entry(name: str, module: Module, entries: Mapping[str, T], target: str) -> T:
     if target not in entries:
         raise AttributeError(f"{name}: {type(module).__name__} has no {target!r}; it has {list(entries)}")
     return entries[target]
-
-
-def functional_call(
-    module: Module, tensors: Mapping[str, Any], args: Any = (), kwargs: Mapping[str, Any] | None = None
-) -> Any:
-    """What the module returns for the arguments with some of its parameters and buffers replaced for this one call.
-
-    With it, a module is a function of its parameters, which `tg.grad`, `tg.jvp`, `tg.vmap` and the others take:
-
-    >>> def loss(parameters, x):
-    ...     return nn.functional_call(module, parameters, x).sum()
-    >>> parameters = {name: p.detach() for name, p in module.named_parameters()}
-    >>> tg.grad(loss)(parameters, x)
-
-    Args:
-        tensors: what to put in the place of the parameters and buffers of these names. One that is used in several
-            places is replaced in all of them.
-        args: the positional arguments, as a tuple, or the only one.
-
-    Raises:
-        KeyError: if the module has no tensor of such a name.
-    """
-    known = dict(module._named_tensors(lambda *_: True))
-    unknown = [name for name in tensors if name not in known]
-    if unknown:
-        raise KeyError(f"functional_call: {type(module).__name__} has no {unknown}; it has {sorted(known)}")
-    replacements = {id(known[name]): tensor for name, tensor in tensors.items()}
-    places = [
-        (owner, name, value)
-        for owner in module.modules()
-        for name, value in vars(owner).items()
-        if isinstance(value, Tensor) and id(value) in replacements
-    ]
-    try:
-        for owner, name, value in places:
-            setattr(owner, name, replacements[id(value)])
-        return module(*(args if isinstance(args, tuple) else (args,)), **(kwargs or {}))
-    finally:
-        for owner, name, value in places:
-            setattr(owner, name, value)

@@ -29,8 +29,7 @@ class _Named(Recurrent):
     def _cells(self) -> list[Cell]:
         cells = [copy(cell) for cell in self._bare]
         for k, cell in enumerate(cells):
-            for name in self._names:
-                setattr(cell, name, getattr(self, f"{name}_{self._suffix(k)}"))
+            vars(cell).update({name: getattr(self, f"{name}_{self._suffix(k)}") for name in self._names})
         return cells
 
 

@@ -40,7 +40,7 @@ class State:
             ValueError: for states without a batch.
         """
         if rows is None:
-            return self.map(lambda s: s.detach() * 0)
+            return self.map(tg.zeros_like)
 
         def begun(s: Tensor) -> Tensor:
             if s.ndim < 3:

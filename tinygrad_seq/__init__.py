@@ -156,12 +156,9 @@ from .ops.reduce import (
     count_nonzero,
     cumprod,
     cumsum,
-    log_softmax,
-    logsumexp,
     mean,
     norm,
     prod,
-    softmax,
     std,
     sum,
     var,
@@ -192,6 +189,7 @@ from .ops.shape import (
     unsqueeze,
     vstack,
 )
+from .ops.softmax import log_softmax, logsumexp, softmax
 from .random import (
     bernoulli,
     manual_seed,

@@ -14,6 +14,7 @@ from .hooks import Retained
 from .memory import is_writable, memory, owner_of, unshare
 from .methods import Dim, Methods
 from .operators import Number, Operand
+from .ops.elementwise import where
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, several_gpus
@@ -49,7 +50,9 @@ class InPlace(Methods):
             if isinstance(self.node, Leaf):
                 raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
             self._require_alone(name)
-            self._become(new)
+            if new.node is None:  # still a result of what this tensor was, with a gradient of 0
+                new = where(array_module(self.array).ones((), "bool"), new, self)
+            self._become(new.clone() if _is_lent(new) or _is_shared(new) else new)
             unshare(self)
         else:
             if not is_writable(self.array):
@@ -75,8 +78,8 @@ class InPlace(Methods):
 
     def _require_alone(self, name: str) -> None:
         """Raise a RuntimeError if somebody else shows this memory, whom a recorded change would not reach."""
-        lent = id(owner_of(self.array)) in memory.lent
-        if lent or (hasattr(self, "sharers") and self.sharers.others(self)):
+        lent = _is_lent(self)
+        if lent or _is_shared(self):
             whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
             raise RuntimeError(
                 f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
@@ -285,3 +288,13 @@ class InPlace(Methods):
         except MISTAKES as error:
             raise explained("assigning to an index", error, (self, value), {}) from error
         memory.mark(self.array)
+
+
+def _is_lent(tensor: Value) -> bool:
+    """Whether somebody outside can write to the memory of a tensor."""
+    return id(owner_of(tensor.array)) in memory.lent
+
+
+def _is_shared(tensor: Value) -> bool:
+    """Whether another tensor shows the memory of this one."""
+    return hasattr(tensor, "sharers") and tensor.sharers.others(tensor)

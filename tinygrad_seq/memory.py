@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from functools import partial
 from itertools import count
 from typing import Any
+from weakref import ref
 
 from .backend import Array, backend_of, is_array
 from .several import at
@@ -27,12 +27,12 @@ class Sharers:
     __slots__ = ("_limit", "_members")
 
     def __init__(self, first: Any) -> None:
-        self._members = [weakref.ref(first)]
+        self._members = [ref(first)]
         self._limit = 32
 
-    def add(self, member: Any) -> None:
-        """One more."""
-        self._members.append(weakref.ref(member))
+    def add(self, *members: Any) -> None:
+        """Some more."""
+        self._members += map(ref, members)
         if len(self._members) > self._limit:  # those that are gone add up: a weight is turned at every step
             self._members = [m for m in self._members if m() is not None]
             self._limit = 2 * len(self._members) + 32
@@ -47,15 +47,20 @@ class Sharers:
 
 
 def share(one: Any, *others: Any) -> None:
-    """Note that others show the memory of a tensor from now on."""
-    try:
-        sharers = one.sharers
-    except AttributeError:
-        sharers = one.sharers = Sharers(one)
+    """Note that other tensors show the memory of one from now on."""
+    sharers = sharers_of(one)
+    sharers.add(*others)
     for other in others:
-        sharers.add(other)
-        if hasattr(other, "node"):
-            other.sharers = sharers
+        other.sharers = sharers
+
+
+def sharers_of(tensor: Any) -> Sharers:
+    """Who shows the memory of a tensor."""
+    try:
+        found: Sharers = tensor.sharers
+    except AttributeError:
+        found = tensor.sharers = Sharers(tensor)
+    return found
 
 
 def unshare(tensor: Any) -> None:
@@ -75,8 +80,8 @@ class _Memory:
 
     def __init__(self) -> None:
         self.last = -1
-        self._of_owner: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self.lent: dict[int, weakref.ref[Any]] = {}
+        self._of_owner: dict[int, tuple[ref[Any], int]] = {}
+        self.lent: dict[int, ref[Any]] = {}
         self._exported: dict[int, tuple[int, int]] = {}  # when, and a checksum of the numbers at that time
 
     def lend(self, array: Array) -> None:
@@ -88,7 +93,7 @@ class _Memory:
             self.lent.pop(key, None)
             self._exported.pop(key, None)
 
-        self.lent[key] = weakref.ref(owner, forget)
+        self.lent[key] = ref(owner, forget)
 
     def export(self, array: Array) -> None:
         """Lend memory that was ours alone so far: nodes may have saved it, and expect its numbers as they are now."""
@@ -113,7 +118,7 @@ class _Memory:
             key = id(owner)
             known, _ = self._of_owner.get(key, (None, 0))
             if known is None:  # else it is this one's, since one that goes takes its entry along
-                known = weakref.ref(owner, partial(self._forget, key))
+                known = ref(owner, partial(self._forget, key))
             self._of_owner[key] = (known, self.last)
 
     def date(self, array: Array, time: int) -> None:
@@ -155,8 +160,11 @@ def _copied(array: Array) -> Array:
 
 def owner_of(array: Array) -> Array:
     """The array whose memory this one is a view of; itself if it has its own."""
-    while getattr(array, "base", None) is not None and is_array(array.base):
-        array = array.base
+    base = getattr(array, "base", None)
+    while base is not None:
+        if is_array(base):
+            array = base
+        base = getattr(base, "base", None)  # of windows there is something in between that is no array
     return array
 
 

@@ -15,6 +15,7 @@ from .operators import Number, Operand, Operators
 from .ops import index as _index
 from .ops import layout, linalg, logic, order, reduce
 from .ops import shape as _shape
+from .ops import softmax as _softmax
 from .ops.dims import lengths
 from .public import public
 from .streams import Generator
@@ -57,15 +58,15 @@ class Methods(Operators):
 
     @public
     def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-        return reduce.logsumexp(self, dim, keepdim)
+        return _softmax.logsumexp(self, dim, keepdim)
 
     @public
     def softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return reduce.softmax(self, dim, dtype=dtype)
+        return _softmax.softmax(self, dim, dtype=dtype)
 
     @public
     def log_softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return reduce.log_softmax(self, dim, dtype=dtype)
+        return _softmax.log_softmax(self, dim, dtype=dtype)
 
     # --- shape ---
 

@@ -16,13 +16,12 @@ class View(Primitive):
     """
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        y = super().__call__(*inputs, **params)
-        x = inputs[0] if inputs else None
-        if isinstance(x, Value):
+        y = Primitive.__call__(self, *inputs, **params)
+        if inputs and isinstance(inputs[0], Value):
             if type(y) is tuple:
-                share(x, *y)
-            elif shares_memory(y.array, x.array):
-                share(x, y)
+                share(inputs[0], *y)
+            elif shares_memory(y.array, inputs[0].array):
+                share(inputs[0], y)
         return y
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import tinygrad_seq as tg
@@ -63,6 +65,18 @@ def weight_for(name: str, what: str, weight: Any, input: Tensor, classes: int | 
     return weight
 
 
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorator: of halves, what the function makes of them in float32, rounded once at the end."""
+
+    @wraps(function)
+    def computed(input: Tensor, *args: Any) -> Tensor:
+        if input.dtype != tg.float16:
+            return function(input, *args)
+        return function(input.float(), *args).to(tg.float16)
+
+    return computed
+
+
 def require_reduction(name: str, reduction: str, *more: str) -> None:
     """Raise a ValueError unless the reduction is one of the three, or of what this loss has besides."""
     if reduction not in (*REDUCTIONS, *more):
@@ -79,9 +93,12 @@ def reduced(losses: Tensor, reduction: str, share: Tensor | None = None) -> Tens
         return losses
     if reduction == "sum":
         return losses.sum()
-    if share is None:
-        return losses.mean()
-    total = share.sum()
+    return losses.mean() if share is None else _shared(losses, share)
+
+
+@in_float32
+def _shared(losses: Tensor, share: Tensor) -> Tensor:
+    total = share.float().sum() if share.dtype == tg.float16 else share.sum()
     return losses.sum() / tg.where(total == 0, float("nan"), total)  # 0 / 0 would warn
 
 

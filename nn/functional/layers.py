@@ -8,7 +8,7 @@ from typing import Any
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 
-from .checks import floating, require_classes, require_integers, target_for
+from .checks import floating, in_float32, require_classes, require_integers, target_for
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -82,7 +82,11 @@ def layer_norm(
     for what, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.shape != shape:
             raise ValueError(f"layer_norm: {what} has shape {parameter.shape}; takes normalized_shape={shape}")
-    dims = tuple(range(-len(shape), 0))
+    return _layer_norm(input, tuple(range(-len(shape), 0)), weight, bias, eps)
+
+
+@in_float32
+def _layer_norm(input: Tensor, dims: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     centered = input - input.mean(dims, keepdim=True)
     normal = centered / ((centered * centered).mean(dims, keepdim=True) + eps).sqrt()
     normal = normal if weight is None else normal * weight
@@ -98,7 +102,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps), the norm along `dim`: vectors of length 1, and zero where they are zero."""
-    input = floating("normalize", "input", input)
+    return _normalize(floating("normalize", "input", input), p, dim, eps)
+
+
+@in_float32
+def _normalize(input: Tensor, p: float, dim: int | tuple[int, ...], eps: float) -> Tensor:
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
@@ -111,7 +119,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             f"cosine_similarity: dim={dim} is out of range for shapes {x1.shape} and {x2.shape}; takes {-ndim} to "
             f"{ndim - 1}"
         )
-    shape = (x1.detach() * x2.detach()).shape  # raises, naming the shapes, unless they broadcast
+    shape = (x1.detach() == x2.detach()).shape  # raises, naming the shapes, unless they broadcast
     x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
     return (normalize(x1, dim=dim, eps=eps) * normalize(x2, dim=dim, eps=eps)).sum(dim)
 

@@ -12,6 +12,7 @@ from tinygrad_seq.recording import require
 
 from .checks import (
     floating,
+    in_float32,
     pair,
     reduced,
     require_classes,
@@ -149,7 +150,7 @@ def _picked(
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """-(t log x + (1 - t) log(1 - x)), element by element. `binary_cross_entropy_with_logits` is the accurate one.
 
-    As in PyTorch, a logarithm is no less than -100. There its gradient is 0 (PyTorch: that of a slope of 10¹²).
+    As in PyTorch, a logarithm is no less than -100, and the gradient is (x - t) / max(x (1 - x), 10⁻¹²).
 
     Args:
         input: probabilities x, from 0 to 1.
@@ -173,11 +174,19 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     if input.device.type == "cpu":
         require(check, input)
     weight = weight_for(name, "weight", weight, input)
-    never, surely = input <= math.exp(-100), 1.0 - input <= math.exp(-100)
-    log_x = tg.where(never, -100.0, tg.where(never, 1.0, input).log())
-    log_not_x = tg.where(surely, -100.0, tg.log1p(-tg.where(surely, 0.0, input)))
-    losses = -(target * log_x + (1.0 - target) * log_not_x)
+    losses = _binary_cross_entropy(input, target)
     return reduced(losses if weight is None else losses * weight, reduction)
+
+
+@in_float32
+def _binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
+    edge = input * (1.0 - input) <= 1e-12
+    x = tg.where(edge, input.detach(), input)
+    never, surely = x <= math.exp(-100), 1.0 - x <= math.exp(-100)
+    log_x = tg.where(never, -100.0, tg.where(never, 1.0, x).log())
+    log_not_x = tg.where(surely, -100.0, tg.log1p(-tg.where(surely, 0.0, x)))
+    bowl = (0.5 * input - target.detach()) * tg.where(edge, input, 0.0) * 1e12  # there the slope of this one counts
+    return -(target * log_x + (1.0 - target) * log_not_x) + (bowl - bowl.detach())
 
 
 def binary_cross_entropy_with_logits(

@@ -269,6 +269,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "unbind": along_dim(min_side=1),
     "unfold": windows(),
     "where": selection(),
+    "zero": elementwise("real"),
     "floor_divide": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),
     "remainder": elementwise("distinct", "away from 0").filter(lambda c: _off_whole(c)),
 }

@@ -50,10 +50,15 @@ else:
 
     ndarray = xp.ndarray
     _erf = xp.ElementwiseKernel("T x", "T y", "y = erf(x)", "tinygrad_seq_erf")
+    _LONG_SUMS = {
+        kind: xp.ReductionKernel("T x", "T y", f"{wide}(x)", "a + b", "y = T(a)", "0", f"tg_sum_{kind}", wide)
+        for kind, wide in {"e": "float", "f": "double"}.items()
+    }
     _sigmoid = xp.ElementwiseKernel("T x", "T y", "y = T(1) / (T(1) + exp(-x))", "tinygrad_seq_sigmoid")
 
 _THREADS = 256  # of a block
 _WORDS = {1: "char", 2: "short", 4: "int", 8: "long long"}  # by their size in bytes
+_SHORT = 2**14  # terms of which each thread of a block adds up a few, one after another
 _PIECE = 2**22  # bytes that are looked at at once
 _NO_DRIVER, _NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, which is also what no driver gives; cudaErrorNoDevice
 _count: int | None = None  # of GPUs, once they have answered
@@ -201,6 +206,24 @@ def sigmoid(x: Any) -> Any:
         e = xp.exp(xp.where(left, x, -x))
         return xp.where(left, e, 1) / (1 + e)
     return _sigmoid(x.astype(numpy.float32) if x.dtype.kind in "biu" else x)
+
+
+def sum_over(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, out: Any = None) -> Any:
+    """The sum over one dimension, several, or (None) all, in the dtype of x; of booleans an int64.
+
+    Long sums are carried on in twice the precision, which costs nothing beside reading the numbers.
+    """
+    kind = x.dtype.char
+    dims = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if kind in _LONG_SUMS and math.prod([x.shape[d] for d in dims]) > _SHORT:
+        return _LONG_SUMS[kind](x, axis=axis, keepdims=keepdims, out=out)
+    return x.sum(axis=axis, dtype=numpy.int64 if kind == "?" else x.dtype, keepdims=keepdims, out=out)
+
+
+def cumsum(x: Any, axis: int) -> Any:
+    """Sums up to and including each entry, which are carried on in twice the precision, and rounded one by one."""
+    kind = numpy.dtype({"e": "f", "f": "d", "F": "D", "?": "l"}.get(x.dtype.char, x.dtype.char))
+    return x.cumsum(axis=axis, dtype=kind).astype(numpy.int64 if x.dtype.char == "?" else x.dtype, copy=False)
 
 
 def erf(x: Any) -> Any:

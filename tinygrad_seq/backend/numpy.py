@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as xp
 
+from .sums import add_at, add_rows
+from .sums import cumsum as cumsum
+from .sums import sum_over as sum_over
+
 module: Any = xp
 ndarray = xp.ndarray
 SCALAR = xp.generic  # what NumPy returns for 0-d results
@@ -156,30 +160,9 @@ def scatter_add(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up. Writes into `buffer`."""
     rows = index[0] if isinstance(index, tuple) and len(index) == 1 else None
     if rows is not None and rows.dtype.kind in "iu" and buffer.ndim > 1 and values.ndim > 1:
-        _add_rows(buffer, rows, values)
+        add_rows(buffer, rows, values)
     else:
-        xp.add.at(buffer, index, values)
-
-
-def _add_rows(buffer: Any, index: Any, values: Any) -> None:
-    """Row by row scatter-add: sort, then add up each run of equal rows. 5 to 200 times faster than `add.at`.
-
-    A run costs a call of Python, but `reduceat` goes down the columns, and takes ten times as long for long runs.
-    """
-    rows = index.reshape(-1)
-    if rows.size == 0:
-        return
-    rows = xp.where(rows < 0, rows + buffer.shape[0], rows)
-    values = values.reshape((rows.size, *buffer.shape[1:]))
-    order = xp.argsort(rows, kind="stable")
-    rows = rows[order]
-    starts = xp.flatnonzero(xp.concatenate(([True], rows[1:] != rows[:-1])))
-    if values.size < 256 * len(starts):
-        buffer[rows[starts]] += xp.add.reduceat(values[order], starts, axis=0)
-        return
-    ends = [*starts[1:].tolist(), len(rows)]
-    for row, start, end in zip(rows[starts].tolist(), starts.tolist(), ends, strict=True):
-        buffer[row] += xp.add.reduce(values[order[start:end]], axis=0)
+        add_at(buffer, index, values)
 
 
 # generators, by where they go on: making one takes ten times as long as a few words

@@ -183,6 +183,8 @@ class CudaExecutor:
             return (
                 [partial(getattr(xp, op), *args, out=out)] if out.dtype.char != "?" else [partial(self._copied, instr)]
             )
+        if op == "sum":
+            return [partial(self.backend.sum_over, args[0], out=out, **instr.params)]
         if (
             op in REDUCTIONS and op != "min"
         ):  # which CuPy 14 cannot put where it is told: it compares `out` with a dtype

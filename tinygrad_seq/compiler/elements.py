@@ -127,7 +127,7 @@ class Plan(NamedTuple):
             found: dict[Any, Array] = dict(zip(inputs, args, strict=True))
             for n, step in enumerate(steps):
                 if isinstance(step, Instr):
-                    found[step.out] = getattr(found[step.args[0]], step.op)(**step.params)
+                    found[step.out] = evaluate(step.op, [found[step.args[0]]], step.params)
                     continue
                 arrays = tuple([found[v] for v in step.inputs])
                 if n not in bound:

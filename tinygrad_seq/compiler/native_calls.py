@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from .kernels import LANES
 
-_LETTERS = {"f": "float", "d": "double"}
-_VECTORS = 8  # of columns at a time: fewer sums would wait for each other
+NUMBERS = {"f": "float", "d": "double"}
+VECTORS = 8  # of columns at a time: fewer sums would wait for each other
 _ROWS = 4  # of a matrix that go through one pass over the vector
-_MASK = f"<{LANES} x i1>"
+MASK = f"<{LANES} x i1>"
 
 
 def call(number: str) -> str:
@@ -56,7 +56,7 @@ define void @NAME(ptr %table) {
 
 def gemm(kind: str, integer: int) -> str:
     """C = A B, by BLAS, whose integers have so many bytes."""
-    word, number = f"i{8 * integer}", _LETTERS[kind]
+    word, number = f"i{8 * integer}", NUMBERS[kind]
     slots = ["f", "ta", "tb", "m", "n", "k", "a", "lda", "b", "ldb", "c", "ldc"]
     text = head(slots, pointers="fabc")
     flags = [f"  %{t}.32 = trunc i64 %{t} to i32" for t in ("ta", "tb")]
@@ -71,7 +71,7 @@ def gemm(kind: str, integer: int) -> str:
 
 def gemv(kind: str, integer: int) -> str:
     """y = W x, or Wᵀ x, by BLAS, whose integers have so many bytes. W (M, N), both in the table."""
-    number = _LETTERS[kind]
+    number = NUMBERS[kind]
     lines = head(["f", "turned", "m", "n", "w", "ldw", "x", "y"], pointers="fwxy")
     lines += ["  %turned.32 = trunc i64 %turned to i32", *_narrowed(["m", "n", "ldw"], integer)]
     word = f"i{8 * integer}"
@@ -91,7 +91,7 @@ def _narrowed(names: list[str], integer: int) -> list[str]:
 
 def rows_times_vector(kind: str) -> str:
     """y = W x for W (N, K) with rows in one piece: four rows at a time."""
-    number = _LETTERS[kind]
+    number = NUMBERS[kind]
     vector = f"<{LANES} x {number}>"
     lines = head(["w", "ldw", "x", "y", "n", "k"], pointers="wxy")
     lines += [f"  %whole = and i64 %k, -{LANES}", f"  %n.4 = and i64 %n, -{_ROWS}", *tail_mask("%k", "%whole")]
@@ -143,14 +143,14 @@ def _dots(p: str, row: str, count: int, vector: str, number: str) -> list[str]:
 
 def vector_times_rows(kind: str) -> str:
     """y = x B for B (K, N) with rows in one piece: 128 columns at a time, which stay in registers."""
-    number = _LETTERS[kind]
+    number = NUMBERS[kind]
     vector = f"<{LANES} x {number}>"
     lines = head(["b", "ldb", "x", "y", "n", "k"], pointers="bxy")
-    wide = _VECTORS * LANES
+    wide = VECTORS * LANES
     lines += [f"  %n.whole = and i64 %n, -{wide}", "  br label %wides"]
     lines += ["wides:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
     lines += ["  %in.wides = icmp ult i64 %i, %n.whole", "  br i1 %in.wides, label %q, label %rest"]
-    lines += _columns("q", "%i", _VECTORS, vector, number, masked=False)
+    lines += _columns("q", "%i", VECTORS, vector, number, masked=False)
     lines += [f"  %i.next = add i64 %i, {wide}", "  br label %wides"]
     lines += [
         "rest:",
@@ -158,9 +158,9 @@ def vector_times_rows(kind: str) -> str:
         "  br i1 %is.rest, label %masks, label %done",
         "masks:",
     ]
-    for r in range(_VECTORS):  # together, since as many sums take as long as one
+    for r in range(VECTORS):  # together, since as many sums take as long as one
         lines += [f"  %from{r} = add i64 %n.whole, {r * LANES}", *tail_mask("%n", f"%from{r}", f"%mask{r}")]
-    lines += ["  br label %s", *_columns("s", "%n.whole", _VECTORS, vector, number, masked=True)]
+    lines += ["  br label %s", *_columns("s", "%n.whole", VECTORS, vector, number, masked=True)]
     lines += ["  br label %done", "done:", "  ret void", "}"]
     return "\n".join([f"declare {vector} @llvm.fma.v{LANES}f{_bits(kind)}({vector}, {vector}, {vector})", *lines])
 
@@ -189,7 +189,7 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
         lines += [f"  %{p}.y{r}.at = getelementptr {number}, ptr %y, i64 %{p}.y{r}"]
         if masked:
             store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
-            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {_MASK} %mask{r})"]
+            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {MASK} %mask{r})"]
         else:
             lines += [f"  store {vector} %{p}.acc{r}, ptr %{p}.y{r}.at, align 1"]
     return lines
@@ -211,7 +211,7 @@ def load(
         return [*lines, f"  {name} = load {vector}, ptr {name}.at, align 1"]
     bits = 32 if number == "float" else 64
     load = f"@llvm.masked.load.v{LANES}f{bits}.p0"
-    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {_MASK} {mask}, {vector} {otherwise})"]
+    return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {MASK} {mask}, {vector} {otherwise})"]
 
 
 def tail_mask(end: str, start: str, mask: str = "%mask") -> list[str]:
@@ -241,7 +241,7 @@ def add_rows(kind: str) -> str:
 
 def _by_rows(kind: str, *, adds: bool) -> str:
     """A loop over index: from the i-th row of `straight` to the index[i]-th of `turned`, or the other way round."""
-    number = _LETTERS[kind]
+    number = NUMBERS[kind]
     vector = f"<{LANES} x {number}>"
     pointers = ("wrong", "turned", "straight", "index")
     lines = head([*pointers, "n", "rows", "cols"], pointers)
@@ -272,7 +272,7 @@ def _by_rows(kind: str, *, adds: bool) -> str:
         if masked:
             store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
             lines += [
-                f"  call void {store}({vector} {result}, ptr %to{s}, i32 1, {_MASK} %mask)",
+                f"  call void {store}({vector} {result}, ptr %to{s}, i32 1, {MASK} %mask)",
                 "  br label %row.end",
             ]
         else:

@@ -19,7 +19,7 @@ from .kernels import ARITHMETIC, FUNCTIONS, kernel
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, Products, Section
-from .native_reductions import reduction
+from .native_reductions import column_sums, reduction
 from .native_tables import Tables
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
@@ -50,7 +50,6 @@ class NativeExecutor(NumpyExecutor):
         self._spares: list[Array] = []
         self._crew, self._products = Crew(), Products()
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
-        self._ones: dict[Any, Array] = {}
         self._parts: list[list[Instr]] = []
         self._kernels: list[bool] = []  # which of these are
         self._settles = False  # whether a source is changed where it lies
@@ -289,16 +288,14 @@ class NativeExecutor(NumpyExecutor):
         return self._spares[-1]
 
     def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Section | Step] | None:
-        """The product with a row of ones."""
+        """Sums of columns, which are shared by threads where there are many."""
         whole = Matrix.of(x)
         if x.dtype != out.dtype or whole is None or whole.turned or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
-        ones = self._ones.setdefault((x.shape[0], x.dtype), numpy.ones(x.shape[0], x.dtype))
         calls = []
         for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
             at = [_address(a) + start * x.itemsize for a in (x, out)]
-            operands = [at[0], whole.leading, _address(ones), at[1], count, x.shape[0]]
-            calls.append(Native(native_calls.vector_times_rows(x.dtype.char), operands))
+            calls.append(Native(column_sums(x.dtype.char), [at[0], whole.leading, at[1], x.shape[0], count]))
         return [Section(calls, x.size * _OPERATION)]
 
     def _reduction(self, op: str, x: Array, out: Array) -> Section:

@@ -1,7 +1,6 @@
-"""Sums and largest elements of rows as LLVM code.
+"""Sums and largest elements of rows, and sums of columns, as LLVM code.
 
-Table: x, y, rows, cols; y[r] = Σ x[r, c], or the largest of them. Rows are read 64 elements at a time; of a sum, what
-comes of each 4096 elements is added up in float64, so that long rows lose nothing either.
+Parts of them are added up in the dtype of x, and what comes of these in float64, so that long ones lose nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +8,21 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .kernels import LANES
-from .native_calls import head, load, tail_mask
+from .native_calls import MASK, NUMBERS, VECTORS, head, load, tail_mask
 
 _WIDE = 4  # vectors at a time, which do not wait for each other
 _BLOCK = 4096
+_ROWS = 64  # that are added up one after another
 
 
 @lru_cache
 def reduction(op: str, kind: str) -> str:
-    """`op` is "sum" or "max", `kind` "f" or "d"."""
+    """y[r] = Σ x[r, c], or the largest of them; rows are read 64 elements at a time, and summed up 4096 at a time.
+
+    Args:
+        op: "sum" or "max".
+        kind: "f" or "d".
+    """
     number, bits = ("float", 32) if kind == "f" else ("double", 64)
     vector, name = f"<{LANES} x {number}>", f"v{LANES}f{bits}"
     add = op == "sum"
@@ -68,3 +73,63 @@ def reduction(op: str, kind: str) -> str:
     lines += [f"  %y.at = getelementptr {number}, ptr %y, i64 %r"]
     lines += [f"  store {number} {'%out' if kind == 'f' else '%all'}, ptr %y.at", "  %r.next = add i64 %r, 1"]
     return "\n".join([*lines, "  br label %row", "done:", "  ret void", "}"])
+
+
+@lru_cache
+def column_sums(kind: str) -> str:
+    """y[c] = Σ x[r, c] for x with rows in one piece: 128 columns at a time, which stay in registers."""
+    number = NUMBERS[kind]
+    wide = VECTORS * LANES
+    lines = head(["x", "ldx", "y", "rows", "cols"], pointers="xy")
+    lines += [f"  %whole = and i64 %cols, -{wide}", "  br label %wides"]
+    lines += ["wides:", "  %i = phi i64 [0, %entry], [%i.next, %q.done]"]
+    lines += ["  %in.wides = icmp ult i64 %i, %whole", "  br i1 %in.wides, label %q, label %rest"]
+    lines += _sums_of_columns("q", "%i", number, masked=False)
+    lines += [f"  %i.next = add i64 %i, {wide}", "  br label %wides"]
+    lines += [
+        "rest:",
+        "  %is.rest = icmp ult i64 %whole, %cols",
+        "  br i1 %is.rest, label %masks, label %done",
+        "masks:",
+    ]
+    for v in range(VECTORS):  # together, since as many sums take as long as one
+        lines += [f"  %from{v} = add i64 %whole, {v * LANES}", *tail_mask("%cols", f"%from{v}", f"%mask{v}")]
+    lines += ["  br label %s", *_sums_of_columns("s", "%whole", number, masked=True)]
+    return "\n".join([*lines, "  br label %done", "done:", "  ret void", "}"])
+
+
+def _sums_of_columns(p: str, column: str, number: str, *, masked: bool) -> list[str]:
+    """The sums of 128 columns of x from `column` on; the names begin with `p`."""
+    vector, totals = f"<{LANES} x {number}>", f"<{LANES} x double>"
+    single = number == "float"
+    lines = [f"{p}:", f"  br label %{p}.block", f"{p}.block:", f"  %{p}.b = phi i64 [0, %{p}], [%{p}.end, %{p}.added]"]
+    for v in range(VECTORS):
+        lines += [f"  %{p}.all{v} = phi {totals} [zeroinitializer, %{p}], [%{p}.all{v}.next, %{p}.added]"]
+    lines += [f"  %{p}.more = icmp ult i64 %{p}.b, %rows", f"  br i1 %{p}.more, label %{p}.go, label %{p}.done"]
+    lines += [f"{p}.go:", f"  %{p}.far = add i64 %{p}.b, {_ROWS}", f"  %{p}.less = icmp ult i64 %{p}.far, %rows"]
+    lines += [f"  %{p}.end = select i1 %{p}.less, i64 %{p}.far, i64 %rows", f"  br label %{p}.row", f"{p}.row:"]
+    lines += [f"  %{p}.r = phi i64 [%{p}.b, %{p}.go], [%{p}.r.next, %{p}.row]"]
+    for v in range(VECTORS):
+        lines += [f"  %{p}.part{v} = phi {vector} [zeroinitializer, %{p}.go], [%{p}.sum{v}, %{p}.row]"]
+    lines += [f"  %{p}.off = mul i64 %{p}.r, %ldx", f"  %{p}.first = add i64 %{p}.off, {column}"]
+    for v in range(VECTORS):
+        lines += [f"  %{p}.c{v} = add i64 %{p}.first, {v * LANES}"]
+        lines += load(f"%{p}.x{v}", "%x", f"%{p}.c{v}", vector, number, masked, mask=f"%mask{v}")
+        lines += [f"  %{p}.sum{v} = fadd {vector} %{p}.part{v}, %{p}.x{v}"]
+    lines += [f"  %{p}.r.next = add i64 %{p}.r, 1", f"  %{p}.on = icmp ult i64 %{p}.r.next, %{p}.end"]
+    lines += [f"  br i1 %{p}.on, label %{p}.row, label %{p}.added", f"{p}.added:"]
+    for v in range(VECTORS):
+        lines += [f"  %{p}.wide{v} = fpext {vector} %{p}.sum{v} to {totals}"] if single else []
+        lines += [f"  %{p}.all{v}.next = fadd {totals} %{p}.all{v}, %{p}.{'wide' if single else 'sum'}{v}"]
+    lines += [f"  br label %{p}.block", f"{p}.done:"]
+    for v in range(VECTORS):
+        lines += [f"  %{p}.y{v} = fptrunc {totals} %{p}.all{v} to {vector}"] if single else []
+        value = f"{vector} %{p}.{'y' if single else 'all'}{v}"
+        lines += [f"  %{p}.to{v}.n = add i64 {column}, {v * LANES}"]
+        lines += [f"  %{p}.to{v} = getelementptr {number}, ptr %y, i64 %{p}.to{v}.n"]
+        if masked:
+            store = f"@llvm.masked.store.v{LANES}f{32 if single else 64}.p0"
+            lines += [f"  call void {store}({value}, ptr %{p}.to{v}, i32 1, {MASK} %mask{v})"]
+        else:
+            lines += [f"  store {value}, ptr %{p}.to{v}, align 1"]
+    return lines

@@ -114,6 +114,8 @@ class NumpyExecutor:
             one = numpy.asarray(1.0, out.dtype)
             steps: list[Step] = [(numpy.negative, (args[0], out)), (numpy.exp, (out, out))]
             return [*steps, (numpy.add, (out, one, out)), (numpy.divide, (one, out, out))]
+        if op == "sum":
+            return [(partial(numpy_backend.sum_over, out=out, **instr.params), (args[0],))]
         if op in REDUCTIONS:
             return [(partial(getattr(args[0], op), out=out, **instr.params), ())]
         if op == "where":

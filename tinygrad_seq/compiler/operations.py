@@ -73,6 +73,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 FUNCTIONS |= {
     name: (lambda x, axis, keepdims, name=name: getattr(x, name)(axis=axis, keepdims=keepdims)) for name in REDUCTIONS
 }
+FUNCTIONS["sum"] = lambda x, axis, keepdims: backend_of(x).sum_over(x, axis, keepdims)
 
 
 def evaluate(op: str, args: Any, params: dict[str, Any]) -> Array:

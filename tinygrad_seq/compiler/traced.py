@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..backend import SCALAR, Array, DType, array_module, is_array, register
+from ..backend import SCALAR, Array, DType, array_module, backend_of, is_array, register
 from ..backend import numpy as host
 from ..recording import CompileError
 from .operations import HOLE, REDUCTIONS, UFUNCS
@@ -133,9 +133,6 @@ class Traced:
         kind = host.dtype(kind)
         return self.copy() if kind == self.dtype else self.recorder.emit("cast", self, dtype=kind)
 
-    def cumsum(self, axis: int) -> Traced:
-        return self.recorder.emit("call", self, function=lambda x: x.cumsum(axis=axis), name=f"cumsum over {axis}")
-
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
             "call", self, function=lambda x: x.argsort(axis=axis, kind=kind), name=f"argsort over {axis}"
@@ -149,7 +146,10 @@ class Traced:
     def __getitem__(self, key: Any) -> Traced:
         index, arrays = self._index(key)
         if arrays:
-            return self.recorder.emit("take", self, *arrays, index=index)
+            taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
+            if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
+                taken.viewed = (self, self.var)
+            return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
         return self.recorder.emit("slice", self, index=index)
 
@@ -379,6 +379,14 @@ class TracedBackend:
 
     def erf(self, x: Any) -> Any:
         return self._recorder.emit("erf", x)
+
+    def sum_over(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return self._recorder.emit("sum", x, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, x: Any, axis: int) -> Any:
+        return self._recorder.emit(
+            "call", x, function=lambda x: backend_of(x).cumsum(x, axis), name=f"cumsum over {axis}"
+        )
 
     def concatenate(self, arrays: Any, axis: int) -> Any:
         return self.xp.concatenate(arrays, axis)

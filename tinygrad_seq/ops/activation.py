@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import Array, array_module, backend_of, float32
 from ..graph import primitive
 from ..public import public
-from .elementwise import exp, expm1, sigmoid, tanh, where
+from .elementwise import copied, exp, expm1, sigmoid, tanh, where
 
 
 @primitive
@@ -74,9 +74,12 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """x, but no less than `min` and no more than `max`; nan where one of them is. On the bounds x has the gradient."""
     if min is None and max is None:
         raise ValueError("clamp: takes min, max or both")
+    y = x
     if min is not None and not _at_the_end(x, min, "min"):
-        x = where(_or_nan(x < min, min), min, x)
-    return x if max is None or _at_the_end(x, max, "max") else where(_or_nan(x > max, max), max, x)
+        y = where(_or_nan(y < min, min), min, y)
+    if max is not None and not _at_the_end(x, max, "max"):
+        y = where(_or_nan(y > max, max), max, y)
+    return copied(x) if y is x else y  # a copy, though all numbers stay
 
 
 def _at_the_end(x: Any, bound: Any, end: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import array_module
 from ..public import public, require_numbers
 from .activation import softplus
-from .elementwise import cos, log, sin, where
+from .elementwise import copied, cos, log, sin, where
 from .elementwise import div as quotient
 from .logic import isinf, isnan
 from .rounding import floor_divide, trunc
@@ -93,7 +93,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
     """
     require_numbers((nan, *[bound for bound in (posinf, neginf) if bound is not None]), "nan_to_num: ")
     if x.dtype.kind not in "fc":
-        return x
+        return copied(x)  # a copy, as of other numbers
     largest = float(array_module(x).finfo(x.dtype).max)
     x = where(isnan(x), nan, x)
     x = where(x == math.inf, largest if posinf is None else posinf, x)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import array_module
 from ..public import public
-from .index import ARRAY, getitem
+from .layout import diagonal
 from .linalg import batched_matmul
 from .reduce import reduce_sum
 from .shape import permute, reshape
@@ -85,13 +84,11 @@ def _parse(equation: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
 def _diagonal(labels: str, x: Any) -> tuple[str, Any]:
     """Each letter once: where one occurs twice, the diagonal is taken."""
     for letter in dict.fromkeys(labels):
-        places = [d for d, c in enumerate(labels) if c == letter]
-        if len(places) > 1:
-            rest = [d for d in range(len(labels)) if d not in places]
-            x = permute(x, dims=(*places, *rest))
-            along = array_module(getattr(x, "array", x)).arange(x.shape[0])
-            x = getitem(x, *[along] * len(places), index=(ARRAY,) * len(places))
-            labels = letter + "".join([labels[d] for d in rest])
+        while labels.count(letter) > 1:
+            first = labels.index(letter)
+            second = labels.index(letter, first + 1)
+            x = diagonal(x, 0, first, second)
+            labels = labels[:first] + labels[first + 1 : second] + labels[second + 1 :] + letter
     return labels, x
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from ..backend import Array, DType, array_module, backend_of, complex64, result_type
+from ..backend import Array, DType, array_module, backend_of, complex64, float16, float32, result_type
 from ..graph import primitive
 from ..public import public
 
@@ -75,6 +77,15 @@ where.vjp(
 
 
 @primitive
+def zero(x: Array) -> Array:
+    """0 for each element, be it infinite or nan, of which the product with 0 would be nan. Its derivative is 0."""
+    return array_module(x).zeros_like(x)
+
+
+zero.vjp(lambda g, *_: zero(g))
+
+
+@primitive
 def pow(a: Array, b: Array) -> Array:
     """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0."""
     return a**b
@@ -82,14 +93,15 @@ def pow(a: Array, b: Array) -> Array:
 
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
-        return g * (b * a ** (b - 1)) if b != 0 else g * 0.0
-    return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
+        return g * (b * a ** (b - 1)) if b != 0 else zero(g)
+    return where(b == 0, 0.0, g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0)))  # there 0 times infinity
 
 
 def _pow_vjp_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(a, (int, float)):
-        return g * y * log(array_of(y, a)) if a != 0 else g * where(b >= 0, 0.0, -y)
-    return g * y * log(where((a == 0) & (b >= 0), 1.0, a))
+        return g * y * log(array_of(y, a)) if a != 0 else where(b >= 0, 0.0, -(g * y))
+    flat = (a == 0) & (b >= 0)
+    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
 
 
 pow.vjp(_pow_vjp_base, _pow_vjp_exponent)
@@ -206,7 +218,7 @@ def sign(x: Array) -> Array:
     return array_module(x).sign(x.real).astype(x.dtype)
 
 
-sign.vjp(lambda g, *_: g * 0.0)
+sign.vjp(lambda g, *_: zero(g))
 
 
 @primitive
@@ -251,6 +263,23 @@ def cast(x: Array, *, dtype: DType) -> Array:
 
 
 cast.vjp(lambda g, _y, _x, dtype: g)  # the sweep brings every gradient to the dtype of its tensor
+
+
+def copied(x: Any) -> Any:
+    """x in memory of its own."""
+    return cast(x, dtype=x.dtype)
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Halves computed in float32, in which sums neither overflow nor stop growing, and rounded once at the end."""
+
+    @wraps(function)
+    def computed(x: Any, *args: Any, **settings: Any) -> Any:
+        if x.dtype != float16:
+            return function(x, *args, **settings)
+        return cast(function(cast(x, dtype=float32), *args, **settings), dtype=float16)
+
+    return computed
 
 
 @primitive

@@ -10,6 +10,7 @@ from ..conversion import require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
 from ..public import public, require_numbers
+from ..recording import active as recording
 from ..view import view
 from .dims import normalize_dim
 from .elementwise import add, cast, where
@@ -116,9 +117,12 @@ def index(x: Any, key: Any) -> Any:
         return index(getitem(x, index=tuple(chosen)), tuple([k for k in keys if not _is_whole(k)]))
     static: list[Any] = []
     arrays = []
+    recorded = bool(recording) and recording[-1].mine()  # by compile: numbers may be others at each call
     for k in keys:
         if isinstance(k, slice):  # whose bounds may be tensors, which can be changed later
             k = slice(*[None if bound is None else _bound(bound) for bound in (k.start, k.stop, k.step)])
+        elif isinstance(k, Value) and k.array.ndim == 0 and k.array.dtype.kind in "iu" and not recorded:
+            k = int(k.array)  # as in PyTorch, where x[tensor(1)] is a view
         if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
         elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):

@@ -1,15 +1,15 @@
-"""Reductions, and the softmax family, which is made of them."""
+"""Reductions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, DType, array_module, float16, float32, int64
+from ..backend import Array, DType, backend_of, bool_, float16, float32, int64
 from ..conversion import as_dtype
 from ..graph import Primitive, primitive
 from ..public import public
 from .dims import Dims, normalize_dim, reduced_dims
-from .elementwise import abs, cast, div, exp, log, mul, sqrt, where
+from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem
 from .shape import broadcast_to, cat_dim, flip_dims, reshape
 
@@ -20,8 +20,8 @@ def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
 
 @primitive(name="sum")
 def reduce_sum(x: Array, *, dims: Dims, keepdim: bool) -> Array:
-    """The sum over `dims`."""
-    return x.sum(axis=dims, keepdims=keepdim)
+    """The sum over `dims`, in the dtype of x; of booleans an int64."""
+    return backend_of(x).sum_over(x, dims, keepdim)
 
 
 reduce_sum.vjp(lambda g, _y, _x, dims, keepdim: broadcast_to(reshape(g, shape=_kept(_x.shape, dims)), shape=_x.shape))
@@ -43,24 +43,13 @@ def _extreme_vjp(g: Any, y: Any, x: Any, dims: Dims, keepdim: bool) -> Any:
     kept = _kept(x.shape, dims)
     y = reshape(y, shape=kept)
     ties = (x == y) | ((x != x) & (y != y))  # a nan is where it is
-    share = cast(reduce_sum(ties, dims=dims, keepdim=True), dtype=g.dtype)
+    wide = float32 if g.dtype == float16 else g.dtype  # in which large numbers of ties are finite
+    share = cast(reduce_sum(ties, dims=dims, keepdim=True), dtype=wide)
     return where(ties, reshape(g, shape=kept) / share, 0.0)
 
 
 reduce_max.vjp(_extreme_vjp)
 reduce_min.vjp(_extreme_vjp)
-
-
-@primitive(name="log_softmax")
-def log_softmax_dim(x: Array, *, dim: int) -> Array:
-    """log(softmax(x)). A primitive because log(0) would give -inf, and because it is one pass where five are slow."""
-    xp = array_module(x)
-    y = x - x.max(axis=dim, keepdims=True)
-    y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
-    return y
-
-
-log_softmax_dim.vjp(lambda g, y, _x, dim: g - exp(y) * reduce_sum(g, dims=(dim,), keepdim=True))
 
 
 @primitive(name="argmax")
@@ -103,18 +92,24 @@ def _wide(x: Any, dtype: DType = None) -> Any:
 
 @public
 def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
-    """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64. `dtype`: convert x first."""
+    """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64. `dtype`: convert x first.
+
+    Of booleans that stay such (dtype=tg.bool) it is true where one is.
+    """
     x = _wide(x, dtype)
-    return reduce_sum(x, dims=reduced_dims("sum", dim, x.ndim), keepdim=keepdim)
+    which = reduce_any if x.dtype == bool_ else reduce_sum
+    return which(x, dims=reduced_dims("sum", dim, x.ndim), keepdim=keepdim)
 
 
 @public
 def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
     """The mean over `dim` (one, several, or None: all). Of no elements at all nan. `dtype`: convert x first."""
-    x = _floating("mean", x, dtype)
-    dims = reduced_dims("mean", dim, x.ndim)
-    if x.dtype == float16:  # whose sum overflows sooner than its mean
-        return cast(mean(cast(x, dtype=float32), dim, keepdim), dtype=float16)
+    x = floating("mean", x, dtype)
+    return _mean(x, reduced_dims("mean", dim, x.ndim), keepdim)
+
+
+@in_float32
+def _mean(x: Any, dims: Dims, keepdim: bool) -> Any:
     total = reduce_sum(x, dims=dims, keepdim=keepdim)
     count = 1
     for d in dims:
@@ -132,13 +127,27 @@ def var(
     unbiased: bool | None = None,
 ) -> Any:
     """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False."""
-    correction = correction if unbiased is None else int(unbiased)
-    dims = reduced_dims("var", dim, x.ndim)
-    centered = x - mean(x, dims, keepdim=True)
+    x = floating("var", x, None)
+    return _var(x, reduced_dims("var", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
+
+
+@in_float32
+def _var(x: Any, dims: Dims, keepdim: bool, correction: int) -> Any:
+    centered = x - _mean_of_equals(x, dims)
     count = 1
     for d in dims:
         count *= x.shape[d]
     return div(reduce_sum(centered * centered, dims=dims, keepdim=keepdim), float(max(count - correction, 0)))
+
+
+def _mean_of_equals(x: Any, dims: Dims) -> Any:
+    """The mean, kept, which of equal elements is that very number: their variance is 0, and not what rounding left."""
+    average = _mean(x, dims, True)
+    given, rounded = getattr(x, "array", x), getattr(average, "array", average)
+    if x.dtype.kind == "c" or not x.size:
+        return average
+    top = reduce_max(given, dims=dims, keepdim=True)
+    return average + where(top == reduce_min(given, dims=dims, keepdim=True), top - rounded, 0.0)
 
 
 @public
@@ -151,16 +160,21 @@ def std(
     unbiased: bool | None = None,
 ) -> Any:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-    dims = reduced_dims("std", dim, x.ndim)
-    return _sqrt_or_zero(var(x, dims, keepdim=keepdim, correction=correction, unbiased=unbiased))
+    x = floating("std", x, None)
+    return _std(x, reduced_dims("std", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
+
+
+@in_float32
+def _std(x: Any, dims: Dims, keepdim: bool, correction: int) -> Any:
+    return _sqrt_or_zero(_var(x, dims, keepdim, correction))
 
 
 def _sqrt_or_zero(x: Any) -> Any:
     """√x, with derivative 0 at 0: a norm has its minimum there, and 0 is a subgradient."""
     if getattr(x, "node", None) is None and x.dtype.kind == "f":
         return sqrt(x)  # whose derivative nobody asks for, as where gradients are clipped
-    zero = x <= 0  # not of a nan, which stays one
-    return where(zero, x * 0.0, sqrt(where(zero, 1.0, x)))
+    flat = x <= 0  # not of a nan, which stays one
+    return where(flat, zero(x), sqrt(where(flat, 1.0, x)))
 
 
 @public
@@ -172,9 +186,11 @@ def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: b
     p = 2 if p == "fro" else p
     if not isinstance(p, (int, float)):
         raise TypeError(f"norm: p must be a number or 'fro', got {p!r}")
-    dims = reduced_dims("norm", dim, x.ndim)
-    if x.dtype == float16:  # whose squares overflow sooner than its norm
-        return cast(norm(cast(x, dtype=float32), p, dims, keepdim), dtype=float16)
+    return _norm(x, p, reduced_dims("norm", dim, x.ndim), keepdim)
+
+
+@in_float32
+def _norm(x: Any, p: float, dims: Dims, keepdim: bool) -> Any:
     if p == 2:
         return _sqrt_or_zero(reduce_sum(x * x, dims=dims, keepdim=keepdim))
     if p == float("inf"):
@@ -188,10 +204,10 @@ def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: b
     if not p > 0:
         raise ValueError(f"norm: p must be positive, 0 or -inf, got {p}")
     magnitude = abs(x)
-    zero = magnitude <= 0
-    total = reduce_sum(where(zero, 0.0, where(zero, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
-    zero = total <= 0
-    return where(zero, total * 0.0, where(zero, 1.0, total) ** (1.0 / p))
+    flat = magnitude <= 0
+    total = reduce_sum(where(flat, 0.0, where(flat, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
+    flat = total <= 0
+    return where(flat, zero(total), where(flat, 1.0, total) ** (1.0 / p))
 
 
 @public
@@ -203,23 +219,28 @@ def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType 
     """
     x = _wide(x, dtype)
     if dim is None:
-        product = prod(reshape(x, shape=(-1,)), 0)
-        return reshape(product, shape=(1,) * x.ndim) if keepdim else product
-    dim = normalize_dim("prod", dim, x.ndim)
+        product = _prod(reshape(x, shape=(-1,)), 0, False)
+        return copied(reshape(product, shape=(1,) * x.ndim)) if keepdim else product
+    return _prod(x, normalize_dim("prod", dim, x.ndim), keepdim)
+
+
+@in_float32
+def _prod(x: Any, dim: int, keepdim: bool) -> Any:
     lead = (slice(None),) * dim
-    if x.shape[dim] == 0:
-        x = reduce_sum(x, dims=(dim,), keepdim=True) + 1
-    while (length := x.shape[dim]) > 1:
+    while (length := x.shape[dim]) > 2:
         half = length // 2
         product = getitem(x, index=(*lead, slice(half))) * getitem(x, index=(*lead, slice(half, 2 * half)))
         x = cat_dim(product, getitem(x, index=(*lead, slice(2 * half, length))), dim=dim) if length % 2 else product
-    return x if keepdim else reshape(x, shape=(*x.shape[:dim], *x.shape[dim + 1 :]))
+    if length == 0:
+        return cast(reduce_sum(x, dims=(dim,), keepdim=keepdim) + 1, dtype=x.dtype)
+    last = [getitem(x, index=(*lead, slice(i, i + 1) if keepdim else i)) for i in range(length)]
+    return last[0] * last[1] if length == 2 else copied(last[0])
 
 
 @primitive(name="cumsum")
 def cumsum_dim(x: Array, *, dim: int) -> Array:
     """Sums up to and including each entry of `dim`."""
-    return x.cumsum(axis=dim)
+    return backend_of(x).cumsum(x, dim)
 
 
 cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(dim,)), dim=dim), dims=(dim,)))
@@ -229,6 +250,8 @@ cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(di
 def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
     """Sums up to and including each entry of `dim`. `dtype`: convert x first."""
     x = _wide(x, dtype)
+    if x.dtype == bool_:
+        raise TypeError("cumsum: booleans have no sums that are booleans; take dtype=tg.int64, or leave it out")
     return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
 
 
@@ -240,8 +263,14 @@ def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Any:
     gradient.
     """
     x = _wide(x, dtype)
-    dim = normalize_dim("cumprod", dim, x.ndim)
+    return _cumprod(x, normalize_dim("cumprod", dim, x.ndim))
+
+
+@in_float32
+def _cumprod(x: Any, dim: int) -> Any:
     lead, places = (slice(None),) * dim, 1
+    if x.shape[dim] < 2:
+        return copied(x)
     while places < x.shape[dim]:
         product = getitem(x, index=(*lead, slice(places, None))) * getitem(x, index=(*lead, slice(-places)))
         x = cat_dim(getitem(x, index=(*lead, slice(places))), product, dim=dim)
@@ -291,7 +320,7 @@ def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
     return reduce_min(x, dims=_with_elements("amin", dim, x), keepdim=keepdim)
 
 
-def _floating(name: str, x: Any, dtype: DType) -> Any:
+def floating(name: str, x: Any, dtype: DType) -> Any:
     """x in this dtype (None: its own), which must not be one of integers."""
     x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
     if x.dtype.kind not in "fc":
@@ -304,32 +333,3 @@ def _with_elements(name: str, dim: int | Dims | None, x: Any) -> Dims:
     if 0 in [x.shape[d] for d in dims]:
         raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
     return dims
-
-
-@public
-def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
-    """x - logsumexp(x): the logarithm of softmax, finite wherever x is. `dtype`: convert x first."""
-    x = _floating("log_softmax", x, dtype)
-    dim = normalize_dim("log_softmax", dim, x.ndim)
-    return x * 1.0 if x.shape[dim] == 0 else log_softmax_dim(x, dim=dim)
-
-
-@public
-def softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
-    """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1. `dtype`: convert x first."""
-    return exp(log_softmax(x, normalize_dim("softmax", dim, x.ndim), dtype=dtype))
-
-
-@public
-def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf, nan where one is nan."""
-    dims = reduced_dims("logsumexp", dim, x.ndim)
-    x = cast(x, dtype=float32) if x.dtype.kind in "biu" else x
-    if 0 in [x.shape[d] for d in dims]:
-        return reduce_sum(x, dims=dims, keepdim=keepdim) - float("inf")
-    top = reduce_max(getattr(x, "array", x), dims=dims, keepdim=True)
-    top = where(array_module(top).isfinite(top), top, 0.0)  # inf - inf is nan
-    total = reduce_sum(exp(x - top), dims=dims, keepdim=True)
-    empty = total <= 0
-    total = where(empty, float("-inf"), log(where(empty, 1.0, total)) + top)
-    return total if keepdim else reshape(total, shape=tuple([n for d, n in enumerate(x.shape) if d not in dims]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backend import Array, array_module, float64
 from ..graph import primitive
+from .elementwise import zero
 
 
 @primitive
@@ -32,10 +33,10 @@ def trunc(x: Array) -> Array:
     return array_module(x).trunc(x.real).astype(x.dtype)
 
 
-floor.vjp(lambda g, *_: g * 0.0)
-ceil.vjp(lambda g, *_: g * 0.0)
-round.vjp(lambda g, *_, decimals=0: g * 0.0)
-trunc.vjp(lambda g, *_: g * 0.0)
+floor.vjp(lambda g, *_: zero(g))
+ceil.vjp(lambda g, *_: zero(g))
+round.vjp(lambda g, *_, decimals=0: zero(g))
+trunc.vjp(lambda g, *_: zero(g))
 
 
 def _no_zero(name: str, a: Array, b: Array) -> None:
@@ -52,7 +53,7 @@ def floor_divide(a: Array, b: Array) -> Array:
     return a // b
 
 
-floor_divide.vjp(lambda g, *_: g * 0.0, lambda g, *_: g * 0.0)
+floor_divide.vjp(lambda g, *_: zero(g), lambda g, *_: zero(g))
 
 
 @primitive

@@ -62,7 +62,7 @@ def mT(x: Any) -> Any:
 @view(name="broadcast_to")
 def broadcast_dims(x: Array, *, shape: tuple[int, ...]) -> Array:
     """x repeated to `shape`."""
-    return array_module(x).broadcast_to(x, shape)
+    return x[...] if x.shape == shape else array_module(x).broadcast_to(x, shape)  # which nobody could write to
 
 
 broadcast_dims.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
