@@ -118,6 +118,7 @@ def lens_looks_twice(monkeypatch: Patch) -> None:
 @pytest.mark.parametrize(
     ("plant", "features"),
     [
+        (own_parameters_again, ("checkpoint", "functional_call")),
         (hooks_in_the_inner_sweep, ("checkpoint", "parameter hooks")),
         (another_leaf, ("requires_grad toggled",)),
         (generator_goes_on, ("checkpoint", "dropout")),
