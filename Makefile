@@ -1,7 +1,7 @@
 # Every target makes .venv and installs what it needs by itself: Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler
+ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler tests/combinations
 # one process per core, each with one BLAS thread: two that share cores wait for each other
 PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 

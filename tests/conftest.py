@@ -22,7 +22,7 @@ from . import profiles
 from .engine.strict_array import DEVICE, installed
 
 profiles.load()
-ON_AXIS = ("engine", "nn", "gradcheck", "compiler")  # folders; programs choose their devices themselves
+ON_AXIS = ("engine", "nn", "gradcheck", "compiler", "combinations")  # folders; programs choose their devices themselves
 _session = ExitStack()
 _numpy = tg.Tensor.numpy
 

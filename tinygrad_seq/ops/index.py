@@ -13,7 +13,7 @@ from ..public import public, require_numbers
 from ..recording import active as recording
 from ..view import view
 from .dims import normalize_dim
-from .elementwise import cast, where
+from .elementwise import add, cast, where
 from .shape import reshape, unbind
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
@@ -312,9 +312,9 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     shape = tuple([n if d == dim else m for d, (n, m) in enumerate(zip(x.shape, index.shape, strict=True))])
     added = put_along_dim(src, index, dim=dim, shape=shape)
     if shape == x.shape:
-        return x + added
+        return add(x, added)  # one of them may be an array, which on a GPU takes no tensor
     corner = tuple([slice(n) for n in shape])
-    return x + scatter_values(added, shape=x.shape, indices=(corner,), counts=(0,))
+    return add(x, scatter_values(added, shape=x.shape, indices=(corner,), counts=(0,)))
 
 
 @public

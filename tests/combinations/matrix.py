@@ -1,0 +1,184 @@
+"""Which features meet, how often, and whether a run that has them is what plain code gives."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from random import Random
+from typing import Any, NamedTuple
+
+import tinygrad_seq as tg
+
+from . import zoo
+from .feature import Feature
+from .functions import FUNCTIONS
+from .models import MODELS
+from .operations import Operations
+from .steps import STEPS
+from .update import KINDS, ByHand, Update
+from .world import World
+
+QUICK = 400  # draws in `make test`: the fewest in which every pair comes up
+_ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS]
+FEATURES = {feature.name: feature for feature in _ALL}
+Pair = tuple[str, str]
+
+# pairs that say the same thing in two ways; they cannot be in one program
+APART: dict[frozenset[str], str] = {
+    frozenset(pair): "one way to say which steps are there" for pair in combinations(("lengths", "packed", "mask"), 2)
+}
+# what the library may refuse, by the words of its error
+REFUSED: dict[frozenset[str], str] = {
+    frozenset({"written in between"}): "was changed in place",
+    frozenset({"checkpoint", "re-bound in between"}): "used other tensors",
+}
+
+
+def pairs() -> list[Pair]:
+    """All pairs of features that can meet."""
+    return [pair for pair in combinations(FEATURES, 2) if frozenset(pair) not in APART]
+
+
+class Case(NamedTuple):
+    """Features that meet, in the order in which functions are made of functions, and a seed for all choices."""
+
+    features: tuple[str, ...]
+    seed: int
+
+    def refusals(self) -> list[str]:
+        """The words with which the library may refuse it."""
+        return [words for refused, words in REFUSED.items() if refused <= {*self.features}]
+
+
+class Outcome(NamedTuple):
+    """What a run left behind, or the error in its place, and then whether all was as before."""
+
+    seen: dict[str, Any]
+    model: str
+    error: Exception | None = None
+    untouched: bool = True
+
+
+def run(case: Case, h: float | None = None) -> Outcome:
+    """The training program with these features; or in plain code, with differences of steps h."""
+    plain = h is not None
+    rng = Random(f"{case.seed}")
+    features = [FEATURES[name](Random(f"{case.seed} {name}")) for name in case.features]
+    tg.manual_seed(case.seed)
+    needs = [feature.needs for feature in features if feature.needs]
+    model, words = zoo.build(rng)
+    while not all(any(word in f"{words}," for word in some) for some in needs):
+        model, words = zoo.build(rng)
+    whole = not any(name in ("lengths", "packed", "mask") for name in case.features)
+    x, batch = zoo.data(rng, whole=whole, least=2 if "CTC" in words else 1)
+    world = World(features, model, x, batch, h)
+    kind = rng.choice(KINDS)
+    for feature in features:
+        feature.plain_prepare(world) if plain else feature.prepare(world)
+    world.optimizer = (ByHand if plain else Update)(world, kind)
+    for step in range(2):
+        try:
+            world.step()
+        except (RuntimeError, TypeError, ValueError) as error:
+            return Outcome(world.notes, words, error, world.holds() == world.before)
+        if not step:
+            for feature in features:
+                feature.plain_after(world) if plain else feature.after(world)
+    return Outcome(world.seen(), words)
+
+
+def difference(got: Any, right: Any, again: Any, path: str = "", largest: float = 1.0, own: float = 0.0) -> str | None:
+    """Where a run differs from what is right, in words; None if it does not.
+
+    Args:
+        right, again: what plain code gave twice, with differences of two sizes; what lies between is its own error.
+    """
+    if isinstance(right, dict):
+        if got.keys() != right.keys():
+            return f"{path}has {sorted(got.keys() ^ right.keys())} on one side alone"
+        each = (difference(got[k], right[k], again[k], f"{path}{k}: ") for k in right)
+        return next((found for found in each if found), None)
+    if isinstance(right, (list, tuple)) and isinstance(got, (list, tuple)):
+        if len(got) != len(right):
+            return f"{path}{len(got)} entries, {len(right)} are right: {got} {right}"
+        largest = max([largest, *[abs(v) for v in _numbers(right)]])
+        own = max([own, *[abs(a - b) for a, b in zip(_numbers(right), _numbers(again), strict=True)]])
+        if own > ROUGH * largest:
+            return f"{path}plain code is too rough here: {right!r}, {again!r}"
+        triples = zip(got, right, again, strict=True)
+        return next((found for triple in triples if (found := difference(*triple, path, largest, own))), None)
+    if isinstance(got, float) and isinstance(right, float):
+        own = max(own, abs(right - again)) if right == right else 0.0
+        fits = (got != got and right != right) or abs(got - right) <= TOLERANCE * largest + 3 * own
+        return None if fits else f"{path}{got!r}, {right!r} is right"
+    return None if got == right else f"{path}{got!r}, {right!r} is right"
+
+
+TOLERANCE, ROUGH = 1e-6, 1e-2  # of the largest number
+STEP = {0: 1e-3, 1: 5e-4, 2: 1e-3, 3: 2e-3, 4: 1e-2}  # for differences, by the order of derivatives
+
+
+def _numbers(nested: Any) -> Iterator[float]:
+    """The finite numbers in nested lists."""
+    if isinstance(nested, (list, tuple)):
+        for part in nested:
+            yield from _numbers(part)
+    elif isinstance(nested, float) and math.isfinite(nested):
+        yield nested
+
+
+def fault(case: Case) -> str | None:
+    """What is wrong where these features meet; None if nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        got = run(case)
+        if any(words in str(got.error) for words in case.refusals()):
+            return None if got.untouched else f"{got.model}: refused, but something was changed before"
+        if got.error is not None:
+            return f"{got.model}: {type(got.error).__name__}: {got.error}"
+        order = sum(ORDER.get(name, 0) for name in case.features)
+        right = run(case, STEP[order])
+        found = difference(_compared(got, case), _compared(right, case), _compared(right, case))
+        for part in (2, 4) if order else ():
+            if found is not None:
+                before, right = right, run(case, STEP[order] / part)
+                found = difference(_compared(got, case), _compared(right, case), _compared(before, case))
+    return None if found is None else f"{got.model}: {found}"
+
+
+ORDER = {"hvp": 2} | dict.fromkeys(("grad", "vjp", "jvp", "jacobian", "grad by parameters", "create_graph"), 1)
+
+
+def _compared(outcome: Outcome, case: Case) -> dict[str, Any]:
+    """What is compared: all that was seen, but for calls of hooks where their number is nobody's promise."""
+    if outcome.error is not None:
+        raise outcome.error
+    names = {*case.features}
+    several = "create_graph" in names  # sweeps, each of which calls them
+    left_out = {"hook of head.0.weight"} if {"checkpoint", "frozen in between"} <= names else set()
+    return {
+        name: value
+        for name, value in outcome.seen.items()
+        if name not in left_out and not (several and (name == "tensor hook" or name.startswith("hook of")))
+    }
+
+
+def draws(count: int, seed: int) -> Iterator[Case]:
+    """Combinations: the pair that came up least often, and of three in four the feature that met both least often."""
+    rng = Random(seed)
+    drawn: Counter[frozenset[str]] = Counter()
+    todo = [frozenset(pair) for pair in pairs()]
+    for number in range(count):
+        least = min(drawn[pair] for pair in todo)
+        names = sorted(rng.choice([pair for pair in todo if drawn[pair] == least]))
+        if number % 4:
+            met = {name: [frozenset({name, other}) for other in names] for name in FEATURES if name not in names}
+            met = {name: new for name, new in met.items() if not APART.keys() & {*new}}
+            fewest = min(sum(drawn[pair] for pair in new) for new in met.values())
+            names.append(rng.choice([n for n, new in met.items() if sum(drawn[pair] for pair in new) == fewest]))
+        drawn.update(map(frozenset, combinations(names, 2)))
+        rng.shuffle(names)
+        yield Case(tuple(names), seed * 1_000_003 + number)
