@@ -1,4 +1,4 @@
-"""Run all benchmarks: `python -m benchmarks`; one: `python -m benchmarks compiled`; `--help` says what can be chosen."""
+"""Run all benchmarks: `python -m benchmarks`; one: `python -m benchmarks compiled`; `--help` shows the options."""
 
 from __future__ import annotations
 

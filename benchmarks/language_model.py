@@ -1,6 +1,7 @@
 """One training step of a character-level language model, and one character drawn from it, on our engine.
 
-Embedding, recurrent layers, linear layer, cross-entropy, backward pass, clipping of the gradient's norm at 5, Adam. Float32.
+Embedding, recurrent layers, linear layer, cross-entropy, backward pass, clipping of the gradient's norm at 5, Adam.
+Float32.
 """
 
 from __future__ import annotations

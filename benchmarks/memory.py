@@ -76,7 +76,7 @@ def resident(field: str) -> int:
 
 
 def watched(w: Workload, name: str) -> Callable[[], float]:
-    """A step of this candidate, which returns the MiB that it took at its peak beyond what was there before the first."""
+    """A step of this candidate; returns the MiB that it took at its peak beyond what was there before the first."""
     small = MAKERS[name](w._replace(B=2, T=2))
     for _ in range(3):
         small()

@@ -142,7 +142,7 @@ def jax_step(w: Workload) -> Callable[[], float]:
             xW = xs @ p[f"lstm.weight_ih_l{k}"].T + (p[f"lstm.bias_ih_l{k}"] + p[f"lstm.bias_hh_l{k}"])
 
             def advance(carry: Any, xW_t: Any, W_hh: Any = W_hh) -> Any:
-                h, c = _cell(jnp, w, xW_t, *carry, W_hh)
+                h, c = _cell(jnp, w, xW_t, carry[0], carry[1], W_hh)
                 return (h, c), h
 
             _, xs = jax.lax.scan(advance, (zeros, zeros), xW)
@@ -172,7 +172,6 @@ def jax_sampling(w: Workload) -> Callable[[], int]:
 
     p = {name: jnp.asarray(weight) for name, weight in w.weights().items()}
 
-    @jax.jit
     def step(token: Any, hs: Any, cs: Any, key: Any) -> Any:
         x, hs, cs = p["embedding.weight"][token], list(hs), list(cs)
         for k in range(w.L):
@@ -185,9 +184,10 @@ def jax_sampling(w: Workload) -> Callable[[], int]:
 
     zeros = [jnp.zeros((1, w.H), jnp.float32)] * w.L
     held: list[Any] = [jnp.array([1]), zeros, zeros, jax.random.key(0)]
+    compiled = jax.jit(step)
 
     def draw() -> int:
-        held[:] = step(*held)
+        held[:] = compiled(*held)
         return int(held[0][0])
 
     return draw

@@ -1,8 +1,8 @@
 """Candidates in processes of their own, all alive and warm, one running at a time.
 
-In one process they disturb each other: threads of one library wait for work on a core that the other uses, and each finds
-the caches and the allocator as the other left them. So each has a process, takes its turn when it is told to, and ratios
-are taken round by round.
+In one process they disturb each other: threads of one library wait for work on a core that the other uses, and each
+finds the caches and the allocator as the other left them. So each has a process, takes its turn when it is told to, and
+ratios are taken round by round.
 """
 
 from __future__ import annotations
