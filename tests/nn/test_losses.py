@@ -395,3 +395,19 @@ def test_reductions_are_checked_by_all(name: str) -> None:
     function, inputs = CHECKED[name]
     with pytest.raises(ValueError, match=rf"^{name.split()[0]}: reduction takes 'mean', 'sum'.* or '\w+', got 'max'"):
         function(*inputs(), reduction="max")
+
+
+def test_binary_cross_entropy_at_its_edges() -> None:
+    """The numbers are PyTorch's: logarithms no less than -100, and the slope (x - t) / max(x (1 - x), 1e-12)."""
+    x = tg.tensor([0.0, 1.0, 0.0, 1.0, 0.25, 1e-30], requires_grad=True)
+    t = tg.tensor([0.0, 0.0, 1.0, 1.0, 0.5, 1.0], requires_grad=True)
+    losses = F.binary_cross_entropy(x, t, reduction="none")
+    np.testing.assert_allclose(losses.detach().numpy(), [0.0, 100.0, 100.0, 0.0, 0.836988, 69.07755], rtol=1e-5)
+    losses.sum().backward(create_graph=True)
+    assert x.grad is not None
+    assert t.grad is not None
+    slope = [0.0, 1e12, -1e12, 0.0, -4 / 3, -1e12]
+    np.testing.assert_allclose(x.grad.detach().numpy(), slope, rtol=1e-5)
+    assert np.isfinite(t.grad.detach().numpy()).all()
+    (second,) = tg.grad(lambda x: tg.grad(lambda x: F.binary_cross_entropy(x, t))(x).sum(), (0,))(x)
+    assert np.isfinite(second.detach().numpy()).all()
