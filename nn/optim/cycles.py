@@ -145,6 +145,12 @@ class OneCycleLR(LRScheduler):
         return self._between(1)
 
     def _advance(self) -> None:
+        groups, planned = len(self.optimizer.param_groups), len(self.phases[0][1])
+        if groups != planned:
+            raise ValueError(
+                f"OneCycleLR: step: the cycle is planned for {planned} groups, the optimizer has {groups}; add groups "
+                "before the scheduler is made"
+            )
         super()._advance()
         if self.cycled is not None:
             for group, momentum in zip(self.optimizer.param_groups, self._between(2), strict=True):

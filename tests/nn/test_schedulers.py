@@ -439,3 +439,15 @@ def test_a_cycle_ends() -> None:
     follow(optimizer, scheduler, 10)
     with pytest.raises(ValueError, match="OneCycleLR: step 11 of 10; the cycle is over"):
         scheduler.step()
+
+
+def test_a_cycle_refuses_groups_that_come_later_before_anything_changes() -> None:
+    optimizer = nn.optim.SGD([nn.Parameter(tg.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=9)
+    optimizer.step()
+    optimizer.add_param_group({"params": [nn.Parameter(tg.zeros(1))], "lr": 0.3})
+    before = [{name: v for name, v in group.items() if name != "params"} for group in optimizer.param_groups]
+    with pytest.raises(ValueError, match="OneCycleLR: step: the cycle is planned for 1 groups, the optimizer has 2"):
+        scheduler.step()
+    assert [{name: v for name, v in group.items() if name != "params"} for group in optimizer.param_groups] == before
+    assert scheduler.last_epoch == 0
