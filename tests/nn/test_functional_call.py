@@ -57,7 +57,9 @@ def hessian_products(net: Net, parameters: Any, x: Any) -> Any:
     names = list(parameters)
     loss = loss_of(net, x)
     values = [parameters[n] for n in names]
-    return tg.grad(lambda p: sum((g * g).sum() for g in tg.grad(loss)(p).values()))(dict(zip(names, values, strict=True)))
+    return tg.grad(lambda p: sum((g * g).sum() for g in tg.grad(loss)(p).values()))(
+        dict(zip(names, values, strict=True))
+    )
 
 
 def per_sample(net: Net, parameters: Any, x: Any) -> Any:
@@ -81,7 +83,11 @@ def products(net: Net, parameters: Any, x: Any) -> Any:
         return loss({**parameters, name: weight})
 
     value, slope = tg.jvp(of_one, (parameters[name],), (tg.ones_like(parameters[name]),))
-    return {"value": value, "slope": slope, "hvp": tg.hvp(of_one, (parameters[name],), (tg.ones_like(parameters[name]),))[1][0]}
+    return {
+        "value": value,
+        "slope": slope,
+        "hvp": tg.hvp(of_one, (parameters[name],), (tg.ones_like(parameters[name]),))[1][0],
+    }
 
 
 @pytest.mark.parametrize("name", MAKERS)
