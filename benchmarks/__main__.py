@@ -1,77 +1,63 @@
-"""Run all benchmarks: `python -m benchmarks`; one: `python -m benchmarks step`.
-
-Those that lean on matrix products run twice, each time in a process of its own: with the BLAS kernels that NumPy's
-library picks by itself, and with Haswell's, to which some machines pin it.
-"""
+"""Run all benchmarks: `python -m benchmarks`; one: `python -m benchmarks compiled`; `--help` shows the options."""
 
 from __future__ import annotations
 
-import os
+import argparse
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import tinygrad_seq as tg
+from . import against, compiled, engines, gpu, import_time, memory, recording, recurrent
+from .processes import HERE, environment
 
-from . import compiled, engines, gpu, import_time, memory, products, recording, recurrent
-from .language_model import W2, ours, torch_peer
-from .timing import interleaved, table
-
-
-def training_step() -> None:
-    """W2 beside PyTorch."""
-    print()
-    tg.show_config()
-    candidates = {"tinygrad_seq": ours(W2)}
-    try:
-        candidates["PyTorch, same composition"] = torch_peer(W2, fused=False)
-        candidates["PyTorch, fused nn.LSTM"] = torch_peer(W2, fused=True)
-    except ImportError:
-        print("(PyTorch is not installed, so no peer: `make peers` installs it)")
-    seconds = interleaved(candidates, rest=0.15)
-    mine = seconds["tinygrad_seq"]
-    print(f"\nOne training step, W2 = {W2[1:]} (V, H, L, B, T), median of 15:")
-    rows = [("", "ms", "our time / theirs")]
-    print(table(rows + [(name, f"{s * 1e3:.1f}", f"{mine / s:.2f}") for name, s in seconds.items()]))
+KERNELS: dict[str, tuple[str | None, ...]] = {"free": (None,), "Haswell": ("Haswell",), "both": (None, "Haswell")}
 
 
-def sequence_length() -> None:
-    """Is the cost linear in T?"""
-    seconds = interleaved({"50": ours(W2), "400": ours(W2._replace(T=400))}, rounds=11)
-    print(f"\nStep time at T=400 / T=50: {seconds['400'] / seconds['50']:.2f} (8 is linear)")
-
-
-def own_process(part: str, **environment: str) -> None:
-    """Run one part where nothing else was imported: a peer's objects would slow Python's garbage collector."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_CORETYPE")}
-    subprocess.run([sys.executable, "-m", "benchmarks", part], env=clean | environment, check=True)
+def own_process(part: str, kernels: Sequence[str | None]) -> None:
+    """A part that computes in its own process, once for each choice of OpenBLAS's kernels."""
+    for choice in kernels:
+        print(f"\nOpenBLAS's kernels {choice or 'not pinned'}:", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{part}"]
+        subprocess.run(command, env=environment(choice), cwd=HERE, check=True)
 
 
 def main() -> None:
-    parts = {
-        "step": training_step,
-        "length": sequence_length,
-        "recurrent": recurrent.main,
-        "products": products.main,
-        "compiled": compiled.main,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ("compiled", "recurrent", "products", "import", "recording", "memory", "engines")
+    parser.add_argument("part", nargs="?", choices=[*names, "gpu"], help="which benchmark; all but gpu if not said")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="compare with the checkout there")
+    parser.add_argument("--rounds", type=int, help="how many turns each candidate has (2 for a quick look)")
+    parser.add_argument("--kernels", choices=KERNELS, help="OpenBLAS's: its own choice, pinned, or each in turn")
+    parser.add_argument("--workloads", nargs="+", default=[], choices=compiled.WORKLOADS, help="of compiled")
+    given = parser.parse_args()
+    if given.rounds is not None and given.rounds < 1:
+        parser.error("--rounds takes 1 or more")
+    if given.part is None:
+        if len(sys.argv) > 1:
+            parser.error("an option takes the name of a part")
+        for name in names:  # each in a process of its own
+            subprocess.run([sys.executable, "-m", "benchmarks", name], cwd=HERE, check=True)
+        return
+    rounds = {} if given.rounds is None else {"rounds": given.rounds}
+    if given.against is not None:
+        if given.part not in ("recording", "compiled", "memory"):
+            parser.error("--against takes recording, compiled or memory")
+        kernels = KERNELS[given.kernels or "free"]
+        against.main(given.part, given.against, kernels=kernels, names=given.workloads, **rounds)
+        return
+    kernels = KERNELS[given.kernels or "both"]
+    parts: dict[str, Callable[[], None]] = {
+        "compiled": lambda: compiled.main(kernels=kernels, names=given.workloads, **rounds),
+        "recurrent": lambda: recurrent.main(kernels=kernels, **rounds),
+        "products": lambda: own_process("products", kernels),
         "gpu": gpu.main,
         "import": import_time.main,
-        "recording": recording.main,
-        "memory": memory.main,
+        "recording": lambda: recording.main(**rounds),
+        "memory": lambda: memory.main(**rounds),
         "engines": engines.main,
     }
-    if len(sys.argv) == 2:
-        if sys.argv[1] not in parts:
-            sys.exit(f"benchmarks: there is no part {sys.argv[1]!r}; there are {', '.join(parts)}")
-        parts[sys.argv[1]]()
-        return
-    for kernels in ({}, {"OPENBLAS_CORETYPE": "Haswell"}):
-        own_process("step", **kernels)
-        own_process("length", **kernels)
-        own_process("recurrent", **kernels)
-        own_process("products", **kernels)
-        own_process("compiled", **kernels)
-    for part in ("import", "recording", "memory", "engines"):
-        own_process(part)
+    parts[given.part]()
 
 
 if __name__ == "__main__":

@@ -1,143 +1,146 @@
-"""Compiled training and sampling steps beside PyTorch's fused layers."""
+"""Eager and compiled steps, for training and for sampling, beside other engines, all in processes of their own."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any
+from statistics import median
 
-import tinygrad_seq as tg
+from .processes import HERE, Candidate, Make, alive, estimate, in_turn, markdown, ratio
+from .workloads import LONG, W1, W2, W3, W4, G, Workload
 
-from .language_model import W2, LanguageModel, Workload, ours, torch_peer
-from .timing import interleaved, table
-
-WORKLOADS = {
-    "W1: H=100, 1 layer, batch 1, T=25": (Workload("W1", V=65, H=100, L=1, B=1, T=25), "LSTM", 21),
-    "W2: H=128, 2 layers, batch 50, T=50": (W2, "LSTM", 15),
-    "W3: H=512, 2 layers, batch 64, T=64": (Workload("W3", V=65, H=512, L=2, B=64, T=64), "LSTM", 5),
-    "W4: W2 as a tanh RNN": (W2, "RNN", 21),
-    "W2 at T=400": (W2._replace(T=400), "LSTM", 5),
-}
-SAMPLING = "G: one character, H=512, 2 layers, batch 1"
+WORKLOADS = {w.name: w for w in (W1, W2, W3, W4, LONG, G)}
 EXECUTORS = ("numpy", *(["native"] if find_spec("llvmlite") else []))
+OURS = {"tinygrad_seq, eager": None} | {
+    f"tinygrad_seq, {'NumPy' if e == 'numpy' else e} executor": e for e in EXECUTORS
+}
+FUSED, COMPOSED, JAX, HIPS = "PyTorch, fused layer", "PyTorch, same composition", "JAX, jit", "HIPS autograd"
+BY_HAND = "NumPy by hand"
+ROUNDS = 15
 
 
-def sampling(executor: str | None, H: int = 512, L: int = 2, V: int = 65) -> Callable[[], Any]:
-    """One character drawn, batch 1."""
-    model = LanguageModel(Workload("G", V, H, L, 1, 1))
-    generator = tg.Generator(0)
-
-    def step(token: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
-        with tg.no_grad():
-            hidden, state = model.lstm(model.embedding(token), state)
-            return tg.multinomial(model.head(hidden)[-1].softmax(-1), generator=generator), state
-
-    run: Any = tg.compile(step, executor=executor) if executor else step
-    held: list[Any] = list(run(tg.tensor([[1]]), None))
-
-    def draw() -> int:
-        held[:] = run(*held)
-        return int(held[0])
-
-    return draw
+def makes(w: Workload, threads: int | None = None) -> dict[str, Make]:
+    """The candidates for a workload, but PyTorch's fused layer. HIPS autograd where a step takes less than a second."""
+    function = "benchmarks.language_model:" + ("sampling" if w.name == "G" else "ours")
+    found = {name: Make(function, (w, executor)) for name, executor in OURS.items()}
+    if w.name == "G":
+        return found | {
+            BY_HAND: Make("benchmarks.peers:numpy_sampling", (w,)),
+            JAX: Make("benchmarks.peers:jax_sampling", (w,)),
+        }
+    found[JAX] = Make("benchmarks.peers:jax_step", (w,))
+    if w.kind == "LSTM" and w.T < 100:
+        found[COMPOSED] = Make("benchmarks.peers:torch_step", (w, threads, False))
+    if w.H < 512 and w.T < 100:
+        found[HIPS] = Make("benchmarks.peers:autograd_step", (w,))
+    return found
 
 
-def torch_sampling(H: int = 512, L: int = 2, V: int = 65) -> Callable[[], Any]:
-    """The same in PyTorch."""
-    import torch
-
-    embedding, lstm, head = torch.nn.Embedding(V, H), torch.nn.LSTM(H, H, L), torch.nn.Linear(H, V)
-    held: list[Any] = [torch.tensor([[1]]), None]
-
-    def draw() -> int:
-        with torch.no_grad():
-            hidden, held[1] = lstm(embedding(held[0]), held[1])
-            held[0] = torch.multinomial(head(hidden)[-1].softmax(-1), 1)
-        return int(held[0])
-
-    return draw
+def fastest_peer(w: Workload, kernels: str | None = None) -> tuple[int, Make] | None:
+    """PyTorch with one thread or with one for each core, whichever is faster; None where it is not installed."""
+    function = "benchmarks.peers:" + ("torch_sampling" if w.name == "G" else "torch_step")
+    threads = {str(n): Make(function, (w, n)) for n in sorted({1, os.cpu_count() or 1})}
+    with alive(threads, kernels) as candidates:
+        if not candidates:
+            return None
+        turns = in_turn(candidates, 3)
+        best = min(turns, key=lambda n: median(s for s, _ in turns[n]))
+    return int(best), threads[best]
 
 
-def main() -> None:
-    print()
-    tg.show_config()
-    header = ("", "eager ms", *[f"{e} ms" for e in EXECUTORS], "PyTorch ms", *[f"PyTorch / {e}" for e in EXECUTORS])
-    header += tuple([f"/ {e} at once" for e in EXECUTORS])
-    rows: list[tuple[str, ...]] = [header]
-    for name in (*WORKLOADS, SAMPLING):  # each in a process of its own, whose memory nobody else has used
-        given = [sys.executable, "-m", "benchmarks.compiled", name]
-        line = subprocess.run(given, stdout=subprocess.PIPE, text=True, check=True).stdout
-        rows.append((name, *line.rstrip("\n").split("\t")))
-    print(
-        "\nOne training step (embedding, layers, linear, cross-entropy, backward, clipping, Adam), one sampling step;"
-    )
-    print("float32, medians of turns (of ten steps in W1, twenty in G); PyTorch with its fused layer, its time / ours.")
-    print("Each rests until the threads of the one before sleep. At once: in turn with PyTorch alone, without a rest.")
-    print(table(rows))
-    _start()
-    print(f"A compiled step of W2 asks for {steady_bytes() / 1024:.0f} KiB at most that it did not have before.")
+def main(rounds: int = ROUNDS, kernels: Sequence[str | None] = (None, "Haswell"), names: Sequence[str] = ()) -> None:
+    """Print the tables, ready for docs/figures.md, once for each choice of OpenBLAS's kernels."""
+    for choice in kernels:
+        said = f"pinned to {choice} (OPENBLAS_CORETYPE)" if choice else "not pinned"
+        print(f"\nOpenBLAS's kernels {said}; {rounds} rounds.", flush=True)
+        tables(rounds, choice, [WORKLOADS[name] for name in names or WORKLOADS])
+    start()
+    if executor_memory := steady_bytes():
+        print(f"A compiled step of W2 asks for {executor_memory / 1024:.0f} KiB at most that it did not have before.")
 
 
-def measure(name: str) -> None:
-    """Print the figures of one workload, with tabs between them."""
-    peers = find_spec("torch") is not None
-    if name == SAMPLING:
-        candidates = {"eager": sampling(None)} | {e: sampling(e) for e in EXECUTORS}
-        candidates |= {"PyTorch": torch_sampling()} if peers else {}
-        print(*_figures(candidates, 21, turn=20), sep="\t")
-        return
-    w, kind, rounds = WORKLOADS[name]
-    candidates = {"eager": ours(w, kind)} | {e: ours(w, kind, e) for e in EXECUTORS}
-    candidates |= {"PyTorch": torch_peer(w, fused=True, kind=kind)} if peers else {}
-    print(*_figures(candidates, rounds, turn=10 if w.B == 1 else 1), sep="\t")
+def tables(rounds: int, kernels: str | None, workloads: Sequence[Workload]) -> None:
+    """Ratios, times and memory: a column for each workload, a row for each candidate."""
+    order = [FUSED, *OURS, COMPOSED, JAX, HIPS, BY_HAND]
+    times: dict[str, dict[str, list[float]]] = {}
+    peaks: dict[str, dict[str, int | None]] = {}
+    threads: dict[str, int] = {}
+    for w in workloads:
+        peer = fastest_peer(w, kernels)
+        candidates = makes(w, peer[0] if peer else None)
+        if peer is not None:
+            threads[w.name], candidates[FUSED] = peer
+        with alive(candidates, kernels) as running:
+            times[w.name] = {name: [s for s, _ in turns] for name, turns in in_turn(running, rounds).items()}
+            peaks[w.name] = {name: candidate.peak for name, candidate in running.items()}
+        print(f"({w.name} is measured)", file=sys.stderr, flush=True)
+
+    def show(title: str, cell: Callable[[str, str], str], names: Sequence[str]) -> None:
+        rows = [["", *names]]
+        for name in order:
+            row = [cell(w, name) if name in times[w] else "" for w in names]
+            rows += [[name, *row]] if any(row) else []
+        print(f"\n{title}:\n\n{markdown(rows)}", flush=True)
+
+    def faster(w: str, name: str) -> str:
+        found = times[w]
+        return str(ratio(found[FUSED], found[name])) if FUSED in found and name != FUSED else ""
+
+    if threads:
+        show("PyTorch's time with its fused layer / the row's: larger is faster (95 % interval)", faster, list(times))
+        print("\nPyTorch's threads: " + ", ".join(f"{w} {n}" for w, n in threads.items()))
+    show("Milliseconds", lambda w, name: f"{estimate(times[w][name]).median * 1e3:.2f}", list(times))
+    large = [w for w in times if w in (W2.name, W3.name, LONG.name)]
+    if large and any(peak for w in large for peak in peaks[w].values()):
+        show("Peak memory of the whole process, MiB", lambda w, name: f"{(peaks[w][name] or 0) / 1024:.0f}", large)
+    if W2.name in times and LONG.name in times:
+        eager = [times[w]["tinygrad_seq, eager"] for w in (LONG.name, W2.name)]
+        print(f"\nEager step at T=400 / at T=50 (8 is linear): {ratio(*eager)}")
 
 
-def _figures(candidates: dict[str, Callable[[], Any]], rounds: int, turn: int) -> list[str]:
-    seconds = interleaved(candidates, rounds=rounds, warmup=2, turn=turn, rest=0.15)
-    times = [f"{seconds[k] * 1e3:.2f}" if k in seconds else "" for k in ("eager", *EXECUTORS, "PyTorch")]
-    found = [seconds] * len(EXECUTORS)
-    if "PyTorch" in candidates:
-        pairs = [{e: candidates[e], "PyTorch": candidates["PyTorch"]} for e in EXECUTORS]
-        found += [interleaved(pair, rounds=rounds, warmup=1, turn=turn) for pair in pairs]
-    ratios = [
-        f"{s['PyTorch'] / s[e]:.2f}" if "PyTorch" in s else "" for s, e in zip(found, EXECUTORS * 2, strict=False)
-    ]
-    return [*times, *ratios]
-
-
-def _start() -> None:
+def start() -> None:
     """How long it takes to record and compile."""
     program = (
         "import time; t = time.perf_counter()\n"
-        "from benchmarks.compiled import WORKLOADS, ours\n"
-        "step = ours(*list(WORKLOADS.values())[{n}][:2], {executor!r})\n"
+        "from benchmarks.language_model import ours\n"
+        "from benchmarks.workloads import {w}\n"
+        "step = ours({w}, {executor!r})\n"
         "s = time.perf_counter(); step(); u = time.perf_counter(); step(); v = time.perf_counter()\n"
         "print(f'{{u - t:.2f}} {{v - u:.2f}}')"
     )
-    for n, name in ((1, "W2"), (0, "W1")):
+    print()
+    for w in ("W2", "W1"):
         for executor in EXECUTORS:
-            given = [sys.executable, "-c", program.format(n=n, executor=executor)]
-            first, second = subprocess.run(given, capture_output=True, text=True, check=True).stdout.split()
-            print(
-                f"{name}, {executor}: first step (eager) {first} s after the start, the second recorded in {second} s"
-            )
+            given = [sys.executable, "-c", program.format(w=w, executor=executor)]
+            done = subprocess.run(given, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE)
+            first, second = done.stdout.split()
+            print(f"{w}, {executor}: first step (eager) {first} s after the start, the second recorded in {second} s")
 
 
-def steady_bytes() -> int:
-    """Bytes that a compiled step of W2 asks for anew at each call, at their peak (what tracemalloc sees)."""
+def steady_step(w: Workload) -> Callable[[], int]:
+    """Bytes that a compiled step asks for anew at each call, at their peak (what tracemalloc sees)."""
     import tracemalloc
 
-    run = ours(W2, executor="numpy")
-    for _ in range(4):
-        run()
-    tracemalloc.start()
-    run()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+    from .language_model import ours
+
+    step = ours(w, "numpy")
+
+    def run() -> int:
+        step()
+        tracemalloc.start()
+        step()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    return run
 
 
-if __name__ == "__main__":
-    measure(sys.argv[1])
+def steady_bytes(w: Workload = W2) -> int:
+    """The same, from a process of its own."""
+    with contextlib.closing(Candidate(Make("benchmarks.compiled:steady_step", (w,)))) as candidate:
+        return int(candidate.run(1)[1])

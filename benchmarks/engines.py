@@ -1,4 +1,4 @@
-"""What engines can and cannot do: each cell of the README's table is an answer of one of the functions below.
+"""What engines can and cannot do: each cell of the table in docs/figures.md is an answer of one of the functions below.
 
 An answer is "yes", "no: why" or a figure. An error of the engine is a "no" with the error's name.
 """

@@ -15,20 +15,18 @@ from typing import Any
 
 import tinygrad_seq as tg
 
-from .language_model import W2, Workload, ours, torch_peer
+from .language_model import ours
+from .peers import torch_step
 from .timing import interleaved
+from .workloads import W2, W3, W5, Workload
 
-WORKLOADS = {
-    "W2": W2,
-    "W3": Workload("W3", V=65, H=512, L=2, B=64, T=64),
-    "W5": Workload("W5", V=65, H=1024, L=2, B=256, T=128),
-}
+WORKLOADS = {w.name: w for w in (W2, W3, W5)}
 CUDNN = "PyTorch, cuDNN"
 CANDIDATES: dict[str, Callable[[Workload], Callable[[], Any]]] = {
     "compiled": lambda w: ours(w, device="cuda", compiled=True),
     "eager": lambda w: ours(w, device="cuda"),
-    CUDNN: lambda w: torch_peer(w, fused=True, device="cuda"),
-    "PyTorch, composition": lambda w: torch_peer(w, fused=False, device="cuda"),
+    CUDNN: lambda w: torch_step(w, fused=True, device="cuda"),
+    "PyTorch, composition": lambda w: torch_step(w, fused=False, device="cuda"),
 }
 FULL, ROUNDED = "full precision", "TF32"
 WARMUP, ROUNDS = 5, 15

@@ -1,60 +1,39 @@
-"""One training step of a character-level language model, ours and PyTorch's.
+"""One training step of a character-level language model, and one character drawn from it, on our engine.
 
-Embedding, LSTM stack, linear layer, cross-entropy, backward pass, clipping of the gradient's norm at 5, Adam. Float32.
+Embedding, recurrent layers, linear layer, cross-entropy, backward pass, clipping of the gradient's norm at 5, Adam.
+Float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any
 
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
 
-
-class Workload(NamedTuple):
-    """The sizes of a step: V vocabulary, H hidden, L layers, B batch, T time steps."""
-
-    name: str
-    V: int
-    H: int
-    L: int
-    B: int
-    T: int
-
-    def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets, (T, B) integers."""
-        rng = np.random.default_rng(0)
-        return rng.integers(0, self.V, (self.T, self.B)), rng.integers(0, self.V, (self.T, self.B))
-
-
-W2 = Workload("W2", V=65, H=128, L=2, B=50, T=50)
-W3 = Workload("W3", V=65, H=512, L=2, B=64, T=64)
+from .workloads import Workload
 
 
 class LanguageModel(nn.Module):
     """tokens (T, B) -> scores (T, B, V)."""
 
-    def __init__(self, w: Workload, kind: str = "LSTM") -> None:
+    def __init__(self, w: Workload) -> None:
         self.embedding = nn.Embedding(w.V, w.H)
-        self.lstm = getattr(nn, kind)(w.H, w.H, w.L)
+        self.lstm = getattr(nn, w.kind)(w.H, w.H, w.L)
         self.head = nn.Linear(w.H, w.V)
+        self.load_state_dict({name: tg.tensor(weight) for name, weight in w.weights().items()})
 
     def forward(self, tokens: tg.Tensor) -> tg.Tensor:
         scores: tg.Tensor = self.head(self.lstm(self.embedding(tokens))[0])
         return scores
 
 
-def ours(
-    w: Workload, kind: str = "LSTM", executor: str | None = None, device: str = "cpu", compiled: bool = False
-) -> Callable[[], float]:
+def ours(w: Workload, executor: str | None = None, device: str = "cpu", compiled: bool = False) -> Callable[[], float]:
     """A function that does one step and returns the loss; compiled, if that is said or an executor is named."""
-    tg.manual_seed(0)
-    model = LanguageModel(w, kind).to(device)
+    model = LanguageModel(w).to(device)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
     x, y = [tg.tensor(tokens, device=device) for tokens in w.batch()]
 
@@ -70,47 +49,21 @@ def ours(
     return lambda: float(run(x, y))
 
 
-def torch_peer(w: Workload, *, fused: bool, kind: str = "LSTM", device: str = "cpu") -> Callable[[], float]:
-    """The same step in PyTorch: with its fused layer, or with the composition that ours is, in eager operations.
+def sampling(w: Workload, executor: str | None = None) -> Callable[[], int]:
+    """A function that draws one character, batch 1, and returns it."""
+    model = LanguageModel(w)
+    generator = tg.Generator(0)
 
-    Raises:
-        ImportError: if PyTorch is not installed.
-    """
-    import torch
+    def step(token: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
+        with tg.no_grad():
+            hidden, state = model.lstm(model.embedding(token), state)
+            return tg.multinomial(model.head(hidden)[-1].softmax(-1), generator=generator), state
 
-    torch.manual_seed(0)
-    embedding, lstm = torch.nn.Embedding(w.V, w.H), getattr(torch.nn, kind)(w.H, w.H, w.L)
-    head = torch.nn.Linear(w.H, w.V)
-    for module in (embedding, lstm, head):
-        module.to(device)
-    parameters = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=2e-3)
-    x, y = (torch.from_numpy(tokens).to(device) for tokens in w.batch())
+    run: Any = tg.compile(step, executor=executor) if executor else step
+    held: list[Any] = list(run(tg.tensor([[1]]), None))
 
-    def composition(xs: torch.Tensor) -> torch.Tensor:
-        for k in range(w.L):
-            W_hh = getattr(lstm, f"weight_hh_l{k}").T
-            bias = getattr(lstm, f"bias_ih_l{k}") + getattr(lstm, f"bias_hh_l{k}")
-            xW = xs @ getattr(lstm, f"weight_ih_l{k}").T + bias
-            h = c = torch.zeros(w.B, w.H, device=device)
-            outputs = []
-            for xW_t in xW.unbind(0):
-                i, f, g, o = (xW_t + h @ W_hh).chunk(4, dim=-1)
-                i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-                c = f * c + i * g
-                h = o * torch.tanh(c)
-                outputs.append(h)
-            xs = torch.stack(outputs)
-        return xs
+    def draw() -> int:
+        held[:] = run(*held)
+        return int(held[0])
 
-    def step() -> float:
-        features = embedding(x)
-        hidden = lstm(features)[0] if fused else composition(features)
-        loss = torch.nn.functional.cross_entropy(head(hidden).reshape(-1, w.V), y.reshape(-1))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return draw

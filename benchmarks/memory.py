@@ -6,12 +6,9 @@ before, so that what a library sets up once is not counted. Linux only: the figu
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import nn
@@ -19,8 +16,10 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
 
-from .language_model import W2, W3, LanguageModel, Workload, ours, torch_peer
-from .timing import table
+from .language_model import LanguageModel, ours
+from .peers import torch_step
+from .processes import Make, alive, in_turn, markdown
+from .workloads import W2, W3, Workload
 
 LONG = Workload("long", V=65, H=128, L=1, B=50, T=400)
 PIECES = 20  # √T
@@ -54,21 +53,19 @@ def in_pieces(w: Workload, count: int, executor: str | None = None) -> Callable[
     return lambda: float(run(x, y))
 
 
-Make = Callable[[Workload], Callable[[], float]]
-TORCH: dict[str, Make] = {
-    "PyTorch, same composition": lambda w: torch_peer(w, fused=False),
-    "PyTorch, fused nn.LSTM": lambda w: torch_peer(w, fused=True),
+MAKERS: dict[str, Callable[[Workload], Callable[[], float]]] = {
+    "eager": ours,
+    "NumPy executor": lambda w: ours(w, "numpy"),
+    "native executor": lambda w: ours(w, "native"),
+    "native executor, checkpoints at 4 places": lambda w: in_pieces(w, 4, "native"),
+    f"checkpoints at {PIECES} places": lambda w: in_pieces(w, PIECES),
+    "PyTorch, same composition": lambda w: torch_step(w, fused=False),
+    "PyTorch, fused nn.LSTM": torch_step,
 }
-CANDIDATES: dict[Workload, dict[str, Make]] = {
-    W2: {"tinygrad_seq": ours, **TORCH},
-    W3: {
-        "tinygrad_seq": ours,
-        "compiled, NumPy executor": lambda w: ours(w, executor="numpy"),
-        "compiled, native executor": lambda w: ours(w, executor="native"),
-        "compiled, native executor, checkpoints at 4 places": lambda w: in_pieces(w, 4, "native"),
-        **TORCH,
-    },
-    LONG: {"tinygrad_seq": ours, f"checkpoints at {PIECES} places": lambda w: in_pieces(w, PIECES)},
+CANDIDATES: dict[Workload, tuple[str, ...]] = {
+    W2: ("eager", "PyTorch, same composition", "PyTorch, fused nn.LSTM"),
+    W3: tuple(name for name in MAKERS if name != f"checkpoints at {PIECES} places"),
+    LONG: ("eager", f"checkpoints at {PIECES} places"),
 }
 
 
@@ -78,48 +75,37 @@ def resident(field: str) -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
-def measure(workload: str, name: str) -> None:
-    """Print the MiB that a step of this candidate takes once it is under way, and how long it takes in ms."""
-    w, makes = next((w, makes) for w, makes in CANDIDATES.items() if w.name == workload)
-    small = makes[name](w._replace(B=2, T=2))
+def watched(w: Workload, name: str) -> Callable[[], float]:
+    """A step of this candidate; returns the MiB that it took at its peak beyond what was there before the first."""
+    small = MAKERS[name](w._replace(B=2, T=2))
     for _ in range(3):
         small()
-    step = makes[name](w)
+    step = MAKERS[name](w)
     before = resident("VmRSS")
-    for _ in range(3):  # of which a compiled one runs as it is, then is recorded, then replayed
+
+    def run() -> float:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak begins anew
         step()
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak begins anew
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    print((resident("VmHWM") - before) / 1024, statistics.median(times) * 1e3)
+        return (resident("VmHWM") - before) / 1024
+
+    return run
 
 
-def peak(workload: str, name: str) -> tuple[float, float] | None:
-    """The same from a process of its own; None where the peer is not installed."""
-    command = [sys.executable, "-m", "benchmarks.memory", workload, name]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if "ModuleNotFoundError: No module named 'torch'" in done.stderr:
-        return None
-    if done.returncode:
-        raise RuntimeError(f"benchmarks.memory {workload} {name}: {done.stderr}")
-    mib, ms = map(float, done.stdout.split())
-    return mib, ms
+def makes(w: Workload) -> dict[str, Make]:
+    return {name: Make("benchmarks.memory:watched", (w, name)) for name in CANDIDATES[w]}
 
 
-def main() -> None:
-    for w, makes in CANDIDATES.items():
-        found = {name: figures for name in makes if (figures := peak(w.name, name)) is not None}
-        first = found["tinygrad_seq"][0]
+def peaks(candidates: dict[str, Make], rounds: int = 3) -> dict[str, tuple[float, float]]:
+    """MiB at the peak of a step and its seconds, for each candidate that is installed."""
+    with alive(candidates) as running:
+        turns = in_turn(running, rounds)
+    return {name: (median(mib for _, mib in each), median(s for s, _ in each)) for name, each in turns.items()}
+
+
+def main(rounds: int = 3) -> None:
+    for w in CANDIDATES:
+        found = peaks(makes(w), rounds)
+        first = found["eager"][0]
         rows = [("", "MiB", "of the first", "ms")]
-        rows += [(name, f"{mib:.0f}", f"{mib / first:.2f}", f"{ms:.0f}") for name, (mib, ms) in found.items()]
-        print(f"\nMemory at the peak of one training step, {w.name} = {w[1:]} (V, H, L, B, T):\n{table(rows)}")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        measure(*sys.argv[1:])
-    else:
-        main()
+        rows += [(name, f"{mib:.0f}", f"{mib / first:.2f}", f"{s * 1e3:.0f}") for name, (mib, s) in found.items()]
+        print(f"\nMemory at the peak of one training step, {w.name} = {w[1:6]} (V, H, L, B, T):\n\n{markdown(rows)}")

@@ -8,78 +8,78 @@ from typing import Any
 
 import numpy as np
 
-import tinygrad_seq as tg
-
-from .timing import interleaved, table
+from .processes import Make, estimate, markdown, seconds
 
 LENGTH = 1000  # operations in a chain
-Chain = Callable[[], Any]
+ENGINES = ("tinygrad_seq", "PyTorch", "HIPS autograd", "MyGrad")
+BARE = "bare NumPy"
 
 
-def chains() -> dict[str, tuple[Chain, Chain]]:
-    """For each engine that is installed: a chain of tanh forward, and forward and back."""
+def chain(engine: str, back: bool) -> Callable[[], Any]:
+    """A chain of tanh, forward or forward and back.
+
+    Raises:
+        ImportError: if the engine is not installed.
+    """
     start = np.linspace(-1, 1, 8, dtype=np.float32)
-    ours = tg.tensor(start, requires_grad=True)
 
     def forward(x: Any, tanh: Callable[[Any], Any]) -> Any:
         for _ in range(LENGTH):
             x = tanh(x)
         return x
 
-    found: dict[str, tuple[Chain, Chain]] = {
-        "tinygrad_seq": (lambda: forward(ours, tg.tanh), lambda: forward(ours, tg.tanh).backward(start))
-    }
-    try:
-        import mygrad
-
-        theirs = mygrad.tensor(start)
-        found["MyGrad"] = (lambda: forward(theirs, mygrad.tanh), lambda: forward(theirs, mygrad.tanh).backward(start))
-    except ImportError:
-        pass
-    try:
-        import torch
-
-        leaf = torch.tensor(start, requires_grad=True)
-        seed = torch.tensor(start)
-        found["PyTorch"] = (lambda: forward(leaf, torch.tanh), lambda: forward(leaf, torch.tanh).backward(seed))
-    except ImportError:
-        pass
-    try:
+    if engine == BARE:
+        return lambda: forward(start, np.tanh)
+    if engine == "HIPS autograd":
         import autograd.numpy as anp
         from autograd import make_vjp
 
         record = make_vjp(lambda x: forward(x, anp.tanh))  # (start) -> (what goes back, value)
-        found["HIPS autograd"] = (lambda: record(start), lambda: record(start)[0](start))
-    except ImportError:
-        pass
-    return found
+        return (lambda: record(start)[0](start)) if back else (lambda: record(start))
+    x: Any
+    seed: Any = start
+    tanh: Callable[[Any], Any]
+    if engine == "tinygrad_seq":
+        import tinygrad_seq as tg
+
+        x, tanh = tg.tensor(start, requires_grad=True), tg.tanh
+    elif engine == "PyTorch":
+        import torch
+
+        x, tanh, seed = torch.tensor(start, requires_grad=True), torch.tanh, torch.tensor(start)
+    else:
+        import mygrad
+
+        x, tanh = mygrad.tensor(start), mygrad.tanh
+    return (lambda: forward(x, tanh).backward(seed)) if back else (lambda: forward(x, tanh))
 
 
-def main() -> None:
-    found = chains()
-    x = np.linspace(-1, 1, 8, dtype=np.float32)
+def makes() -> dict[str, Make]:
+    """Each engine there, and there and back."""
+    return {
+        f"{engine} {'both' if back else 'forward'}": Make("benchmarks.recording:chain", (engine, back))
+        for engine in ENGINES
+        for back in (False, True)
+    }
 
-    def bare() -> None:
-        y = x
-        for _ in range(LENGTH):
-            y = np.tanh(y)
 
-    candidates = {"bare NumPy": bare} | {f"{name} forward": f for name, (f, _) in found.items()}
-    candidates |= {f"{name} both": b for name, (_, b) in found.items()}
-    micros = {name: 1e6 * s / LENGTH for name, s in interleaved(candidates, rounds=15).items()}
-    print("\nOne tanh of a (8,) float32 array, µs, median of 15 chains of 1000; forward above the bare NumPy call:")
-    rows = [("", "forward above NumPy", "theirs / ours", "forward + backward", "theirs / ours")]
-    above = {name: micros[f"{name} forward"] - micros["bare NumPy"] for name in found}
-    both = {name: micros[f"{name} both"] for name in found}
-    for name in found:
-        ratios = [figures[name] / figures["tinygrad_seq"] for figures in (above, both)]
-        rows.append((name, f"{above[name]:.2f}", f"{ratios[0]:.1f}", f"{both[name]:.2f}", f"{ratios[1]:.1f}"))
-    print(table(rows))
+def main(rounds: int = 15) -> None:
+    found = seconds({BARE: Make("benchmarks.recording:chain", (BARE, False))} | makes(), rounds)
+    micros = {name: [1e6 * s / LENGTH for s in each] for name, each in found.items()}
+    print("\nOne tanh of a (8,) float32 array, µs, in chains of 1000; forward above the bare NumPy call:\n")
+    rows = [("", "forward above NumPy", "forward and backward")]
+    for engine in ENGINES:
+        if f"{engine} both" in micros:
+            above = [a - b for a, b in zip(micros[f"{engine} forward"], micros[BARE], strict=True)]
+            rows.append((engine, str(estimate(above)), str(estimate(micros[f"{engine} both"]))))
+    print(markdown(rows))
     million()
 
 
 def million() -> None:
     """A chain of a million operations, there and back."""
+    import tinygrad_seq as tg
+
     x = tg.ones(1, requires_grad=True)
     start = time.perf_counter()
     y = x
@@ -89,7 +89,3 @@ def million() -> None:
     y.backward()
     end = time.perf_counter()
     print(f"\nA chain of 1,000,000 operations: forward {middle - start:.1f} s, backward {end - middle:.1f} s")
-
-
-if __name__ == "__main__":
-    main()

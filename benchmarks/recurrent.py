@@ -6,7 +6,8 @@ operations, and its fused layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 import nn
 import tinygrad_seq as tg
 
-from .timing import interleaved, table
+from .processes import Make, markdown, ratio, seconds
 
 T, B, H = 50, 50, 128
 LENGTHS = sorted(np.random.default_rng(0).integers(5, T + 1, B).tolist(), reverse=True)
@@ -32,8 +33,9 @@ def numbers() -> np.ndarray:
     return np.random.default_rng(1).standard_normal((T, B, H)).astype(np.float32)
 
 
-def ours(kind: str, settings: dict[str, Any], packed: bool) -> Callable[[], Any]:
+def ours(case: str) -> Callable[[], float]:
     """Forward and backward of our layer; returns the sum of its output."""
+    kind, settings, packed = CASES[case]
     layer = getattr(nn, kind)(H, H, **settings)
     weights = np.random.default_rng(2)
     with tg.no_grad():
@@ -41,18 +43,18 @@ def ours(kind: str, settings: dict[str, Any], packed: bool) -> Callable[[], Any]
             p.copy_(weights.uniform(-0.1, 0.1, p.shape))
     x = tg.tensor(numbers())
 
-    def run() -> Any:
+    def run() -> float:
         layer.zero_grad()
         given = nn.utils.rnn.pack_padded_sequence(x, LENGTHS) if packed else x
         output, _ = layer(given)
         total = (output.data if packed else output).sum()
         total.backward()
-        return total
+        return float(total.item())
 
     return run
 
 
-def theirs(kind: str, settings: dict[str, Any], packed: bool, fused: bool) -> Callable[[], Any]:
+def theirs(case: str, fused: bool) -> Callable[[], float]:
     """The same in PyTorch: with its fused layer, or step by step with eager operations.
 
     Raises:
@@ -61,6 +63,7 @@ def theirs(kind: str, settings: dict[str, Any], packed: bool, fused: bool) -> Ca
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence
 
+    kind, settings, packed = CASES[case]
     layer = getattr(torch.nn, kind)(H, H, **settings)
     weights = np.random.default_rng(2)
     with torch.no_grad():
@@ -109,33 +112,29 @@ def theirs(kind: str, settings: dict[str, Any], packed: bool, fused: bool) -> Ca
             data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return data
 
-    def run() -> Any:
+    def run() -> float:
         layer.zero_grad()
         given = pack_padded_sequence(x, LENGTHS) if packed else x
         output = layer(given)[0] if fused else composed(given)
         output = output.data if fused and packed else output
         total = output.sum()
         total.backward()
-        return total
+        return float(total.item())
 
     return run
 
 
-def main() -> None:
-    print(f"\nForward and backward, T={T}, B={B}, F=H={H}, median of 11, our time / theirs:")
-    rows: list[tuple[str, ...]] = [("", "ms", "PyTorch, same composition", "PyTorch, fused")]
-    for name, (kind, settings, packed) in CASES.items():
-        candidates = {"ours": ours(kind, settings, packed)}
-        try:
-            candidates["composition"] = theirs(kind, settings, packed, fused=False)
-            candidates["fused"] = theirs(kind, settings, packed, fused=True)
-        except ImportError:
-            pass
-        seconds = interleaved(candidates, rounds=11, rest=0.15)
-        ratios = [f"{seconds['ours'] / seconds[k]:.2f}" if k in seconds else "" for k in ("composition", "fused")]
-        rows.append((name, f"{seconds['ours'] * 1e3:.1f}", *ratios))
-    print(table(rows))
-
-
-if __name__ == "__main__":
-    main()
+def main(rounds: int = 11, kernels: Sequence[str | None] = (None, "Haswell")) -> None:
+    for choice in kernels:
+        print(
+            f"\nForward and backward, T={T}, B={B}, F=H={H}, our time / theirs,"
+            f" OpenBLAS's kernels {choice or 'not pinned'}:\n"
+        )
+        rows: list[tuple[str, ...]] = [("", "ms", "same composition", "fused")]
+        for case in CASES:
+            makes = {"ours": Make("benchmarks.recurrent:ours", (case,))}
+            makes |= {f"{fused}": Make("benchmarks.recurrent:theirs", (case, fused)) for fused in (False, True)}
+            found = seconds(makes, rounds, choice)
+            ratios = [str(ratio(found["ours"], found[k])) if k in found else "" for k in ("False", "True")]
+            rows.append((case, f"{median(found['ours']) * 1e3:.1f}", *ratios))
+        print(markdown(rows), flush=True)

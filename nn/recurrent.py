@@ -171,11 +171,13 @@ class Recurrent(Module):
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
         scale = F.dropout(tg.ones_like(state[0]), p) if p else None
-        steps = list(cell.project(data).split([n for n in layout.batch_sizes if n]))
+        projected = cell.project(data)
+        # on nothing, a step of no rows: so the parameters get the gradient 0
+        steps = list(projected.split([n for n in layout.batch_sizes if n])) or [projected]
         ended: list[Tensors] = []  # the last states of sequences that are over
         outputs, looked_at = [], []
         whole = state
-        if reverse and steps:
+        if reverse:
             steps.reverse()
             state = _rows(whole, 0, len(steps[0]))
         for xW in steps:
@@ -191,7 +193,7 @@ class Recurrent(Module):
             new = (new,) if isinstance(new, Tensor) else tuple(new)
             state = self._zoned_out(state, new) if self.zoneout else new
             outputs.append(state[0])
-            if self.lens is not None:
+            if self.lens is not None and n:
                 looked_at.append((xW, given if len(given) > 1 else given[0], state))
         if reverse:
             outputs.reverse()
@@ -202,7 +204,7 @@ class Recurrent(Module):
             state = _joined([state, *reversed(ended)])
         if self.lens is not None:
             self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
-        return (tg.cat(outputs) if outputs else data.new_zeros(0, cell.state_sizes[0])), state
+        return tg.cat(outputs), state
 
     def _zoned_out(self, before: Tensors, after: Tensors) -> Tensors:
         """The state after a step, some elements of which stay as they were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # what threading has, which takes long to load
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +13,7 @@ from .module import Module
 
 Slots = list[tuple[str, Module, str, Tensor]]
 
-_swapping = threading.RLock()
+_swapping = RLock()
 _own: dict[tuple[int, str], Tensor] = {}  # under this lock, what modules hold themselves where a tensor is replaced
 
 
@@ -78,9 +78,7 @@ def _swapped(module: Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
             if isinstance(value, Tensor)
         ]
         replacements = _replacements(type(module).__name__, slots, tensors)
-        places = [
-            (owner, name, vars(owner)[name], own) for _, owner, name, own in slots if id(own) in replacements
-        ]
+        places = [(owner, name, vars(owner)[name], own) for _, owner, name, own in slots if id(own) in replacements]
         outermost = {(id(owner), name) for owner, name, _, _ in places} - _own.keys()
         try:
             for owner, name, _, own in places:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from pathlib import Path
 
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import compiled, engines, gpu, memory, recurrent
-from benchmarks.language_model import Workload, ours
+from benchmarks import against, compiled, engines, gpu, memory, peers, recording, recurrent
+from benchmarks.language_model import ours, sampling
+from benchmarks.processes import HERE, Candidate, Make, alive, estimate, in_turn, ratio
+from benchmarks.workloads import Workload
 
 from .engine import host_kernels
 from .engine.strict_array import installed, stand_in_only
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
+SMALL = Workload("G", V=5, H=8, L=1, B=1, T=1)
 
 
 @pytest.mark.parametrize("question", engines.PROBES)
@@ -30,35 +35,130 @@ def test_checkpoints_change_nothing_but_memory(executor: str | None) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's figures")
 def test_checkpoints_save_memory() -> None:
-    stored, in_pieces = (memory.peak("long", name) for name in memory.CANDIDATES[memory.LONG])
-    assert stored is not None
-    assert in_pieces is not None
-    assert in_pieces[0] < stored[0] / 4
+    found = memory.peaks(memory.makes(memory.LONG), rounds=1)
+    stored, in_pieces = (found[name][0] for name in memory.CANDIDATES[memory.LONG])
+    assert in_pieces < stored / 4
 
 
 @pytest.mark.parametrize("case", recurrent.CASES)
 def test_the_peer_computes_the_same(case: str) -> None:
     pytest.importorskip("torch", reason="PyTorch is the peer")
-    found = [recurrent.ours(*recurrent.CASES[case])().item()]
-    found += [recurrent.theirs(*recurrent.CASES[case], fused=fused)().item() for fused in (False, True)]
+    found = [recurrent.ours(case)()]
+    found += [recurrent.theirs(case, fused)() for fused in (False, True)]
     assert found == pytest.approx([found[0]] * 3, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "RNN"])
 @pytest.mark.parametrize("executor", compiled.EXECUTORS)
 def test_compiled_steps_compute_the_same(kind: str, executor: str) -> None:
-    eager, replayed = (ours(TINY, kind, e) for e in (None, executor))
+    eager, replayed = (ours(TINY._replace(kind=kind), e) for e in (None, executor))
     assert [replayed() for _ in range(4)] == pytest.approx([eager() for _ in range(4)], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+@pytest.mark.parametrize(
+    ("engine", "step"), [("torch", "torch_step"), ("jax", "jax_step"), ("autograd", "autograd_step")]
+)
+def test_peers_train_as_we_do(kind: str, engine: str, step: str) -> None:
+    pytest.importorskip(engine, reason="a peer")
+    w = TINY._replace(kind=kind, L=2)
+    mine, theirs = ours(w), getattr(peers, step)(w)
+    assert [theirs() for _ in range(4)] == pytest.approx([mine() for _ in range(4)], rel=1e-4)
+
+
+def test_the_composition_in_pytorch_is_ours() -> None:
+    pytest.importorskip("torch", reason="a peer")
+    mine, theirs = ours(TINY), peers.torch_step(TINY, fused=False)
+    assert [theirs() for _ in range(4)] == pytest.approx([mine() for _ in range(4)], rel=1e-4)
 
 
 @pytest.mark.parametrize("executor", compiled.EXECUTORS)
 def test_compiled_samples_are_the_same(executor: str) -> None:
-    drawn = []
-    for e in (None, executor):
-        tg.manual_seed(0)
-        draw = compiled.sampling(e, H=8, L=1, V=5)
-        drawn.append([draw() for _ in range(20)])
-    assert drawn[0] == drawn[1]
+    draws = [sampling(SMALL, e) for e in (None, executor)]
+    assert [draws[0]() for _ in range(20)] == [draws[1]() for _ in range(20)]
+
+
+def test_samples_by_hand_are_distributed_as_ours() -> None:
+    counts = []
+    for draw in (sampling(SMALL), peers.numpy_sampling(SMALL)):
+        drawn = [draw() for _ in range(3000)]
+        counts.append([drawn.count(token) / 3000 for token in range(SMALL.V)])
+    assert counts[0] == pytest.approx(counts[1], abs=0.06)
+
+
+def test_a_candidate_runs_in_a_process_of_its_own() -> None:
+    with contextlib.closing(Candidate(Make("benchmarks.language_model:ours", (TINY,)))) as candidate:
+        seconds, loss = candidate.run(2)
+    here = ours(TINY)
+    losses = [here() for _ in range(6)]  # three to warm up, one to see how long it takes, two asked for
+    assert seconds > 0
+    assert loss == pytest.approx(losses[-1], rel=1e-5)
+
+
+def test_candidates_that_are_not_installed_are_left_out() -> None:
+    makes = {name: Make("tests.test_benchmarks:needs", (name,)) for name in ("json", "no_such_engine")}
+    with alive(makes) as found:
+        turns = in_turn(found, 2)
+    assert [len(each) for each in turns.values()] == [2]
+    assert list(turns) == ["json"]
+
+
+def needs(module: str) -> object:
+    """Made in a candidate's process."""
+    return str(__import__(module).__name__).strip
+
+
+def test_a_candidate_that_fails_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match=r"language_model:ours.* failed in"):
+        Candidate(Make("benchmarks.language_model:ours", (TINY, "no such executor")))
+
+
+def test_the_other_checkout_is_the_one_that_runs(tmp_path: Path) -> None:
+    """Its engine, but this checkout's benchmarks; and it is no silent comparison with oneself."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "language_model.py").write_text("raise SystemExit('an old harness')")
+    make = Make("benchmarks.language_model:ours", (TINY,), tmp_path)
+    with pytest.raises(RuntimeError, match="failed in"):
+        Candidate(make)
+    for package in ("tinygrad_seq", "nn"):
+        (tmp_path / package).symlink_to(HERE / package)
+    with contextlib.closing(Candidate(make)) as candidate:
+        assert candidate.run(1)[1] > 0
+
+
+def test_two_checkouts_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    against.main("recording", HERE, rounds=1)
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| tinygrad_seq")]
+    assert [row[1].strip() for row in rows] == ["tinygrad_seq forward", "tinygrad_seq both"]
+    assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
+    with pytest.raises(ValueError, match="recording, compiled or memory, not 'import'"):
+        against.chosen("import")
+    assert len(against.chosen("compiled")) == len(compiled.WORKLOADS) * len(compiled.OURS)
+    assert not [name for name in against.chosen("memory") if "PyTorch" in name]
+
+
+def test_chains_are_long() -> None:
+    for back in (False, True):
+        recording.chain("tinygrad_seq", back)()
+
+
+def test_the_interval_of_a_median() -> None:
+    """At 15 values it is the fourth from either end: P(at most 3 of 15 on one side) = 0.0176, at most 4: 0.059."""
+    assert estimate([float(n) for n in range(15, 0, -1)]) == (8.0, 4.0, 12.0)
+    assert estimate([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
+    assert estimate([float(n) for n in range(1, 7)]) == (3.5, 1.0, 6.0)
+    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == (2.0, 1.0, 3.0)
+
+
+def test_the_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the peers, which take their time to start."""
+    monkeypatch.setattr(compiled, "fastest_peer", lambda w, kernels: None)
+    all_makes = compiled.makes
+    monkeypatch.setattr(compiled, "makes", lambda w, _: {n: m for n, m in all_makes(w).items() if n in compiled.OURS})
+    compiled.tables(1, None, [TINY])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| tinygrad_seq")]
+    assert [row[1].strip() for row in rows] == list(compiled.OURS)
+    assert all(float(row[2]) > 0 for row in rows)
 
 
 @pytest.mark.parametrize("candidate", ["compiled", "eager"])

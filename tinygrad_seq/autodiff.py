@@ -14,7 +14,7 @@ from .backend import array_module
 from .grad_mode import enable_grad
 from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
-from .ops.elementwise import add, cast
+from .ops.elementwise import add, cast, real_part
 from .ops.index import Scattered, gather_scattered
 from .ops.linalg import MANY, Product, gather_products
 from .ops.reduce import reduce_sum
@@ -95,7 +95,7 @@ class _Gradients:
         if g.shape != node.shape:
             g = sum_to(g, node.shape)
         if g.dtype is not node.dtype and g.dtype != node.dtype:
-            g = cast(g, dtype=node.dtype)
+            g = cast(real_part(g) if g.dtype.kind == "c" != node.dtype.kind else g, dtype=node.dtype)
         dense = self._dense
         if node not in dense:
             dense[node] = g

@@ -10,7 +10,7 @@ from .device import device as Device
 from .device import resolve
 from .ops.dims import lengths
 from .public import public
-from .tensor import Tensor
+from .tensor import Tensor, tensor
 
 
 def _full(name: str, size: tuple[Any, ...], value: float, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
@@ -90,7 +90,9 @@ def full_like(
 
 
 def _of_dtype(given: tuple[Any, ...], dtype: DType) -> Tensor:
-    return Tensor(given[0], dtype) if len(given) == 1 and not isinstance(given[0], int) else empty(*given, dtype=dtype)
+    if not given:
+        return empty(0, dtype=dtype)
+    return tensor(given[0], dtype) if len(given) == 1 and not isinstance(given[0], int) else empty(*given, dtype=dtype)
 
 
 @public

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any, overload
 
-from .backend import SCALAR, Array, backend_of, complex128, float16, float32, float64, is_array, is_plain
+from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
 from .grad_mode import grad_enabled
 from .memory import memory, next_number
 from .node import Application as Application
@@ -21,7 +21,7 @@ from .node import Leaf as Leaf
 from .node import Node as Node
 from .node import Output as Output
 from .node import Value as Value
-from .operands import beside_arrays, frozen, plain, used_arguments
+from .operands import beside_arrays, frozen, plain, promoted, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, on_gpu, there
@@ -42,7 +42,12 @@ class Primitive:
 
     Arrays are positional, settings keyword-only. The function returns an array or a tuple of arrays, and works for any
     array library: it asks `array_module` for the functions it calls.
+
+    Attributes:
+        promotes: whether its operands are brought to one dtype as PyTorch does it; see `promoted`.
     """
+
+    promotes = False
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
         if not callable(forward):
@@ -157,7 +162,7 @@ class Primitive:
             kind = y.dtype
             if kind is float32:
                 pass
-            elif (kind is float64 or kind is float16) and "dtype" not in params:
+            elif self._is_rare(kind) and "dtype" not in params:
                 y = self._settled(y, arrays, params)
                 kind = y.dtype
             elif kind.kind not in "biufc":
@@ -238,13 +243,21 @@ class Primitive:
 
         return refuse
 
+    def _is_rare(self, kind: DType) -> bool:
+        """Whether NumPy may have given a result another dtype than it has here."""
+        return kind is float64 or kind is float16 or (self.promotes and kind.kind in "iuc")
+
     def _settled(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
-        """What NumPy makes float64 or float16 of integers is float32 here."""
+        """The result in the dtype that it has here: what NumPy makes float64 or float16 of integers is float32."""
         kinds = [a.dtype for a in arrays if is_array(a)]
         with at(y):
+            wanted = promoted(arrays) if self.promotes else None
+            if wanted is not None and wanted != y.dtype and (wanted.kind in "fc" or y.dtype.kind in "iu"):
+                given = [a.astype(wanted) if is_array(a) and a.dtype.kind != "b" else a for a in arrays]
+                return backend_of(y).asarray(self.forward(*given, **params), wanted)  # lists among them are float64
             if y.dtype == float64:
                 return y if float64 in kinds or complex128 in kinds else y.astype(float32)
-            if float16 in kinds:
+            if float16 in kinds or y.dtype.kind != "f":
                 return y
             exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
             return backend_of(y).asarray(self.forward(*exact, **params))

@@ -14,7 +14,10 @@ class RemovableHandle:
     def __init__(self, node: Node, call: Callable[[Any], Any]) -> None:
         self._node, self._call = node, call
         Node.any_hooks = True
-        node.hooks = [*getattr(node, "hooks", ()), call]
+        hooks = [*getattr(node, "hooks", ()), call]
+        node.hooks = sorted(
+            hooks, key=lambda hook: isinstance(hook, Retained)
+        )  # which keeps what the others made of it
 
     def remove(self) -> None:
         """End the hook. A second time it does nothing."""

@@ -15,6 +15,7 @@ from .memory import is_writable, memory, owner_of, unshare
 from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops.elementwise import where
+from .ops.index import masks
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, several_gpus
@@ -280,7 +281,7 @@ class InPlace(Methods):
                 f"assigning to an index: {value.dtype} does not fit in {self.array.dtype}; convert the tensor first: "
                 ".float()"
             )
-        key = tuple(k.array if isinstance(k, Value) else k for k in (key if isinstance(key, tuple) else (key,)))
+        key = tuple(k.array if isinstance(k, Value) else k for k in masks(key))
         recomputation.writes(self.array)
         try:
             with at(self.array, key, value):

@@ -374,8 +374,10 @@ class Methods(Operators):
         return new
 
     def new(self, *size: Any) -> Tensor:
-        """As `new_zeros`: PyTorch's old name for it."""
-        return self.new_full(lengths("new", size), 0)
+        """PyTorch's old name: of lengths as `new_zeros`, of a list, an array or a tensor as `new_tensor`."""
+        if len(size) == 1 and (isinstance(size[0], list) or hasattr(size[0], "dtype")):
+            return self.new_tensor(size[0])
+        return self.new_full(lengths("new", size or (0,)), 0)
 
     def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
         """All zeros, with the dtype and on the device of this tensor unless others are given."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .backend import SCALAR, backend_of, complex128, float32, float64, is_array
+from .backend import SCALAR, DType, backend_of, complex64, complex128, float32, float64, is_array, result_type
 from .backend import numpy as numpy_backend
 from .device import beside
 
@@ -40,6 +40,26 @@ def plain(x: Any, name: str) -> Any:
             "tg.from_dlpack or tg.tensor makes a tensor of what holds numbers"
         )
     return backend_of(x).asarray(x)
+
+
+_CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+def promoted(operands: Iterable[Any]) -> DType | None:
+    """The dtype in which PyTorch computes with arrays; None without any. Python's numbers have no say in it.
+
+    The highest of booleans, integers, floats and complex numbers decides alone, and of it arrays of no dimension only
+    where no other array is of that kind: a float32 matrix times a float64 scalar is float32.
+    """
+    arrays = [x for x in operands if is_array(x)]
+    if not arrays:
+        return None
+    highest = max(_CATEGORIES[x.dtype.kind] for x in arrays)
+    if highest == _CATEGORIES["c"]:  # whose precision floats have a say in
+        numbers = [x for x in arrays if x.dtype.kind in "fc"]
+        return result_type(complex64, *[x.dtype for x in [x for x in numbers if x.ndim] or numbers])
+    deciding = [x for x in arrays if _CATEGORIES[x.dtype.kind] == highest]
+    return result_type(*[x.dtype for x in [x for x in deciding if x.ndim] or deciding])
 
 
 def used_arguments(rule: Callable[..., Any], n_inputs: int) -> list[bool]:

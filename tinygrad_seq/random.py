@@ -168,7 +168,7 @@ def randint(
     u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
     with at(u):
         drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
-        return Tensor.wrap(drawn.astype(kind))
+        return Tensor.wrap(array_module(u).asarray(drawn.astype(kind)))  # a 0-d result is a NumPy scalar
 
 
 @public

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,8 +26,8 @@ bool_type = bool  # a method has its name
 class Tensor(Differentiable):
     """An array of numbers on some device, with a reverse-mode derivative.
 
-    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Floats become float32 unless
-    they come in an array, which keeps its dtype.
+    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32 unless
+    they come in an array, which keeps its dtype (`tg.tensor` keeps integers and booleans as well).
 
     Args:
         data: the numbers.
@@ -40,7 +41,9 @@ class Tensor(Differentiable):
     def __init__(
         self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
     ) -> None:
-        self.array = to_array(data, dtype, resolve(device) if device is not None else _home(data))
+        made = tensor(data, dtype, device)
+        integers = dtype is None and not is_array(getattr(data, "array", data)) and made.dtype.kind in "iub"
+        self.array = made.array.astype(float32) if integers else made.array
         self.node = None
         if requires_grad:
             self.requires_grad_()
@@ -83,6 +86,12 @@ class Tensor(Differentiable):
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor; it holds one number, which .item() returns")
         return self.shape[0]
+
+    def __contains__(self, element: Any) -> bool_type:
+        """Whether some element is equal to this number, or to an element of this tensor."""
+        if not isinstance(element, (builtins.int, builtins.float, complex, Value)) and not is_array(element):
+            raise TypeError(f"in: a tensor contains numbers, got a {type(element).__name__}")
+        return bool_type((self == element).any())
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -332,8 +341,12 @@ def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor
 
 
 def tensor(data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor from numbers, nested lists, an array or a tensor, which it copies. See `Tensor`."""
-    return Tensor(data, dtype, device, requires_grad)
+    """A new tensor from numbers, nested lists, an array or a tensor, which it copies.
+
+    Floats become float32 unless they come in an array, which keeps its dtype. Arguments as of `Tensor`.
+    """
+    made: Tensor = Tensor.wrap(to_array(data, dtype, resolve(device) if device is not None else _home(data)))
+    return made.requires_grad_() if requires_grad else made
 
 
 def from_numpy(array: Array) -> Tensor:
@@ -403,7 +416,7 @@ def as_tensor(
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
     if like is None or device is not None:
-        return Tensor(data, dtype, device)
+        return tensor(data, dtype, device)
     if is_array(data) and dtype is None:
-        return Tensor(data, device=device_of(data))
+        return tensor(data, device=device_of(data))
     return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))

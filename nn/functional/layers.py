@@ -29,7 +29,7 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     tokens = target_for(weight, input)
     require_integers("embedding", "the tokens", tokens)
     require_classes("embedding", "a token", tokens, weight.shape[0])
-    rows = weight[tokens]
+    rows = tg.embedding(weight, tokens)
     if padding_idx is None:
         return rows
     padding = (tokens == padding_row("embedding", padding_idx, weight.shape[0])).unsqueeze(-1)

@@ -123,8 +123,9 @@ class OneCycleLR(LRScheduler):
         self.phases: list[Any] = [(0.0, first, slow), (top, high, fast), (last, final, slow)]
         if three_phase:
             self.phases[2:2] = [(2 * top, first, slow)]
-        for group, lr in zip(optimizer.param_groups, first, strict=True):
-            group["initial_lr"] = lr
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, first, strict=True):
+                group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
 
     def _between(self, which: int) -> list[float]:

@@ -54,9 +54,14 @@ class _Factor(LRScheduler):
 
     A step multiplies by the quotient of two factors what the learning rate is above the floor, so that several such
     schedulers, stepped one after another, work on the same optimizer.
+
+    Attributes:
+        rates_go_on: made in the middle of a run, it takes the rates that are there for those of its first epoch; else,
+            as PyTorch's schedulers in steps do, for those of `last_epoch`.
     """
 
     floor = 0.0
+    rates_go_on = True
 
     def factor(self, epoch: int) -> float:
         """What the learning rate at an epoch is multiplied by."""
@@ -65,8 +70,7 @@ class _Factor(LRScheduler):
     def get_lr(self) -> list[float]:
         groups, now = self.optimizer.param_groups, self.factor(self.last_epoch)
         before = self.factor(self.last_epoch - 1) if self.last_epoch > 0 else 1.0
-        # made in the middle of a run, it goes on from the rates that are there
-        if self.last_epoch > 0 and not hasattr(self, "_last_lr"):
+        if self.rates_go_on and self.last_epoch > 0 and not hasattr(self, "_last_lr"):
             return [group["lr"] for group in groups]
         if before == 0:
             return [self.floor + (base - self.floor) * now for base in self.base_lrs]
@@ -88,6 +92,8 @@ class StepLR(_Factor):
         last_epoch: see `LRScheduler`.
     """
 
+    rates_go_on = False
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         require_sizes("StepLR", step_size=step_size)
         self._require_not_negative(gamma=gamma)
@@ -107,6 +113,8 @@ class MultiStepLR(_Factor):
         gamma: the factor.
         last_epoch: see `LRScheduler`.
     """
+
+    rates_go_on = False
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -128,6 +136,8 @@ class ConstantLR(_Factor):
         total_iters: how many epochs it lasts.
         last_epoch: see `LRScheduler`.
     """
+
+    rates_go_on = False
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1

@@ -18,19 +18,28 @@ class LRScheduler:
 
     Args:
         optimizer: whose learning rates to set. Where the groups have no `initial_lr`, it is their present rate.
-        last_epoch: the epoch before the one to begin with.
+        last_epoch: the epoch before the one to begin with. After another one than -1, the groups must have the
+            `initial_lr` of the run that goes on: let the optimizer load its state first.
 
     Attributes:
         base_lrs: the initial learning rates of the groups.
         last_epoch: how many steps were made.
 
     Raises:
+        KeyError: if a run is to go on, and a group has no `initial_lr`.
         TypeError: if it is not given an optimizer.
         ValueError: if a setting is out of range.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
+        fresh = [i for i, group in enumerate(optimizer.param_groups) if "initial_lr" not in group]
+        if last_epoch != -1 and fresh:
+            raise KeyError(
+                f"{type(self).__name__}: param 'initial_lr' is not specified in param_groups[{fresh[0]}] when resuming "
+                f"an optimizer with last_epoch={last_epoch}; call optimizer.load_state_dict first, or begin with "
+                "last_epoch=-1"
+            )
         self.base_lrs: list[float] = []
         self.last_epoch = last_epoch
         self._advance()

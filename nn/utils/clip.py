@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -34,7 +35,7 @@ def clip_grad_norm_(
     if not float(norm_type) > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, inf at the most, got {norm_type}")
     with tg.no_grad():
-        clipped = _with_gradients(parameters)
+        clipped = _with_gradients("clip_grad_norm_", parameters)
         if not clipped:
             return tg.tensor(0.0)
         norms = [tg.norm(g, float(norm_type)).to(clipped[0][1]) for _, g in clipped]
@@ -58,11 +59,17 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not float(clip_value) >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     with tg.no_grad():
-        for p, g in _with_gradients(parameters):
+        for p, g in _with_gradients("clip_grad_value_", parameters):
             p.grad = tg.clamp(g, -clip_value, clip_value)
 
 
-def _with_gradients(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The parameters that have gradients, with these."""
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [(p, p.grad) for p in given if p.grad is not None]
+def _with_gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The parameters that have gradients, each once, with these. It warns of an iterator that is at its end."""
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not given and isinstance(parameters, Iterator):
+        warnings.warn(
+            f"{name}: the parameters are a generator without any left, so no gradient is clipped. Was it used before? "
+            "Pass list(module.parameters())",
+            stacklevel=3,
+        )
+    return [(p, p.grad) for p in {id(p): p for p in given}.values() if p.grad is not None]

@@ -250,6 +250,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "amax": reduction("distinct", min_side=1),
     "amin": reduction("distinct", min_side=1),
     "sum": reduction(),
+    "real_part": elementwise("real"),
     "relu": elementwise("away from 0"),
     "reshape": reshaping(),
     "round": elementwise("between whole numbers").filter(lambda c: not np.any(np.abs(c.arrays[0] % 1 - 0.5) < 1e-2)),

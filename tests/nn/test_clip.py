@@ -84,3 +84,19 @@ def test_parameters_as_a_vector() -> None:
     assert other.weight is weight
     for p, q in zip(layer.parameters(), other.parameters(), strict=True):
         np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
+
+
+def test_each_parameter_counts_once() -> None:
+    p = leaf(1.0)
+    p.grad = tg.tensor([3.0], dtype=tg.float64)
+    assert nn.utils.clip_grad_norm_(iter([p, p]), 1.0).item() == 3
+    assert p.grad is not None
+    np.testing.assert_allclose(p.grad.numpy(), [1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["clip_grad_norm_", "clip_grad_value_"])
+def test_an_exhausted_generator_is_told(name: str) -> None:
+    parameters = nn.Linear(1, 1).parameters()
+    assert len(list(parameters)) == 2
+    with pytest.warns(UserWarning, match=f"{name}: the parameters are a generator without any left"):
+        getattr(nn.utils, name)(parameters, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -109,7 +110,7 @@ def test_a_parameter_put_there_in_between_is_refused() -> None:
     net, parameters, x = net_of("Linear")
     some = {n: p for n, p in parameters.items() if n != "layer.bias"}
     loss = loss_of(net, x)({n: p.requires_grad_() for n, p in some.items()})
-    net.layer.bias = nn.Parameter(tg.zeros(4, dtype=tg.float64))  # type: ignore[assignment]
+    net.layer.bias = nn.Parameter(tg.zeros(4, dtype=tg.float64))
     with pytest.raises(RuntimeError, match="checkpoint: computing again used other tensors"):
         loss.backward()
 
@@ -124,7 +125,7 @@ def test_what_is_replaced_may_be_another_parameter_by_then() -> None:
     for n, p in leaves.items():
         assert p.grad is not None
         np.testing.assert_array_equal(p.grad.numpy(), expected[n].numpy())
-    assert net.layer.weight is new
+    assert net.layer.weight is new  # type: ignore[attr-defined]
 
 
 class Tied(nn.Module):
@@ -216,10 +217,8 @@ def test_threads_do_not_mix() -> None:
 
         def forward(self, x: Any) -> Any:
             before = self.weight * x
-            try:
+            with contextlib.suppress(threading.BrokenBarrierError):
                 barrier.wait()  # the other thread is inside, too, if nothing keeps it out
-            except threading.BrokenBarrierError:
-                pass
             return before + self.weight * x
 
     module, found = Slow(), {}

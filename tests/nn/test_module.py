@@ -276,3 +276,11 @@ def test_stale_states_are_explained() -> None:
         out.sum().backward()
     out, _ = lstm(tg.ones(4, 1, 2), tuple(s.detach() for s in state))
     out.sum().backward()
+
+
+def test_a_state_that_begins_anew_forgets_nan() -> None:
+    bad = tg.full((1, 2, 3), float("nan"))
+    for layer in (nn.LSTM(2, 3), nn.GRU(2, 3)):
+        _, state = layer(tg.ones(1, 2, 2), (bad, bad) if isinstance(layer, nn.LSTM) else bad)
+        for tensor in state.reset() if isinstance(layer, nn.LSTM) else [state.reset()]:
+            assert tensor.tolist() == [[[0.0] * 3] * 2]

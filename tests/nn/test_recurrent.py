@@ -440,3 +440,36 @@ def test_layers_of_the_variants(kind: str) -> None:
     tg.gradcheck(lambda x: module(x, lengths=[3, 1])[0], tg.randn(3, 2, 3, dtype=tg.float64))
     assert all(name.startswith("cells.") for name in module.state_dict())
     getattr(nn, kind)(3, 4, bias=False)(tg.ones(2, 3))
+
+
+ON_NOTHING: dict[str, Any] = {
+    "no sequences": lambda layer: layer(tg.zeros(4, 0, 3)),
+    "no lengths": lambda layer: layer(tg.full((4, 2, 3), float("nan")), lengths=[0, 0]),
+    "all masked": lambda layer: layer(tg.full((4, 2, 3), float("nan")), mask=tg.zeros(4, 2, dtype=tg.bool)),
+    "a list": lambda layer: layer([tg.zeros(0, 3), tg.zeros(0, 3)]),
+}
+CELLS = [
+    "RNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "PeepholeLSTMCell",
+    "LayerNormRNNCell",
+    "LayerNormLSTMCell",
+    "LayerNormGRUCell",
+]
+
+
+@pytest.mark.parametrize("given", ON_NOTHING)
+@pytest.mark.parametrize("name", [*CELLS, "RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "num_layers": 2}, {"zoneout": 0.2}], ids=str)
+def test_on_nothing_every_gradient_is_0(given: str, name: str, settings: dict[str, Any]) -> None:
+    kind: Any = getattr(nn, name)
+    layer = nn.Recurrent(kind, 3, 4, **settings) if name in CELLS else kind(3, 4, **settings)
+    output, state = ON_NOTHING[given](layer)
+    parts = output if isinstance(output, list) else [output]
+    tensors = [state] if isinstance(state, tg.Tensor) else list(state)
+    assert all(y.count_nonzero().item() == 0 for y in (*parts, *tensors))
+    (sum(y.sum() for y in parts) + sum(s.sum() for s in tensors)).backward()
+    for parameter in layer.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.count_nonzero().item() == 0

@@ -249,6 +249,42 @@ def test_a_scheduler_made_in_the_middle_keeps_the_rates() -> None:
         assert follow(again, resumed, 20) == follow(optimizer, scheduler, 20)
 
 
+RESUMING: dict[str, Callable[[Any, Any, int], Any]] = {
+    "LambdaLR": lambda s, o, k: s.LambdaLR(o, lambda epoch: 0.95**epoch, last_epoch=k),
+    "StepLR": lambda s, o, k: s.StepLR(o, 3, 0.5, last_epoch=k),
+    "MultiStepLR": lambda s, o, k: s.MultiStepLR(o, [3, 6, 6], gamma=0.3, last_epoch=k),
+    "ConstantLR": lambda s, o, k: s.ConstantLR(o, 0.25, total_iters=6, last_epoch=k),
+    "LinearLR": lambda s, o, k: s.LinearLR(o, 0.1, total_iters=20, last_epoch=k),
+    "ExponentialLR": lambda s, o, k: s.ExponentialLR(o, 0.9, last_epoch=k),
+    "CosineAnnealingLR": lambda s, o, k: s.CosineAnnealingLR(o, 25, last_epoch=k),
+    "CosineAnnealingWarmRestarts": lambda s, o, k: s.CosineAnnealingWarmRestarts(o, 7, last_epoch=k),
+    "OneCycleLR": lambda s, o, k: s.OneCycleLR(o, 0.3, total_steps=STEPS, last_epoch=k),
+}
+
+
+@pytest.mark.parametrize("name", RESUMING)
+@pytest.mark.parametrize("last_epoch", [0, 4])
+def test_a_fresh_optimizer_cannot_go_on(name: str, last_epoch: int) -> None:
+    optimizer = ours()
+    before = [dict(group) for group in optimizer.param_groups]
+    with pytest.raises(KeyError, match=rf"{name}: param 'initial_lr' is not specified in param_groups\[0\]"):
+        RESUMING[name](lr_scheduler, optimizer, last_epoch)
+    assert [dict(group) for group in optimizer.param_groups] == before
+
+
+@pytest.mark.parametrize("name", RESUMING)
+@pytest.mark.parametrize("last_epoch", [0, 2, 4, 5])
+def test_going_on_as_torch_does(torch: Any, name: str, last_epoch: int) -> None:
+    found: list[Any] = []
+    for schedulers, optimizer in (
+        (lr_scheduler, ours()),
+        (torch.optim.lr_scheduler, optimizer_of(torch.optim, torch.tensor)),
+    ):
+        follow(optimizer, RESUMING[name](schedulers, optimizer, -1), last_epoch)
+        found.append(follow(optimizer, RESUMING[name](schedulers, optimizer, last_epoch), 20))
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-12)
+
+
 def test_groups_that_come_later(torch: Any) -> None:
     found: list[Any] = []
     for schedulers, optimizer, tensor in (

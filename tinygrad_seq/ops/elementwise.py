@@ -94,7 +94,7 @@ def pow(a: Array, b: Array) -> Array:
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
         return g * (b * a ** (b - 1)) if b != 0 else zero(g)
-    return where(b == 0, 0.0, g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0)))  # there 0 times infinity
+    return g * (b * a ** where((b == 0) & (a == 0), 1.0, b - 1.0))  # there 0 times infinity
 
 
 def _pow_vjp_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -283,6 +283,15 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @primitive
+def real_part(x: Array) -> Array:
+    """The real part of complex numbers."""
+    return x.real
+
+
+real_part.vjp(lambda g, *_: g)
+
+
+@primitive
 def to_device(x: Array, *, device: Any, source: Any, non_blocking: bool = False) -> Array:
     """x, which is on the device `source`, on another one."""
     if non_blocking and source.type == "cpu":
@@ -291,3 +300,7 @@ def to_device(x: Array, *, device: Any, source: Any, non_blocking: bool = False)
 
 
 to_device.vjp(lambda g, _y, _x, device, source, **_: to_device(g, device=source, source=device))
+
+
+for _arithmetic in (add, sub, mul, div, pow, where, maximum, minimum):
+    _arithmetic.promotes = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index as whole
 from typing import Any
 
-from ..backend import Array, array_module, backend_of, on_gpu
+from ..backend import Array, array_module, backend_of, on_gpu, uint8
 from ..conversion import require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
@@ -110,7 +110,7 @@ def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
 
 def index(x: Any, key: Any) -> Any:
     """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
-    keys = key if isinstance(key, tuple) else (key,)
+    keys = masks(key)
     if len(keys) > 1 and any(_is_whole(k) for k in keys) and any(_is_array(k) for k in keys):
         # the numbers first: NumPy would take them for index arrays, and put the dimension of these in front
         chosen = [k if _is_whole(k) or k is Ellipsis else slice(None) for k in keys for _ in range(_consumed(k))]
@@ -134,6 +134,21 @@ def index(x: Any, key: Any) -> Any:
                 "integer or boolean tensors"
             )
     return getitem(x, *arrays, index=tuple(static))
+
+
+def masks(key: Any) -> tuple[Any, ...]:
+    """The parts of an index. Tensors of uint8 are masks, as in PyTorch: which are not 0?
+
+    Raises:
+        TypeError: for arrays of uint8, which NumPy takes for indices.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    for k in keys:
+        if getattr(k, "dtype", None) == uint8 and not isinstance(k, Value):
+            raise TypeError(
+                "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
+            )
+    return tuple([k != 0 if getattr(k, "dtype", None) == uint8 else k for k in keys])
 
 
 def _bound(bound: Any) -> int:
