@@ -42,6 +42,9 @@ def pairs() -> list[Pair]:
     return [pair for pair in combinations(FEATURES, 2) if frozenset(pair) not in APART]
 
 
+PAIRED = {(a, b): frozenset({a, b}) for a in FEATURES for b in FEATURES}
+
+
 class Case(NamedTuple):
     """Features that meet, in the order in which functions are made of functions, and a seed for all choices."""
 
@@ -175,8 +178,8 @@ def draws(count: int, seed: int) -> Iterator[Case]:
         least = min(drawn[pair] for pair in todo)
         names = sorted(rng.choice([pair for pair in todo if drawn[pair] == least]))
         if number % 4:
-            met = {name: [frozenset({name, other}) for other in names] for name in FEATURES if name not in names}
-            met = {name: new for name, new in met.items() if not APART.keys() & {*new}}
+            met = {name: [PAIRED[name, other] for other in names] for name in FEATURES if name not in names}
+            met = {name: new for name, new in met.items() if not any(pair in APART for pair in new)}
             fewest = min(sum(drawn[pair] for pair in new) for new in met.values())
             names.append(rng.choice([n for n, new in met.items() if sum(drawn[pair] for pair in new) == fewest]))
         drawn.update(map(frozenset, combinations(names, 2)))

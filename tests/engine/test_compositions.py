@@ -67,6 +67,7 @@ SMOOTH: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "gather less": (lambda x: x.gather(0, tg.tensor(ROWS[:2])), lambda a: np.take_along_axis(a[:, :2], ROWS[:2], 0)),
     "index_select": (lambda x: x.index_select(1, [3, 0, 3]), lambda a: a[:, [3, 0, 3]]),
     "masked_fill": (lambda x: x.masked_fill(tg.tensor(A > 0), -1.0), lambda a: np.where(A > 0, -1.0, a)),
+    "scatter": (lambda x: x.scatter(1, tg.tensor([[3, 2, 1, 0]] * 3), x * 2), lambda a: 2 * a[:, ::-1]),
     "scatter_add": (lambda x: tg.zeros(3, 2, dtype=tg.float64).scatter_add(0, tg.tensor(ROWS), x[:, :2]), scattered),
     "outer": (lambda x: tg.outer(x[0], x[1]), lambda a: np.outer(a[0], a[1])),
     "dot": (lambda x: tg.dot(x[0], x[1]), lambda a: a[0] @ a[1]),
