@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import fingerprint
@@ -104,7 +105,7 @@ class _Segment:
         given = inputs[: len(self.inputs)]
         start = next_number()
         with self.first.again() as running:
-            with running(), enable_grad():
+            with running(), self._unfrozen(), enable_grad():
                 # variables of its own; when recorded, ones that lead back to the inputs
                 variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
                 # a program computes a thing once: the arguments must be others now for it to be computed again
@@ -121,6 +122,20 @@ class _Segment:
                 found = sweep(roots, targets, outside=outside)
         return [found.get(node) for node in targets]
 
+    @contextmanager
+    def _unfrozen(self) -> Iterator[None]:
+        """What was frozen since then takes part as it did: its hooks are called, though no gradient is left there."""
+        frozen = [(node, node.frozen()) for node in self.closed_over if isinstance(node, Leaf) and node.frozen]
+        try:
+            for leaf, tensor in frozen:
+                if tensor is not None:
+                    tensor.node = leaf
+            yield
+        finally:
+            for _, tensor in frozen:
+                if tensor is not None:
+                    tensor.node = None
+
     def _changed(self, owner: int) -> bool:
         return memory.time(owner) > self.end and not self.first.wrote_to(owner)
 
@@ -129,9 +144,8 @@ class _Segment:
         older, saved = _behind(outputs, start)
         if any(start > memory.time(owner) and self._changed(owner) for owner in saved):
             raise _changed_in_place("a tensor that the function uses")
-        missing = set(self.closed_over).difference(older)
         same = len(outputs) == len(self.fingerprints) or not self.fingerprints
-        if any(not (isinstance(node, Leaf) and node.frozen) for node in missing):
+        if set(self.closed_over).difference(older):
             raise RuntimeError(
                 "checkpoint: computing again used other tensors than the forward pass, so a gradient would be lost. "
                 "Was a parameter replaced by another in between? Do that after backward()"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from .autodiff import recorded_sweep, sweep
 from .backend import SCALAR, Array, array_module, backend_of
@@ -68,7 +69,7 @@ class Differentiable(InPlace):
                 )
             keeper = self._keeper()
             self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array)
-            self.node.frozen = False
+            self.node.frozen = None
             if keeper is not None and keeper is not self.node:
                 self.node.grad = keeper.grad
         return self  # type: ignore[return-value]
@@ -99,7 +100,7 @@ class Differentiable(InPlace):
         if self.node is not None:
             self._former_keeper = keeper = self._keeper()
             if isinstance(keeper, Leaf):
-                keeper.frozen = True
+                keeper.frozen = ref(self)
             self.node = None
         return self  # type: ignore[return-value]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
 
 from .backend import Array, DType
 from .memory import Sharers, next_number, owner_of
@@ -75,7 +76,7 @@ class Leaf(Node):
 
     Attributes:
         closed: whether it was a variable of `grad` or its kin, which are done, so that nobody can ask for it any more.
-        frozen: whether its tensor requires no gradient for the time being: none is left here then.
+        frozen: while its tensor requires no gradient, so that none is left here: a weak reference to that; else None.
     """
 
     __slots__ = ("_grad", "closed", "frozen", "memory")
@@ -84,7 +85,8 @@ class Leaf(Node):
         self.parents = ()
         self.number = next_number()
         self._grad: Any = None
-        self.closed = self.frozen = False
+        self.closed = False
+        self.frozen: ref[Value] | None = None
         self.adopt(array)
 
     @property

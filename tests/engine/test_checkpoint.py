@@ -212,11 +212,14 @@ def test_a_constant_that_was_changed_is_noticed_where_the_result_does_not_show_i
 
 def test_a_frozen_parameter_is_no_other_tensor() -> None:
     def program(run: Wrapped) -> Any:
-        m = nn.Linear(2, 2)
+        m, calls = nn.Linear(2, 2), []
+        m.weight.register_hook(lambda g: calls.append(g.tolist()))
         y = run(m, tg.ones(3, 2))
         m.weight.requires_grad_(False)
         y.sum().backward()
-        return m.weight.grad, m.bias.grad.tolist()  # type: ignore[union-attr]
+        assert m.weight.grad is None
+        assert not m.weight.requires_grad
+        return m.bias.grad.tolist(), calls  # type: ignore[union-attr]
 
     both(program)
 

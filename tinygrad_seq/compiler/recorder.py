@@ -332,7 +332,7 @@ class Recorder(Home):
         for tensor, array, node, _ in reversed(self.tensors):
             tensor.array, tensor.node = array, node
             if isinstance(node, Leaf):
-                node.frozen = False
+                node.frozen = None
         for leaf, grad, _ in self.leaves.values():
             leaf.grad = grad
         for optimizer, before, _ in self.optimizers:
