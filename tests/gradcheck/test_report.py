@@ -92,11 +92,11 @@ def test_the_place_is_named() -> None:
         def forward(self, x: Any, *_: Any, **__: Any) -> Any:
             kept = dict(self.named_parameters())["weight_hh_l0"]
             half = tg.tensor(np.where((np.arange(12) // 3 == 1)[:, None], 0.5, 1.0) * np.ones((12, 3)))
-            self.weight_hh_l0 = kept * half + (kept * (1 - half)).detach()
+            vars(self)["weight_hh_l0"] = kept * half + (kept * (1 - half)).detach()
             try:
                 return super().forward(tg.stack([x[0], x[1], x[2].detach(), x[3]]))
             finally:
-                self.weight_hh_l0 = kept
+                vars(self)["weight_hh_l0"] = kept
 
     lstm = Wrong(2, 3)
     report = failing(lstm, tg.randn(4, 2, 2))
