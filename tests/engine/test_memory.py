@@ -85,7 +85,7 @@ def test_every_function_of_tensors_is_in_the_table_or_gives_a_copy() -> None:
         except (TypeError, ValueError, RuntimeError):
             continue
         for part in y if isinstance(y, tuple) else (y,):
-            if isinstance(part, tg.Tensor):
+            if isinstance(part, tg.Tensor) and not (part is x and name in ("cpu", "cuda")):  # if it is there already
                 assert not shares_memory(part.array, x.array), name
 
 
@@ -112,6 +112,7 @@ def test_fresh_results_are_nobodys_views() -> None:
     assert constant.requires_grad
 
 
+@pytest.mark.host("NumPy's memory")
 def test_memory_from_outside_takes_no_recorded_change() -> None:
     array, w = np.zeros(2, "f4"), tg.ones(2, requires_grad=True)
     x = tg.from_numpy(array)
