@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import SCALAR, Array, DType, array_module, dtype, float32, float64, is_array, on_gpu
+from .backend import (
+    SCALAR,
+    Array,
+    DType,
+    array_module,
+    complex64,
+    complex128,
+    dtype,
+    float32,
+    float64,
+    is_array,
+    on_gpu,
+)
 from .backend import numpy as host
 from .device import device as Device
 from .graph import Value
+from .operands import note_half, promoted
 from .recording import active as recording
 from .several import at
 
@@ -20,6 +33,7 @@ def as_dtype(given: Any) -> DType:
         found = None
     if found is None or not is_numeric(found):
         raise TypeError(f"dtype: {given!r} is none; takes one such as tg.float32, or its name, 'float32'")
+    note_half(found)
     return found
 
 
@@ -38,11 +52,12 @@ def is_numeric(kind: DType) -> bool:
 
 
 def require_numbers_in(name: str, array: Array) -> None:
-    """Raise a TypeError unless a tensor can have this array's numbers, and all of them."""
+    """Raise a TypeError unless a tensor can have this array's numbers, and all of them. Note halves among them."""
     if hasattr(array, "mask"):
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; give it .filled(value) instead")
     if not is_numeric(array.dtype):
         raise TypeError(f"{name}: takes arrays of numbers, got one of {array.dtype}")
+    note_half(array.dtype)
 
 
 def is_scalar(x: Any) -> bool:
@@ -66,8 +81,14 @@ def require_fit(name: str, number: Any, kind: DType) -> Any:
     return bool(number) if kind.kind == "b" else int(number)
 
 
+_NARROW = {float64: float32, complex128: complex64}  # what Python's numbers become
+
+
 def to_array(data: Any, given: DType, target: Device) -> Array:
-    """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given."""
+    """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given.
+
+    A list of tensors has the dtype that they are promoted to.
+    """
     if isinstance(data, Value):
         data = data.array
     wanted = None if given is None else as_dtype(given)
@@ -80,6 +101,8 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         with at(array):
             return array.copy() if array is data or array.base is not None else array
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
+        if wanted is None and all(isinstance(x, Value) for x in data):
+            wanted = promoted([x.array for x in data])
         data = [x.array.tolist() if isinstance(x, Value) else x for x in data]
     there = target.backend
     # what is no array yet becomes one on the host, which says what it is in the same words for all devices
@@ -94,7 +117,7 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         if isinstance(data, int):
             raise ValueError(f"tensor: {data} does not fit in 64 bits; give it as a float")
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
-    wanted = wanted or (float32 if array.dtype == float64 else array.dtype)
+    wanted = wanted or _NARROW.get(array.dtype, array.dtype)
     if home is not there:
         return there.asarray(array, wanted, target.index)
     with at(array):

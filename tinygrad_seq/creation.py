@@ -57,7 +57,10 @@ def full(
     """All of one value, whose type decides the dtype unless one is given."""
     if not isinstance(fill_value, (bool, int, float, complex)) and not is_scalar(fill_value):
         raise TypeError(f"full: takes a number, got a {type(fill_value).__name__}; expand() spreads out a tensor")
-    return _full("full", (size,), fill_value, type(fill_value) if dtype is None else dtype, device, requires_grad)
+    if dtype is None:
+        number: Any = fill_value
+        dtype = tensor(number.item() if is_scalar(number) else number, device="cpu").dtype
+    return _full("full", (size,), fill_value, dtype, device, requires_grad)
 
 
 @public

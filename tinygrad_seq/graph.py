@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any, overload
 
-from .backend import SCALAR, Array, DType, backend_of, complex128, float16, float32, float64, is_array, is_plain
+from .backend import (
+    SCALAR,
+    Array,
+    backend_of,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    is_array,
+    is_plain,
+)
 from .grad_mode import grad_enabled
 from .memory import memory, next_number
 from .node import Application as Application
@@ -21,7 +33,7 @@ from .node import Leaf as Leaf
 from .node import Node as Node
 from .node import Output as Output
 from .node import Value as Value
-from .operands import beside_arrays, frozen, plain, promoted, used_arguments
+from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
 from .public import MISTAKES, explained, require_numbers
 from .recording import active as recording
 from .several import at, on_gpu, there
@@ -44,10 +56,11 @@ class Primitive:
     array library: it asks `array_module` for the functions it calls.
 
     Attributes:
-        promotes: whether its operands are brought to one dtype as PyTorch does it; see `promoted`.
+        promotes: the place from which on its operands are brought to one dtype as PyTorch does it (see `promoted`);
+            None where they are not.
     """
 
-    promotes = False
+    promotes: int | None = None
 
     def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
         if not callable(forward):
@@ -131,13 +144,13 @@ class Primitive:
                         x = x if is_plain(x) else plain(x, self.name)
                         foreign = True
                     elif isinstance(x, (list, tuple)):
-                        x, lists = frozen(x), bool(on_gpu)
+                        x, lists = frozen(x), True
                     arrays.append(x)
                     parents.append(None)
             if not tensors:
                 return self._bare(inputs, params, foreign)
             if lists:
-                arrays = beside_arrays(arrays)
+                arrays = self._beside(arrays, params)
         try:
             forward = there(self.forward) if on_gpu else self.forward
             if len(arrays) == 1 and not params:
@@ -160,13 +173,13 @@ class Primitive:
             if not shape and isinstance(y, SCALAR):
                 y = backend_of(y).asarray(y)
             kind = y.dtype
-            if kind is float32:
+            if kind is float32 and not (halves or foreign):
                 pass
-            elif self._is_rare(kind) and "dtype" not in params:
-                y = self._settled(y, arrays, params)
-                kind = y.dtype
             elif kind.kind not in "biufc":
                 raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
+            elif (self.promotes is not None or kind is float64 or kind is float16) and "dtype" not in params:
+                y = self._settled(y, arrays, params)
+                kind = y.dtype
         node = None
         try:
             drop, keep_output = self._plans[wanted]
@@ -243,22 +256,34 @@ class Primitive:
 
         return refuse
 
-    def _is_rare(self, kind: DType) -> bool:
-        """Whether NumPy may have given a result another dtype than it has here."""
-        return kind is float64 or kind is float16 or (self.promotes and kind.kind in "iuc")
+    def _beside(self, arrays: list[Any], params: dict[str, Any]) -> list[Any]:
+        """The operands, with lists among them as arrays where that makes a difference."""
+        try:
+            return beside_arrays(arrays, self.promotes is not None)
+        except MISTAKES as error:
+            raise self._explain(error, arrays, params) from error
 
     def _settled(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
-        """The result in the dtype that it has here: what NumPy makes float64 or float16 of integers is float32."""
-        kinds = [a.dtype for a in arrays if is_array(a)]
+        """The result in the dtype that it has here, if NumPy may have given it another one.
+
+        Operands are promoted as in PyTorch; what NumPy makes float64 or float16 of integers and numbers is float32.
+        """
+        kind, first = y.dtype, self.promotes
+        kinds = [a.dtype for a in (arrays[first:] if first else arrays) if hasattr(a, "dtype")]
+        if kinds and kinds.count(kinds[0]) == len(kinds) and (kinds[0] is kind or kind is bool_):
+            return y  # the usual case: all of one dtype
         with at(y):
-            wanted = promoted(arrays) if self.promotes else None
-            if wanted is not None and wanted != y.dtype and (wanted.kind in "fc" or y.dtype.kind in "iu"):
-                given = [a.astype(wanted) if is_array(a) and a.dtype.kind != "b" else a for a in arrays]
-                return backend_of(y).asarray(self.forward(*given, **params), wanted)  # lists among them are float64
-            if y.dtype == float64:
-                return y if float64 in kinds or complex128 in kinds else y.astype(float32)
-            if float16 in kinds or y.dtype.kind != "f":
+            try:
+                given = None if first is None else in_one_dtype(arrays[first:], kind)
+            except MISTAKES as error:
+                raise self._explain(error, arrays, params) from error
+            if given is not None:
+                return backend_of(y).asarray(self.forward(*arrays[:first], *given, **params))
+            wide = float64 in kinds or complex128 in kinds
+            if kind.kind in "bui" or kind is float32 or (kind is float16 and float16 in kinds) or wide:
                 return y
+            if kind is not float16:
+                return y.astype(float32 if kind.kind == "f" else complex64)
             exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
             return backend_of(y).asarray(self.forward(*exact, **params))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .backend import Array, backend_of, npz
+from .conversion import require_numbers_in
 from .tensor import Tensor
 
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
@@ -60,6 +61,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     data = path.read_bytes()  # what goes wrong here is the system's; what goes wrong below is the content's
     try:
         arrays = npz.read(data) if parser is None else parser.load(data)
+        for array in arrays.values():
+            require_numbers_in("load", array)
         if _TREE in arrays:
             return _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
         return {name: Tensor.wrap(array) for name, array in arrays.items()}

@@ -332,6 +332,7 @@ def _home(data: Any) -> Device:
 
 
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    require_numbers_in("copy", array)
     restored: Tensor = cls.wrap(array)
     if requires_grad or grad is not None:
         restored.requires_grad_()
@@ -378,6 +379,7 @@ def from_dlpack(source: Any) -> Tensor:
         array = xp.from_dlpack(source)
     except (BufferError, RuntimeError, TypeError) as error:  # it carries a gradient, or has a dtype that we lack
         raise TypeError(f"from_dlpack: cannot take this {type(source).__name__}: {error}") from error
+    require_numbers_in("from_dlpack", array)
     memory.lend(array)
     return Tensor.wrap(array)
 

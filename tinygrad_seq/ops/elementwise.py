@@ -302,5 +302,6 @@ def to_device(x: Array, *, device: Any, source: Any, non_blocking: bool = False)
 to_device.vjp(lambda g, _y, _x, device, source, **_: to_device(g, device=source, source=device))
 
 
-for _arithmetic in (add, sub, mul, div, pow, where, maximum, minimum):
-    _arithmetic.promotes = True
+for _arithmetic in (add, sub, mul, div, pow, maximum, minimum):
+    _arithmetic.promotes = 0
+where.promotes = 1  # behind the condition

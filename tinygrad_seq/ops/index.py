@@ -6,7 +6,7 @@ from operator import index as whole
 from typing import Any
 
 from ..backend import Array, array_module, backend_of, on_gpu, uint8
-from ..conversion import require_fit
+from ..conversion import is_scalar, require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
 from ..public import public, require_numbers
@@ -142,7 +142,7 @@ def masks(key: Any) -> tuple[Any, ...]:
     Raises:
         TypeError: for arrays of uint8, which NumPy takes for indices.
     """
-    keys = key if isinstance(key, tuple) else (key,)
+    keys = [int(k) if is_scalar(k) and k.dtype == uint8 else k for k in (key if isinstance(key, tuple) else (key,))]
     for k in keys:
         if getattr(k, "dtype", None) == uint8 and not isinstance(k, Value):
             raise TypeError(

@@ -46,6 +46,10 @@ def ge(a: Array, b: Array) -> Array:
     return a >= b
 
 
+for _comparison in (eq, ne, lt, le, gt, ge):
+    _comparison.promotes = 0
+
+
 @primitive
 def logical_and(a: Array, b: Array) -> Array:
     """Whether both are true (not zero)."""

@@ -68,4 +68,4 @@ def _remainder_vjp_divisor(g: Any, _y: Any, a: Any, b: Any) -> Any:
 
 
 remainder.vjp(lambda g, *_: g, _remainder_vjp_divisor)
-floor_divide.promotes = remainder.promotes = True
+floor_divide.promotes = remainder.promotes = 0

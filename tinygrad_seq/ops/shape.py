@@ -120,6 +120,7 @@ def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
     return tuple([x[i, ...] for i in range(x.shape[0])])  # the dots keep a 0-d entry an array
 
 
+cat_dim.promotes = stack_dim.promotes = 0
 stack_dim.vjp_joint(lambda g, _y, *_xs, dim: unbind_dim(g, dim=dim))
 unbind_dim.vjp(lambda g, _y, _x, dim: stack_dim(*g, dim=dim))
 
