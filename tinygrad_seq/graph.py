@@ -26,7 +26,7 @@ from .backend import (
     is_plain,
 )
 from .grad_mode import grad_enabled
-from .memory import memory, next_number
+from .memory import memory, next_number, share, shares_memory
 from .node import Application as Application
 from .node import Later as Later
 from .node import Leaf as Leaf
@@ -58,11 +58,13 @@ class Primitive:
     Attributes:
         promotes: the place from which on its operands are brought to one dtype as PyTorch does it (see `promoted`);
             None where they are not.
+        is_view: whether its result shows the memory of its first operand where the array library need not copy. Which
+            tensors do is noted: a recorded change in place would not reach the others.
     """
 
     promotes: int | None = None
 
-    def __init__(self, forward: Callable[..., Any], name: str | None = None) -> None:
+    def __init__(self, forward: Callable[..., Any], name: str | None = None, is_view: bool = False) -> None:
         if not callable(forward):
             raise TypeError(f"primitive: takes a function, got {forward!r}")
         self.forward = forward
@@ -70,6 +72,7 @@ class Primitive:
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
+        self.is_view = is_view
         self.rules: Sequence[Any] = ()  # Rules; None where there is none, until one is asked for
         self.joint_rule: Rule | None = None
         self._keeps: Callable[[bool], bool] | None = None
@@ -211,10 +214,15 @@ class Primitive:
                 observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
         result = Value.result_class
         if several:
-            return tuple([result.wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
+            parts = tuple([result.wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
+            if self.is_view:
+                share(inputs[0], *parts)
+            return parts
         value = _new(result)
         value.array = y
         value.node = node
+        if self.is_view and shares_memory(y, arrays[0]):
+            share(inputs[0], value)
         return value
 
     def _bare(self, inputs: tuple[Any, ...], params: dict[str, Any], arrays: bool) -> Any:
@@ -314,8 +322,8 @@ def _outline(array: Array) -> Any:
 @overload
 def primitive(forward: Callable[..., Any]) -> Primitive: ...
 @overload
-def primitive(*, name: str) -> Callable[[Callable[..., Any]], Primitive]: ...
-def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+def primitive(*, name: str | None = None, is_view: bool = False) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = None, is_view: bool = False) -> Any:
     """Decorator: make a function on arrays a primitive. Give it its rules with `vjp`.
 
     >>> @primitive
@@ -325,7 +333,8 @@ def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = N
 
     Args:
         name: what messages and drawings call it, if not by the function's name: `@primitive(name="sum")`.
+        is_view: whether its result can be a view of its first operand.
     """
     if forward is None:
-        return lambda function: Primitive(function, name)
-    return Primitive(forward, name)
+        return lambda function: Primitive(function, name, is_view)
+    return Primitive(forward, name, is_view)

@@ -11,7 +11,7 @@ from .device import device_of
 from .grad_mode import is_grad_enabled
 from .graph import Leaf, Value
 from .hooks import Retained
-from .memory import is_writable, memory, owner_of, unshare
+from .memory import is_shared, is_writable, memory, owner_of, unshare
 from .methods import Dim, Methods
 from .operators import Number, Operand
 from .ops.elementwise import where
@@ -53,7 +53,7 @@ class InPlace(Methods):
             self._require_alone(name)
             if new.node is None:  # still a result of what this tensor was, with a gradient of 0
                 new = where(array_module(self.array).ones((), "bool"), new, self)
-            self._become(new.clone() if _is_lent(new) or _is_shared(new) else new)
+            self._become(new.clone() if _is_lent(new) or is_shared(new) else new)
             unshare(self)
         else:
             if not is_writable(self.array):
@@ -80,7 +80,7 @@ class InPlace(Methods):
     def _require_alone(self, name: str) -> None:
         """Raise a RuntimeError if somebody else shows this memory, whom a recorded change would not reach."""
         lent = _is_lent(self)
-        if lent or _is_shared(self):
+        if lent or is_shared(self):
             whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
             raise RuntimeError(
                 f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
@@ -294,8 +294,3 @@ class InPlace(Methods):
 def _is_lent(tensor: Value) -> bool:
     """Whether somebody outside can write to the memory of a tensor."""
     return id(owner_of(tensor.array)) in memory.lent
-
-
-def _is_shared(tensor: Value) -> bool:
-    """Whether another tensor shows the memory of this one."""
-    return hasattr(tensor, "sharers") and tensor.sharers.others(tensor)

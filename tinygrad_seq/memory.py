@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
+from sys import getrefcount
 from typing import Any
 from weakref import ref
 
@@ -22,52 +23,55 @@ def is_writable(array: Array) -> bool:
 
 
 class Sharers:
-    """Who shows the same memory: tensors, and NumPy's views of them. It does not keep them alive."""
+    """What all that show one memory have in common: each of them holds it, so its references say how many are alive."""
 
-    __slots__ = ("_limit", "_members")
+    __slots__ = ("_views",)
 
-    def __init__(self, first: Any) -> None:
-        self._members = [ref(first)]
-        self._limit = 32
+    def __init__(self) -> None:
+        self._views: list[ref[Array]] = []
 
-    def add(self, *members: Any) -> None:
-        """Some more."""
-        self._members += map(ref, members)
-        if len(self._members) > self._limit:  # those that are gone add up: a weight is turned at every step
-            self._members = [m for m in self._members if m() is not None]
-            self._limit = 2 * len(self._members) + 32
+    def lend(self, view: Array) -> None:
+        """Count an array that the user got, too."""
+        self._views = [v for v in self._views if v() is not None]
+        self._views.append(ref(view))
 
-    def discard(self, member: Any) -> None:
-        """One less."""
-        self._members = [m for m in self._members if m() is not member]
-
-    def others(self, member: Any) -> bool:
-        """Whether there is one besides this one."""
-        return any(m() is not member and m() is not None for m in self._members)
+    def lent(self) -> bool:
+        """Whether such an array is alive."""
+        return any(view() is not None for view in self._views)
 
 
 def share(one: Any, *others: Any) -> None:
     """Note that other tensors show the memory of one from now on."""
     sharers = sharers_of(one)
-    sharers.add(*others)
     for other in others:
         other.sharers = sharers
 
 
 def sharers_of(tensor: Any) -> Sharers:
     """Who shows the memory of a tensor."""
-    try:
-        found: Sharers = tensor.sharers
-    except AttributeError:
-        found = tensor.sharers = Sharers(tensor)
+    found: Sharers | None = getattr(tensor, "sharers", None)
+    if found is None:
+        found = tensor.sharers = Sharers()
     return found
+
+
+def is_shared(tensor: Any) -> bool:
+    """Whether somebody else shows the memory of a tensor, too."""
+    if not hasattr(tensor, "sharers"):
+        return False
+    return getrefcount(tensor.sharers) > 2 or bool(tensor.sharers.lent())  # 2: the tensor, and getrefcount's argument
 
 
 def unshare(tensor: Any) -> None:
     """Note that a tensor has memory of its own now."""
     if hasattr(tensor, "sharers"):
-        tensor.sharers.discard(tensor)
         del tensor.sharers
+
+
+def shares_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays lie in the memory of one."""
+    base = getattr(a, "base", None)
+    return (base is not None and base is getattr(b, "base", None)) or owner_of(a) is owner_of(b)
 
 
 class _Memory:

@@ -11,6 +11,7 @@ from .backend import DType
 from .conversion import as_dtype, to_array
 from .device import device as Device
 from .device import device_of
+from .memory import shares_memory
 from .operators import Number, Operand, Operators
 from .ops import index as _index
 from .ops import layout, linalg, logic, order, reduce
@@ -19,7 +20,6 @@ from .ops import softmax as _softmax
 from .ops.dims import lengths
 from .public import public
 from .streams import Generator
-from .view import shares_memory
 
 if TYPE_CHECKING:
     from .tensor import Tensor

@@ -153,7 +153,7 @@ class Tensor(Differentiable):
             raise RuntimeError("numpy: the tensor requires a gradient, which NumPy would lose; use .detach().numpy()")
         view = self.array.view()
         view.flags.writeable = False
-        sharers_of(self).add(view)
+        sharers_of(self).lend(view)
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -16,8 +16,8 @@ from weakref import ref
 
 from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
+from ..memory import shares_memory
 from ..recording import CompileError, active
-from ..view import shares_memory
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate

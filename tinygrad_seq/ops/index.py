@@ -5,13 +5,12 @@ from __future__ import annotations
 from operator import index as whole
 from typing import Any
 
-from ..backend import Array, array_module, backend_of, on_gpu, uint8
+from ..backend import SCALAR, Array, array_module, backend_of, on_gpu, uint8
 from ..conversion import is_scalar, require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
 from ..public import public, require_numbers
 from ..recording import active as recording
-from ..view import view
 from .dims import normalize_dim
 from .elementwise import add, cast, where
 from .shape import reshape, unbind
@@ -47,12 +46,13 @@ class Scattered:
         self.values, self.arrays, self.index = values, arrays, index
 
 
-@view(name="getitem")
+@primitive(is_view=True)
 def getitem(x: Array, *arrays: Array, index: Index) -> Array:
     """x[index], with `arrays` put in where the index says ARRAY. A view if there are none."""
     if arrays:
         return x[_filled(index, arrays)]
-    return x[index if Ellipsis in index else (*index, Ellipsis)]  # the dots keep a 0-d entry a view
+    y = x[index]
+    return x[(*index, Ellipsis)] if isinstance(y, SCALAR) else y  # the dots keep a 0-d entry a view
 
 
 getitem.vjp_joint(
@@ -110,6 +110,8 @@ def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
 
 def index(x: Any, key: Any) -> Any:
     """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
+    if type(key) is int:  # the commonest one: half the time
+        return getitem(x, index=(key,))
     keys = masks(key)
     if len(keys) > 1 and any(_is_whole(k) for k in keys) and any(_is_array(k) for k in keys):
         # the numbers first: NumPy would take them for index arrays, and put the dimension of these in front
@@ -142,13 +144,18 @@ def masks(key: Any) -> tuple[Any, ...]:
     Raises:
         TypeError: for arrays of uint8, which NumPy takes for indices.
     """
-    keys = [int(k) if is_scalar(k) and k.dtype == uint8 else k for k in (key if isinstance(key, tuple) else (key,))]
-    for k in keys:
-        if getattr(k, "dtype", None) == uint8 and not isinstance(k, Value):
-            raise TypeError(
-                "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
-            )
-    return tuple([k != 0 if getattr(k, "dtype", None) == uint8 else k for k in keys])
+    keys = key if isinstance(key, tuple) else (key,)
+    return tuple([_as_mask(k) if getattr(k, "dtype", None) == uint8 else k for k in keys])
+
+
+def _as_mask(k: Any) -> Any:
+    if is_scalar(k):
+        return int(k)
+    if isinstance(k, Value):
+        return k != 0
+    raise TypeError(
+        "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
+    )
 
 
 def _bound(bound: Any) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
+from ..graph import primitive
 from ..public import public
-from ..view import view
 from .dims import lengths, normalize_dim
 from .elementwise import cast, where
 from .index import ARRAY, Scattered, chosen, filled, getitem, scatter_values
@@ -45,7 +45,7 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
     return getitem(x, array_module(along).repeat(along, list(counts)), index=(*lead, ARRAY))
 
 
-@view(name="unfold")
+@primitive(name="unfold", is_view=True)
 def unfold_windows(x: Array, *, dim: int, size: int, step: int) -> Array:
     """What `unfold` computes."""
     return backend_of(x).windows(x, dim, size, step)
@@ -73,7 +73,7 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
     return unfold_windows(x, dim=dim, size=size, step=step)
 
 
-@view(name="diagonal")
+@primitive(name="diagonal", is_view=True)
 def diagonal_dims(x: Array, *, offset: int, dims: tuple[int, int]) -> Array:
     """What `diagonal` computes."""
     return backend_of(x).diagonal(x, offset, *dims)

@@ -10,12 +10,12 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
+from ..memory import shares_memory
 from ..public import public
-from ..view import shares_memory, view
 from .dims import Dims, lengths, normalize_dim, normalize_dims
 
 
-@view(name="reshape")
+@primitive(name="reshape", is_view=True)
 def reshape_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The elements of x in another shape."""
     return x.reshape(shape)
@@ -30,7 +30,7 @@ def reshape(x: Any, shape: Sequence[int]) -> Any:
     return reshape_to(x, shape=lengths("reshape", (shape,), -1))
 
 
-@view(name="permute")
+@primitive(name="permute", is_view=True)
 def permute_dims(x: Array, *, dims: tuple[int, ...]) -> Array:
     """The dimensions of x in another order."""
     return x.transpose(dims)
@@ -59,7 +59,7 @@ def mT(x: Any) -> Any:
     return permute_dims(x, dims=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-@view(name="broadcast_to")
+@primitive(name="broadcast_to", is_view=True)
 def broadcast_dims(x: Array, *, shape: tuple[int, ...]) -> Array:
     """x repeated to `shape`."""
     return x[...] if x.shape == shape else array_module(x).broadcast_to(x, shape)  # which nobody could write to
@@ -92,7 +92,7 @@ def cat_dim(*xs: Array, dim: int) -> Array:
     return backend_of(xs[0]).concatenate(xs, dim)
 
 
-@view(name="split")
+@primitive(name="split", is_view=True)
 def split_sizes(x: Array, *, sizes: tuple[int, ...], dim: int) -> tuple[Array, ...]:
     """x cut along `dim` into pieces of the given sizes. Views."""
     before = (slice(None),) * (dim % x.ndim)
@@ -113,7 +113,7 @@ def stack_dim(*xs: Array, dim: int) -> Array:
     return array_module(xs[0]).stack(xs, axis=dim)
 
 
-@view(name="unbind")
+@primitive(name="unbind", is_view=True)
 def unbind_dim(x: Array, *, dim: int) -> tuple[Array, ...]:
     """The entries of dimension `dim`, each without it. Views."""
     x = array_module(x).moveaxis(x, dim, 0) if dim else x
