@@ -23,43 +23,39 @@ def is_writable(array: Array) -> bool:
 
 
 class Sharers:
-    """What all that show one memory have in common: each of them holds it, so its references say how many are alive."""
+    """What all that show one memory have in common: each of them holds it, so its references say how many are alive.
 
-    __slots__ = ("_views",)
+    Attributes:
+        views: NumPy's arrays of this memory that the user got; missing where there are none.
+    """
 
-    def __init__(self) -> None:
-        self._views: list[ref[Array]] = []
-
-    def lend(self, view: Array) -> None:
-        """Count an array that the user got, too."""
-        self._views = [v for v in self._views if v() is not None]
-        self._views.append(ref(view))
-
-    def lent(self) -> bool:
-        """Whether such an array is alive."""
-        return any(view() is not None for view in self._views)
+    __slots__ = ("views",)
+    views: list[ref[Array]]
 
 
 def share(one: Any, *others: Any) -> None:
     """Note that other tensors show the memory of one from now on."""
-    sharers = sharers_of(one)
+    sharers: Sharers | None = getattr(one, "sharers", None)
+    if sharers is None:
+        sharers = one.sharers = Sharers()
     for other in others:
         other.sharers = sharers
-
-
-def sharers_of(tensor: Any) -> Sharers:
-    """Who shows the memory of a tensor."""
-    found: Sharers | None = getattr(tensor, "sharers", None)
-    if found is None:
-        found = tensor.sharers = Sharers()
-    return found
 
 
 def is_shared(tensor: Any) -> bool:
     """Whether somebody else shows the memory of a tensor, too."""
     if not hasattr(tensor, "sharers"):
         return False
-    return getrefcount(tensor.sharers) > 2 or bool(tensor.sharers.lent())  # 2: the tensor, and getrefcount's argument
+    if getrefcount(tensor.sharers) > 2:  # the tensor's, and that of getrefcount's argument
+        return True
+    return any(view() is not None for view in getattr(tensor.sharers, "views", ()))
+
+
+def lend_view(tensor: Any, view: Array) -> None:
+    """Note that the user has an array that shows the memory of a tensor."""
+    share(tensor)
+    others = getattr(tensor.sharers, "views", ())
+    tensor.sharers.views = [*[other for other in others if other() is not None], ref(view)]
 
 
 def unshare(tensor: Any) -> None:

@@ -14,7 +14,7 @@ from .device import device as Device
 from .differentiable import Differentiable
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
-from .memory import is_writable, memory, share, sharers_of, unshare
+from .memory import is_writable, lend_view, memory, share, unshare
 from .ops import elementwise, shape
 from .ops.dims import normalize_dim
 from .public import public
@@ -153,7 +153,7 @@ class Tensor(Differentiable):
             raise RuntimeError("numpy: the tensor requires a gradient, which NumPy would lose; use .detach().numpy()")
         view = self.array.view()
         view.flags.writeable = False
-        sharers_of(self).lend(view)
+        lend_view(self, view)
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -107,7 +107,8 @@ def _sum_of_any(x: Any, reduced: list[int]) -> Any:
 def add_at(buffer: Any, index: Any, values: Any) -> None:
     """buffer[index] += values, with repeated indices added up: where they may be many in twice the precision."""
     wide = {"e": "f", "f": "d", "F": "D"}.get(buffer.dtype.char)
-    if wide is None or _most_equal(index, values.size) <= (_STRAIGHT if wide != "f" else 1):
+    most = _STRAIGHT if wide != "f" else 1
+    if wide is None or values.size <= most or _most_equal(index, values.size) <= most:
         xp.add.at(buffer, index, values)
         return
     total = buffer.astype(wide)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index as whole
 from typing import Any
 
-from ..backend import SCALAR, Array, array_module, backend_of, on_gpu, uint8
+from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
 from ..conversion import is_scalar, require_fit
 from ..device import beside, device_of
 from ..graph import Value, primitive
@@ -149,13 +149,11 @@ def masks(key: Any) -> tuple[Any, ...]:
 
 
 def _as_mask(k: Any) -> Any:
-    if is_scalar(k):
-        return int(k)
-    if isinstance(k, Value):
-        return k != 0
-    raise TypeError(
-        "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
-    )
+    if is_array(k):
+        raise TypeError(
+            "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
+        )
+    return int(k) if is_scalar(k) else k != 0
 
 
 def _bound(bound: Any) -> int:
