@@ -149,11 +149,13 @@ def masks(key: Any) -> tuple[Any, ...]:
 
 
 def _as_mask(k: Any) -> Any:
+    if is_scalar(k):
+        return int(k)
     if is_array(k):
         raise TypeError(
             "indexing: an array of uint8 is a mask in PyTorch, and indices in NumPy; convert it to bool or int64"
         )
-    return int(k) if is_scalar(k) else k != 0
+    return k != 0
 
 
 def _bound(bound: Any) -> int:
