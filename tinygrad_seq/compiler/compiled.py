@@ -115,6 +115,8 @@ class Compiled:
                 with suppress(CompileError):
                     recorder.let_go()
                 raise
+            finally:
+                recorder.end()  # once more: an interrupt may have come before the first time
             if form is None:
                 recorder.let_go()
                 return self.function(*args, **kwargs)

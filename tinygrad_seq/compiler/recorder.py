@@ -1,8 +1,7 @@
 """Watching one call of a function: what it computes, what it takes from outside, and what it leaves there.
 
-While it watches, every tensor that takes part holds a `Traced` in the place of its array. Nothing outside is written:
-when the function is done, or has failed, all tensors, gradients, optimizers and generators are put back as they were,
-and what the function meant to change is known as a list of stores.
+While it watches, the function finds a `Traced` where a tensor has its array, and what it changes lies beside, in the
+`Overlay`: nothing outside is written, and what the function meant to change is known as a list of stores.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ..recording import CompileError, active
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
+from .overlay import Overlay
 from .places import (
     argument_grad_array,
     grad_array,
@@ -55,6 +55,7 @@ class Recorder(Home):
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend = enroll(self)
         self._thread = threading.get_ident()
+        self.overlay = Overlay(self)
         self._made: list[ref[Traced]] = []
         self._again = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
@@ -168,11 +169,11 @@ class Recorder(Home):
         if not isinstance(x, Value):
             return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
         if id(x) not in self._stand_ins:
-            self._stand_ins[id(x)] = stand_in = type(x).wrap(x.array, x.node)
+            self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
             getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
             self.touch(stand_in, f"argument {i}", lambda args: args[i].array)
-            if isinstance(x.node, Leaf):
-                self.argument_leaves.setdefault(id(x.node), i)
+            if isinstance(stand_in.node, Leaf):
+                self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
 
     def _argument(self, array: Array, i: int) -> Traced:
@@ -196,14 +197,11 @@ class Recorder(Home):
         return traced
 
     def captured(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The operands of a primitive, all under observation."""
+        """The operands of a primitive, arrays among them under observation, too."""
         if not self.mine():
             return inputs
         for x in inputs:
-            if isinstance(x, Value):
-                if type(x.array) is not Traced:
-                    self.touch(x)
-            elif is_array(x) and not isinstance(x, SCALAR):
+            if not isinstance(x, Value) and is_array(x) and not isinstance(x, SCALAR):
                 return tuple([self.traced(y) if is_array(y) and not isinstance(y, SCALAR) else y for y in inputs])
         return inputs
 
@@ -211,15 +209,15 @@ class Recorder(Home):
         self, tensor: Value, name: str = "a captured tensor", read: Callable[[list[Any]], Any] | None = None
     ) -> None:
         """Put a tensor under observation."""
-        array = tensor.array
-        if type(array) is Traced:
+        if self.overlay.knows(tensor):
             return
+        array, node = self.overlay.plain(tensor)
         if read is None:
-            self.captures.append((tensor, tensor.node is None))
+            self.captures.append((tensor, node is None))
         moves = name.startswith(("argument", "a gradient"))
         source = Source(name, read or (lambda _args: tensor.array), moves)
         traced = self._known(array, tensor, source)
-        self.tensors.append((tensor, array, tensor.node, traced.var))
+        self.tensors.append((tensor, array, node, traced.var))
         tensor.array = traced
 
     def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
@@ -267,6 +265,7 @@ class Recorder(Home):
                     )
                 live[number][key] = entry
         self.optimizers.append((optimizer, before, {}))
+        self.overlay.watch(type(optimizer), "state")
         optimizer.state = live
 
     def settings(self, optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
@@ -327,18 +326,11 @@ class Recorder(Home):
 
     # --- the end ---
 
-    def restore(self) -> None:
-        """Put everything outside back as it was before the call."""
-        for tensor, array, node, _ in reversed(self.tensors):
-            tensor.array, tensor.node = array, node
-            if isinstance(node, Leaf):
-                node.frozen = None
-        for leaf, grad, _ in self.leaves.values():
-            leaf.grad = grad
-        for optimizer, before, _ in self.optimizers:
-            optimizer.state = before
-        for generator, state, _, _ in self.generators.values():
-            generator.set_state(state)
+    def end(self) -> None:
+        """Watch no longer. A second time it does nothing."""
+        while self in active:
+            active.remove(self)
+        self.overlay.remove()
 
     def let_go(self) -> None:
         """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
@@ -348,6 +340,7 @@ class Recorder(Home):
         """
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
+        self.overlay.clear()
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, self.optimizers):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
@@ -372,15 +365,15 @@ class Recorder(Home):
 
 
 class Watch:
-    """`with Watch(recorder):` records what happens inside, in this thread; afterwards all is as it was before."""
+    """`with Watch(recorder):` records what happens inside, in this thread."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
     def __enter__(self) -> Recorder:
+        self.recorder.overlay.install()
         active.append(self.recorder)
         return self.recorder
 
     def __exit__(self, *_: object) -> None:
-        active.pop()
-        self.recorder.restore()
+        self.recorder.end()
