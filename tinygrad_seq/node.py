@@ -92,9 +92,12 @@ class Leaf(Node):
     @property
     def grad(self) -> Any:
         """The gradient: a tensor, or None."""
-        if isinstance(self._grad, Later):
-            self._grad = self._grad.take()
-        return self._grad
+        grad = self._grad
+        if isinstance(grad, Later):
+            later, grad = grad, grad.take()
+            if self._grad is later:
+                self._grad = grad
+        return grad
 
     @grad.setter
     def grad(self, value: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
@@ -18,15 +18,16 @@ from ..graph import Value, observers
 from ..memory import next_number
 from ..recording import CompileError, active
 from ..tree import leaves, rebuild
+from .locks import lock
 from .outcome import Unsteady, finish
 from .program import Program
 from .recorder import Recorder, Watch
-from .replay import Argument, Grown, Made, Replay, executor_for
+from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
 from .signature import containers, form_of, kind_of, require_unchanged, twice
 from .sweep import is_own_leaf, swept, watch_captured
 from .traced import Traced
 
-_one_at_a_time = threading.RLock()  # recordings; the engine knows of one
+_one_at_a_time = lock()  # recordings; the engine knows of one
 
 
 @contextmanager
@@ -61,8 +62,8 @@ class Compiled:
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
         self.executor, self.explain = executor, explain
-        self._lock = threading.RLock()
-        self._replays: dict[Any, list[Replay]] = {}
+        self._lock = lock()
+        self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._recordings = 0
         update_wrapper(self, function, updated=())  # attributes are looked up there
 
@@ -76,15 +77,25 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
             return self.function(*args, **kwargs)
+        given: list[Any] = []
+        kind = (form_of((args, kwargs), given), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
         with self._lock:
-            given: list[Any] = []
-            kind = (form_of((args, kwargs), given), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
-            known = self._replays.get(kind, ())
-            for replay in known:
-                call = replay.prepared(given)
-                if call is not None:
-                    return replay.run(call)
-            return self._record(kind, given, args, kwargs)
+            found = self._prepared(kind, given)
+            if found is not None:
+                return found[0].run(found[1])
+        with _one_at_a_time, self._lock:  # in this order, as a recording may take the lock of another function
+            found = self._prepared(kind, given)  # another thread may have recorded it meanwhile
+            return found[0].run(found[1]) if found is not None else self._record(kind, given, args, kwargs)
+
+    def _prepared(self, kind: Any, given: list[Any]) -> tuple[Replay, Prepared] | None:
+        """What to replay at a call with these arguments; None if nothing that is known is right for it."""
+        for replay in self._replays.get(kind, ()):
+            call = replay.prepared(given)
+            if call is not None:
+                if len(self._replays) > 1:
+                    self._replays.move_to_end(kind)  # what is used least is the first to go
+                return replay, call
+        return None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """A compiled method."""
@@ -103,29 +114,27 @@ class Compiled:
     @_without_collector()
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        with _one_at_a_time:
-            recorder = Recorder(name)
-            around = containers(self.function)
-            try:
-                with Watch(recorder):
-                    form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
-            except Unsteady:
-                form = None
-            except BaseException:
-                with suppress(CompileError):
-                    recorder.let_go()
-                raise
-            finally:
-                recorder.end()  # once more: an interrupt may have come before the first time
-            if form is None:
+        recorder = Recorder(name)
+        around = containers(self.function)
+        try:
+            with Watch(recorder):
+                form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
+        except Unsteady:
+            form = None
+        except BaseException:
+            with suppress(CompileError):
                 recorder.let_go()
-                return self.function(*args, **kwargs)
-            recorder.let_go()
-            require_unchanged(name, around)
-            make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-            replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
-            if self.explain:
-                print(replay.program.explanation(), file=sys.stderr)
+            raise
+        finally:
+            recorder.end()  # once more: an interrupt may have come before the first time
+        recorder.let_go()
+        if form is None:
+            return self.function(*args, **kwargs)
+        require_unchanged(name, around)
+        make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
+        replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
+        if self.explain:
+            print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
         prepared = replay.prepared(given)
         if prepared is None:

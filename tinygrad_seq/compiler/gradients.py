@@ -10,6 +10,7 @@ from ..backend import Array, array_module
 from ..graph import Later, Leaf
 from ..several import at
 from ..tensor import Tensor
+from .locks import lock
 from .program import Var
 
 
@@ -17,8 +18,9 @@ class _Lent(Later):
     """A gradient in memory that the next call will write to.
 
     Attributes:
+        array: where it lies; None while the function runs, so that nobody looks at half of what it makes.
         last: the tensor that it was copied to when somebody looked last time; it is taken again if nobody has kept it.
-        lock: held while the function runs, so that nobody looks at half of what it makes.
+        lock: held while it is copied, or taken back.
     """
 
     def __init__(self, lock: Any) -> None:
@@ -26,13 +28,16 @@ class _Lent(Later):
         self.array: Array = None
         self.last: Tensor | None = None
 
-    def take(self) -> Tensor:
-        with self.lock, at(self.array):
-            if self.last is not None and self._is_free():
-                array_module(self.array).copyto(self.last.array, self.array)
-            else:
-                self.last = Tensor.wrap(self.array.copy())
-        return self.last
+    def take(self) -> Tensor | None:
+        with self.lock:
+            if self.array is None:
+                return None
+            with at(self.array):
+                if self.last is not None and self._is_free():
+                    array_module(self.array).copyto(self.last.array, self.array)
+                else:
+                    self.last = Tensor.wrap(self.array.copy())
+            return self.last
 
     def _is_free(self) -> bool:
         if _holders(self) > _ALONE:
@@ -55,12 +60,12 @@ class Gradients:
 
     Args:
         wanted: leaves, or the places of arguments that are leaves, each with its gradient, None for none.
-        lock: the function's.
     """
 
-    def __init__(self, wanted: list[tuple[Leaf | int, Var | None]], lock: Any) -> None:
+    def __init__(self, wanted: list[tuple[Leaf | int, Var | None]]) -> None:
         self.wanted = wanted
-        self._lent = [None if made is None else _Lent(lock) for _, made in wanted]
+        self._lock = lock()
+        self._lent = [None if made is None else _Lent(self._lock) for _, made in wanted]
         self._left: list[tuple[Leaf, _Lent]] = []  # last time
         weakref.finalize(self, _settle, self._left).atexit = False
 
@@ -71,14 +76,17 @@ class Gradients:
     def let_go(self, leaves: list[Leaf]) -> None:
         """Before a call for these leaves: what nobody has looked at is gone, but for leaves that it does not reach."""
         reached = {id(leaf) for leaf in leaves}
-        for leaf, lent in self._left:
-            if leaf.holds(lent):
-                if id(leaf) in reached:
-                    leaf.grad = None
-                    lent.last = None  # who does not look does not need the memory
-                else:
-                    _settle([(leaf, lent)])
-        self._left.clear()
+        with self._lock:
+            for leaf, lent in self._left:
+                if leaf.holds(lent):
+                    if id(leaf) in reached:
+                        leaf.grad = None
+                        lent.last = None  # who does not look does not need the memory
+                    else:
+                        _settle([(leaf, lent)])
+            for lent in filter(None, self._lent):
+                lent.array = None
+            self._left.clear()
 
     def leave(self, leaves: list[Leaf], values: dict[Var, Array]) -> None:
         """Let the leaves have the gradients that were made."""

@@ -100,7 +100,7 @@ class Replay:
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
-        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads], lock)
+        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.derivative: Derivative | None = None
         if sweep is not None:
             function = Function(recorder.name, call, bool(stores or grads))
