@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_seq.compiler import code_cache
+from tinygrad_seq.compiler import code_cache, warn_once
 
 ROOT = Path(__file__).parents[2]
 NAME, OTHER = "0a" * 32, "1b" * 32
@@ -29,9 +29,9 @@ native = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is n
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache that is not there yet."""
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "cache"))
-    code_cache._refused.clear()
+    warn_once._told.clear()
     yield tmp_path / "cache"
-    code_cache._refused.clear()
+    warn_once._told.clear()
 
 
 def put(folder: Path, content: bytes) -> None:

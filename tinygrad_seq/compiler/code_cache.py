@@ -14,9 +14,10 @@ import stat
 import struct
 import tempfile
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
+
+from .warn_once import warn_once
 
 LIMIT = 200 << 20  # bytes of all files; beyond, those go that were used least recently
 FORMAT = b"tinygrad_seq machine code 1\n"
@@ -24,7 +25,6 @@ _HEAD = struct.Struct(f"<{len(FORMAT)}sQ32s")
 _CODE = re.compile(r"[0-9a-f]{64}\.o")
 _PART = re.compile(r"[0-9a-f]{64}\.(\d{1,9})\.\w+")  # a file that a process is writing: its number, and anything
 _LONG = 3600.0  # seconds that no process takes to write a file
-_refused: set[Path] = set()  # folders that a warning told of
 
 
 def cache_folder() -> Path | None:
@@ -103,16 +103,28 @@ def _trusted() -> Path | None:
     folder = cache_folder()
     if folder is None or not (why := why_refused(folder)):
         return folder
-    if folder not in _refused:
-        _refused.add(folder)
-        warnings.warn(
-            f"compile: machine code is neither read from {folder} nor kept there, because {why}; each process compiles "
-            "anew. Make it a folder of your own that nobody else can write to (chmod 700), or name one in "
-            "$TINYGRAD_SEQ_CACHE",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    warn_once(
+        f"compile: machine code is neither read from {folder} nor kept there, because {why}. Each process compiles "
+        "anew; make it a folder of your own, that nobody else can write to (chmod 700), or name another in "
+        "$TINYGRAD_SEQ_CACHE"
+    )
     return None
+
+
+def described() -> str:
+    """Where machine code is kept and how much of it, or why it is not."""
+    folder = cache_folder()
+    if folder is None:
+        return "machine code is not kept: this user has no home; name a folder in $TINYGRAD_SEQ_CACHE"
+    if why := why_refused(folder):
+        return f"machine code is not kept in {folder}, because {why}"
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return f"machine code is not kept in {folder}: {there} cannot be written to"
+    sizes = [path.stat().st_size for path in folder.glob("*.o")]
+    return f"machine code in {folder}: {len(sizes)} files, {sum(sizes) / 2**20:.0f} MiB of at most {LIMIT >> 20}"
 
 
 def _ours(status: os.stat_result) -> bool:
