@@ -43,7 +43,7 @@ def _quota_of(group: str) -> float:
     """The quota of a control group itself, of version 2 or 1 of their interface."""
     with suppress(OSError, ValueError):
         quota, period = _setting(group, "cpu.max").split()
-        return inf if quota == "max" else int(quota) / int(period)
+        return int(quota) / int(period)  # or "max", which is no number
     with suppress(OSError, ValueError):
         allowed = int(_setting(group, "cpu.cfs_quota_us"))
         return inf if allowed < 0 else allowed / int(_setting(group, "cpu.cfs_period_us"))
