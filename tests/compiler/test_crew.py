@@ -148,10 +148,10 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_as_many_as_blas_has_but_no_more_than_cores(limits: Any) -> None:
     limits.setattr(crew, "blas_threads", lambda: 3)
-    limits.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    limits.setattr(crew, "usable_cores", lambda: 8)
     assert crew.size() == 3
     crew.size.cache_clear()
-    limits.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
+    limits.setattr(crew, "usable_cores", lambda: 2)
     assert crew.size() == 2
     crew.size.cache_clear()
     limits.setattr(crew, "_yield_address", lambda: 0)

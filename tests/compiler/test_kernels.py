@@ -64,6 +64,22 @@ def _empty_only(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parsed
 
 
+@pytest.mark.parametrize("damage", [lambda code: b"", lambda code: code[:-1], lambda code: bytes(len(code))])
+def test_a_damaged_file_is_compiled_again(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
+    x = np.linspace(-3, 3, 50, dtype=np.float32)
+    monkeypatch.setattr(machine_code, "_known", {})
+    first = applied("tanh", x)
+    (file,) = tmp_path.glob("*.o")
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    monkeypatch.setattr(machine_code, "_known", {})
+    assert np.array_equal(applied("tanh", x), first)
+    assert file.read_bytes() == whole
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "file" / "inside"))

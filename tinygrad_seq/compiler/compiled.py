@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
-from importlib.util import find_spec
 from typing import Any
 
 from ..backend import numpy_backend
@@ -18,6 +17,7 @@ from ..graph import Value, observers
 from ..memory import next_number
 from ..recording import CompileError, active
 from ..tree import leaves, rebuild
+from .executors import native_fault
 from .locks import lock
 from .outcome import Unsteady, finish
 from .program import Program
@@ -190,7 +190,26 @@ class Compiled:
             )
 
 
-def compile(function: Callable[..., Any] | None = None, *, executor: str | None = None, mode: str | None = None) -> Any:
+_OF_PYTORCH = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # modes
+_INSTEAD = {
+    "mode": "there is one way to compile",
+    "fullgraph": "a function is one program, or refused",
+    "dynamic": "each shape has a program of its own",
+    "backend": "executor= chooses what runs a program",
+    "options": "there are none",
+}
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    executor: str | None = None,
+    mode: str | None = None,
+    fullgraph: bool | None = None,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    options: Any = None,
+) -> Any:
     """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
 
     For a whole training step (forward, backward, clipping, the optimizer's step), for a module alone, a step of
@@ -214,23 +233,31 @@ def compile(function: Callable[..., Any] | None = None, *, executor: str | None 
     Args:
         function: what to compile, a function or a module; without it, a decorator.
         executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
-            default native where that is installed.
+            default native where that works and is faster; `tg.show_config()` says which it is, and why.
         mode: "explain" to print what was joined and what was not, at each recording.
+        fullgraph, dynamic, backend, options: PyTorch's, as its modes are: a warning says that they change nothing.
 
     Raises:
         CompileError: at a call, if the function cannot be replayed: Python asks for a tensor's number or truth, a shape
             depends on values, NumPy is called on a tensor, a tensor is kept in a list or an attribute. The message has
             the line, and the way out. Model and optimizer are as they were before.
+        ImportError: if executor="native" cannot run here.
     """
-    if mode not in (None, "explain"):
+    if mode not in (None, "explain", *_OF_PYTORCH):
         raise ValueError(f"compile: mode is None or 'explain', got {mode!r}")
     if executor not in (None, "numpy", "native"):
         raise ValueError(f"compile: executor is 'native', 'numpy' or None, got {executor!r}")
-    if executor == "native" and find_spec("llvmlite") is None:
+    if executor == "native" and (why := native_fault()):
         raise ImportError(
-            "compile: the native executor takes llvmlite, which is not installed: pip install 'tinygrad_seq[jit]'. "
-            "Or leave executor= out, for NumPy"
+            f"compile: the native executor does not run here, because {why}. Or leave executor= out, for NumPy"
         )
+    theirs = {"fullgraph": fullgraph, "dynamic": dynamic, "backend": backend, "options": options}
+    if mode in _OF_PYTORCH:
+        theirs["mode"], mode = mode, None
+    for name, value in theirs.items():
+        if value is not None:
+            text = f"compile: {name}={value!r} is PyTorch's, and changes nothing here, where {_INSTEAD[name]}"
+            warnings.warn(text, stacklevel=2)
     if function is None:
         return lambda f: compile(f, executor=executor, mode=mode)
     if hasattr(function, "forward") and hasattr(function, "named_parameters"):

@@ -17,7 +17,7 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
-from ..backend import Array, blas_threads
+from ..backend import Array, blas_threads, usable_cores
 from ..backend import numpy_module as numpy
 from .machine_code import compiled, function_of_table
 from .native_calls import call, head
@@ -136,7 +136,7 @@ out:
 @cache
 def size() -> int:
     """How many threads work on a section: as many as BLAS uses, but no more than there are cores for this process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return min(cores, blas_threads() or cores) if _yield_address() else 1
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import threading
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
+from . import code_cache
 from .kernels import declarations
 
 _engines: list[Any] = []  # what was compiled, which lives as long as the process
@@ -42,36 +40,17 @@ def _engine(source: str) -> Any:
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
-    key = hashlib.sha256("\n".join([source, cpu, features, llvmlite.__version__]).encode()).hexdigest()
-    path = cache_folder() / f"{key}.o"
+    name = hashlib.sha256(
+        "\n".join([source, cpu, features, llvmlite.__version__]).encode() + code_cache.FORMAT
+    ).hexdigest()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    try:
-        code = path.read_bytes()
-    except OSError:
+    code = code_cache.read(name)
+    if code is None:
         module = llvm.parse_assembly(source)
         module.verify()
         code = machine.emit_object(module)
-        _keep(path, code)
+        code_cache.write(name, code)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines.append(engine)
     return engine
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $TINYGRAD_SEQ_CACHE, or a folder in the user's cache."""
-    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_seq"
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write a file of the cache, whole or not at all; where that cannot be, the next process compiles again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        part.write_bytes(code)
-        part.replace(path)
-    except OSError:
-        pass

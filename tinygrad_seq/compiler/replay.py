@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
@@ -11,6 +10,7 @@ from ..graph import Leaf, Value
 from ..memory import memory
 from ..tree import rebuild
 from .derivative import Derivative, Function
+from .executors import native_taken
 from .gradients import Gradients
 from .halves import halves
 from .numbers import evaluation
@@ -203,12 +203,12 @@ class Replay:
 
 
 def executor_for(program: Program, name: str | None) -> Any:
-    """The executor of that name, by default the fastest that is installed; on a GPU there is one."""
+    """The executor of that name, by default the fastest that runs here; on a GPU there is one."""
     if program.backend is not numpy_backend:
         from .cuda_executor import CudaExecutor
 
         return CudaExecutor(program)
-    if name == "numpy" or find_spec("llvmlite") is None:
+    if not native_taken(name):
         return NumpyExecutor(program)
     from .native_executor import NativeExecutor
 
