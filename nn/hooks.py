@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from tinygrad_seq import recomputation
-from tinygrad_seq.recording import active as recording
+from tinygrad_seq.recording import watch
 
 
 class Hook:
@@ -82,8 +82,6 @@ class Hooked:
     forward: Callable[..., Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if recording:
-            recording[-1].module(self)
         if "_forward_pre_hooks" in self.__dict__:
             for hook in tuple(self._forward_pre_hooks):
                 args, kwargs = hook.before(self, args, kwargs)
@@ -122,6 +120,9 @@ class Hooked:
         """
         hook_object = Hook("register_forward_hook", hook, with_kwargs)
         return _added(self.__dict__.setdefault("_forward_hooks", []), hook_object, prepend)
+
+
+watch(Hooked, "reads")
 
 
 def _added(hooks: list[Hook], hook: Hook, prepend: bool) -> RemovableHandle:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, recomputation
+from tinygrad_seq.recording import active as recording
 
 from .hooks import Hooked
 
@@ -68,6 +69,8 @@ class Module(Hooked):
 
     def __setattr__(self, name: str, value: Any) -> None:
         recomputation.assigns(self, name)
+        if recording:
+            recording[-1].assigns(self, name)
         role = self._role(name)
         if role is not None:
             self._reassign(role, name, value)
@@ -89,6 +92,8 @@ class Module(Hooked):
 
     def __delattr__(self, name: str) -> None:
         recomputation.assigns(self, name)
+        if recording:
+            recording[-1].assigns(self, name)
         object.__delattr__(self, name)
         for registered in ("_buffers", "_vacated"):
             self.__dict__.get(registered, {}).pop(name, None)

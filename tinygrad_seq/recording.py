@@ -10,8 +10,21 @@ from .backend import backend_of
 active: list[Any] = []  # the recorder of `compiler`, while it watches a function; empty else
 
 
+watched: list[tuple[type[Any], str]] = []  # classes of `nn`, and what a recorder has to know about each: see `watch`
+
+
 class CompileError(RuntimeError):
     """Something in a compiled function cannot be replayed: it depends on values that are not known beforehand."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if active and active[-1].mine():
+            active[-1].refuses(self)
+
+
+def watch(owner: type[Any], what: str) -> None:
+    """Tell recorders of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
+    watched.append((owner, what))
 
 
 def require(check: Callable[..., None], *tensors: Any) -> None:

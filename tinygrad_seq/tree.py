@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 
@@ -18,10 +19,15 @@ def leaves(tree: Any) -> list[Any]:
 def rebuild(tree: Any, new_leaves: Iterator[Any]) -> Any:
     """A container like `tree`, with the next of `new_leaves` in the place of each leaf."""
     if isinstance(tree, dict):
-        return {key: rebuild(value, new_leaves) for key, value in tree.items()}
+        values = {key: rebuild(value, new_leaves) for key, value in tree.items()}
+        if type(tree) is dict:
+            return values
+        made = copy(tree)  # with what else it has, as a default
+        made.update(values)
+        return made
     if isinstance(tree, (list, tuple)):
-        values = [rebuild(value, new_leaves) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+        entries = [rebuild(value, new_leaves) for value in tree]
+        return type(tree)._make(entries) if hasattr(tree, "_fields") else type(tree)(entries)
     return None if tree is None else next(new_leaves)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.recording import CompileError
+from tinygrad_seq.recording import CompileError, watch
 from tinygrad_seq.recording import active as recording
 
 Group = dict[str, Any]
@@ -137,8 +137,9 @@ class Optimizer:
         if closure is not None:
             with tg.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            self._check(group)
+        if not recording:  # a program asks at each call
+            for group in self.param_groups:
+                self._check(group)
         first = next((p for _, p, _ in self._parameters()), None)
         if not recording and self._fusible and first is not None and first.is_cuda:
             self._fused_change()
@@ -172,7 +173,6 @@ class Optimizer:
             changes = []
             for number, p, group in self._parameters():
                 if p.grad is not None:
-                    group = recording[-1].settings(self, group) if recording else group
                     state, g = self._moved(number, p), self._gradient(number, p, p.grad)
                     new = self.update(p.detach(), -g if group.get("maximize") else g, state, group)
                     if new.shape != p.shape:
@@ -277,6 +277,10 @@ class Optimizer:
             settings = ", ".join(f"{k}={v!r}" for k, v in group.items() if k not in ("params", "param_names"))
             lines.append(f"\n  {len(group['params'])} parameters: {settings}")
         return f"{type(self).__name__}({''.join(lines)}\n)"
+
+
+watch(Optimizer, "state")
+watch(Optimizer, "param_groups")
 
 
 def _copied(value: Any) -> Any:

@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tinygrad_seq.recording import CompileError
+from tinygrad_seq.recording import active as recording
+
 from .optimizer import Optimizer
 
 
@@ -55,6 +58,8 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on to the next epoch."""
+        if recording and recording[-1].mine():
+            raise CompileError("compile: a replay would not take a scheduler's step; call scheduler.step() outside")
         if self.last_epoch == 0 and not self.optimizer._stepped:
             warnings.warn(
                 f"{type(self).__name__}: step() before the optimizer's first step() passes over the first learning "

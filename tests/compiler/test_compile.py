@@ -277,7 +277,7 @@ def test_an_argument_that_is_kept_is_refused() -> None:
         layer.weight = p  # type: ignore[assignment]
         return layer(x)
 
-    with pytest.raises(tg.CompileError, match="keeps one of its arguments"):
+    with pytest.raises(tg.CompileError, match="assigns to the attribute 'weight' of a Linear"):
         tg.compile(f)(nn.Parameter(tg.ones(2, 2)), tg.ones(3, 2))
     layer.weight = weight
 
@@ -437,9 +437,9 @@ def test_a_schedulers_step_belongs_outside() -> None:
         optimizer.step()
         schedule.step()
 
-    step(tg.ones(2, 3))
     with pytest.raises(tg.CompileError, match="scheduler"):
         step(tg.ones(2, 3))
+    assert schedule.last_epoch == 0
 
 
 def test_what_is_not_a_function_or_an_argument() -> None:

@@ -18,12 +18,13 @@ from ..memory import next_number
 from ..recording import CompileError, active
 from ..tree import leaves, rebuild
 from .executors import native_fault
+from .guards import HOOKS, module_guards, named_guards
 from .locks import lock
 from .outcome import Unsteady, finish
 from .program import Program
 from .recorder import Recorder, Watch
 from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
-from .signature import containers, form_of, kind_of, require_unchanged, twice
+from .signature import form_of, kind_of, require_unchanged, twice
 from .sweep import is_own_leaf, swept, watch_captured
 from .traced import Traced
 
@@ -115,7 +116,7 @@ class Compiled:
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         recorder = Recorder(name)
-        around = containers(self.function)
+        around = [*named_guards([self.function], given)]
         try:
             with Watch(recorder):
                 form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
@@ -124,13 +125,21 @@ class Compiled:
         except BaseException:
             with suppress(CompileError):
                 recorder.let_go()
+            with suppress(CompileError):
+                recorder.require_unassigned()
             raise
         finally:
             recorder.end()  # once more: an interrupt may have come before the first time
+        if recorder.refused is not None:
+            with suppress(CompileError):
+                recorder.let_go()
+            raise recorder.refused
+        recorder.require_unassigned()
         recorder.let_go()
         if form is None:
             return self.function(*args, **kwargs)
         require_unchanged(name, around)
+        recorder.guards += self._guards(recorder, given)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
         if self.explain:
@@ -161,6 +170,13 @@ class Compiled:
             for y, k in zip(results, order, strict=True)
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
+
+    def _guards(self, recorder: Recorder, given: list[Any]) -> list[Callable[[], bool]]:
+        """What Python found by name meanwhile, and must find again."""
+        modules = [*recorder.modules.values()]
+        hooks = [hook for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
+        functions = [self.function, *[m.forward for m in modules], *[hook.call for hook in hooks]]
+        return [*module_guards(modules, recorder.read), *named_guards(functions, [*given, *modules])]
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the leaves of its arguments."""
@@ -270,7 +286,7 @@ def compile(
 def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
     if place is not None:
-        return Grown(recorder.traced(y.array).var, place)
+        return Grown(recorder.traced(y.array).refresh().var, place)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(
@@ -279,7 +295,7 @@ def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
             )
         if y.node is not None and y.node.number < start:
             return y
-        return Made(recorder.traced(y.array).var, type(y))
+        return Made(recorder.traced(y.array).refresh().var, type(y))
     if type(y) is Traced:
-        return Made(y.var, None)
+        return Made(y.refresh().var, None)
     return y

@@ -10,7 +10,7 @@ from ..recording import CompileError
 from .live_number import LiveNumber
 from .places import offset_setter, state_setter
 from .program import Source, Var
-from .recorder import LIVE_SETTINGS, Recorder
+from .recorder import Recorder
 from .traced import Traced
 
 
@@ -27,7 +27,7 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
     """
     stores = _stores(recorder)
     known = [leaf for leaf, _, _ in recorder.leaves.values() if id(leaf) not in recorder.argument_leaves]
-    groups = [group for optimizer, _, _ in recorder.optimizers for group in optimizer.param_groups]
+    groups = [group for optimizer, _ in recorder.optimizers for group in optimizer.param_groups]
     known += [p.node for group in groups for p in group["params"] if p.node is not None]
     recorder.known_leaves = frozenset(known)
     grads: list[tuple[Leaf | int, Var | None]] = []
@@ -37,7 +37,7 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
         if not written and owner is leaf:
             there = before is not None
             recorder.guards.append(lambda leaf=leaf, there=there: leaf.has_grad == there)  # type: ignore[misc]
-        if after is before and (after is None or type(after.array) is not Traced):
+        if after is before and (not written if after is None else type(after.array) is not Traced):
             continue
         if after is None:
             grads.append((owner, None))
@@ -60,12 +60,20 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     for var, (traced, _) in recorder.initial.items():
         if traced.var is not var:
             stores[var] = (recorder.program.sources[var], traced.var)
-    for optimizer, before, groups in recorder.optimizers:
-        _steady(recorder.name, optimizer, before, groups)
+    for optimizer, groups in recorder.groups:
+        pairs = zip(optimizer.param_groups, groups, strict=False)
+        changed = any(group.get(key) is not old for group, before in pairs for key, old in before.items())
+        if changed or len(optimizer.param_groups) != len(groups):
+            raise CompileError(
+                f"compile: {recorder.name} changes the groups of its optimizer, or a setting of one, which a replay "
+                "would not; call scheduler.step() and add_param_group() outside"
+            )
+    for optimizer, before in recorder.optimizers:
+        _steady(optimizer, before)
         for number, state in optimizer.state.items():
             for key, after in state.items():
                 old = before[number][key]
-                if isinstance(after, LiveNumber):
+                if type(after) is LiveNumber:
                     recorder.commits.append((state_setter(optimizer, number, key), after.place))
                 elif isinstance(old, Value) and isinstance(after, Value):
                     var = next(v for t, _, _, v in recorder.tensors if t is old)
@@ -84,7 +92,7 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     return list(stores.values())
 
 
-def _steady(name: str, optimizer: Any, before: dict[Any, Any], groups: dict[Any, Any]) -> None:
+def _steady(optimizer: Any, before: dict[Any, Any]) -> None:
     for number, state in optimizer.state.items():
         old = before.get(number)
         if old is None or old.keys() != state.keys():
@@ -93,12 +101,6 @@ def _steady(name: str, optimizer: Any, before: dict[Any, Any], groups: dict[Any,
             both = isinstance(value, Value) and isinstance(old[key], Value)
             if both and (value.shape, value.dtype) == (old[key].shape, old[key].dtype):
                 continue
-            if isinstance(value, LiveNumber) or value is old[key]:
+            if type(value) is LiveNumber or value is old[key]:
                 continue
             raise Unsteady
-    for where, (_, then) in groups.items():
-        if any(optimizer.param_groups[where].get(k) != then.get(k) for k in LIVE_SETTINGS):
-            raise CompileError(
-                f"compile: {name} changes a setting of its optimizer, which a replay would not; call "
-                "scheduler.step() outside"
-            )

@@ -8,9 +8,11 @@ there is nothing to put back, whatever happens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..graph import Leaf, Value
+from ..recording import watched
 from ..streams import Generator
 from .traced import Traced
 
@@ -107,6 +109,41 @@ class _Arrays(_OfTensor):
         return self.values[id(instance)][1]
 
 
+class _Told(Beside):
+    """An attribute of optimizers, in which numbers are followed: the recorder makes what lies beside."""
+
+    def __init__(self, overlay: Overlay, owner: type[Any], name: str, make: Callable[[Any, Any], Any]) -> None:
+        super().__init__(overlay, owner, name)
+        self._make = make
+
+    def first(self, instance: Any) -> Any:
+        value = self._make(instance, self.plain(instance))
+        self.values[id(instance)] = (instance, value)
+        return value
+
+
+class _Reads:
+    """Tells the recorder which attributes of a class's objects are looked up."""
+
+    def __init__(self, overlay: Overlay, owner: type[Any]) -> None:
+        self._overlay, self._owner = overlay, owner
+        self.values: dict[int, Any] = {}
+
+    def install(self) -> None:
+        recorder = self._overlay.recorder
+
+        def look(instance: Any, name: str) -> Any:
+            if recorder.mine():
+                recorder.reads(instance, name)
+            return object.__getattribute__(instance, name)
+
+        self._owner.__getattribute__ = look  # type: ignore[assignment]
+
+    def remove(self) -> None:
+        if "__getattribute__" in self._owner.__dict__:
+            del self._owner.__getattribute__
+
+
 class Overlay:
     """What lies beside for one recorder. Between `install` and `remove` its function sees and changes that."""
 
@@ -115,7 +152,11 @@ class Overlay:
         self.applies = recorder.mine
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
-        self._fields = [self._arrays, self._nodes, *[Beside(self, owner, name) for owner, name in others]]
+        made = {"state": recorder.state_of, "param_groups": recorder.groups_of}
+        self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
+        self._fields += [Beside(self, owner, name) for owner, name in others]
+        for owner, what in watched:
+            self._fields.append(_Reads(self, owner) if what == "reads" else _Told(self, owner, what, made[what]))
 
     def install(self) -> None:
         for field in self._fields:
@@ -125,12 +166,6 @@ class Overlay:
         """Let all attributes be what they were. A second time it does nothing."""
         for field in reversed(self._fields):
             field.remove()
-
-    def watch(self, owner: type[Any], name: str) -> None:
-        """Have another attribute lie beside, too."""
-        if not isinstance(owner.__dict__.get(name), Beside):
-            self._fields.append(Beside(self, owner, name))
-            self._fields[-1].install()
 
     def is_recorded(self, tensor: Value) -> bool:
         """Whether a tensor is a result of the recording, or about to be one."""

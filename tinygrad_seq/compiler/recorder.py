@@ -17,6 +17,7 @@ from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..memory import shares_memory
 from ..recording import CompileError, active
+from .guards import Found, alike
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
@@ -29,10 +30,13 @@ from .places import (
     state_number,
 )
 from .program import Instr, Number, Program, Source, Var
-from .traced import Traced, enroll
+from .traced import Traced, Viewed, enroll
 
 LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
+
+
+_NOTHING = object()
 
 
 class Recorder(Home):
@@ -66,9 +70,14 @@ class Recorder(Home):
         self.captures: list[tuple[Value, bool]] = []
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
-        self.optimizers: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
+        self.optimizers: list[tuple[Any, dict[Any, Any]]] = []  # with the state that they had
+        self.groups: list[tuple[Any, list[dict[str, Any]]]] = []  # of optimizers, as they were
+        self.stepped: set[int] = set()
         self.generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
         self.modules: dict[int, Any] = {}
+        self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
+        self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
+        self.refused: CompileError | None = None
 
     # --- operations ---
 
@@ -82,13 +91,13 @@ class Recorder(Home):
         for a in args:
             if type(a) is Traced or is_array(a):
                 a = self.traced(a)
-                a.require_current()
+                a.refresh()
                 given.append(a.var)
                 values.append(a.value)
                 constant = constant and a.var in self.program.constants
-            elif isinstance(a, LiveNumber):
+            elif type(a) is LiveNumber:
                 given.append(a.place)
-                values.append(float(a))
+                values.append(a.value)
                 constant = False
             else:
                 given.append(a)
@@ -96,7 +105,7 @@ class Recorder(Home):
         with self.home.on(self.index):
             value = evaluate(op, values, params)
         view = op in VIEWS and type(args[0]) is Traced and shares_memory(value, args[0].value)
-        viewed = (args[0], args[0].var) if view else None
+        viewed = Viewed(args[0], args[0].var, lambda x: self.emit(op, x, *args[1:], **params)) if view else None
         if constant:
             return Traced(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
@@ -120,7 +129,7 @@ class Recorder(Home):
 
         return after
 
-    def _result(self, value: Array, out: Var, viewed: tuple[Traced, Var] | None = None) -> Traced:
+    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> Traced:
         made = Traced(self, value, out, viewed)
         self._made.append(ref(made))
         return made
@@ -142,17 +151,25 @@ class Recorder(Home):
 
     def number(self, value: Any, function: Callable[..., Any], *args: Any) -> LiveNumber:
         """A number that is worked out at each call."""
-        self.program.numbers.append((function, tuple([a.place if isinstance(a, LiveNumber) else a for a in args])))
-        live = LiveNumber(value)
-        live.place, live.recorder = Number(len(self.program.numbers) - 1), self
-        return live
+        self.program.numbers.append((function, tuple([a.place if type(a) is LiveNumber else a for a in args])))
+        return LiveNumber(value, Number(len(self.program.numbers) - 1), self)
 
-    def decided(self, live: LiveNumber | None, function: Callable[..., Any], outcome: bool, args: Any = ()) -> bool:
+    def decided(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
         """Python decided something by a number: the program is right as long as it would decide so again."""
-        given = (live,) if live is not None else args
-        place = self.number(float(outcome), function, *given).place
-        self.program.decisions.append((place, outcome))
+        self.program.decisions.append((self.number(outcome, function, *args).place, outcome))
         return outcome
+
+    def made(self, data: Any, dtype: Any = None) -> Traced:
+        """Numbers as an array: a live one as one that is worked out at each call."""
+        if type(data) is LiveNumber:
+            made: Traced = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
+            return made
+        found: Traced = super().made(_pinned(data), dtype)
+        return found
+
+    def refuses(self, error: CompileError) -> None:
+        """Something cannot be recorded, which stays so if the function catches the error."""
+        self.refused = self.refused or error
 
     # --- what comes from outside ---
 
@@ -229,27 +246,50 @@ class Recorder(Home):
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.touch(leaf.grad, "a gradient", read)
 
-    def module(self, module: Any) -> None:
-        """A module takes part: its switches, such as `training`, must stay as they are."""
-        if not self.mine() or id(module) in self.modules:
-            return
-        self.modules[id(module)] = module
-        settings = {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, str, type(None)))}
-        settings["training"] = module.training
-        names, values = [*settings], [*settings.values()]
+    def reads(self, module: Any, name: str) -> None:
+        """An attribute of a module is looked up: it must be the same at each call."""
+        known = self.read.get(id(module))
+        if known is None:
+            known = self.read[id(module)] = set()
+            self.modules[id(module)] = module
+        known.add(name)
 
-        def unchanged() -> bool:
-            return [getattr(module, k, None) for k in names] == values  # half the time of all()
+    def assigns(self, module: Any, name: str) -> None:
+        """An attribute of a module is about to be another one."""
+        if self.mine():
+            self.assigned.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
 
-        self.guards.append(unchanged)
+    def require_unassigned(self) -> None:
+        """Put attributes of modules back that the function changed.
+
+        Raises:
+            CompileError: if there are any, for a replay would not change them.
+        """
+        changed = [(m, name, old) for m, name, old in self.assigned.values() if not alike(vars(m).get(name), old)]
+        for module, name, old in self.assigned.values():
+            if old is _NOTHING:
+                vars(module).pop(name, None)
+            else:
+                vars(module)[name] = old
+        self.assigned.clear()
+        if changed:
+            module, name, _ = changed[0]
+            raise CompileError(
+                f"compile: {self.name} assigns to the attribute {name!r} of a {type(module).__name__}, which a replay "
+                "would not do again; return the value, and assign it outside"
+            )
 
     def optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to take a step."""
         if not self.mine():
             return
-        if any(known is optimizer for known, _, _ in self.optimizers):
+        if id(optimizer) in self.stepped:
             raise CompileError(f"compile: an optimizer takes two steps in one call ({self.line()}); compile one step")
-        before = {number: dict(state) for number, state in optimizer.state.items()}
+        self.stepped.add(id(optimizer))
+
+    def state_of(self, optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
+        """What an optimizer remembers, with live numbers."""
+        before = {number: dict(entries) for number, entries in state.items()}
         live: dict[Any, dict[str, Any]] = {}
         for number, state in before.items():
             live[number] = {}
@@ -264,42 +304,40 @@ class Recorder(Home):
                         f"cannot be recorded; call its step() outside ({self.line()})"
                     )
                 live[number][key] = entry
-        self.optimizers.append((optimizer, before, {}))
-        self.overlay.watch(type(optimizer), "state")
-        optimizer.state = live
+        self.optimizers.append((optimizer, before))
+        return live
 
-    def settings(self, optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
-        """A group of an optimizer, with live numbers for what schedulers change."""
-        if not self.mine():
-            return group
-        where = next(i for i, g in enumerate(optimizer.param_groups) if g is group)
-        memo = self.optimizers[-1][2]
-        if where not in memo:
-            live = dict(group)
-            fixed = {k: v for k, v in group.items() if k not in (*LIVE_SETTINGS, "params", "param_names")}
-            for key in LIVE_SETTINGS:
-                value = group.get(key)
-                if isinstance(value, (tuple, list)):
-                    live[key] = tuple(
-                        [self.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
-                    )
-                elif value is not None:
-                    live[key] = self.number(value, setting_number(optimizer, where, key))
-            memo[where] = (live, dict(group))
-            count, names, values = len(group["params"]), [*fixed], [*fixed.values()]
-            checked: list[Any] = []  # what schedulers change, when it was found to make sense
+    def groups_of(self, optimizer: Any, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The groups of an optimizer, with live numbers for what schedulers change."""
+        found = [self._live_group(optimizer, where, group) for where, group in enumerate(groups)]
+        count = len(groups)
+        self.guards.append(lambda: len(optimizer.param_groups) == count)
+        self.groups.append((optimizer, [dict(group) for group in found]))
+        return found
 
-            def unchanged() -> bool:
-                now = optimizer.param_groups[where]
-                found = [now.get(k) for k in LIVE_SETTINGS]
-                settings = [tuple(v) if isinstance(v, list) else v for v in found]
-                if settings != checked:
-                    optimizer._check(now)
-                    checked[:] = settings
-                return len(now["params"]) == count and [now[k] for k in names] == values
+    def _live_group(self, optimizer: Any, where: int, group: dict[str, Any]) -> dict[str, Any]:
+        live = dict(group)
+        for key in LIVE_SETTINGS:
+            value = group.get(key)
+            if isinstance(value, (tuple, list)):
+                each = [self.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
+                live[key] = tuple(each)
+            elif value is not None:
+                live[key] = self.number(value, setting_number(optimizer, where, key))
+        checked: list[Any] = []  # what schedulers change, when it was found to make sense
 
-            self.guards.append(unchanged)
-        return memo[where][0]
+        def makes_sense() -> bool:
+            now = optimizer.param_groups[where]
+            settings = [tuple(v) if isinstance(v, list) else v for v in map(now.get, LIVE_SETTINGS)]
+            if settings != checked:
+                optimizer._check(now)
+                checked[:] = settings
+            return True
+
+        fixed = [key for key in group if key not in LIVE_SETTINGS]
+        held = vars(optimizer)
+        self.guards += [Found(lambda key: held["param_groups"][where][key], fixed), makes_sense]
+        return live
 
     def seeded(self) -> None:
         """A generator is made or seeded, which would have to be done again at each call."""
@@ -362,6 +400,13 @@ class Recorder(Home):
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
                 f"which a replay would not do again; return it instead ({lines[kept.var]})"
             )
+
+
+def _pinned(data: Any) -> Any:
+    """Nested lists, with numbers that are the same at each call."""
+    if isinstance(data, (list, tuple)):
+        return [_pinned(x) for x in data]
+    return data.pinned() if type(data) is LiveNumber else data
 
 
 class Watch:

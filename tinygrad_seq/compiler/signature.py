@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..backend import Array, backend_of, is_array, numpy_backend
+from ..backend import SCALAR, Array, backend_of, is_array, numpy_backend
 from ..graph import Leaf, Node, Value
 from ..recording import CompileError
+from .guards import Found
 
 
-def containers(function: Any) -> list[tuple[str, Any, Any]]:
-    """The lists, dictionaries and sets that a function can see by name, with what is in them."""
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    named = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
-    named += [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
-    return [(name, found, _content(found)) for name, found in named if isinstance(found, (list, dict, set))]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
-def _content(container: Any) -> list[Any]:
-    return [(id(k), id(v)) for k, v in container.items()] if isinstance(container, dict) else [*map(id, container)]
-
-
-def require_unchanged(name: str, containers: list[tuple[str, Any, Any]]) -> None:
-    for what, container, before in containers:
-        if _content(container) != before:
+def require_unchanged(name: str, found: Iterable[Found]) -> None:
+    """Raise a CompileError if what a function finds by name is another one, or has other contents, after a call."""
+    for guard in found:
+        changed = guard.changed()
+        if changed is not None:
             raise CompileError(
-                f"compile: {name} changes the {type(container).__name__} '{what}', which a replay would not do again; "
-                "return what is to go there"
+                f"compile: {name} changes the {type(changed[1]).__name__} '{changed[0]}', which a replay would not do "
+                "again; return what is to go there"
             )
 
 
 def form_of(tree: Any, found: list[Any]) -> Any:
     """The structure of a container, as something to look up by; its leaves are added to those found before."""
+    if isinstance(tree, Iterator):
+        raise CompileError(
+            f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
+        )
     if isinstance(tree, (list, tuple)):
         return (type(tree), tuple([form_of(value, found) for value in tree]))
     if isinstance(tree, dict):
-        return (dict, tuple([(key, form_of(value, found)) for key, value in tree.items()]))
+        return (type(tree), tuple([(key, form_of(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
     found.append(tree)
@@ -69,6 +53,8 @@ def kind_of(x: Any) -> Any:
         grad = x.node.has_grad if isinstance(x.node, Leaf) else None
         hooks = tuple(map(id, getattr(x.node, "hooks", ()))) if Node.any_hooks else ()
         return (type(x), x.array.shape, x.array.dtype, x.node is not None, grad, _where(x.array), hooks)
+    if isinstance(x, SCALAR):
+        return (type(x), repr(x))  # a number
     if is_array(x):
         return (type(x), x.shape, x.dtype, _where(x))
     try:

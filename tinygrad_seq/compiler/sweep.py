@@ -115,21 +115,10 @@ def swept(
 
 
 def watch_captured(recorder: Recorder) -> None:
-    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did.
-
-    And as long as the modules that take part have the parts that they had: one may be replaced by another one.
-    """
+    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did."""
     captured = recorder.captures
     if captured:
         recorder.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
-    parts = [
-        (vars(module), name, part)
-        for module in recorder.modules.values()
-        for name, part in vars(module).items()
-        if isinstance(part, Value) or hasattr(part, "named_parameters")
-    ]
-    if parts:
-        recorder.guards.append(lambda: all(held.get(name) is part for held, name, part in parts))
 
 
 def reached(roots: Iterable[Node], start: int) -> tuple[set[Node], bool]:

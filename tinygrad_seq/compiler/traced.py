@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backend import SCALAR, Array, DType, array_module, backend_of, is_array, register
 from ..backend import numpy as host
@@ -16,19 +16,31 @@ numpy = host.module
 ndarray = host.ndarray
 
 
+class Viewed(NamedTuple):
+    """What a view is a view of.
+
+    Attributes:
+        var: the name that the whole array had when the view was taken.
+        again: takes the view once more; None for one that shows all of it in its shape.
+    """
+
+    whole: Any
+    var: Any
+    again: Callable[[Any], Any] | None
+
+
 class Traced:
     """An array of the program being recorded, with the numbers that it has this time.
 
     Attributes:
         value: the numbers.
         var: its name in the program; an assignment to a part of the array gives it a new one.
-        viewed: of a view, the array and the name that this had when the view was taken.
+        viewed: of a view, what it is a view of.
     """
 
     __slots__ = ("__weakref__", "recorder", "value", "var", "viewed")
-    __array_ufunc__ = None  # NumPy's operators leave theirs to ours
 
-    def __init__(self, recorder: Any, value: Array, var: Any, viewed: tuple[Traced, Any] | None = None) -> None:
+    def __init__(self, recorder: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
         self.recorder, self.value, self.var, self.viewed = recorder, value, var, viewed
 
     # --- what an array says of itself ---
@@ -43,7 +55,8 @@ class Traced:
     real = property(lambda self: self if self.dtype.kind != "c" else self._part("real"))
     imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
-    base = property(lambda self: self.viewed and self.viewed[0])
+    base = property(lambda self: self.viewed and self.viewed.whole)
+    __class__ = property(lambda self: self.recorder.home.ndarray)  # what it is to `isinstance`
 
     def __len__(self) -> int:
         return len(self.value)
@@ -96,6 +109,29 @@ class Traced:
     def __array_function__(self, function: Any, *_: Any) -> Any:
         return self.__array__()
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """NumPy's functions of elements, as `np.exp(array)`: recorded."""
+        if any(hasattr(x, "array") for x in inputs):
+            return NotImplemented  # the tensor's
+        if method != "__call__":
+            self._refuse(f"NumPy's {ufunc.__name__}.{method} is called on an array", "use tg's functions")
+        return getattr(self.recorder.backend.xp, ufunc.__name__)(*inputs, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        """Other methods of arrays."""
+        if name not in _METHODS:
+            raise AttributeError(f"{name!r} is no attribute of an array that is recorded")
+
+        def call(*args: Any, **settings: Any) -> Traced:
+            def applied(x: Any) -> Any:
+                y = getattr(x, name)(*args, **settings)
+                return backend_of(x).asarray(y)
+
+            made: Traced = self.recorder.emit("call", self, function=applied, name=name)
+            return made
+
+        return call
+
     # --- arranging ---
 
     def reshape(self, *shape: Any, **_: Any) -> Traced:
@@ -103,7 +139,7 @@ class Traced:
         with self.recorder.home.on(self.recorder.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return Traced(self.recorder, self.value, self.var, (self, self.var))
+            return Traced(self.recorder, self.value, self.var, Viewed(self, self.var, None))
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
@@ -117,16 +153,19 @@ class Traced:
         name = str(kind[0])
         return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
-    def require_current(self) -> None:
-        """Refuse a view of what was written to since, which would have other numbers now."""
-        view = self
-        while view.viewed is not None:
-            if view.viewed[0].var is not view.viewed[1]:
-                self._refuse("an array was written to after a view of it was taken", "take the view afterwards")
-            view = view.viewed[0]
+    def refresh(self) -> Traced:
+        """This array, with the numbers that it has now: a view is taken once more if what it shows was written to."""
+        viewed = self.viewed
+        if viewed is not None:
+            whole = viewed.whole.refresh()
+            if whole.var is not viewed.var:
+                again = viewed.again(whole) if viewed.again is not None else whole
+                self.value, self.var = again.value, again.var
+                self.viewed = viewed._replace(var=whole.var)
+        return self
 
     def copy(self, *_: Any) -> Traced:
-        self.require_current()
+        self.refresh()
         return Traced(self.recorder, self.value, self.var)  # nothing is ever written in place
 
     def astype(self, kind: DType, copy: bool = True) -> Traced:
@@ -148,7 +187,9 @@ class Traced:
         if arrays:
             taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
             if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
-                taken.viewed = (self, self.var)
+                taken.viewed = Viewed(
+                    self, self.var, lambda whole: self.recorder.emit("take", whole, *arrays, index=index)
+                )
             return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
         return self.recorder.emit("slice", self, index=index)
@@ -162,12 +203,11 @@ class Traced:
     def become(self, new: Traced) -> None:
         """Have the numbers of another array from now on."""
         if self.viewed is not None:
-            self.require_current()
-            whole = self.viewed[0]
-            if whole.var is not self.var:
+            whole = self.viewed.whole.refresh()
+            if self.viewed.again is not None:
                 self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
             whole.become(new)  # a view of all of it, in its shape
-            self.viewed = (whole, new.var)
+            self.viewed = Viewed(whole, new.var, None)
         self.value, self.var = new.value, new.var
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
@@ -186,11 +226,45 @@ class Traced:
         return tuple(index), arrays
 
 
+_METHODS = frozenset(
+    [
+        "mean",
+        "std",
+        "var",
+        "cumprod",
+        "clip",
+        "squeeze",
+        "ravel",
+        "flatten",
+        "swapaxes",
+        "repeat",
+        "trace",
+        "conj",
+        "conjugate",
+    ]
+)
+
+
 def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
     name = function.__name__
 
     def method(self: Traced, other: Any) -> Any:
+        if hasattr(other, "array"):
+            return NotImplemented  # a tensor's operator answers
         return self.recorder.emit(name, other, self) if swapped else self.recorder.emit(name, self, other)
+
+    return method
+
+
+def _in_place(function: Any) -> Callable[..., Any]:
+    operation = _operator(function)
+
+    def method(self: Traced, other: Any) -> Any:
+        new = operation(self, other)
+        if new is NotImplemented:
+            return new
+        self.become(new.astype(self.dtype))
+        return self
 
     return method
 
@@ -203,6 +277,7 @@ _BINARY = {
 for _name, _ufunc in _BINARY.items():
     setattr(Traced, f"__{_name}__", _operator(_ufunc))
     setattr(Traced, f"__r{_name}__", _operator(_ufunc, swapped=True))
+    setattr(Traced, f"__i{_name}__", _in_place(_ufunc))
 for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
     _short = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt"}.get(_name, "ge")
     setattr(Traced, f"__{_short}__", _operator(getattr(numpy, _name)))
@@ -401,7 +476,7 @@ class TracedBackend:
         """What a function of the backend shows of an array."""
         function = getattr(self._recorder.home, name)
         y: Traced = self._recorder.emit("call", x, function=lambda x: function(x, *settings), name=name)
-        y.viewed = (x, x.var)
+        y.viewed = Viewed(x, x.var, lambda whole: self._view(name, whole, *settings))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
