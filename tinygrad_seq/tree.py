@@ -27,7 +27,8 @@ def rebuild(tree: Any, new_leaves: Iterator[Any]) -> Any:
         return made
     if isinstance(tree, (list, tuple)):
         entries = [rebuild(value, new_leaves) for value in tree]
-        return type(tree)._make(entries) if hasattr(tree, "_fields") else type(tree)(entries)
+        kind: Any = type(tree)
+        return kind._make(entries) if hasattr(tree, "_fields") else kind(entries)
     return None if tree is None else next(new_leaves)
 
 

@@ -10,6 +10,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -30,7 +31,7 @@ from .places import (
     state_number,
 )
 from .program import Instr, Number, Program, Source, Var
-from .traced import Traced, Viewed, enroll
+from .traced import Traced, Viewed, enroll, written_back
 
 LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
@@ -61,7 +62,7 @@ class Recorder(Home):
         self._thread = threading.get_ident()
         self.overlay = Overlay(self)
         self._made: list[ref[Traced]] = []
-        self._again = 0
+        self._runs = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
         self.arrays: dict[int, tuple[Array, Traced, Source]] = {}  # from outside, by identity
         self.initial: dict[Var, tuple[Traced, Array]] = {}
@@ -105,12 +106,18 @@ class Recorder(Home):
         with self.home.on(self.index):
             value = evaluate(op, values, params)
         view = op in VIEWS and type(args[0]) is Traced and shares_memory(value, args[0].value)
-        viewed = Viewed(args[0], args[0].var, lambda x: self.emit(op, x, *args[1:], **params)) if view else None
+        viewed = None
+        if view:
+            again = partial(self._again, op, args[1:], params)
+            viewed = Viewed(args[0], args[0].var, again, written_back(op, params))
         if constant:
             return Traced(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         return self._result(value, out, viewed)
+
+    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: Traced) -> Traced:
+        return self.emit(op, whole, *rest, **params)
 
     def read_since(self, count: int) -> list[tuple[Value, Var]]:
         """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""
@@ -121,11 +128,11 @@ class Recorder(Home):
     def later(self, gradients: Iterable[Any]) -> Callable[[Value], Any]:
         """For `checkpoint`: a function from tensors to the same ones as they are when these gradients have arrived."""
         waits = [self.traced(g) for g in gradients if is_array(g)]
-        self._again += 1
+        self._runs += 1
 
         def after(tensor: Value) -> Any:
             self.touch(tensor)
-            return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._again), tensor.node)
+            return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._runs), tensor.node)
 
         return after
 

@@ -21,12 +21,31 @@ class Viewed(NamedTuple):
 
     Attributes:
         var: the name that the whole array had when the view was taken.
-        again: takes the view once more; None for one that shows all of it in its shape.
+        again: takes the view once more, of the whole array.
+        put: the whole array with other numbers where the view is; None where that cannot be said.
     """
 
     whole: Any
     var: Any
-    again: Callable[[Any], Any] | None
+    again: Callable[[Any], Any]
+    put: Callable[[Any, Any], Any] | None = None
+
+
+def _itself(whole: Any, new: Any = None) -> Any:
+    """Of a view that shows all of an array in its shape."""
+    return whole if new is None else new
+
+
+def written_back(op: str, params: dict[str, Any]) -> Callable[[Any, Any], Any] | None:
+    """What puts new numbers into the whole array where the view is that this operation takes of it."""
+    if op == "slice":
+        return lambda whole, new: whole.recorder.emit("update", whole, new, index=params["index"])
+    if op == "reshape":
+        return lambda whole, new: new.reshape(whole.shape)
+    if op == "transpose":
+        dims = params["dims"]
+        return lambda whole, new: new.transpose(tuple(sorted(range(len(dims)), key=lambda d: dims[d])))
+    return None
 
 
 class Traced:
@@ -139,7 +158,7 @@ class Traced:
         with self.recorder.home.on(self.recorder.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return Traced(self.recorder, self.value, self.var, Viewed(self, self.var, None))
+            return Traced(self.recorder, self.value, self.var, Viewed(self, self.var, _itself, _itself))
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
@@ -159,7 +178,7 @@ class Traced:
         if viewed is not None:
             whole = viewed.whole.refresh()
             if whole.var is not viewed.var:
-                again = viewed.again(whole) if viewed.again is not None else whole
+                again = viewed.again(whole)
                 self.value, self.var = again.value, again.var
                 self.viewed = viewed._replace(var=whole.var)
         return self
@@ -188,7 +207,10 @@ class Traced:
             taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
             if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
                 taken.viewed = Viewed(
-                    self, self.var, lambda whole: self.recorder.emit("take", whole, *arrays, index=index)
+                    self,
+                    self.var,
+                    lambda whole: self.recorder.emit("take", whole, *arrays, index=index),
+                    lambda whole, new: self.recorder.emit("update", whole, new, *arrays, index=index),
                 )
             return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
@@ -203,11 +225,12 @@ class Traced:
     def become(self, new: Traced) -> None:
         """Have the numbers of another array from now on."""
         if self.viewed is not None:
-            whole = self.viewed.whole.refresh()
-            if self.viewed.again is not None:
+            whole, put = self.viewed.whole.refresh(), self.viewed.put
+            if put is None:
                 self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
-            whole.become(new)  # a view of all of it, in its shape
-            self.viewed = Viewed(whole, new.var, None)
+            else:
+                whole.become(put(whole, new))
+            self.viewed = self.viewed._replace(var=whole.var)
         self.value, self.var = new.value, new.var
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
@@ -226,23 +249,20 @@ class Traced:
         return tuple(index), arrays
 
 
-_METHODS = frozenset(
-    [
-        "mean",
-        "std",
-        "var",
-        "cumprod",
-        "clip",
-        "squeeze",
-        "ravel",
-        "flatten",
-        "swapaxes",
-        "repeat",
-        "trace",
-        "conj",
-        "conjugate",
-    ]
-)
+_METHODS = {
+    "mean",
+    "std",
+    "var",
+    "cumprod",
+    "clip",
+    "squeeze",
+    "ravel",
+    "flatten",
+    "swapaxes",
+    "repeat",
+    "trace",
+    "conj",
+}
 
 
 def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
