@@ -21,6 +21,11 @@ def load() -> None:
     settings.load_profile(_NAME)
 
 
+def examples() -> int:
+    """The examples of a test that draws them itself."""
+    return _COUNTS[_NAME]
+
+
 def one_in(n: int) -> settings:
     """For tests whose examples take long: one n-th of the profile's examples."""
     return settings(settings.get_profile(_NAME), max_examples=max(_COUNTS[_NAME] // n, 1))

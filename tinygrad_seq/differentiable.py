@@ -77,11 +77,12 @@ class Differentiable(InPlace):
     def _keeper(self) -> Leaf | Retained | None:
         """What keeps the gradient of this tensor: its leaf, or the hook that `retain_grad` left; None if nothing does.
 
-        Of a tensor that was frozen or detached in place it is the one of before.
+        Of a tensor that was frozen or detached in place it is the one of before, also once it is a result.
         """
-        if self.node is None:
-            return getattr(self, "_former_keeper", None)
-        return self.node if isinstance(self.node, Leaf) else Retained.of(self.node)
+        if isinstance(self.node, Leaf):
+            return self.node
+        retained = None if self.node is None else Retained.of(self.node)
+        return getattr(self, "_former_keeper", None) if retained is None else retained
 
     @property
     def is_leaf(self) -> bool:
@@ -199,7 +200,9 @@ class Differentiable(InPlace):
         if self.node is None:
             raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
         if not self.is_leaf and Retained.of(self.node) is None:
-            RemovableHandle(self.node, Retained(lambda g: g if isinstance(g, Value) else wrapped(g)))
+            retained = Retained(lambda g: g if isinstance(g, Value) else wrapped(g))
+            retained.grad = self.grad  # of a leaf that it was before
+            RemovableHandle(self.node, retained)
 
     def _seed(self, gradient: Any) -> Tensor:
         if gradient is None:

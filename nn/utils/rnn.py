@@ -20,7 +20,7 @@ class PackedSequence(NamedTuple):
         data: the steps (N, ...), N being the sum of all lengths.
         batch_sizes: how many sequences have a first, a second, ... step: integers (T,), on the CPU.
         sorted_indices: (B,) which of the sequences that were given stands where, the longest first; None if they were
-            given in that order.
+            given in that order, and each has a step.
         unsorted_indices: (B,) where each of those given stands now.
     """
 
@@ -151,7 +151,8 @@ def pack_padded_sequence(
             "enforce_sorted=False to have the sequences sorted"
         )
     packing = Packing.of(valid_steps(given, max(given, default=0), x.device))
-    return _packed(packing, packing.pack(x[: packing.shape[0]]), enforce_sorted)
+    told = enforce_sorted and 0 not in given  # how many there are; else the order says it
+    return _packed(packing, packing.pack(x[: packing.shape[0]]), told)
 
 
 def pad_packed_sequence(

@@ -31,9 +31,8 @@ class TensorHook(Feature):
         return lambda x, batch: f(x * 0.5 + world.constant(x) * 0.5, batch)
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
-        assert x.grad is not None
-        for _ in range(world.sweeps):
-            world.note("tensor hook", x.grad / world.sweeps / 0.5)
+        for g in world.arrived("x", x):
+            world.note("tensor hook", g / 0.5)
 
 
 class ParameterHooks(Feature):
@@ -64,9 +63,8 @@ class ParameterHooks(Feature):
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
         for name, p in world.leaves.items():
-            if p.grad is not None:
-                for _ in range(world.sweeps):
-                    world.note(f"hook of {name}", p.grad / world.sweeps / -2)
+            for g in world.arrived(name, p):
+                world.note(f"hook of {name}", g / -2)
 
 
 class RetainGrad(Feature):
@@ -110,6 +108,7 @@ class CreateGraph(Feature):
                     return f(x + direction(x) * h, batch)
 
             value, derivative = world.derived(at)
+            world.first_sweep(value, x)
             return value + derivative
 
         return added
@@ -156,13 +155,21 @@ class ReboundBetween(Feature):
 
 
 class WrittenBetween(Feature):
-    """A parameter is changed in place between the forward and the backward pass: refused where it is still needed."""
+    """A parameter is changed in place between the forward and the backward pass: refused where it is still needed.
+
+    Which a weight is, and a bias is not, but where it is computed with again.
+    """
 
     name = "written in between"
 
+    def prepare(self, world: World) -> None:
+        self.place = self.rng.choice(["head.2.weight", "head.0.bias", "head.2.bias", "embedding.weight"])
+
+    plain_prepare = prepare
+
     def between(self, world: World) -> None:
         with tg.no_grad():
-            world.model.head[2].weight.mul_(1.5)
+            dict(world.model.named_parameters()).get(self.place, world.model.head[2].bias).mul_(1.5)
 
     def plain_passed(self, world: World, x: tg.Tensor) -> None:
         self.between(world)

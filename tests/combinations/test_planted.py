@@ -130,7 +130,11 @@ def lens_looks_twice(monkeypatch: Patch) -> None:
     ],
 )
 def test_it_is_found(plant: Any, features: tuple[str, ...]) -> None:
-    sound = [case for case in drawn_with(*features) if matrix.fault(case) is None]
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        plant(monkeypatch)
-        assert any(matrix.fault(case) for case in sound)
+    for case in drawn_with(*features):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            plant(monkeypatch)
+            found = matrix.fault(case)
+        if found is not None:
+            assert matrix.fault(case) is None  # without it
+            return
+    pytest.fail("not found")

@@ -70,6 +70,7 @@ class World:
         self._next = 0
         self.following = 0  # how many directions are being followed
         self.sweeps = 1  # how often the backward pass goes over the graph
+        self._first: dict[str, tg.Tensor] = {}  # what arrived before, in a sweep that was recorded
 
     # --- what is seen ---
 
@@ -111,6 +112,20 @@ class World:
         self.following -= 1
         self._rewind(after)
         return value, total / (self.h if weights is FIRST else self.h**2)
+
+    def first_sweep(self, value: tg.Tensor, x: tg.Tensor) -> None:
+        """Note what arrives at the input and at the parameters in a sweep before the last ones."""
+        value.backward(retain_graph=True)
+        leaves: list[tuple[str, tg.Tensor]] = [("x", x), *self.leaves.items()]
+        self._first = {name: leaf.grad for name, leaf in leaves if leaf.grad is not None}
+        for _, leaf in leaves:
+            leaf.grad = None
+
+    def arrived(self, name: str, leaf: tg.Tensor) -> list[tg.Tensor]:
+        """What arrived at the input ("x") or at a parameter, sweep by sweep."""
+        if leaf.grad is None:
+            return []
+        return [*([self._first[name]] if name in self._first else []), *[leaf.grad / self.sweeps] * self.sweeps]
 
     def _mark(self) -> Any:
         return tg.default_generator.get_state(), self.generator.get_state(), self._next

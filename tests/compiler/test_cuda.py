@@ -527,3 +527,12 @@ def test_rows_are_added_up_in_order(kind: str) -> None:
     launch(2, 256, [a.ctypes.data for a in (index[order], order, values, out)] + [40, 7])
     np.add.at(expected, index, values)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_many_rows_that_are_added_up_lose_nothing() -> None:
+    launch = host_kernels.compile_for_host(cuda_sources.ADD_ROWS, {"tg_add_rows_f"})["tg_add_rows_f"]
+    count = 30000
+    rows, order = np.zeros(count, np.int64), np.arange(count)
+    values, out = np.full((count, 3), 0.1, "f"), np.zeros((1, 3), "f")
+    launch(count * 3 // 256 + 1, 256, [a.ctypes.data for a in (rows, order, values, out)] + [count, 3])
+    np.testing.assert_allclose(out, count * float(np.float32(0.1)), rtol=1e-7)

@@ -167,3 +167,43 @@ def test_products_of_nothing(shapes: Any) -> None:
     x = tg.ones(300, shapes[0][0])
     for _ in range(2):
         assert run(x).tolist() == f(x).tolist()
+
+
+@KINDS
+@pytest.mark.parametrize("width", [None, 1, 3, 70, 130])
+def test_rows_that_are_added_many_at_one_place_lose_nothing(width: int | None, kind: Any) -> None:
+    shape = () if width is None else (width,)
+    rng = np.random.default_rng(0)
+    index = tg.tensor(np.where(rng.random(30000) < 0.9, 2, rng.integers(-4, 4, 30000)))
+    values = np.full((30000, *shape), 0.1, kind)
+    table = rng.normal(size=(4, *shape)).astype(kind)
+
+    def gradient(table: tg.Tensor, values: tg.Tensor) -> tg.Tensor:
+        return tg.grad(lambda table: (table[index] * values).sum())(table) + table
+
+    result, notes = native(gradient, table, values)
+    exact = table.astype(np.float64)
+    np.add.at(exact, index.numpy(), values.astype(np.float64))
+    np.testing.assert_allclose(result.tolist(), exact.tolist(), rtol=2e-7 if kind is np.float32 else 1e-12)
+    assert " 1 calls of Python" in notes[-1]
+    eager = gradient(tg.tensor(table), tg.tensor(values)).numpy()
+    np.testing.assert_allclose(result, eager, rtol=1e-6)
+
+
+def test_a_place_without_rows_stays_as_it_was() -> None:
+    table = np.array([[0.5, np.nan], [np.inf, 1.0], [3.0, -np.inf]], np.float32)
+    added, _ = native(lambda t, i, v: tg.index_add(t, 0, i, v), table, np.array([1, 1]), np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(added, np.array([[0.5, np.nan], [np.inf, 3.0], [3.0, -np.inf]], np.float32))
+
+
+@pytest.mark.parametrize("executor", ["native", "numpy"])
+@pytest.mark.parametrize("plain", [True, False])  # rows in one piece, or one number for all
+def test_an_index_out_of_range_adds_nothing_and_is_named(plain: bool, executor: str) -> None:
+    scale = tg.ones(3, 2) if plain else 1.0
+    compiled = tg.compile(lambda t, i: tg.grad(lambda t: (t[i] * scale).sum())(t), executor=executor)
+    table = tg.arange(6.0).reshape(3, 2)
+    for _ in range(2):
+        assert compiled(table, tg.tensor([0, -1, 0])).tolist() == [[2.0, 2.0], [0.0, 0.0], [1.0, 1.0]]
+    with pytest.raises(IndexError, match="index -4 is out of bounds for a dimension of 3"):
+        compiled(table, tg.tensor([1, -4, 1]))
+    assert compiled(table, tg.tensor([2, 2, 2])).tolist() == [[0.0, 0.0], [0.0, 0.0], [3.0, 3.0]]

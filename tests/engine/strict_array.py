@@ -163,6 +163,8 @@ class StrictArray:
     def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)  # CuPy fetches NumPy's arrays here, in silence
         key = tuple([StrictArray(k) if isinstance(k, np.ndarray) else k for k in keys])
+        if all(isinstance(k, int) for k in key):
+            key = (*key, Ellipsis)  # CuPy's entries are views
         return outer(done(inner(self).__getitem__, (key,), {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:

@@ -247,3 +247,23 @@ def test_a_nan_is_not_lost(reduce: str) -> None:
     assert getattr(x, reduce)(dim=0).isnan().any().item()
     assert x.norm(3).isnan().item()
     assert x.norm(math.inf).isnan().item()
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+@pytest.mark.parametrize(
+    ("name", "value", "slope"),
+    [("cumsum", 2.5, 1.0), ("cumprod", 2.5, 1.0), ("prod", 2.5, 1.0), ("softmax", 1.0, 0.0), ("log_softmax", 0.0, 0.0)],
+)
+def test_a_number_is_the_only_entry_of_a_dimension(name: str, value: float, slope: float, dim: int) -> None:
+    x = tg.tensor(2.5, requires_grad=True)
+    y = getattr(x, name)(dim)
+    assert y.shape == ()
+    assert y.item() == value
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == slope
+    with tg.no_grad():
+        y += 1  # a copy, as of any shape
+    assert x.item() == 2.5
+    with pytest.raises(IndexError, match=f"{name}: dim=1 is out of range"):
+        getattr(x, name)(1)

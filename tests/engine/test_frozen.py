@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 
@@ -108,3 +109,23 @@ def test_a_frozen_parameter_goes_on_in_an_optimizer() -> None:
             y.backward()
         optimizer.step()
         assert (m.weight.tolist() != before) == trained
+
+
+def test_a_frozen_tensor_that_becomes_a_result_in_place_keeps_its_gradient() -> None:
+    x, w = tg.ones(2, requires_grad=True), tg.full((2,), 2.0, requires_grad=True)
+    (x * 3).sum().backward()
+    x.requires_grad_(False)
+    x.add_(w)
+    assert not x.is_leaf
+    (x * x).sum().backward(retain_graph=True)
+    assert numbers(x.grad) == [3.0, 3.0]
+    assert numbers(w.grad) == [6.0, 6.0]
+    x.retain_grad()
+    (x * x).sum().backward()
+    assert numbers(x.grad) == [9.0, 9.0]
+    x.grad = None
+    assert x.grad is None
+
+
+def numbers(x: tg.Tensor | None) -> Any:
+    return None if x is None else x.tolist()

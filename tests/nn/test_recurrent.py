@@ -473,3 +473,34 @@ def test_on_nothing_every_gradient_is_0(given: str, name: str, settings: dict[st
     for parameter in layer.parameters():
         assert parameter.grad is not None
         assert parameter.grad.count_nonzero().item() == 0
+
+
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.PeepholeLSTMCell, nn.LayerNormLSTMCell])
+def test_a_cell_on_no_sequence(cell: Any) -> None:
+    module, x = cell(2, 3), tg.zeros(0, 2, requires_grad=True)
+    made = module(x)
+    h = made if isinstance(made, tg.Tensor) else made[0]
+    assert h.shape == (0, 3)
+    h.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == (0, 2)
+    for p in module.parameters():
+        assert p.grad is not None
+        assert not p.grad.any()
+
+
+@pytest.mark.parametrize("enforce_sorted", [True, False])
+@pytest.mark.parametrize(("T", "lengths"), [(3, [3, 0]), (3, [0, 0]), (0, [0, 0]), (3, []), (0, [])])
+def test_packed_sequences_of_no_steps(T: int, lengths: list[int], enforce_sorted: bool) -> None:
+    B, lstm = len(lengths), nn.LSTM(2, 3)
+    x = tg.ones(T, B, 2, requires_grad=True)
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=enforce_sorted)
+    output, (h, _) = lstm(packed)
+    padded, found = nn.utils.rnn.pad_packed_sequence(output, total_length=T)
+    expected, (expected_h, _) = lstm(x, lengths=lengths)
+    assert (padded.tolist(), h.tolist(), found.tolist()) == (expected.tolist(), expected_h.tolist(), lengths)
+    assert h.shape == (1, B, 3)
+    (padded.sum() + h.sum()).backward()
+    assert x.grad is not None
+    assert x.grad.shape == (T, B, 2)
+    assert all(p.grad is not None and (any(lengths) or not p.grad.any()) for p in lstm.parameters())

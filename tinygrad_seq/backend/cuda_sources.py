@@ -107,9 +107,9 @@ template <typename T> __device__ void tg_add(const long long* rows, const long l
     long long at = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     long long k = at / width, column = at % width;
     if (k >= count || (k > 0 && rows[k - 1] == rows[k])) return;
-    T total = values[order[k] * width + column];
-    for (long long j = k + 1; j < count && rows[j] == rows[k]; ++j) total += values[order[j] * width + column];
-    out[rows[k] * width + column] += total;
+    double total = out[rows[k] * width + column]; // of any number of terms
+    for (long long j = k; j < count && rows[j] == rows[k]; ++j) total += values[order[j] * width + column];
+    out[rows[k] * width + column] = (T)total;
 }
 extern "C" __global__ void tg_add_rows_f(const long long* rows, const long long* order, const float* values, float* out,
                                          long long count, long long width) {

@@ -135,6 +135,9 @@ def add_rows(buffer: Any, index: Any, values: Any) -> None:
 
     That is 5 to 200 times faster than `add.at`. A run costs a call of Python, but `reduceat`, which adds in pairs on
     its way down the columns, takes ten times as long for long runs.
+
+    Raises:
+        IndexError: if a row is out of range; nothing was added then.
     """
     rows = index.reshape(-1)
     if rows.size == 0:
@@ -144,6 +147,10 @@ def add_rows(buffer: Any, index: Any, values: Any) -> None:
     values = values.astype(xp.float32) if values.dtype.char == "e" else values
     order = xp.argsort(rows, kind="stable")
     rows = rows[order]
+    count = buffer.shape[0]
+    if rows[0] < 0 or rows[-1] >= count:
+        wrong = rows[-1] if rows[-1] >= count else rows[0] - count  # as it was given
+        raise IndexError(f"index {wrong} is out of bounds for a dimension of {count}")
     starts = xp.flatnonzero(xp.concatenate(([True], rows[1:] != rows[:-1])))
     if values.size < 256 * len(starts):
         buffer[rows[starts]] += xp.add.reduceat(values[order], starts, axis=0)

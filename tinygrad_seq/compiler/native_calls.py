@@ -230,56 +230,44 @@ def tail_mask(end: str, start: str, mask: str = "%mask") -> list[str]:
 
 
 def take_rows(kind: str) -> str:
-    """out[i] = table[index[i]], row by row; an index that is out of range is written to `wrong`."""
-    return _by_rows(kind, adds=False)
-
-
-def add_rows(kind: str) -> str:
-    """out[index[i]] += values[i], row by row, in order; an index that is out of range is written to `wrong`."""
-    return _by_rows(kind, adds=True)
-
-
-def _by_rows(kind: str, *, adds: bool) -> str:
-    """A loop over index: from the i-th row of `straight` to the index[i]-th of `turned`, or the other way round."""
+    """out[i] = all[index[i]], row by row; an index that is out of range is written to `wrong`."""
     number = NUMBERS[kind]
     vector = f"<{LANES} x {number}>"
-    pointers = ("wrong", "turned", "straight", "index")
+    pointers = ("wrong", "all", "out", "index")
     lines = head([*pointers, "n", "rows", "cols"], pointers)
     lines += [f"  %whole = and i64 %cols, -{LANES}", *tail_mask("%cols", "%whole"), "  br label %row"]
     lines += ["row:", "  %i = phi i64 [0, %entry], [%i.next, %row.end]", "  %in = icmp ult i64 %i, %n"]
-    lines += ["  br i1 %in, label %find, label %done", "find:", "  %j.at = getelementptr i64, ptr %index, i64 %i"]
-    lines += ["  %j.0 = load i64, ptr %j.at", "  %below = icmp slt i64 %j.0, 0", "  %j.1 = add i64 %j.0, %rows"]
-    lines += ["  %j = select i1 %below, i64 %j.1, i64 %j.0", "  %fits = icmp ult i64 %j, %rows"]
-    lines += ["  br i1 %fits, label %go, label %bad", "bad:", "  store i64 %j.0, ptr %wrong"]
-    lines += ["  %wrong.rows = getelementptr i64, ptr %wrong, i64 1", "  store i64 %rows, ptr %wrong.rows"]
-    lines += ["  br label %row.end", "go:"]
-    lines += ["  %t.off = mul i64 %j, %cols", f"  %t = getelementptr {number}, ptr %turned, i64 %t.off"]
-    lines += ["  %s.off = mul i64 %i, %cols", f"  %s = getelementptr {number}, ptr %straight, i64 %s.off"]
+    lines += ["  br i1 %in, label %find, label %done", "find:", *find_row("%i", found="go", otherwise="row.end"), "go:"]
+    lines += ["  %from.off = mul i64 %j, %cols", f"  %from = getelementptr {number}, ptr %all, i64 %from.off"]
+    lines += ["  %to.off = mul i64 %i, %cols", f"  %to = getelementptr {number}, ptr %out, i64 %to.off"]
     lines += ["  br label %head", "head:", "  %c = phi i64 [0, %go], [%c.next, %body]"]
-    lines += ["  %more = icmp ult i64 %c, %whole", "  br i1 %more, label %body, label %tail"]
-    source, target = ("%s", "%t") if adds else ("%t", "%s")
-    bits = _bits(kind)
-    for part in ("body", "tail"):
-        masked = part == "tail"
-        s = ".t" if masked else ""
-        lines += [f"{part}:", *load(f"%v{s}", source, "%c", vector, number, masked)]
-        result = f"%v{s}"
-        if adds:
-            lines += load(f"%old{s}", target, "%c", vector, number, masked)
-            lines += [f"  %new{s} = fadd {vector} %old{s}, %v{s}"]
-            result = f"%new{s}"
-        lines += [f"  %to{s} = getelementptr {number}, ptr {target}, i64 %c"]
-        if masked:
-            store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
-            lines += [
-                f"  call void {store}({vector} {result}, ptr %to{s}, i32 1, {MASK} %mask)",
-                "  br label %row.end",
-            ]
-        else:
-            lines += [f"  store {vector} {result}, ptr %to{s}, align 1", f"  %c.next = add i64 %c, {LANES}"]
-            lines += ["  br label %head"]
-    lines += ["row.end:", "  %i.next = add i64 %i, 1", "  br label %row", "done:", "  ret void", "}"]
-    return "\n".join(lines)
+    lines += ["  %more = icmp ult i64 %c, %whole", "  br i1 %more, label %body, label %tail", "body:"]
+    lines += load("%v", "%from", "%c", vector, number, masked=False)
+    lines += [f"  %to.c = getelementptr {number}, ptr %to, i64 %c", f"  store {vector} %v, ptr %to.c, align 1"]
+    lines += [f"  %c.next = add i64 %c, {LANES}", "  br label %head", "tail:"]
+    lines += load("%v.t", "%from", "%c", vector, number, masked=True)
+    lines += [f"  %to.t = getelementptr {number}, ptr %to, i64 %c"]
+    store = f"@llvm.masked.store.v{LANES}f{_bits(kind)}.p0"
+    lines += [f"  call void {store}({vector} %v.t, ptr %to.t, i32 1, {MASK} %mask)", "  br label %row.end"]
+    return "\n".join([*lines, "row.end:", "  %i.next = add i64 %i, 1", "  br label %row", "done:", "  ret void", "}"])
+
+
+def find_row(i: str, *, found: str, otherwise: str) -> list[str]:
+    """The row %j of %rows that %index has at `i`, negative ones from the end; where there is none, %wrong says so."""
+    return [
+        f"  %j.at = getelementptr i64, ptr %index, i64 {i}",
+        "  %j.0 = load i64, ptr %j.at",
+        "  %below = icmp slt i64 %j.0, 0",
+        "  %j.1 = add i64 %j.0, %rows",
+        "  %j = select i1 %below, i64 %j.1, i64 %j.0",
+        "  %fits = icmp ult i64 %j, %rows",
+        f"  br i1 %fits, label %{found}, label %bad",
+        "bad:",
+        "  store i64 %j.0, ptr %wrong",
+        "  %wrong.rows = getelementptr i64, ptr %wrong, i64 1",
+        "  store i64 %rows, ptr %wrong.rows",
+        f"  br label %{otherwise}",
+    ]
 
 
 def head(slots: list[str], pointers: Sequence[str]) -> list[str]:

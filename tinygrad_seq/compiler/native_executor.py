@@ -20,6 +20,7 @@ from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, Products, Section
 from .native_reductions import column_sums, reduction
+from .native_scatter import LISTS, add_lists
 from .native_tables import Tables
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
@@ -186,7 +187,7 @@ class NativeExecutor(NumpyExecutor):
         joined: list[Step] = []
         calls: list[int] = []
         if last is not None:
-            flag, one = [_address(a) for a in (self._committed, self._spare(self._committed))]
+            flag, one = [_address(a) for a in (self._committed, self._spare((1,), numpy.int64))]
             self._spares[-1][0] = 1
             steps = [*steps, Native(native_calls.COPY, [flag, one, 8])]
         for n, step in enumerate([*steps, None]):
@@ -230,9 +231,9 @@ class NativeExecutor(NumpyExecutor):
         if instr.op == "sum" and _over_rows(args[0], instr.params["axis"]):
             return self._sum_of_rows(args[0].reshape(-1, args[0].shape[-1]), out)
         if instr.op == "take" and instr.params["index"] == (HOLE,):
-            return self._lookup(native_calls.take_rows, args[0], out, args[1])
+            return self._taken(args[0], out, args[1])
         if instr.op == "scatter_add" and instr.params["index"] == (HOLE,):
-            added = self._lookup(native_calls.add_rows, out, args[1], args[2])
+            added = self._added(out, args[1], args[2])
             return added and [self._copy(out, args[0]), *added]
         return None
 
@@ -269,22 +270,22 @@ class NativeExecutor(NumpyExecutor):
         after: list[Native | Section | Step] = []
         left = Matrix.of(x)
         if left is None:  # neither its rows nor its columns lie in one piece
-            spare = self._spare(x)
+            spare = self._spare(x.shape, x.dtype)
             before.append((numpy.copyto, (spare, x)))
             left = Matrix(_address(spare), False, cols)
         if op == "pack":
             return [*before, self._products.packed(kind, left, rows, cols, _address(out))]
         result = Matrix.of(out)
         if result is None or result.turned:
-            spare = self._spare(out)
+            spare = self._spare(out.shape, out.dtype)
             after.append((numpy.copyto, (out, spare)))
             result = Matrix(_address(spare), False, out.shape[1])
         product = self._products.multiplied(kind, left, _address(args[1]), result, rows, out.shape[1], cols)
         return [*before, *product, *after]
 
-    def _spare(self, like: Array) -> Array:
-        """Memory for a matrix of this shape, in one piece."""
-        self._spares.append(numpy.empty(like.shape, like.dtype))
+    def _spare(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory for an array of this shape, in one piece."""
+        self._spares.append(numpy.empty(shape, dtype))
         return self._spares[-1]
 
     def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Section | Step] | None:
@@ -307,22 +308,30 @@ class NativeExecutor(NumpyExecutor):
             calls.append(Native(reduction(op, kind), [*at, height, cols]))
         return Section(calls, x.size * _OPERATION)
 
-    def _lookup(self, made: Any, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
-        """Rows of a table, taken or added to; `rows` are as many as the index has entries."""
-        plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
-        if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
+    def _taken(self, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
+        """rows = table[index]."""
+        if not _are_rows(table, rows, index):
             return None
         count, width = table.shape[0], table.size // table.shape[0]
-        if rows.size != index.size * width:  # broadcast
-            return None
-        adds = made is native_calls.add_rows  # in order, and so by one thread
         calls = []
-        for start, some in _shares(index.size, 0 if adds else rows.size):
+        for start, some in _shares(index.size, rows.size):
             at = [_address(rows) + start * width * rows.itemsize, _address(index) + start * index.itemsize]
-            calls.append(
-                Native(made(table.dtype.char), [_address(self._wrong), _address(table), *at, some, count, width])
-            )
+            given = [_address(self._wrong), _address(table), *at, some, count, width]
+            calls.append(Native(native_calls.take_rows(table.dtype.char), given))
         return [Section(calls, rows.size * _OPERATION)]
+
+    def _added(self, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
+        """table[index] += rows; threads share the columns."""
+        if not _are_rows(table, rows, index):
+            return None
+        count, width = table.shape[0], table.size // table.shape[0]
+        lists = [_address(self._spare((size,), index.dtype)) for size in (count, index.size)]
+        calls = []
+        for start, some in _shares(width, rows.size, 64):  # columns that are added up at a time
+            at = [_address(a) + start * a.itemsize for a in (table, rows)]
+            calls.append(Native(add_lists(table.dtype.char), [*lists, *at, count, width, some]))
+        found = Native(LISTS, [_address(self._wrong), _address(index), index.size, count, *lists])
+        return [found, Section(calls, rows.size * _OPERATION)]
 
     def _copy(self, target: Array, source: Array) -> Section | Step:
         same = target.shape == source.shape and target.dtype == source.dtype
@@ -344,6 +353,14 @@ def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
 
 def _address(a: Array) -> int:
     return int(a.__array_interface__["data"][0])
+
+
+def _are_rows(table: Array, rows: Array, index: Array) -> bool:
+    """Whether these are rows of a table, one for each entry of an index, and all lie in one piece."""
+    plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
+    if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
+        return False
+    return bool(rows.size == index.size * (table.size // table.shape[0]))  # else broadcast
 
 
 def _of_rows(x: Array, out: Array, axis: Any) -> bool:

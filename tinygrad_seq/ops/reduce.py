@@ -11,7 +11,7 @@ from ..public import public
 from .dims import Dims, normalize_dim, reduced_dims
 from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem
-from .shape import broadcast_to, cat_dim, flip_dims, reshape
+from .shape import along, broadcast_to, cat_dim, flip_dims, reshape
 
 
 def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
@@ -221,7 +221,7 @@ def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType 
     if dim is None:
         product = _prod(reshape(x, shape=(-1,)), 0, False)
         return copied(reshape(product, shape=(1,) * x.ndim)) if keepdim else product
-    return _prod(x, normalize_dim("prod", dim, x.ndim), keepdim)
+    return along("prod", lambda x, dim: _prod(x, dim, keepdim), x, dim)
 
 
 @in_float32
@@ -252,7 +252,7 @@ def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
     x = _wide(x, dtype)
     if x.dtype == bool_:
         raise TypeError("cumsum: booleans have no sums that are booleans; take dtype=tg.int64, or leave it out")
-    return cumsum_dim(x, dim=normalize_dim("cumsum", dim, x.ndim))
+    return along("cumsum", lambda x, dim: cumsum_dim(x, dim=dim), x, dim)
 
 
 @public
@@ -263,7 +263,7 @@ def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Any:
     gradient.
     """
     x = _wide(x, dtype)
-    return _cumprod(x, normalize_dim("cumprod", dim, x.ndim))
+    return along("cumprod", _cumprod, x, dim)
 
 
 @in_float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
@@ -271,6 +271,16 @@ def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
     if dim is None:
         raise TypeError("flip: dim must be an integer or several, got None")
     return flip_dims(x, dims=normalize_dims("flip", dim, x.ndim))
+
+
+def along(name: str, f: Callable[[Any, int], Any], x: Any, dim: int) -> Any:
+    """f(x, dim), of the shape of x or without the dimension, with `dim` counted from the front.
+
+    A number is also the only entry of a dimension, as in PyTorch.
+    """
+    if x.ndim == 0:
+        return reshape(f(reshape(x, shape=(1,)), normalize_dim(name, dim, 1)), shape=())
+    return f(x, normalize_dim(name, dim, x.ndim))
 
 
 @public

@@ -7,10 +7,10 @@ from typing import Any
 from ..backend import Array, DType, array_module, backend_of, float32
 from ..graph import primitive
 from ..public import public
-from .dims import Dims, normalize_dim, reduced_dims
+from .dims import Dims, reduced_dims
 from .elementwise import cast, exp, in_float32, log, where
 from .reduce import floating, reduce_max, reduce_sum
-from .shape import reshape
+from .shape import along, reshape
 
 
 @primitive(name="log_softmax")
@@ -29,7 +29,7 @@ log_softmax_dim.vjp(lambda g, y, _x, dim: g - exp(y) * reduce_sum(g, dims=(dim,)
 def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
     """x - logsumexp(x): the logarithm of softmax, finite wherever x is. `dtype`: convert x first."""
     x = floating("log_softmax", x, dtype)
-    return _log_softmax(x, normalize_dim("log_softmax", dim, x.ndim))
+    return along("log_softmax", _log_softmax, x, dim)
 
 
 @in_float32
@@ -41,7 +41,7 @@ def _log_softmax(x: Any, dim: int) -> Any:
 def softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
     """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1. `dtype`: convert x first."""
     x = floating("softmax", x, dtype)
-    return _softmax(x, normalize_dim("softmax", dim, x.ndim))
+    return along("softmax", _softmax, x, dim)
 
 
 @in_float32
