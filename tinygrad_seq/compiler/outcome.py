@@ -27,7 +27,7 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
     """
     stores = _stores(recorder)
     known = [leaf for leaf, _, _ in recorder.leaves.values() if id(leaf) not in recorder.argument_leaves]
-    groups = [group for optimizer, _ in recorder.optimizers for group in optimizer.param_groups]
+    groups = [group for optimizer, _ in recorder.optimizers.states for group in optimizer.param_groups]
     known += [p.node for group in groups for p in group["params"] if p.node is not None]
     recorder.known_leaves = frozenset(known)
     grads: list[tuple[Leaf | int, Var | None]] = []
@@ -60,7 +60,7 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     for var, (traced, _) in recorder.initial.items():
         if traced.var is not var:
             stores[var] = (recorder.program.sources[var], traced.var)
-    for optimizer, groups in recorder.groups:
+    for optimizer, groups in recorder.optimizers.groups:
         pairs = zip(optimizer.param_groups, groups, strict=False)
         changed = any(group.get(key) is not old for group, before in pairs for key, old in before.items())
         if changed or len(optimizer.param_groups) != len(groups):
@@ -68,7 +68,7 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
                 f"compile: {recorder.name} changes the groups of its optimizer, or a setting of one, which a replay "
                 "would not; call scheduler.step() and add_param_group() outside"
             )
-    for optimizer, before in recorder.optimizers:
+    for optimizer, before in recorder.optimizers.states:
         _steady(optimizer, before)
         for number, state in optimizer.state.items():
             for key, after in state.items():

@@ -152,7 +152,7 @@ class Overlay:
         self.applies = recorder.mine
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
-        made = {"state": recorder.state_of, "param_groups": recorder.groups_of}
+        made = {"state": recorder.optimizers.state_of, "param_groups": recorder.optimizers.groups_of}
         self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:

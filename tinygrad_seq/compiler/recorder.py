@@ -18,22 +18,16 @@ from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..memory import shares_memory
 from ..recording import CompileError, active
-from .guards import Found, alike
+from .guards import alike
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
+from .optimizers import Optimizers
 from .overlay import Overlay
-from .places import (
-    argument_grad_array,
-    grad_array,
-    setting_number,
-    state_array,
-    state_number,
-)
+from .places import argument_grad_array, grad_array
 from .program import Instr, Number, Program, Source, Var
 from .traced import Traced, Viewed, enroll, written_back
 
-LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
 
 
@@ -60,7 +54,6 @@ class Recorder(Home):
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend = enroll(self)
         self._thread = threading.get_ident()
-        self.overlay = Overlay(self)
         self._made: list[ref[Traced]] = []
         self._runs = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
@@ -71,9 +64,8 @@ class Recorder(Home):
         self.captures: list[tuple[Value, bool]] = []
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
-        self.optimizers: list[tuple[Any, dict[Any, Any]]] = []  # with the state that they had
-        self.groups: list[tuple[Any, list[dict[str, Any]]]] = []  # of optimizers, as they were
-        self.stepped: set[int] = set()
+        self.optimizers = Optimizers(self)
+        self.overlay = Overlay(self)
         self.generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
@@ -288,63 +280,8 @@ class Recorder(Home):
 
     def optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to take a step."""
-        if not self.mine():
-            return
-        if id(optimizer) in self.stepped:
-            raise CompileError(f"compile: an optimizer takes two steps in one call ({self.line()}); compile one step")
-        self.stepped.add(id(optimizer))
-
-    def state_of(self, optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
-        """What an optimizer remembers, with live numbers."""
-        before = {number: dict(entries) for number, entries in state.items()}
-        live: dict[Any, dict[str, Any]] = {}
-        for number, state in before.items():
-            live[number] = {}
-            for key, entry in state.items():
-                if isinstance(entry, Value):
-                    self.touch(entry, f"{key} of parameter {number}", state_array(optimizer, number, key))
-                elif isinstance(entry, (int, float)) and not isinstance(entry, bool):
-                    entry = self.number(entry, state_number(optimizer, number, key))
-                elif entry is not None:
-                    raise CompileError(
-                        f"compile: {type(optimizer).__name__} keeps a {type(entry).__name__} in its state, which "
-                        f"cannot be recorded; call its step() outside ({self.line()})"
-                    )
-                live[number][key] = entry
-        self.optimizers.append((optimizer, before))
-        return live
-
-    def groups_of(self, optimizer: Any, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The groups of an optimizer, with live numbers for what schedulers change."""
-        found = [self._live_group(optimizer, where, group) for where, group in enumerate(groups)]
-        count = len(groups)
-        self.guards.append(lambda: len(optimizer.param_groups) == count)
-        self.groups.append((optimizer, [dict(group) for group in found]))
-        return found
-
-    def _live_group(self, optimizer: Any, where: int, group: dict[str, Any]) -> dict[str, Any]:
-        live = dict(group)
-        for key in LIVE_SETTINGS:
-            value = group.get(key)
-            if isinstance(value, (tuple, list)):
-                each = [self.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
-                live[key] = tuple(each)
-            elif value is not None:
-                live[key] = self.number(value, setting_number(optimizer, where, key))
-        checked: list[Any] = []  # what schedulers change, when it was found to make sense
-
-        def makes_sense() -> bool:
-            now = optimizer.param_groups[where]
-            settings = [tuple(v) if isinstance(v, list) else v for v in map(now.get, LIVE_SETTINGS)]
-            if settings != checked:
-                optimizer._check(now)
-                checked[:] = settings
-            return True
-
-        fixed = [key for key in group if key not in LIVE_SETTINGS]
-        held = vars(optimizer)
-        self.guards += [Found(lambda key: held["param_groups"][where][key], fixed), makes_sense]
-        return live
+        if self.mine():
+            self.optimizers.steps(optimizer)
 
     def seeded(self) -> None:
         """A generator is made or seeded, which would have to be done again at each call."""
@@ -386,7 +323,7 @@ class Recorder(Home):
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
-        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, self.optimizers):
+        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
             if all(made() is None for made in self._made) and all(x() is None for x in stand_ins):
