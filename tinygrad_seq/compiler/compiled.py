@@ -12,7 +12,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from ..backend import numpy_backend
-from ..grad_mode import is_grad_enabled
+from ..grad_mode import grad_enabled, is_grad_enabled
 from ..graph import Value, observers
 from ..memory import next_number
 from ..recording import CompileError, active
@@ -109,7 +109,12 @@ class Compiled:
         return getattr(self.function, name)
 
     def __reduce__(self) -> Any:
-        """A copy has programs of its own."""
+        """A copy has programs of its own; a function that is found by its name is pickled as this name."""
+        found: Any = sys.modules.get(self.__module__)
+        for part in self.__qualname__.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return self.__qualname__
         return type(self), (self.function,), {"executor": self.executor, "explain": self.explain}
 
     @_without_collector()
@@ -159,7 +164,17 @@ class Compiled:
         given = [recorder.given(x, i) for i, x in enumerate(given)]
         new_args, new_kwargs = rebuild([args, kwargs], iter(given))
         start = next_number()
-        result = self.function(*new_args, **new_kwargs)
+        mode = is_grad_enabled()
+        try:
+            result = self.function(*new_args, **new_kwargs)
+        finally:
+            moved = is_grad_enabled() != mode
+            grad_enabled.set(mode)
+        if moved:
+            raise CompileError(
+                f"compile: {recorder.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
+                "not; use `with tg.no_grad():` inside, or switch it outside"
+            )
         results = leaves(result)
         sweep, order = swept(recorder, given, results, start)
         watch_captured(recorder)

@@ -12,7 +12,7 @@ from itertools import starmap
 from operator import attrgetter, is_
 from typing import Any
 
-from ..graph import Value
+from ..graph import Leaf, Value
 
 _NUMBERS = (bool, int, float, complex)
 _PLAIN = (*_NUMBERS, str, bytes, type(None))
@@ -137,7 +137,7 @@ def _has_parts(x: Any) -> bool:
         return any(map(_has_parts, x))
     if isinstance(x, dict):
         return any(map(_has_parts, x.values()))
-    return isinstance(x, Value) or is_module(x)
+    return (isinstance(x, Value) and isinstance(x.node, Leaf)) or is_module(x)
 
 
 def named_guards(functions: Iterable[Any], objects: Iterable[Any] = ()) -> Iterator[Found]:
@@ -176,8 +176,11 @@ def named_guards(functions: Iterable[Any], objects: Iterable[Any] = ()) -> Itera
             if isinstance(x, types.FunctionType | types.MethodType) or hasattr(type(x), "programs"):
                 todo.append(x)
             elif is_module(x) or _is_users_object(x):
-                if not is_module(x) and (read := [name for name in names if name in vars(x)]):
-                    yield Found(vars(x).get, read)
+                held = vars(x)
+                defaults = {name for name in names if _is_data(getattr(type(x), name, None))}
+                if not is_module(x):
+                    yield Found(partial(getattr, x), defaults)
+                    yield Found(held.get, names & held.keys() - defaults)
                 todo += [getattr(type(x), name, None) for name in (*names, "forward", "__call__")]
 
 

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from ..backend import numpy_module as numpy
+
 
 class LiveNumber:
     """A Python number that will be another at the next call, such as a learning rate; what is made of it is, too.
@@ -34,6 +36,9 @@ class LiveNumber:
         """The number itself, which it has to be at each call of the program."""
         self.recorder.decided(_is_same, True, self, self.value)
         return self.value
+
+    def __array__(self, *kind: Any, **settings: Any) -> Any:
+        return numpy.asarray(self.pinned(), *kind, **settings)
 
 
 def _is_same(now: Any, before: Any) -> bool:

@@ -54,7 +54,18 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
 
 def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     stores: dict[Var, tuple[Source, Var]] = {}
-    for tensor, _, _, var in recorder.tensors:
+    for tensor, _, node, var in recorder.tensors:
+        name = recorder.program.sources[var].name if var in recorder.program.sources else "a tensor"
+        if (tensor.node is None) != (node is None) and not isinstance(tensor.node, (Application, Output)):
+            raise CompileError(
+                f"compile: {recorder.name} changes whether {name} requires a gradient, which a replay would not; do "
+                "that outside, or use detach()"
+            )
+        if tensor.array.shape != var.shape:
+            raise CompileError(
+                f"compile: {recorder.name} gives {name} another shape, {tensor.array.shape} for {var.shape}, which a "
+                "replay cannot; do that outside, or use the method without the underscore"
+            )
         if type(tensor.array) is Traced and tensor.array.var is not var and var in recorder.program.sources:
             stores[var] = (recorder.program.sources[var], tensor.array.var)
     for var, (traced, _) in recorder.initial.items():

@@ -51,7 +51,7 @@ class Outside:
             if not self._fit(staying, 0, executor):
                 return None
             self._known = staying
-            owners = [id(owner_of(a)) for a in staying]
+            owners = [id(_memory(a)) for a in staying]
             self._owners = Counter(owners)
             self._changing = {owner for owner, written in zip(owners, self._written, strict=False) if written}
             self._shared = any(self._owners[owner] > 1 for owner in self._changing)
@@ -65,7 +65,14 @@ class Outside:
 
     def _overlap(self, moving: list[Array]) -> bool:
         """Whether an argument shares its memory with something else, of which one or the other is written to."""
-        owners = [id(owner_of(a)) for a in moving]
+        owners = [id(_memory(a)) for a in moving]
         changing = {owner for owner, written in zip(owners, self._written[self._count :], strict=True) if written}
         changing |= self._changing
         return any(owner in changing and self._owners[owner] + owners.count(owner) > 1 for owner in owners)
+
+
+def _memory(array: Array) -> Any:
+    """What the memory of an array belongs to: an array, or what one was made of, as a bytearray."""
+    owner = owner_of(array)
+    base = getattr(owner, "base", None)
+    return owner if base is None else getattr(base, "obj", base)

@@ -74,6 +74,11 @@ def swept(
         older, _ = reached(live, start)
     if not live:
         return None, [None] * len(results)
+    if any(getattr(node, "hooks", None) for node in live):
+        raise CompileError(
+            f"compile: {recorder.name} registers a hook on what it returns, or calls retain_grad(); do that outside, "
+            "on the result"
+        )
     if not older:
         raise CompileError(
             f"compile: {recorder.name} returns a tensor that a gradient could pass through, but only to tensors that "
