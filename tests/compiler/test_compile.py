@@ -445,7 +445,7 @@ def test_a_schedulers_step_belongs_outside() -> None:
 def test_what_is_not_a_function_or_an_argument() -> None:
     with pytest.raises(TypeError, match="compile: takes a function, got a int"):
         tg.compile(3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="mode is None or 'explain', got 'fast'"):
+    with pytest.raises(ValueError, match="mode is None, 'explain' or 'verify', got 'fast'"):
         tg.compile(_branch, mode="fast")
     with pytest.raises(tg.CompileError, match="an argument is a set"):
         tg.compile(lambda x: 1)({1})

@@ -14,6 +14,7 @@ import nn
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq import CompileError
+from tinygrad_seq.compiler.numpy_executor import NumpyExecutor
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 Case = Callable[[Wrap], Any]
@@ -495,6 +496,41 @@ def test_as_eagerly_or_refused(case: Case, executor: str | None) -> None:
     else:
         compiled, eager = case(lambda f: tg.compile(f, executor=executor)), case(lambda f: f)
         assert rounded(compiled) == rounded(eager)
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])
+@pytest.mark.parametrize("case", [case for case in CASES if case not in REFUSED], ids=lambda case: case.__name__)
+def test_verified(case: Case, executor: str | None) -> None:
+    compiled = case(lambda f: tg.compile(f, executor=executor, mode="verify"))
+    assert rounded(compiled) == rounded(case(lambda f: f))
+
+
+def test_what_a_program_does_differently_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = nn.Parameter(tg.ones(3))
+    optimizer = optim.SGD([w], lr=0.5)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        optimizer.zero_grad()
+        loss: tg.Tensor = (w * x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = tg.compile(f, mode="verify", executor="numpy")
+    for k in range(3):
+        run(tg.full((3,), float(k)))
+    plain = NumpyExecutor.run
+
+    def wrong(self: Any, *given: Any) -> Any:
+        values = plain(self, *given)
+        for y in values.values():
+            if y.shape == (3,) and y.flags.writeable:
+                y[1] += 0.5
+        return values
+
+    monkeypatch.setattr(NumpyExecutor, "run", wrong)
+    with pytest.raises(CompileError, match=r"f and its program differ: .* is .*, and should be"):
+        run(tg.ones(3))
 
 
 def test_a_refusal_stays_one() -> None:

@@ -27,6 +27,7 @@ from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
 from .signature import form_of, kind_of, require_unchanged, twice
 from .sweep import is_own_leaf, swept, watch_captured
 from .traced import Traced
+from .verification import verified
 
 _one_at_a_time = lock()  # recordings; the engine knows of one
 
@@ -58,11 +59,11 @@ class Compiled:
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
 
-    def __init__(self, function: Callable[..., Any], *, executor: str | None = None, explain: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], *, executor: str | None = None, mode: str | None = None) -> None:
         if not callable(function):
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
-        self.executor, self.explain = executor, explain
+        self.executor, self.mode = executor, mode
         self._lock = lock()
         self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._recordings = 0
@@ -78,6 +79,12 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
             return self.function(*args, **kwargs)
+        if self.mode == "verify":
+            return verified(_name_of(self.function), self.function, self._run, args, kwargs)
+        return self._run(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """Replay the program for these arguments, or record one first."""
         given: list[Any] = []
         kind = (form_of((args, kwargs), given), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
         with self._lock:
@@ -115,11 +122,11 @@ class Compiled:
             found = getattr(found, part, None)
         if found is self:
             return self.__qualname__
-        return type(self), (self.function,), {"executor": self.executor, "explain": self.explain}
+        return type(self), (self.function,), {"executor": self.executor, "mode": self.mode}
 
     @_without_collector()
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
-        name = getattr(self.function, "__name__", type(self.function).__name__)
+        name = _name_of(self.function)
         recorder = Recorder(name)
         around = [*named_guards([self.function], given)]
         try:
@@ -147,7 +154,7 @@ class Compiled:
         recorder.guards += self._guards(recorder, given)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
-        if self.explain:
+        if self.mode == "explain":
             print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
         prepared = replay.prepared(given)
@@ -265,7 +272,9 @@ def compile(
         function: what to compile, a function or a module; without it, a decorator.
         executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
             default native where that works and is faster; `tg.show_config()` says which it is, and why.
-        mode: "explain" to print what was joined and what was not, at each recording.
+        mode: "explain" to print what was joined and what was not, at each recording; "verify" to run the function
+            itself at each call as well, from the same state, and raise a CompileError if anything differs by more than
+            rounding: results, gradients, parameters, an optimizer's state, generators, or what else changed outside.
         fullgraph, dynamic, backend, options: PyTorch's, as its modes are: a warning says that they change nothing.
 
     Raises:
@@ -274,8 +283,8 @@ def compile(
             the line, and the way out. Model and optimizer are as they were before.
         ImportError: if executor="native" cannot run here.
     """
-    if mode not in (None, "explain", *_OF_PYTORCH):
-        raise ValueError(f"compile: mode is None or 'explain', got {mode!r}")
+    if mode not in (None, "explain", "verify", *_OF_PYTORCH):
+        raise ValueError(f"compile: mode is None, 'explain' or 'verify', got {mode!r}")
     if executor not in (None, "numpy", "native"):
         raise ValueError(f"compile: executor is 'native', 'numpy' or None, got {executor!r}")
     if executor == "native" and (why := native_fault()):
@@ -294,8 +303,12 @@ def compile(
     if hasattr(function, "forward") and hasattr(function, "named_parameters"):
         from .compiled_module import CompiledModule
 
-        return CompiledModule(function, executor=executor, explain=mode == "explain")
-    return Compiled(function, executor=executor, explain=mode == "explain")
+        return CompiledModule(function, executor=executor, mode=mode)
+    return Compiled(function, executor=executor, mode=mode)
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:

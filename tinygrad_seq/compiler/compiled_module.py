@@ -7,7 +7,7 @@ from typing import Any
 
 from .compiled import Compiled
 
-_OWN = frozenset({"function", "executor", "explain", "_lock", "_replays", "_recordings"})
+_OWN = frozenset({"function", "executor", "mode", "_lock", "_replays", "_recordings"})
 
 
 class CompiledModule(Compiled):

@@ -102,7 +102,7 @@ def module_guards(modules: Iterable[Any], read: dict[int, set[str]]) -> Iterator
         yield Found(held.get, names - defaults)
         yield _Parts(held)
         for kind in type(module).__mro__:
-            if _is_users(kind.__module__):
+            if is_users(kind.__module__):
                 classes.setdefault(kind, set()).update(names)
     for kind, names in classes.items():
         yield Found(kind.__dict__.get, names)
@@ -154,7 +154,7 @@ def named_guards(functions: Iterable[Any], objects: Iterable[Any] = ()) -> Itera
         objects = [*objects, getattr(function, "__self__", None)]
         function = getattr(function, "__func__", function)
         code = getattr(function, "__code__", None)
-        if code is None or id(code) in seen or not _is_users(function.__module__):
+        if code is None or id(code) in seen or not is_users(function.__module__):
             continue
         seen.add(id(code))
         names = _names(code)
@@ -194,16 +194,16 @@ def _may_change(x: Any) -> bool:
     """Whether something else by the same name may make another program: no library, and no class or function of one."""
     if isinstance(x, types.ModuleType):
         return False
-    return not isinstance(x, types.FunctionType | type | types.BuiltinFunctionType) or _is_users(x.__module__)
+    return not isinstance(x, types.FunctionType | type | types.BuiltinFunctionType) or is_users(x.__module__)
 
 
-def _is_users(module_name: str | None) -> bool:
+def is_users(module_name: str | None) -> bool:
     return (module_name or "").partition(".")[0] not in _NOT_USERS
 
 
 def _is_users_object(x: Any) -> bool:
     """Whether this is an object with attributes, of a class that the function's user wrote."""
-    return hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType) and _is_users(type(x).__module__)
+    return hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType) and is_users(type(x).__module__)
 
 
 def _is_filled(cell: Any) -> bool:

@@ -1,0 +1,216 @@
+"""`mode="verify"`: each call runs the function as it is, puts everything back, runs the program, and compares the two.
+
+What is compared, and put back, is what the function can reach: its arguments, what it finds by name, and what that
+holds: arrays, gradients, modules, the state of optimizers, where generators stand, numbers, lists and dictionaries.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import NoneType
+from typing import Any
+
+from ..autodiff import sweep
+from ..backend import Array, array_module, backend_of, is_array
+from ..backend import numpy_module as numpy
+from ..graph import Leaf, Value
+from ..recording import CompileError
+from ..streams import Generator, default_generator
+from ..tree import leaves
+from .guards import is_users
+from .sweep import without_hooks
+
+_TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
+_LEFT_OUT = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes)
+
+
+class Reach:
+    """What a function can reach, by the way that leads there, and how it was."""
+
+    def __init__(self, function: Any, given: Any) -> None:
+        self.found: dict[str, Any] = {}
+        self._seen: set[int] = set()
+        self._walk("the arguments", given)
+        self._walk("the function", function)
+        self._walk("the default generator", default_generator)
+        self._before = [(x, _state(x)) for x in self.found.values()]
+
+    def _walk(self, name: str, x: Any) -> None:
+        todo = [(name, x)]
+        while todo:
+            name, x = todo.pop()
+            if id(x) in self._seen or isinstance(x, _LEFT_OUT) or x is None:
+                continue
+            self._seen.add(id(x))
+            parts = [*_parts(x)]
+            if parts or isinstance(x, Value | list | dict | Generator) or is_array(x) or hasattr(x, "__dict__"):
+                self.found[name] = x
+            todo += [(f"{name}{way}", part) for way, part in reversed(parts)]
+
+    def put_back(self) -> None:
+        """Let everything be as it was."""
+        for x, state in self._before:
+            _restore(x, state)
+
+    def now(self) -> dict[str, Any]:
+        """The numbers that are there."""
+        return {name: number for way, x in self.found.items() for name, number in _numbers(way, x)}
+
+
+def _parts(x: Any) -> Iterator[tuple[str, Any]]:
+    """What something holds, and by what name."""
+    if isinstance(x, Value):
+        if isinstance(x.node, Leaf) and x.node.grad is not None:
+            yield ".grad", x.node.grad
+    elif isinstance(x, (list, tuple)):
+        yield from ((f"[{i}]", part) for i, part in enumerate(x))
+    elif isinstance(x, dict):
+        yield from ((f"[{key!r}]", part) for key, part in x.items())
+    elif isinstance(x, types.MethodType):
+        yield from (("", x.__self__), ("", x.__func__))
+    elif isinstance(x, types.FunctionType):
+        if is_users(x.__module__):
+            cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
+            yield from ((f": {name}", cell.cell_contents) for name, cell in cells if _is_filled(cell))
+            yield from ((f": {n}", x.__globals__[n]) for n in x.__code__.co_names if n in x.__globals__)
+    elif hasattr(x, "__dict__") and not hasattr(type(x), "programs"):
+        yield from ((f".{key}", part) for key, part in vars(x).items())
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _state(x: Any) -> Any:
+    if isinstance(x, Value):
+        leaf = x.node if isinstance(x.node, Leaf) else None
+        return x.array, x.array.copy(), x.node, leaf and leaf.grad
+    if is_array(x):
+        return x.copy()
+    if isinstance(x, (list, dict)):
+        return x.copy()
+    if isinstance(x, Generator):
+        return x.get_state()
+    return dict(vars(x)) if hasattr(x, "__dict__") and not isinstance(x, types.FunctionType) else None
+
+
+def _restore(x: Any, state: Any) -> None:
+    if isinstance(x, Value):
+        x.array, numbers, x.node, grad = state
+        if getattr(x.array.flags, "writeable", True):
+            array_module(x.array).copyto(x.array, numbers)
+        if isinstance(x.node, Leaf):
+            x.node.grad = grad
+    elif is_array(x):
+        if getattr(x.flags, "writeable", True):
+            array_module(x).copyto(x, state)
+    elif isinstance(x, list):
+        x[:] = state
+    elif isinstance(x, dict):
+        x.clear()
+        x.update(state)
+    elif isinstance(x, Generator):
+        x.set_state(state)
+    elif state is not None:
+        vars(x).clear()
+        vars(x).update(state)
+
+
+def _numbers(name: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """What is compared of something: arrays on the host, Python numbers, lengths."""
+    if isinstance(x, Value):
+        yield name, backend_of(x.array).to_host(x.array).copy()
+        if isinstance(x.node, Leaf):
+            grad = x.node.grad
+            yield f"{name}.grad", None if grad is None else backend_of(grad.array).to_host(grad.array).copy()
+    elif is_array(x):
+        yield name, backend_of(x).to_host(x).copy()
+    elif isinstance(x, Generator):
+        yield f"{name}: where it stands", x.get_state()
+    elif isinstance(x, (list, dict)) or hasattr(x, "__dict__"):
+        entries = enumerate(x) if isinstance(x, list) else (x if isinstance(x, dict) else vars(x)).items()
+        plain = {key: value for key, value in entries if isinstance(value, (bool, int, float, str, type(None)))}
+        if not isinstance(x, types.FunctionType):
+            yield f"{name}: its numbers", plain
+
+
+def _outcome(call: Callable[..., Any], function: Any, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """The result of a call, and all that is to be compared: what was replaced is found by the way that leads there."""
+    result = call(*args, **kwargs)
+    reach = Reach(function, [args, kwargs])
+    found = {}
+    results = leaves(result)
+    for k, y in enumerate(results):
+        array = getattr(y, "array", y)
+        found[f"result {k}"] = backend_of(array).to_host(array).copy() if is_array(array) else y
+    found |= reach.now()
+    return result, found | dict(_gradients(results, reach))
+
+
+def _gradients(results: list[Any], reach: Reach) -> Iterator[tuple[str, Any]]:
+    """Of the sum of all results, by what can be reached."""
+    roots = {y.node: y.array for y in results if isinstance(y, Value) and not isinstance(y.node, Leaf | NoneType)}
+    inputs = {way: x.node for way, x in reach.found.items() if isinstance(x, Value) and isinstance(x.node, Leaf)}
+    found: dict[Any, Any] = {}
+    if roots and inputs:
+        seeds = [(node, array_module(y).ones_like(y)) for node, y in roots.items()]
+        with without_hooks(inputs.values()), suppress(RuntimeError):  # of results that backward() inside has used up
+            found = sweep(seeds, [*inputs.values()], retain_graph=True)
+    for way, node in inputs.items():
+        g = found.get(node)
+        yield f"the gradient by {way}", None if g is None else backend_of(g).to_host(g).copy()
+
+
+def verified(name: str, function: Callable[..., Any], run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """The program's result, if the function as it is does the same.
+
+    Raises:
+        CompileError: if anything differs by more than rounding; it says what differs first.
+    """
+    reach = Reach(function, [args, kwargs])
+    failed: Exception | None = None
+    expected: dict[str, Any] = {}
+    try:
+        _, expected = _outcome(function, function, args, kwargs)
+    except Exception as error:
+        failed = error
+    finally:
+        reach.put_back()
+    result, found = _outcome(run, function, args, kwargs)  # which may raise an error of its own
+    if failed is not None:
+        raise CompileError(f"compile: {name} raises {failed!r}, and its program does not") from failed
+    for what, before in expected.items():
+        difference = _difference(found.get(what), before)
+        if difference:
+            raise CompileError(f"compile: {name} and its program differ: {what} {difference}")
+    return result
+
+
+def _difference(found: Any, expected: Any) -> str:
+    """How far two things are apart, in words; empty if they agree."""
+    if not isinstance(expected, numpy.ndarray) or not isinstance(found, numpy.ndarray):
+        same = found == expected or (found != found and expected != expected)
+        return "" if same else f"is {found!r:.60}, and should be {expected!r:.60}"
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        return f"is {found.dtype}{found.shape}, and should be {expected.dtype}{expected.shape}"
+    if _close(found, expected):
+        return ""
+    with numpy.errstate(all="ignore"):
+        place = numpy.unravel_index(numpy.argmax(numpy.nan_to_num(abs(found - expected), nan=numpy.inf)), found.shape)
+    at = tuple(map(int, place))
+    return f"at {at} is {found[place]}, and should be {expected[place]}"
+
+
+def _close(found: Array, expected: Array) -> bool:
+    bound = _TOLERANCE.get(expected.dtype.char)
+    if bound is None:
+        return bool(numpy.array_equal(found, expected))
+    finite = numpy.isfinite(expected)
+    largest = float(abs(expected[finite]).max(initial=0.0))
+    return bool(numpy.allclose(found, expected, rtol=bound, atol=bound * max(largest, 1e-6), equal_nan=True))
