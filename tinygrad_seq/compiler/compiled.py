@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
+from types import MethodType
 from typing import Any
 
 from ..backend import numpy_backend
@@ -26,7 +27,7 @@ from .recorder import Recorder, Watch
 from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
 from .signature import form_of, kind_of, require_unchanged, twice
 from .sweep import is_own_leaf, swept, watch_captured
-from .traced import Traced
+from .traced import Traced, enroll
 from .verification import verified
 
 _one_at_a_time = lock()  # recordings; the engine knows of one
@@ -44,8 +45,22 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _collect() -> None:
+    """Look for cycles in what was made meanwhile, and in what is older as often as Python does by itself."""
+    counts, thresholds = gc.get_count(), gc.get_threshold()
+    old = [g for g in (1, 2) if counts[g] > thresholds[g]]
+    gc.collect(max(old, default=0))
+
+
 class RecompileWarning(UserWarning):
     """A compiled function was recorded again and again, because its arguments keep changing in kind."""
+
+
+class _Methods(dict["Compiled", "Compiled"]):
+    """The compiled methods of an object, by those of its class. A copy of the object has none yet."""
+
+    def __reduce__(self) -> Any:
+        return _Methods, ()
 
 
 class Compiled:
@@ -106,8 +121,15 @@ class Compiled:
         return None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """A compiled method."""
-        return self if instance is None else partial(self, instance)
+        """A compiled method. Each object has its own, which goes with it."""
+        if instance is None:
+            return self
+        if not hasattr(instance, "__dict__"):
+            return partial(self, instance)
+        methods = vars(instance).setdefault("_compiled_methods", _Methods())
+        if self not in methods:
+            methods[self] = Compiled(MethodType(self.function, instance), executor=self.executor, mode=self.mode)
+        return methods[self]
 
     def __getattr__(self, name: str) -> Any:
         """What else is asked for is the function's."""
@@ -142,6 +164,7 @@ class Compiled:
             raise
         finally:
             recorder.end()  # once more: an interrupt may have come before the first time
+            enroll(None)
         if recorder.refused is not None:
             with suppress(CompileError):
                 recorder.let_go()
@@ -162,7 +185,7 @@ class Compiled:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
         result = replay.run(prepared)
         del recorder
-        gc.collect(0)  # the youngest are what was made meanwhile
+        _collect()
         numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
         return result
 

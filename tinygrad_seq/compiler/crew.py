@@ -207,7 +207,8 @@ def _wake(helper: int, crew: Crew) -> None:
 
 
 def _help(queue: SimpleQueue[Any], number: int) -> None:
-    work = function_of_table(compiled([HELP])[HELP])
+    functions = compiled([HELP])
+    work = function_of_table(functions[HELP])
     while True:
         crew = queue.get()
         table = numpy.array([crew.address, number], numpy.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph import Application, Leaf, Output, Value
+from ..graph import Application, Leaf, Node, Output, Value
 from ..memory import owner_of
 from ..recording import CompileError
 from .live_number import LiveNumber
@@ -55,17 +55,8 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
 def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     stores: dict[Var, tuple[Source, Var]] = {}
     for tensor, _, node, var in recorder.tensors:
-        name = recorder.program.sources[var].name if var in recorder.program.sources else "a tensor"
-        if (tensor.node is None) != (node is None) and not isinstance(tensor.node, (Application, Output)):
-            raise CompileError(
-                f"compile: {recorder.name} changes whether {name} requires a gradient, which a replay would not; do "
-                "that outside, or use detach()"
-            )
-        if tensor.array.shape != var.shape:
-            raise CompileError(
-                f"compile: {recorder.name} gives {name} another shape, {tensor.array.shape} for {var.shape}, which a "
-                "replay cannot; do that outside, or use the method without the underscore"
-            )
+        if id(tensor) not in recorder.overlay.made:
+            _require_alike(recorder, tensor, node, var)
         if type(tensor.array) is Traced and tensor.array.var is not var and var in recorder.program.sources:
             stores[var] = (recorder.program.sources[var], tensor.array.var)
     for var, (traced, _) in recorder.initial.items():
@@ -101,6 +92,21 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
                 "tensor that shares its memory, whose numbers would change too; use one of them alone, or a clone()"
             )
     return list(stores.values())
+
+
+def _require_alike(recorder: Recorder, tensor: Value, node: Node | None, var: Var) -> None:
+    """Raise a CompileError if a tensor from outside became a constant, or a variable, or has another shape."""
+    name = recorder.program.sources[var].name if var in recorder.program.sources else "a tensor"
+    if (tensor.node is None) != (node is None) and not isinstance(tensor.node, (Application, Output)):
+        raise CompileError(
+            f"compile: {recorder.name} changes whether {name} requires a gradient, which a replay would not; do that "
+            "outside, or use detach()"
+        )
+    if tensor.array.shape != var.shape:
+        raise CompileError(
+            f"compile: {recorder.name} gives {name} another shape, {tensor.array.shape} for {var.shape}, which a replay "
+            "cannot; do that outside, or use the method without the underscore"
+        )
 
 
 def _steady(optimizer: Any, before: dict[Any, Any]) -> None:

@@ -104,6 +104,11 @@ class _OfTensor(Beside):
 class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
+    def put(self, instance: Any, value: Any) -> None:
+        if type(value) is not Traced:
+            self._overlay.made.add(id(instance))
+        super().put(instance, value)
+
     def first(self, instance: Any) -> Any:
         self._overlay.recorder.touch(instance)
         return self.values[id(instance)][1]
@@ -150,6 +155,7 @@ class Overlay:
     def __init__(self, recorder: Any) -> None:
         self.recorder = recorder
         self.applies = recorder.mine
+        self.made: set[int] = set()  # tensors that the function makes of arrays from outside
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
         made = {"state": recorder.optimizers.state_of, "param_groups": recorder.optimizers.groups_of}

@@ -186,6 +186,7 @@ class Recorder(Home):
             return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
         if id(x) not in self._stand_ins:
             self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
+            self.overlay.made.discard(id(stand_in))
             getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
             self.touch(stand_in, f"argument {i}", lambda args: args[i].array)
             if isinstance(stand_in.node, Leaf):

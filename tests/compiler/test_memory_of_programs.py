@@ -1,0 +1,66 @@
+"""What programs take goes when they do: cycles, machine code, instances with compiled methods."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import tinygrad_seq as tg
+
+
+def made(k: int, executor: str | None = None) -> Callable[..., Any]:
+    w = tg.ones(3, requires_grad=True)
+    compiled: Callable[..., Any] = tg.compile(lambda x: ((w * x).tanh() * (k + 0.5)).sum(), executor=executor)
+    compiled(tg.ones(3))
+    return compiled
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])
+def test_functions_that_are_dropped_do_not_add_up(executor: str | None) -> None:
+    for _ in range(50):
+        made(0, executor)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(300):
+        made(0, executor)
+    assert len(gc.get_objects()) < before + 100 * 250  # of each program there are 200 or so
+
+
+def test_machine_code_goes_with_the_last_program_that_uses_it() -> None:
+    machine_code = pytest.importorskip("tinygrad_seq.compiler.machine_code")
+    gc.collect()
+    before = set(machine_code._known)
+    f, g, other = made(17), made(17), made(18)
+    assert set(machine_code._known) > before
+    del f
+    gc.collect()
+    assert g(tg.ones(3)).item() == pytest.approx(g.function(tg.ones(3)).item(), rel=1e-5)  # type: ignore[attr-defined]
+    del g, other
+    gc.collect()
+    assert set(machine_code._known) <= before
+
+
+class Model:
+    def __init__(self) -> None:
+        self.w = tg.ones(3, requires_grad=True)
+
+    @tg.compile
+    def loss(self, x: tg.Tensor) -> tg.Tensor:
+        return (self.w * x).sum()
+
+
+def test_instances_with_a_compiled_method_can_go() -> None:
+    models = [Model() for _ in range(3)]
+    for k, model in enumerate(models):
+        with tg.no_grad():
+            model.w.fill_(k)
+        for _ in range(2):
+            assert model.loss(tg.ones(3)).item() == 3 * k
+    gone = [weakref.ref(model) for model in models]
+    del model, models
+    gc.collect()
+    assert [model() for model in gone] == [None] * 3
