@@ -27,7 +27,8 @@ from .recorder import Recorder, Watch
 from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
 from .signature import form_of, kind_of, require_unchanged, twice
 from .sweep import is_own_leaf, swept, watch_captured
-from .traced import Traced, enroll
+from .traced import Traced
+from .traced_backend import enroll
 from .verification import verified
 
 _one_at_a_time = lock()  # recordings; the engine knows of one

@@ -21,7 +21,8 @@ from .cuda_kernels import OPERATIONS, REDUCTIONS, TYPES, loop_kind
 from .element_kernels import Kernel
 from .operations import evaluate
 from .program import Instr, Var
-from .traced import Traced, TracedBackend
+from .traced import Traced
+from .traced_backend import TracedBackend
 
 Kind = tuple[Any, ...]  # of an operand: its type, and its dtype with the dimensions along which it is one, or itself
 Run = Callable[[tuple[Any, ...]], Any]

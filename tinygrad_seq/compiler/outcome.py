@@ -104,8 +104,8 @@ def _require_alike(recorder: Recorder, tensor: Value, node: Node | None, var: Va
         )
     if tensor.array.shape != var.shape:
         raise CompileError(
-            f"compile: {recorder.name} gives {name} another shape, {tensor.array.shape} for {var.shape}, which a replay "
-            "cannot; do that outside, or use the method without the underscore"
+            f"compile: {recorder.name} gives {name} another shape, {tensor.array.shape} for {var.shape}, which a "
+            "replay cannot; do that outside, or use the method without the underscore"
         )
 
 
