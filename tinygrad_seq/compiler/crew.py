@@ -147,7 +147,13 @@ def _yield_address() -> int:
 
 
 class Crew:
-    """The sections of one program."""
+    """The sections of one program.
+
+    Attributes:
+        functions: the native functions of the program, which are there as long as this: a helper may come late.
+    """
+
+    functions: Any = None
 
     def __init__(self) -> None:
         self._state = numpy.zeros(32, numpy.int64)
