@@ -49,7 +49,7 @@ class Counting:
     def __init__(self, lengths: list[int], long: int = 100) -> None:
         self.counts = np.zeros(sum(lengths), np.int64)
         self.crew = crew.Crew()
-        addresses = self.crew.functions = compiled([COUNT, crew.SECTION])
+        addresses = compiled([COUNT, crew.SECTION])
         self.section = function_of_table(addresses[crew.SECTION])
         self.tables = [np.array([self.counts.ctypes.data + 8 * i, long], np.int64) for i in range(sum(lengths))]
         calls = [n for table in self.tables for n in (addresses[COUNT], table.ctypes.data)]

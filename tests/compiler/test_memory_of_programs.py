@@ -1,4 +1,4 @@
-"""What programs take goes when they do: cycles, machine code, instances with compiled methods."""
+"""What programs take goes when they do: cycles, and instances with compiled methods."""
 
 from __future__ import annotations
 
@@ -28,20 +28,6 @@ def test_functions_that_are_dropped_do_not_add_up(executor: str | None) -> None:
     for _ in range(300):
         made(0, executor)
     assert len(gc.get_objects()) < before + 100 * 250  # of each program there are 200 or so
-
-
-def test_machine_code_goes_with_the_last_program_that_uses_it() -> None:
-    machine_code = pytest.importorskip("tinygrad_seq.compiler.machine_code")
-    gc.collect()
-    before = set(machine_code._known)
-    f, g, other = made(17), made(17), made(18)
-    assert set(machine_code._known) > before
-    del f
-    gc.collect()
-    assert g(tg.ones(3)).item() == pytest.approx(g.function(tg.ones(3)).item(), rel=1e-5)  # type: ignore[attr-defined]
-    del g, other
-    gc.collect()
-    assert set(machine_code._known) <= before
 
 
 class Model:

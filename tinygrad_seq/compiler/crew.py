@@ -147,13 +147,7 @@ def _yield_address() -> int:
 
 
 class Crew:
-    """The sections of one program.
-
-    Attributes:
-        functions: the native functions of the program, which are there as long as this: a helper may come late.
-    """
-
-    functions: Any = None
+    """The sections of one program."""
 
     def __init__(self) -> None:
         self._state = numpy.zeros(32, numpy.int64)
@@ -213,8 +207,7 @@ def _wake(helper: int, crew: Crew) -> None:
 
 
 def _help(queue: SimpleQueue[Any], number: int) -> None:
-    functions = compiled([HELP])
-    work = function_of_table(functions[HELP])
+    work = function_of_table(compiled([HELP])[HELP])
     while True:
         crew = queue.get()
         table = numpy.array([crew.address, number], numpy.int64)

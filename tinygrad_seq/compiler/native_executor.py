@@ -182,7 +182,6 @@ class NativeExecutor(NumpyExecutor):
         sections = [s if isinstance(s, Section) else Section([s], 0) for s in steps if isinstance(s, (Native, Section))]
         texts = {native.text for section in sections for native in section.calls}
         addresses = compiled(sorted({native_calls.RUN, native_calls.COPY, SECTION, *texts}))
-        self._crew.functions = addresses
         run = function_of_table(addresses[native_calls.RUN])
         shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in sections]) > _WORTH_WAKING
         joined: list[Step] = []
