@@ -83,7 +83,7 @@ def alike(now: Any, before: Any) -> bool:
     if isinstance(now, _NUMBERS):
         return type(now) is type(before) and repr(now) == repr(before)  # 0.0 is not -0.0, and nan is itself
     if isinstance(now, (list, tuple)) and isinstance(before, (list, tuple)):
-        return len(now) == len(before) and all(map(alike, now, before))
+        return len(now) == len(before) and (all(map(is_, now, before)) or all(map(alike, now, before)))
     if isinstance(now, dict) and isinstance(before, dict):
         return now.keys() == before.keys() and all(alike(v, before[k]) for k, v in now.items())
     if isinstance(now, types.MethodType) and isinstance(before, types.MethodType):
@@ -99,8 +99,8 @@ def module_guards(modules: Iterable[Any], read: dict[int, set[str]]) -> Iterator
         names = {*read.get(id(module), ()), *HOOKS, *_parts(held)}
         defaults = {name for name in names if _is_data(getattr(type(module), name, None))}
         yield Found(partial(getattr, module), defaults)
-        yield Found(held.get, names - defaults)
-        yield _Parts(held)
+        yield Found(held.get, (names & held.keys()) - defaults)
+        yield _Parts(held, names)
         for kind in type(module).__mro__:
             if is_users(kind.__module__):
                 classes.setdefault(kind, set()).update(names)
@@ -119,16 +119,22 @@ def _parts(held: dict[str, Any]) -> set[str]:
 
 
 class _Parts:
-    """Whether a module has the parts that it had: a guard."""
+    """Whether a module has the parts that it had, and nothing of its own where its class was asked: a guard.
 
-    def __init__(self, held: dict[str, Any]) -> None:
+    Args:
+        read: the names that were looked up.
+    """
+
+    def __init__(self, held: dict[str, Any], read: set[str]) -> None:
         self._held, self._names, self._count = held, _parts(held), len(held)
+        self._absent = read - held.keys()
 
     def __call__(self) -> bool:
-        if len(self._held) != self._count:
-            if _parts(self._held) != self._names:
+        held = self._held
+        if len(held) != self._count:
+            if _parts(held) != self._names or not self._absent.isdisjoint(held):
                 return False
-            self._count = len(self._held)
+            self._count = len(held)
         return True
 
 

@@ -84,7 +84,7 @@ class Optimizers:
                 checked[:] = settings
             return True
 
-        fixed = [key for key in group if key not in LIVE_SETTINGS]
+        fixed = [key for key in group if key not in LIVE_SETTINGS]  # looked up anew: load_state_dict makes other groups
         held = vars(optimizer)
         self._recorder.guards += [Found(lambda key: held["param_groups"][where][key], fixed), makes_sense]
         return live
