@@ -218,11 +218,11 @@ def test_what_pytorch_takes_is_ignored_with_a_warning_each(given: dict[str, Any]
     assert len(messages) == len(given)
     assert {w.filename for w in caught} == {__file__}
     assert f(tg.zeros(2)).tolist() == [1, 1]
-    assert not f.explain
+    assert f.mode is None
 
 
 def test_what_nobody_takes_is_refused() -> None:
-    with pytest.raises(ValueError, match="mode is None or 'explain', got 'fast'"):
+    with pytest.raises(ValueError, match="mode is None, 'explain' or 'verify', got 'fast'"):
         tg.compile(lambda x: x, mode="fast")
     with pytest.raises(TypeError, match="unexpected keyword argument 'inplace'"):
         tg.compile(lambda x: x, inplace=True)  # type: ignore[call-arg]

@@ -140,11 +140,12 @@ class Compiled:
 
     def __reduce__(self) -> Any:
         """A copy has programs of its own; a function that is found by its name is pickled as this name."""
-        found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
+        found: Any = sys.modules.get(str(getattr(self, "__module__", "")))
+        name = getattr(self, "__qualname__", "")  # a module has none
+        for part in name.split("."):
             found = getattr(found, part, None)
         if found is self:
-            return self.__qualname__
+            return name
         return type(self), (self.function,), {"executor": self.executor, "mode": self.mode}
 
     @_without_collector()

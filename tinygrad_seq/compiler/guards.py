@@ -100,7 +100,7 @@ def module_guards(modules: Iterable[Any], read: dict[int, set[str]]) -> Iterator
         defaults = {name for name in names if _is_data(getattr(type(module), name, None))}
         yield Found(partial(getattr, module), defaults)
         yield Found(held.get, (names & held.keys()) - defaults)
-        yield _Parts(held, names)
+        yield _Parts(held, names - defaults)
         for kind in type(module).__mro__:
             if is_users(kind.__module__):
                 classes.setdefault(kind, set()).update(names)
