@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,6 +151,37 @@ def another_function_by_that_name(wrap: Wrap) -> Any:
     config: Any = Config()
     config.act = tg.tanh
     return each(wrap(lambda x: config.act(x)), lambda: setattr(config, "act", tg.exp))
+
+
+def functions_of_one_factory(wrap: Wrap) -> Any:
+    def scaling(k: float) -> tuple[Any, Any]:
+        def scale(x: tg.Tensor) -> tg.Tensor:
+            return x * k
+
+        def change(new: float) -> None:
+            nonlocal k
+            k = new
+
+        return scale, change
+
+    (first, _), (second, change) = scaling(2.0), scaling(3.0)
+    return each(wrap(lambda x: first(x) + second(x)), lambda: change(5.0))
+
+
+def a_partial_function(wrap: Wrap) -> Any:
+    config = Config()
+    return each(wrap(partial(lambda c, x: x * c.rate, config)), lambda: setattr(config, "rate", 9.0))
+
+
+def another_compiled_function(wrap: Wrap) -> Any:
+    k = 1.0
+
+    def change() -> None:
+        nonlocal k
+        k = 5.0
+
+    inner = tg.compile(lambda x: x * k)
+    return each(wrap(lambda x: inner(x) + 1), change)
 
 
 # --- modules ---
@@ -531,6 +564,58 @@ def test_what_a_program_does_differently_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(NumpyExecutor, "run", wrong)
     with pytest.raises(CompileError, match=r"f and its program differ: .* is .*, and should be"):
         run(tg.ones(3))
+
+
+def test_what_a_refused_call_changed_is_put_back() -> None:
+    seen, count, config, model = [1.0, [2.0]], 0, Config(), Scaled()
+    optimizer = optim.Adam(model.parameters())
+
+    def f(x: tg.Tensor, way: int) -> tg.Tensor:
+        nonlocal count
+        optimizer.zero_grad()
+        loss: tg.Tensor = model(x).sum()
+        loss.backward()
+        optimizer.step()  # the first one, after which the function would run once more
+        if way == 0:
+            seen.append(5.0)
+        elif way == 1:
+            seen[1].append(5.0)  # type: ignore[attr-defined]
+        elif way == 2:
+            count += 1
+        elif way == 3:
+            config.rate = 7.0
+        elif way == 4:
+            model.factor = 7.0
+        else:
+            model.factor = 7.0
+            with suppress(Exception):
+                loss.item()
+        return loss
+
+    before = [p.tolist() for p in model.parameters()]
+    for way in range(6):
+        with pytest.raises(CompileError):
+            tg.compile(f)(tg.ones(1, 1), way)
+        assert (seen, count, config.rate, model.factor) == ([1.0, [2.0]], 0, 1.0, 2.0)
+        assert [p.tolist() for p in model.parameters()] == before
+        assert not optimizer.state
+
+
+def test_arrays_refuse_what_numpy_refuses() -> None:
+    def fraction(a: Any) -> Any:
+        a += 0.5
+        return a
+
+    def longer(a: Any) -> Any:
+        a += np.ones((3, 2))
+        return a
+
+    for f, a in ((fraction, np.ones(2, np.int64)), (longer, np.ones(2))):
+        with pytest.raises(TypeError, match="does not fit in place"):
+            tg.compile(f)(a)
+        assert a.tolist() == [1, 1]
+    with pytest.raises(CompileError, match="given to the method clip"):
+        tg.compile(lambda a, b: a.clip(b, 2.0))(np.ones(2), np.ones(2))
 
 
 def test_a_refusal_stays_one() -> None:

@@ -154,28 +154,24 @@ class Compiled:
         recorder = Recorder(name)
         around = [*named_guards([self.function], given)]
         try:
-            with Watch(recorder):
-                form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
-        except Unsteady:
-            form = None
+            try:
+                with Watch(recorder):
+                    form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
+            except Unsteady:
+                form = None
+            finally:
+                recorder.end()  # once more: an interrupt may have come before the first time
+                enroll(None)
+            recorder.let_go()
         except BaseException:
             with suppress(CompileError):
                 recorder.let_go()
             with suppress(CompileError):
-                recorder.require_unassigned()
+                require_unchanged(name, around)
             raise
-        finally:
-            recorder.end()  # once more: an interrupt may have come before the first time
-            enroll(None)
-        if recorder.refused is not None:
-            with suppress(CompileError):
-                recorder.let_go()
-            raise recorder.refused
-        recorder.require_unassigned()
-        recorder.let_go()
+        require_unchanged(name, around)
         if form is None:
             return self.function(*args, **kwargs)
-        require_unchanged(name, around)
         recorder.guards += self._guards(recorder, given)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)

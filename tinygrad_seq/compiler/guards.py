@@ -17,7 +17,7 @@ from ..graph import Leaf, Value
 _NUMBERS = (bool, int, float, complex)
 _PLAIN = (*_NUMBERS, str, bytes, type(None))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-_NOT_USERS = (__name__.partition(".")[0], "nn", "numpy", "builtins")  # whose code does not change
+_NOT_USERS = (__name__.partition(".")[0], "nn", "numpy", "builtins")
 _content = attrgetter("cell_contents")
 
 
@@ -31,17 +31,24 @@ class Found:
 
     Args:
         look: what finds something by its key; it may raise an error where there is nothing any more.
+        put: what puts it back there.
         names: what messages call them, if not by the keys.
     """
 
-    def __init__(self, look: Callable[[Any], Any], keys: Iterable[Any], names: Sequence[str] | None = None) -> None:
-        self._look, self._keys = look, [*keys]
+    def __init__(
+        self,
+        look: Callable[[Any], Any],
+        keys: Iterable[Any],
+        put: Callable[[Any, Any], None] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self._look, self._put, self._keys = look, put, [*keys]
         self._names = self._keys if names is None else names
         self._take([*map(look, self._keys)])
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
-        self._inside = [(x, _copy(x)) for x in values if isinstance(x, (list, dict, set))]
+        self._inside = _containers(values)
 
     def __call__(self) -> bool:
         try:
@@ -54,26 +61,52 @@ class Found:
             self._take(now)
         return not self._inside or all(starmap(alike, self._inside))
 
-    def changed(self) -> tuple[str, Any] | None:
-        """What is another one now, by name."""
-        inside = {id(x): before for x, before in self._inside}
+    def put_back(self) -> tuple[str, Any] | None:
+        """Let everything be as it was; the name of something that was not, and what it was."""
+        changed = None
         for name, key, before in zip(self._names, self._keys, self._values, strict=True):
+            if not all(starmap(alike, _changes(before, self._inside))):
+                changed = name, before
             try:
-                now = self._look(key)
+                same = alike(self._look(key), before)
             except (ValueError, AttributeError, LookupError):
-                return name, before
-            if not alike(now, before) or (id(now) in inside and not alike(now, inside[id(now)])):
-                return name, before
-        return None
+                same = False
+            if not same:
+                changed = name, before
+                if self._put is not None:
+                    self._put(key, before)
+        for container, before in self._inside:
+            if not alike(container, before):
+                _fill(container, before)
+        return changed
 
 
-def _copy(x: Any) -> Any:
-    """A container with the containers in it, as they are now."""
-    if isinstance(x, dict):
-        return {k: _copy(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_copy(v) for v in x]
-    return set(x) if isinstance(x, set) else x
+def _containers(values: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """The lists, dictionaries and sets among values and inside them, each with a copy."""
+    found: dict[int, tuple[Any, Any]] = {}
+    todo = [*values]
+    while todo:
+        x = todo.pop()
+        if isinstance(x, (list, dict, set)) and id(x) not in found:
+            found[id(x)] = (x, x.copy())
+        elif not isinstance(x, tuple):
+            continue
+        todo += x.values() if isinstance(x, dict) else () if isinstance(x, set) else x
+    return [*found.values()]
+
+
+def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Of containers with their copies, those that lie in x."""
+    reached = {id(container) for container, _ in _containers([x])}
+    return [(container, before) for container, before in inside if id(container) in reached]
+
+
+def _fill(container: Any, content: Any) -> None:
+    container.clear()
+    if isinstance(container, list):
+        container.extend(content)
+    else:
+        container.update(content)
 
 
 def alike(now: Any, before: Any) -> bool:
@@ -85,7 +118,8 @@ def alike(now: Any, before: Any) -> bool:
     if isinstance(now, (list, tuple)) and isinstance(before, (list, tuple)):
         return len(now) == len(before) and (all(map(is_, now, before)) or all(map(alike, now, before)))
     if isinstance(now, dict) and isinstance(before, dict):
-        return now.keys() == before.keys() and all(alike(v, before[k]) for k, v in now.items())
+        same = len(now) == len(before) and all(map(is_, now, before)) and all(map(is_, now.values(), before.values()))
+        return same or (now.keys() == before.keys() and all(alike(v, before[k]) for k, v in now.items()))
     if isinstance(now, types.MethodType) and isinstance(before, types.MethodType):
         return now.__func__ is before.__func__ and now.__self__ is before.__self__
     return isinstance(now, (str, bytes, set)) and type(now) is type(before) and bool(now == before)
@@ -152,42 +186,47 @@ def named_guards(functions: Iterable[Any], objects: Iterable[Any] = ()) -> Itera
     Args:
         objects: what the first functions are given, and find attributes of.
     """
-    seen: set[int] = set()
+    seen: set[Any] = set()
     todo = [*functions]
     while todo:
         function = todo.pop()
-        function = getattr(function, "function", function) if hasattr(type(function), "programs") else function
+        if isinstance(function, partial):
+            todo.append(function.func)
+            objects = [*objects, *function.args, *function.keywords.values()]
+            continue
+        function = getattr(function, "function", function) if is_compiled(function) else function
         objects = [*objects, getattr(function, "__self__", None)]
         function = getattr(function, "__func__", function)
-        code = getattr(function, "__code__", None)
-        if code is None or id(code) in seen or not is_users(function.__module__):
+        if not isinstance(function, types.FunctionType) or function in seen or not is_users(function.__module__):
             continue
-        seen.add(id(code))
+        seen.add(function)
+        code = function.__code__
         names = _names(code)
         held = function.__globals__
         visible = [name for name in names if name in held and _may_change(held[name])]
         if visible:
-            yield Found(held.get, visible)
+            yield Found(held.get, visible, held.__setitem__)
         closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        named = [(name, cell) for name, cell in closure if _is_filled(cell) and _may_change(cell.cell_contents)]
+        named = [(name, cell) for name, cell in closure if is_filled(cell) and _may_change(cell.cell_contents)]
         cells = [cell for _, cell in named]
         if cells:
-            yield Found(_content, cells, [name for name, _ in named])
+            yield Found(_content, cells, _set_content, [name for name, _ in named])
         if function.__defaults__ or function.__kwdefaults__:
             yield Found(partial(getattr, function), ("__defaults__", "__kwdefaults__"))
         values = [held[name] for name in visible] + [cell.cell_contents for cell in cells]
         values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *objects]
         objects = ()
         for x in values:
-            if isinstance(x, types.FunctionType | types.MethodType) or hasattr(type(x), "programs"):
+            if isinstance(x, types.FunctionType | types.MethodType | partial) or is_compiled(x):
                 todo.append(x)
-            elif is_module(x) or _is_users_object(x):
-                held = vars(x)
+            elif is_module(x):  # of which the recorder knows what was read
+                todo += [getattr(type(x), name, None) for name in names]
+            elif _is_users_object(x):
+                own = vars(x)
                 defaults = {name for name in names if _is_data(getattr(type(x), name, None))}
-                if not is_module(x):
-                    yield Found(partial(getattr, x), defaults)
-                    yield Found(held.get, names & held.keys() - defaults)
-                todo += [getattr(type(x), name, None) for name in (*names, "forward", "__call__")]
+                yield Found(partial(getattr, x), defaults, partial(setattr, x))
+                yield Found(own.get, names & own.keys() - defaults, own.__setitem__)
+                todo += [getattr(type(x), name, None) for name in (*names, "__call__")]
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -204,6 +243,7 @@ def _may_change(x: Any) -> bool:
 
 
 def is_users(module_name: str | None) -> bool:
+    """Whether the code of a module is neither ours nor NumPy's, which do not change."""
     return (module_name or "").partition(".")[0] not in _NOT_USERS
 
 
@@ -212,8 +252,19 @@ def _is_users_object(x: Any) -> bool:
     return hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType) and is_users(type(x).__module__)
 
 
-def _is_filled(cell: Any) -> bool:
+def is_compiled(x: Any) -> bool:
+    """Whether this is a compiled function, or a compiled module, which passes for a module else."""
+    return hasattr(type(x), "programs")
+
+
+def is_filled(cell: Any) -> bool:
+    """Whether a variable of a closure has a value."""
     try:
-        return bool(_content(cell) is not _content)
+        _content(cell)
     except ValueError:
         return False
+    return True
+
+
+def _set_content(cell: Any, value: Any) -> None:
+    cell.cell_contents = value

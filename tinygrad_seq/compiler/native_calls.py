@@ -187,11 +187,7 @@ def _columns(p: str, column: str, count: int, vector: str, number: str, *, maske
     for r in range(count):
         lines += [f"  %{p}.y{r} = add i64 {column}, {r * LANES}"]
         lines += [f"  %{p}.y{r}.at = getelementptr {number}, ptr %y, i64 %{p}.y{r}"]
-        if masked:
-            store = f"@llvm.masked.store.v{LANES}f{bits}.p0"
-            lines += [f"  call void {store}({vector} %{p}.acc{r}, ptr %{p}.y{r}.at, i32 1, {MASK} %mask{r})"]
-        else:
-            lines += [f"  store {vector} %{p}.acc{r}, ptr %{p}.y{r}.at, align 1"]
+        lines.append(store(f"{vector} %{p}.acc{r}", f"%{p}.y{r}.at", number, masked, mask=f"%mask{r}"))
     return lines
 
 
@@ -212,6 +208,14 @@ def load(
     bits = 32 if number == "float" else 64
     load = f"@llvm.masked.load.v{LANES}f{bits}.p0"
     return [*lines, f"  {name} = call {vector} {load}(ptr {name}.at, i32 1, {MASK} {mask}, {vector} {otherwise})"]
+
+
+def store(value: str, pointer: str, number: str, masked: bool, mask: str = "%mask") -> str:
+    """Put sixteen elements, a vector with its type, where a pointer points to; under a mask those that it allows."""
+    if not masked:
+        return f"  store {value}, ptr {pointer}, align 1"
+    function = f"@llvm.masked.store.v{LANES}f{32 if number == 'float' else 64}.p0"
+    return f"  call void {function}({value}, ptr {pointer}, i32 1, {MASK} {mask})"
 
 
 def tail_mask(end: str, start: str, mask: str = "%mask") -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .kernels import LANES
-from .native_calls import MASK, NUMBERS, VECTORS, head, load, tail_mask
+from .native_calls import NUMBERS, VECTORS, head, load, store, tail_mask
 
 _WIDE = 4  # vectors at a time, which do not wait for each other
 _BLOCK = 4096
@@ -127,9 +127,5 @@ def _sums_of_columns(p: str, column: str, number: str, *, masked: bool) -> list[
         value = f"{vector} %{p}.{'y' if single else 'all'}{v}"
         lines += [f"  %{p}.to{v}.n = add i64 {column}, {v * LANES}"]
         lines += [f"  %{p}.to{v} = getelementptr {number}, ptr %y, i64 %{p}.to{v}.n"]
-        if masked:
-            store = f"@llvm.masked.store.v{LANES}f{32 if single else 64}.p0"
-            lines += [f"  call void {store}({value}, ptr %{p}.to{v}, i32 1, {MASK} %mask{v})"]
-        else:
-            lines += [f"  store {value}, ptr %{p}.to{v}, align 1"]
+        lines.append(store(value, f"%{p}.to{v}", number, masked, mask=f"%mask{v}"))
     return lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .kernels import LANES
-from .native_calls import MASK, NUMBERS, find_row, head, load, tail_mask
+from .native_calls import NUMBERS, find_row, head, load, store, tail_mask
 
 _VECTORS = 4
 
@@ -94,9 +94,5 @@ def _sums_of_list(p: str, column: str, number: str, *, masked: bool) -> list[str
         lines += [f"  %{p}.y{v} = fptrunc {total} %{p}.new{v} to {vector}"] if single else []
         value = f"{vector} %{p}.{'y' if single else 'new'}{v}"
         lines += [f"  %{p}.to{v} = getelementptr {number}, ptr %to, i64 %{p}.c{v}"]
-        if masked:
-            store = f"@llvm.masked.store.v{LANES}f{32 if single else 64}.p0"
-            lines += [f"  call void {store}({value}, ptr %{p}.to{v}, i32 1, {MASK} %mask{v})"]
-        else:
-            lines += [f"  store {value}, ptr %{p}.to{v}, align 1"]
+        lines.append(store(value, f"%{p}.to{v}", number, masked, mask=f"%mask{v}"))
     return lines

@@ -105,7 +105,7 @@ class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
     def put(self, instance: Any, value: Any) -> None:
-        if type(value) is not Traced:
+        if type(value) is not Traced and self._overlay.applies():
             self._overlay.made.add(id(instance))
         super().put(instance, value)
 

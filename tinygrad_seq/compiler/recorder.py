@@ -7,6 +7,7 @@ While it watches, the function finds a `Traced` where a tensor has its array, an
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -260,12 +261,8 @@ class Recorder(Home):
         if self.mine():
             self.assigned.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
 
-    def require_unassigned(self) -> None:
-        """Put attributes of modules back that the function changed.
-
-        Raises:
-            CompileError: if there are any, for a replay would not change them.
-        """
+    def _put_back(self) -> None:
+        """Let attributes of modules be what they were; those that the function changed are refused."""
         changed = [(m, name, old) for m, name, old in self.assigned.values() if not alike(vars(m).get(name), old)]
         for module, name, old in self.assigned.values():
             if old is _NOTHING:
@@ -275,9 +272,11 @@ class Recorder(Home):
         self.assigned.clear()
         if changed:
             module, name, _ = changed[0]
-            raise CompileError(
-                f"compile: {self.name} assigns to the attribute {name!r} of a {type(module).__name__}, which a replay "
-                "would not do again; return the value, and assign it outside"
+            self.refuses(
+                CompileError(
+                    f"compile: {self.name} assigns to the attribute {name!r} of a {type(module).__name__}, which a "
+                    "replay would not do again; return the value, and assign it outside"
+                )
             )
 
     def optimizer(self, optimizer: Any) -> None:
@@ -320,8 +319,16 @@ class Recorder(Home):
         """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
 
         Raises:
-            CompileError: if there is one, for a replay would not put another one there.
+            CompileError: if there is one, for a replay would not put another one there, or if anything was refused.
         """
+        self._put_back()
+        try:
+            self._require_let_go()
+        finally:
+            if self.refused is not None:
+                raise self.refused
+
+    def _require_let_go(self) -> None:
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
@@ -353,6 +360,17 @@ def _pinned(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_pinned(x) for x in data]
     return data.pinned() if type(data) is LiveNumber else data
+
+
+def _end_in_child() -> None:
+    """A forked process has one thread: what others recorded when it was forked is no recording there."""
+    for recorder in [*active]:
+        if not recorder.mine():
+            recorder.end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_in_child)
 
 
 class Watch:

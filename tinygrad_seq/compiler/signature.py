@@ -12,14 +12,18 @@ from .guards import Found
 
 
 def require_unchanged(name: str, found: Iterable[Found]) -> None:
-    """Raise a CompileError if what a function finds by name is another one, or has other contents, after a call."""
-    for guard in found:
-        changed = guard.changed()
-        if changed is not None:
-            raise CompileError(
-                f"compile: {name} changes the {type(changed[1]).__name__} '{changed[0]}', which a replay would not do "
-                "again; return what is to go there"
-            )
+    """Put back what a function finds by name if it is another one, or has other contents, after a call.
+
+    Raises:
+        CompileError: if there is something.
+    """
+    changes = [change for guard in found if (change := guard.put_back()) is not None]
+    if changes:
+        what, before = changes[0]
+        raise CompileError(
+            f"compile: {name} changes the {type(before).__name__} '{what}', which a replay would not do again; return "
+            "what is to go there"
+        )
 
 
 def form_of(tree: Any, found: list[Any]) -> Any:

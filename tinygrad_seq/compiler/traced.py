@@ -131,9 +131,10 @@ class Traced:
         """NumPy's functions of elements, as `np.exp(array)`: recorded."""
         if any(hasattr(x, "array") for x in inputs):
             return NotImplemented  # the tensor's
-        if method != "__call__":
+        (out,) = settings.pop("out", (None,)) if ufunc.nout == 1 else (None,)
+        if method != "__call__" or not (out is None or type(out) is Traced):
             self._refuse(f"NumPy's {ufunc.__name__}.{method} is called on an array", "use tg's functions")
-        return getattr(self.recorder.backend.xp, ufunc.__name__)(*inputs, **settings)
+        return getattr(self.recorder.backend.xp, ufunc.__name__)(*inputs, out=out, **settings)
 
     def __getattr__(self, name: str) -> Any:
         """Other methods of arrays."""
@@ -141,6 +142,9 @@ class Traced:
             raise AttributeError(f"{name!r} is no attribute of an array that is recorded")
 
         def call(*args: Any, **settings: Any) -> Traced:
+            if any(is_array(x) for x in (*args, *settings.values())):
+                self._refuse(f"an array is given to the method {name} of another one", "use tg's functions")
+
             def applied(x: Any) -> Any:
                 y = getattr(x, name)(*args, **settings)
                 return backend_of(x).asarray(y)
@@ -203,6 +207,7 @@ class Traced:
     def __getitem__(self, key: Any) -> Traced:
         index, arrays = self._index(key)
         if arrays:
+            arrays = [a.copy() for a in arrays]  # with the numbers of now
             taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
             if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
                 taken.viewed = Viewed(
@@ -248,20 +253,7 @@ class Traced:
         return tuple(index), arrays
 
 
-_METHODS = {
-    "mean",
-    "std",
-    "var",
-    "cumprod",
-    "clip",
-    "squeeze",
-    "ravel",
-    "flatten",
-    "swapaxes",
-    "repeat",
-    "trace",
-    "conj",
-}
+_METHODS = {"mean", "std", "var", "cumprod", "clip", "flatten", "repeat", "trace"}  # whose results are no views
 
 
 def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
@@ -282,6 +274,10 @@ def _in_place(function: Any) -> Callable[..., Any]:
         new = operation(self, other)
         if new is NotImplemented:
             return new
+        if new.shape != self.shape or not numpy.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise TypeError(
+                f"a result of shape {new.shape} and {new.dtype} does not fit in place of {self.dtype}{self.shape}"
+            )
         self.become(new.astype(self.dtype))
         return self
 

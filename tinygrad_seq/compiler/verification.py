@@ -19,7 +19,7 @@ from ..graph import Leaf, Value
 from ..recording import CompileError
 from ..streams import Generator, default_generator
 from ..tree import leaves
-from .guards import is_users
+from .guards import is_compiled, is_filled, is_users
 from .sweep import without_hooks
 
 _TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
@@ -44,6 +44,9 @@ class Reach:
             if id(x) in self._seen or isinstance(x, _LEFT_OUT) or x is None:
                 continue
             self._seen.add(id(x))
+            if is_compiled(x):  # whose programs are no part of what is computed
+                todo.append((name, x.function))
+                continue
             parts = [*_parts(x)]
             if parts or isinstance(x, Value | list | dict | Generator) or is_array(x) or hasattr(x, "__dict__"):
                 self.found[name] = x
@@ -73,18 +76,10 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(x, types.FunctionType):
         if is_users(x.__module__):
             cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
-            yield from ((f": {name}", cell.cell_contents) for name, cell in cells if _is_filled(cell))
+            yield from ((f": {name}", cell.cell_contents) for name, cell in cells if is_filled(cell))
             yield from ((f": {n}", x.__globals__[n]) for n in x.__code__.co_names if n in x.__globals__)
-    elif hasattr(x, "__dict__") and not hasattr(type(x), "programs"):
+    elif hasattr(x, "__dict__"):
         yield from ((f".{key}", part) for key, part in vars(x).items())
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def _state(x: Any) -> Any:
