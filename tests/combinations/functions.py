@@ -6,7 +6,7 @@ import nn
 import tinygrad_seq as tg
 
 from .feature import Feature
-from .world import FIRST, SECOND, Function, World, direction, inner
+from .world import Function, World, direction, inner
 from .zoo import Batch
 
 
@@ -46,11 +46,11 @@ class Vmap(Feature):
 class _Derivative(Feature):
     """The function, and a derivative by its input added to it."""
 
-    weights = FIRST
+    order = 1
 
     def plain_function(self, world: World, f: Function) -> Function:
         def added(x: tg.Tensor, batch: Batch) -> tg.Tensor:
-            value, derivative = world.derived(lambda h: f(x + direction(x) * h, batch), self.weights)
+            value, derivative = world.derived(lambda h: f(x + direction(x) * h, batch), self.order)
             return value + derivative
 
         return added
@@ -91,7 +91,7 @@ class Jvp(_Derivative):
 
 class Hvp(_Derivative):
     name = "hvp"
-    weights = SECOND
+    order = 2
 
     def function(self, world: World, f: Function) -> Function:
         def added(x: tg.Tensor, batch: Batch) -> tg.Tensor:

@@ -19,7 +19,7 @@ from .models import MODELS
 from .operations import Operations
 from .steps import STEPS
 from .update import KINDS, ByHand, Update
-from .world import World
+from .world import OF_TEN, WEIGHTS, Weights, World
 
 QUICK = 370  # draws in `make test`: the fewest in which every pair comes up
 _ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS]
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
     untouched: bool = True
 
 
-def run(case: Case, h: float | None = None) -> Outcome:
+def run(case: Case, h: float | None = None, weights: Weights = WEIGHTS) -> Outcome:
     """The training program with these features; or in plain code, with differences of steps h."""
     plain = h is not None
     rng = Random(f"{case.seed}")
@@ -77,7 +77,7 @@ def run(case: Case, h: float | None = None) -> Outcome:
         model, words = zoo.build(rng)
     whole = not any(name in ("lengths", "packed", "mask") for name in case.features)
     x, batch = zoo.data(rng, whole=whole, least=2 if "CTC" in words else 1)
-    world = World(features, model, x, batch, h)
+    world = World(features, model, x, batch, h, weights)
     kind = rng.choice(KINDS)
     for feature in features:
         feature.plain_prepare(world) if plain else feature.prepare(world)
@@ -116,6 +116,7 @@ TOLERANCE = 1e-6  # of the largest number
 # steps for differences, by the order of derivatives; others where the first is too long for a function, or too short
 STEP = {0: 1.0, 1: 5e-4, 2: 2e-3, 3: 2e-3, 4: 1e-2}
 OTHERS = (1 / 2, 2, 1 / 4, 4)
+LONG = {1: (1e-2,), 2: (1e-2,), 3: (2e-2, 1e-2), 4: (1e-2, 7e-3, 1.4e-2)}  # for weights of tenth order
 
 
 def _numbers(nested: Any) -> Iterator[float]:
@@ -138,8 +139,9 @@ def fault(case: Case) -> str | None:
             return f"{got.model}: {type(got.error).__name__}: {got.error}"
         order = sum(ORDER.get(name, 0) for name in case.features)
         found: str | None = None
-        for part in (1, *OTHERS) if order else (1,):
-            right = run(case, STEP[order] * part)
+        tries = [(STEP[order] * part, WEIGHTS) for part in ((1, *OTHERS) if order else (1,))]
+        for h, weights in [*tries, *[(h, OF_TEN) for h in LONG.get(order, ())]]:
+            right = run(case, h, weights)
             if right.error is not None:
                 raise right.error
             new = difference(got.seen, right.seen)

@@ -14,6 +14,7 @@ KINDS = ("SGD", "Adam")
 LIMIT = 0.05  # of clipping
 RATE, OF_WEIGHTS, OF_NEW = 0.05, 0.02, 0.01
 DECAY = 0.1
+EPS = 1e-3  # of Adam: a gradient that is 0 in exact numbers, and rounding in differences, must not become a step
 
 
 SCHEDULES: dict[str, Any] = {
@@ -32,7 +33,7 @@ class Update:
         if "groups" in self.settings:
             weights, rest = ([p for name, p in world.trained() if ("weight" in name) is w] for w in (True, False))
             groups = [{"params": weights, "lr": OF_WEIGHTS, "weight_decay": DECAY}, {"params": rest}]
-        defaults: dict[str, Any] = {"lr": RATE} | ({"momentum": 0.9} if kind == "SGD" else {})
+        defaults: dict[str, Any] = {"lr": RATE} | ({"momentum": 0.9} if kind == "SGD" else {"eps": EPS})
         self.optimizer: optim.Optimizer = {"SGD": optim.SGD, "Adam": optim.Adam}[kind](groups, **defaults)
         schedule = self.settings.get("schedule")
         self.schedule = SCHEDULES[schedule](self.optimizer) if schedule else None
@@ -97,7 +98,7 @@ class ByHand:
         else:
             self.first[name] = self.first.get(name, 0.0) * 0.9 + g * 0.1
             self.second[name] = self.second.get(name, 0.0) * 0.999 + g * g * 0.001
-            change = self.first[name] / (1 - 0.9**n) / ((self.second[name] / (1 - 0.999**n)).sqrt() + 1e-8)
+            change = self.first[name] / (1 - 0.9**n) / ((self.second[name] / (1 - 0.999**n)).sqrt() + EPS)
         p.copy_(p - change * rate)
 
     def zero_grad(self) -> None:

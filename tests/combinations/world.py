@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 Function = Callable[[tg.Tensor, Batch], tg.Tensor]  # an input (B, T, F) and what goes with it -> a scalar
 
 # of values at small steps h: the first and the second derivative, up to h⁶ (Fornberg, 1988)
-FIRST = {-3: -1 / 60, -2: 3 / 20, -1: -3 / 4, 1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
-SECOND = {-3: 1 / 90, -2: -3 / 20, -1: 3 / 2, 0: -49 / 18, 1: 3 / 2, 2: -3 / 20, 3: 1 / 90}
+# the weights of values at 0, h, 2 h, ... in a derivative of first order (odd: f(-h) has -w) and of second (even)
+Weights = dict[int, tuple[float, ...]]
+WEIGHTS: Weights = {1: (0.0, 3 / 4, -3 / 20, 1 / 60), 2: (-49 / 18, 3 / 2, -3 / 20, 1 / 90)}  # exact to h^6
+# exact to h^10, so that long steps will do, at which rounding matters less
+OF_TEN: Weights = {
+    1: (0.0, 5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260),
+    2: (-5269 / 1800, 5 / 3, -5 / 21, 5 / 126, -5 / 1008, 1 / 3150),
+}
 
 
 def direction(like: tg.Tensor, phase: float = 0.0) -> tg.Tensor:
@@ -53,9 +59,17 @@ class World:
         settings: of the update.
     """
 
-    def __init__(self, features: Sequence[Feature], model: Net, x: tg.Tensor, batch: Batch, h: float | None) -> None:
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        model: Net,
+        x: tg.Tensor,
+        batch: Batch,
+        h: float | None,
+        weights: Weights = WEIGHTS,
+    ) -> None:
         self.features, self.model, self.x, self.batch = features, model, x, batch
-        self.plain, self.h = h is not None, h or 0.0
+        self.plain, self.h, self.weights = h is not None, h or 0.0, weights
         self.names = {feature.name for feature in features}
         self.generator = tg.Generator(7)
         self.notes: dict[str, list[Any]] = {}
@@ -97,21 +111,20 @@ class World:
         self._next += 1
         return self._constants[self._next - 1]
 
-    def derived(
-        self, at: Callable[[float], tg.Tensor], weights: dict[int, float] = FIRST
-    ) -> tuple[tg.Tensor, tg.Tensor]:
-        """at(0), and a derivative of `at` there: of first order or, with the weights SECOND, of second."""
+    def derived(self, at: Callable[[float], tg.Tensor], order: int = 1) -> tuple[tg.Tensor, tg.Tensor]:
+        """at(0), and a derivative of `at` there, of first or second order."""
         start = self._mark()
         value = at(0.0)
         after = self._mark()
         self.following += 1
         total: Any = 0.0
-        for k, weight in weights.items():
-            self._rewind(start)
-            total = total + at(k * self.h) * weight
+        for k, weight in enumerate(self.weights[order]):
+            for sign in (1, -1) if k else (1,):
+                self._rewind(start)
+                total = total + at(sign * k * self.h) * (weight * sign**order)
         self.following -= 1
         self._rewind(after)
-        return value, total / (self.h if weights is FIRST else self.h**2)
+        return value, total / self.h**order
 
     def first_sweep(self, value: tg.Tensor, x: tg.Tensor) -> None:
         """Note what arrives at the input and at the parameters in a sweep before the last ones."""
