@@ -20,19 +20,19 @@ def test_each_is_what_its_function_makes_of_those_before_it(sign: str) -> None:
     for value in (3.5, -2, 0.1):
         held[0] = value
         first = function(value, *rest)
-        assert evaluate() == [value, first, function(first, *([value] if swapped else []))]
+        assert evaluate([]) == [value, first, function(first, *([value] if swapped else []))]
 
 
 def test_numbers_are_taken_as_they_are() -> None:
     given = (float("inf"), -0.0, 2**70, True)
-    found = evaluation([(lambda *x: x, given)])()[0]
+    found = evaluation([(lambda *x: x, given)])([])[0]
     assert [*map(str, found)] == [*map(str, given)]
-    assert evaluation([])() == []
+    assert evaluation([])([]) == []
 
 
 def test_a_mistake_is_raised_as_it_comes() -> None:
     with pytest.raises(ZeroDivisionError):
-        evaluation([(operator.truediv, (1.0, 0.0))])()
+        evaluation([(operator.truediv, (1.0, 0.0))])([])
     state: dict[str, int] = {}
     with pytest.raises(KeyError, match="step"):
-        evaluation([(lambda: state["step"], ())])()
+        evaluation([(lambda: state["step"], ())])([])

@@ -19,18 +19,22 @@ from ..memory import next_number
 from ..recording import CompileError, active
 from ..tree import leaves, rebuild
 from .executors import native_fault
-from .guards import HOOKS, module_guards, named_guards
+from .guards import HOOKS, Found, module_guards
+from .live_number import LiveNumber
 from .locks import lock
+from .names import Names
 from .outcome import Unsteady, finish
 from .program import Program
 from .recorder import Recorder, Watch
-from .replay import Argument, Grown, Made, Prepared, Replay, executor_for
-from .signature import form_of, kind_of, require_unchanged, twice
+from .replay import Argument, Grown, Made, Prepared, Replay, Worked, executor_for
+from .side_effects import Around
+from .signature import form_of, kind_of, twice, varying_numbers
 from .sweep import is_own_leaf, swept, watch_captured
 from .traced import Traced
 from .traced_backend import enroll
 from .verification import verified
 
+_VARIES = object()  # in place of a number that is an input of the program
 _one_at_a_time = lock()  # recordings; the engine knows of one
 
 
@@ -83,6 +87,9 @@ class Compiled:
         self._lock = lock()
         self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._recordings = 0
+        self._varying: dict[Any, set[int]] = {}  # by the form of arguments: the numbers among them that are inputs
+        self._varying_places: set[Any] = set()  # the same for what is found by name
+        self._unvarying: set[Any] = set()  # forms and places whose numbers could not be inputs
         update_wrapper(self, function, updated=())  # attributes are looked up there
 
     @property
@@ -102,7 +109,8 @@ class Compiled:
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the program for these arguments, or record one first."""
         given: list[Any] = []
-        kind = (form_of((args, kwargs), given), tuple([kind_of(x) for x in given]), twice(given), is_grad_enabled())
+        form = form_of((args, kwargs), given)
+        kind = (form, self._kinds(form, given), twice(given), is_grad_enabled())
         with self._lock:
             found = self._prepared(kind, given)
             if found is not None:
@@ -110,6 +118,11 @@ class Compiled:
         with _one_at_a_time, self._lock:  # in this order, as a recording may take the lock of another function
             found = self._prepared(kind, given)  # another thread may have recorded it meanwhile
             return found[0].run(found[1]) if found is not None else self._record(kind, given, args, kwargs)
+
+    def _kinds(self, form: Any, given: list[Any]) -> tuple[Any, ...]:
+        """What of each argument a program depends on: of a number that varies, its type."""
+        varying = self._varying.get(form, ())
+        return tuple([(type(x), _VARIES) if i in varying else kind_of(x) for i, x in enumerate(given)])
 
     def _prepared(self, kind: Any, given: list[Any]) -> tuple[Replay, Prepared] | None:
         """What to replay at a call with these arguments; None if nothing that is known is right for it."""
@@ -148,14 +161,45 @@ class Compiled:
             return name
         return type(self), (self.function,), {"executor": self.executor, "mode": self.mode}
 
-    @_without_collector()
     def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
+        """Record the program for these arguments, and replay it. Numbers that were others before are its inputs."""
+        kind = self._notice_numbers(kind, given)
+        try:
+            return self._recorded(kind, given, args, kwargs, self._varying.get(kind[0], set()), self._varying_places)
+        except Exception:  # as where a library takes nothing but a float
+            if not self._varying.get(kind[0]) and not self._varying_places:
+                raise
+        self._unvarying.update([kind[0], *self._varying_places])
+        self._varying.pop(kind[0], None)
+        self._varying_places.clear()
+        kind = (kind[0], self._kinds(kind[0], given), *kind[2:])
+        return self._recorded(kind, given, args, kwargs, set(), set())
+
+    def _notice_numbers(self, kind: Any, given: list[Any]) -> Any:
+        """Learn which numbers have had another value before; the kind of a call in which these may be any."""
+        form, kinds, *rest = kind
+        alike = [known for known in self._replays if (known[0], *known[2:]) == (form, *rest)]
+        varying = varying_numbers(kinds, [known[1] for known in alike])
+        if varying and form not in self._unvarying:
+            self._varying.setdefault(form, set()).update(varying)
+            for known in alike:
+                del self._replays[known]  # which no call would find any more
+        for replay in self._replays.get(kind, ()):
+            self._varying_places.update(replay.found.changed_numbers())
+        self._varying_places -= self._unvarying
+        return (form, self._kinds(form, given), *rest)
+
+    @_without_collector()
+    def _recorded(
+        self, kind: Any, given: list[Any], args: Any, kwargs: Any, numbers: set[int], places: set[Any]
+    ) -> Any:
         name = _name_of(self.function)
-        recorder = Recorder(name)
-        around = [*named_guards([self.function], given)]
+        around = Around(name, Names([self.function], given))
+        recorder = Recorder(name, frozenset(places), numbers)
         try:
             try:
                 with Watch(recorder):
+                    around.found.follow(recorder)
                     form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
             except Unsteady:
                 form = None
@@ -167,14 +211,14 @@ class Compiled:
             with suppress(CompileError):
                 recorder.let_go()
             with suppress(CompileError):
-                require_unchanged(name, around)
+                around.put_back()
             raise
-        require_unchanged(name, around)
+        around.put_back()
         if form is None:
             return self.function(*args, **kwargs)
-        recorder.guards += self._guards(recorder, given)
+        found = self._found(recorder, given, around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-        replay = Replay(recorder, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
+        replay = Replay(recorder, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
         if self.mode == "explain":
             print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
@@ -214,12 +258,18 @@ class Compiled:
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 
-    def _guards(self, recorder: Recorder, given: list[Any]) -> list[Callable[[], bool]]:
+    def _found(self, recorder: Recorder, given: list[Any], followed: set[Any]) -> Found:
         """What Python found by name meanwhile, and must find again."""
         modules = [*recorder.modules.values()]
-        hooks = [hook for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
-        functions = [self.function, *[m.forward for m in modules], *[hook.call for hook in hooks]]
-        return [*module_guards(modules, recorder.read), *named_guards(functions, [*given, *modules])]
+        hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
+        functions = [self.function, *[m.forward for m in modules], *hooks]
+        names = Names(functions, [*given, *modules], set().union(*recorder.read.values()))
+        places = names.places
+        for module in modules:
+            of_module, parts = module_guards(module, recorder.read[id(module)])
+            places += of_module
+            recorder.guards.append(parts)
+        return Found(places, followed | recorder.attributes.keys(), recorder.owners)
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the leaves of its arguments."""
@@ -336,6 +386,8 @@ def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
     if place is not None:
         return Grown(recorder.traced(y.array).refresh().var, place)
+    if type(y) is LiveNumber:
+        return Worked(y.place.place)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(

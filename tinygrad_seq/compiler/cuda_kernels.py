@@ -83,9 +83,13 @@ def loop_kind(instr: Instr) -> str | None:
     return kind
 
 
+def _like(number: Number) -> Any:
+    return 1 if number.whole else 1.0
+
+
 def _common(instr: Instr) -> Any:
     """The dtype in which NumPy compares the operands."""
-    return numpy.result_type(*[a.dtype if type(a) is Var else 1.0 if type(a) is Number else a for a in instr.args])
+    return numpy.result_type(*[a.dtype if type(a) is Var else _like(a) if type(a) is Number else a for a in instr.args])
 
 
 def expression(instr: Instr, operands: list[tuple[str, str]]) -> str:

@@ -1,24 +1,27 @@
-"""What Python found by name while a function was recorded, and must find again: attributes, globals, closures, numbers.
+"""Guards: what Python found by name while a function was recorded, and must find again for its program to be right.
 
-It is compared by identity first, in the interpreter's own loop, so that a call pays some hundred nanoseconds a module.
+All of them are one Python function made for them, which compares by identity: a lookup costs some ten nanoseconds.
 """
 
 from __future__ import annotations
 
+import operator
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from itertools import starmap
-from operator import attrgetter, is_
-from typing import Any
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from operator import is_
+from typing import Any, NamedTuple
 
+from ..backend import numpy_module as numpy
 from ..graph import Leaf, Value
 
-_NUMBERS = (bool, int, float, complex)
-_PLAIN = (*_NUMBERS, str, bytes, type(None))
+NUMBERS = (bool, int, float, complex)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-_NOT_USERS = (__name__.partition(".")[0], "nn", "numpy", "builtins")
-_content = attrgetter("cell_contents")
+_PLAIN = (*NUMBERS, str, bytes, type(None))
+_LISTS = (list, deque, array, bytearray)
+_MOST = 1 << 20  # bytes of a NumPy array whose elements are compared at each call
+_ANY = object()  # in place of a number that may be another
 
 
 def is_module(x: Any) -> bool:
@@ -26,73 +29,224 @@ def is_module(x: Any) -> bool:
     return hasattr(type(x), "named_parameters") and hasattr(type(x), "forward")
 
 
+class Place(NamedTuple):
+    """Where something is found by a key.
+
+    Attributes:
+        holder: what is asked.
+        key: for what.
+        how: a key of `_LOOK`.
+        name: what messages call it.
+    """
+
+    holder: Any
+    key: Any
+    how: str
+    name: str = ""
+
+    @property
+    def identity(self) -> tuple[int, str, Any]:
+        return id(self.holder), self.how, self.key
+
+    def look(self) -> Any:
+        return _LOOK[self.how](self.holder, self.key)
+
+    def put(self, value: Any) -> None:
+        if self.how in _PUT:
+            _PUT[self.how](self.holder, self.key, value)
+
+
+def _set_content(cell: Any, _: Any, value: Any) -> None:
+    cell.cell_contents = value
+
+
+def _only(held: dict[str, Any], names: frozenset[str], before: frozenset[str]) -> None:
+    for name in names & held.keys() - before:
+        del held[name]
+
+
+_LOOK: dict[str, Callable[[Any, Any], Any]] = {
+    "item": operator.getitem,
+    "attribute": getattr,
+    "class": lambda kind, name: kind.__dict__[name],
+    "cell": lambda cell, _: cell.cell_contents,
+    "setting": lambda held, key: held["param_groups"][key[0]][key[1]],
+    "names": lambda held, names: frozenset(names & held.keys()),
+}
+_PUT: dict[str, Callable[[Any, Any, Any], None]] = {
+    "item": operator.setitem,
+    "attribute": setattr,
+    "class": setattr,
+    "cell": _set_content,
+    "names": _only,
+}
+_TEXT = {
+    "item": "h{n}[{key!r}] is v{n}",
+    "attribute": "h{n}.{key} is v{n}",
+    "class": "h{n}.__dict__[{key!r}] is v{n}",
+    "cell": "h{n}.cell_contents is v{n}",
+    "setting": "h{n}['param_groups'][{key[0]!r}][{key[1]!r}] is v{n}",
+    "names": "len(h{n}) == v{n}",  # as long as there are as many, they are the same ones
+}
+
+
 class Found:
-    """Whether looking up the same keys finds the same: a guard.
+    """Whether looking in the same places finds the same: a guard.
 
     Args:
-        look: what finds something by its key; it may raise an error where there is nothing any more.
-        put: what puts it back there.
-        names: what messages call them, if not by the keys.
+        places: where to look.
+        followed: the identities of places whose numbers are inputs of the program.
+        apart: owners of arrays, by id, whose elements are looked up by the program itself.
     """
 
     def __init__(
         self,
-        look: Callable[[Any], Any],
-        keys: Iterable[Any],
-        put: Callable[[Any, Any], None] | None = None,
-        names: Sequence[str] | None = None,
+        places: Iterable[Place],
+        followed: Iterable[Any] = (),
+        apart: Iterable[int] = (),
     ) -> None:
-        self._look, self._put, self._keys = look, put, [*keys]
-        self._names = self._keys if names is None else names
-        self._take([*map(look, self._keys)])
+        self.places = [*{place.identity: place for place in places}.values()]
+        self._followed, self._apart = {*followed}, {*apart}
+        self._live: list[tuple[Place, Any, Any]] = []  # numbers that are followed, with what was there
+        self._compared = [place for place in self.places if place.identity not in self._followed]
+        lines = [_TEXT[place.how].format(n=n, key=place.key) for n, place in enumerate(self._compared)]
+        self._known: dict[str, Any] = {f"h{n}": place.holder for n, place in enumerate(self._compared)}
+        exec(f"def same():\n    return {' and '.join(lines) or True}", self._known)
+        self._same: Callable[[], bool] = self._known["same"]
+        self._take([place.look() for place in self._compared])
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
-        self._inside = _containers(values)
+        self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values, self._apart)]
+        for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
+            self._known[f"v{n}"] = len(place.holder) if place.how == "names" else value
+
+    def _loosened(self, container: Any, copy: Any) -> Any:
+        """The copy of a container, in which numbers that vary may be any."""
+        if self._followed:
+            for key in _keys(container):
+                if Place(container, key, "item").identity in self._followed:
+                    copy[key] = _ANY
+        return copy
 
     def __call__(self) -> bool:
         try:
-            now = [*map(self._look, self._keys)]
+            if not self._same():
+                now = [place.look() for place in self._compared]
+                if not all(map(alike, now, self._values)):
+                    return False
+                self._take(now)
         except (ValueError, AttributeError, LookupError):
             return False
-        if not all(map(is_, now, self._values)):
-            if not all(map(alike, now, self._values)):
-                return False
-            self._take(now)
-        return not self._inside or all(starmap(alike, self._inside))
+        return all(alike(container, before) for container, before in self._inside)
 
-    def put_back(self) -> tuple[str, Any] | None:
-        """Let everything be as it was; the name of something that was not, and what it was."""
-        changed = None
-        for name, key, before in zip(self._names, self._keys, self._values, strict=True):
-            if not all(starmap(alike, _changes(before, self._inside))):
-                changed = name, before
+    # --- numbers that turn out to vary ---
+
+    def changed_numbers(self) -> Iterator[Any]:
+        """The identities of the places where there is another number of the same type now."""
+        for place, before in zip(self._compared, self._values, strict=True):
             try:
-                same = alike(self._look(key), before)
+                now = place.look()
+            except (ValueError, AttributeError, LookupError):
+                continue
+            if _varies(now, before):
+                yield place.identity
+        for container, copy in self._inside:
+            for key in _keys(container):
+                if key in (copy if isinstance(copy, dict) else range(len(copy))) and _varies(container[key], copy[key]):
+                    yield Place(container, key, "item").identity
+
+    def follow(self, recorder: Any) -> None:
+        """Put a number that is worked out at each call wherever one varies, until all is put back."""
+        if not recorder.varying:
+            return
+        inside = [Place(container, key, "item") for container, _ in self._inside for key in _keys(container)]
+        for place in [*self.places, *inside]:
+            if place.identity in recorder.varying and place.how in _PUT:
+                value = place.look()
+                if type(value) in (int, float):
+                    live = recorder.number(value, reader(place, type(value)))
+                    self._live.append((place, live, value))
+                    place.put(live)
+
+    @property
+    def followed(self) -> set[Any]:
+        """The identities of the places where that is so."""
+        return {place.identity for place, _, _ in self._live}
+
+    def put_back(self) -> str | None:
+        """Let everything be as it was; something that was not, in words."""
+        changed: str | None = None
+        for place, live, value in self._live:
+            try:
+                if place.look() is live:
+                    place.put(value)
+            except (ValueError, AttributeError, LookupError):
+                pass
+        for place, before in zip(self._compared, self._values, strict=True):
+            name = place.name or str(place.key)
+            if not all(alike(x, copy) for x, copy in _changes(before, self._inside)):
+                changed = f"the {type(before).__name__} '{name}'"
+            try:
+                now = place.look()
+                same = alike(now, before)
             except (ValueError, AttributeError, LookupError):
                 same = False
             if not same:
-                changed = name, before
-                if self._put is not None:
-                    self._put(key, before)
+                changed = f"the {type(before).__name__} '{name}'"
+                if place.how == "names":
+                    changed = f"{name} ({', '.join(sorted(now ^ before))})"
+                place.put(before)
         for container, before in self._inside:
             if not alike(container, before):
                 _fill(container, before)
         return changed
 
 
-def _containers(values: Iterable[Any]) -> list[tuple[Any, Any]]:
-    """The lists, dictionaries and sets among values and inside them, each with a copy."""
+def _varies(now: Any, before: Any) -> bool:
+    return type(now) is type(before) and type(now) in (int, float) and repr(now) != repr(before)
+
+
+def reader(place: Place, kind: type[Any]) -> Callable[[], Any]:
+    def read() -> Any:
+        now = place.look()
+        if type(now) is not kind:
+            raise LookupError(place.key)
+        return now
+
+    return read
+
+
+def _keys(container: Any) -> Iterator[Any]:
+    """Where a container has numbers that may vary."""
+    if isinstance(container, (list, dict)):
+        entries = container.items() if isinstance(container, dict) else enumerate(container)
+        yield from [key for key, x in entries if type(x) in (int, float)]
+
+
+def _containers(values: Iterable[Any], apart: set[int] = frozenset()) -> list[tuple[Any, Any]]:  # type: ignore[assignment]
+    """What holds something among values and inside them: lists, dictionaries, sets, arrays; each with a copy."""
     found: dict[int, tuple[Any, Any]] = {}
     todo = [*values]
     while todo:
         x = todo.pop()
-        if isinstance(x, (list, dict, set)) and id(x) not in found:
-            found[id(x)] = (x, x.copy())
-        elif not isinstance(x, tuple):
+        if isinstance(x, _PLAIN) or id(x) in found:
             continue
-        todo += x.values() if isinstance(x, dict) else () if isinstance(x, set) else x
+        if isinstance(x, numpy.ndarray):
+            if x.nbytes <= _MOST and not x.dtype.hasobject and id(owner(x)) not in apart:
+                found[id(x)] = (x, x.tobytes())
+        elif isinstance(x, (*_LISTS, dict, set)):
+            found[id(x)] = (x, x.copy() if hasattr(x, "copy") else x[:])
+            todo += x.values() if isinstance(x, dict) else x if isinstance(x, (list, deque)) else ()
+        elif isinstance(x, tuple):
+            todo += x
     return [*found.values()]
+
+
+def owner(x: Any) -> Any:
+    while isinstance(getattr(x, "base", None), numpy.ndarray):
+        x = x.base
+    return x
 
 
 def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -102,47 +256,45 @@ def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
 
 
 def _fill(container: Any, content: Any) -> None:
-    container.clear()
-    if isinstance(container, list):
-        container.extend(content)
+    if isinstance(container, numpy.ndarray):
+        numpy.copyto(container, numpy.frombuffer(content, container.dtype).reshape(container.shape))
+    elif isinstance(container, (list, array, bytearray)):
+        container[:] = content
     else:
-        container.update(content)
+        container.clear()
+        (container.extend if isinstance(container, deque) else container.update)(content)
 
 
 def alike(now: Any, before: Any) -> bool:
     """Whether a program that was recorded with one is right for the other."""
-    if now is before:
+    if now is before or before is _ANY:
         return True
-    if isinstance(now, _NUMBERS):
+    if isinstance(now, NUMBERS):
         return type(now) is type(before) and repr(now) == repr(before)  # 0.0 is not -0.0, and nan is itself
-    if isinstance(now, (list, tuple)) and isinstance(before, (list, tuple)):
+    if isinstance(now, numpy.ndarray) and isinstance(before, bytes):
+        return bool(now.tobytes() == before)
+    if isinstance(now, (list, tuple, deque)) and isinstance(before, (list, tuple, deque)):
         return len(now) == len(before) and (all(map(is_, now, before)) or all(map(alike, now, before)))
     if isinstance(now, dict) and isinstance(before, dict):
         same = len(now) == len(before) and all(map(is_, now, before)) and all(map(is_, now.values(), before.values()))
         return same or (now.keys() == before.keys() and all(alike(v, before[k]) for k, v in now.items()))
     if isinstance(now, types.MethodType) and isinstance(before, types.MethodType):
         return now.__func__ is before.__func__ and now.__self__ is before.__self__
-    return isinstance(now, (str, bytes, set)) and type(now) is type(before) and bool(now == before)
+    plain = (str, bytes, set, frozenset, array, bytearray)
+    return isinstance(now, plain) and type(now) is type(before) and bool(now == before)
 
 
-def module_guards(modules: Iterable[Any], read: dict[int, set[str]]) -> Iterator[Callable[[], bool]]:
-    """Of modules that take part: what was read of each, their parts and hooks, and their users' classes."""
-    classes: dict[type[Any], set[str]] = {}
-    for module in modules:
-        held = vars(module)
-        names = {*read.get(id(module), ()), *HOOKS, *_parts(held)}
-        defaults = {name for name in names if _is_data(getattr(type(module), name, None))}
-        yield Found(partial(getattr, module), defaults)
-        yield Found(held.get, (names & held.keys()) - defaults)
-        yield _Parts(held, names - defaults)
-        for kind in type(module).__mro__:
-            if is_users(kind.__module__):
-                classes.setdefault(kind, set()).update(names)
-    for kind, names in classes.items():
-        yield Found(kind.__dict__.get, names)
+def module_guards(module: Any, read: set[str]) -> tuple[list[Place], Callable[[], bool]]:
+    """Of a module that takes part: what was read of it, its parts and its hooks."""
+    held = vars(module)
+    names = {*read, *HOOKS, *_parts(held)}
+    defaults = {name for name in names if is_data(getattr(type(module), name, None))}
+    places = [Place(module, name, "attribute") for name in defaults]
+    places += [Place(held, name, "item") for name in (names & held.keys()) - defaults]
+    return places, _Parts(held, names - defaults)
 
 
-def _is_data(x: Any) -> bool:
+def is_data(x: Any) -> bool:
     """Whether a class has something for objects that have nothing of their own by this name, as `training`."""
     return isinstance(x, (*_PLAIN, tuple, list, dict)) and x is not None
 
@@ -180,91 +332,6 @@ def _has_parts(x: Any) -> bool:
     return (isinstance(x, Value) and isinstance(x.node, Leaf)) or is_module(x)
 
 
-def named_guards(functions: Iterable[Any], objects: Iterable[Any] = ()) -> Iterator[Found]:
-    """What functions, and those that they name, find in globals, closures and defaults, and in objects of users.
-
-    Args:
-        objects: what the first functions are given, and find attributes of.
-    """
-    seen: set[Any] = set()
-    todo = [*functions]
-    while todo:
-        function = todo.pop()
-        if isinstance(function, partial):
-            todo.append(function.func)
-            objects = [*objects, *function.args, *function.keywords.values()]
-            continue
-        function = getattr(function, "function", function) if is_compiled(function) else function
-        objects = [*objects, getattr(function, "__self__", None)]
-        function = getattr(function, "__func__", function)
-        if not isinstance(function, types.FunctionType) or function in seen or not is_users(function.__module__):
-            continue
-        seen.add(function)
-        code = function.__code__
-        names = _names(code)
-        held = function.__globals__
-        visible = [name for name in names if name in held and _may_change(held[name])]
-        if visible:
-            yield Found(held.get, visible, held.__setitem__)
-        closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        named = [(name, cell) for name, cell in closure if is_filled(cell) and _may_change(cell.cell_contents)]
-        cells = [cell for _, cell in named]
-        if cells:
-            yield Found(_content, cells, _set_content, [name for name, _ in named])
-        if function.__defaults__ or function.__kwdefaults__:
-            yield Found(partial(getattr, function), ("__defaults__", "__kwdefaults__"))
-        values = [held[name] for name in visible] + [cell.cell_contents for cell in cells]
-        values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *objects]
-        objects = ()
-        for x in values:
-            if isinstance(x, types.FunctionType | types.MethodType | partial) or is_compiled(x):
-                todo.append(x)
-            elif is_module(x):  # of which the recorder knows what was read
-                todo += [getattr(type(x), name, None) for name in names]
-            elif _is_users_object(x):
-                own = vars(x)
-                defaults = {name for name in names if _is_data(getattr(type(x), name, None))}
-                yield Found(partial(getattr, x), defaults, partial(setattr, x))
-                yield Found(own.get, names & own.keys() - defaults, own.__setitem__)
-                todo += [getattr(type(x), name, None) for name in (*names, "__call__")]
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """The names in a function's code, and in that of the functions inside it."""
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def _may_change(x: Any) -> bool:
-    """Whether something else by the same name may make another program: no library, and no class or function of one."""
-    if isinstance(x, types.ModuleType):
-        return False
-    return not isinstance(x, types.FunctionType | type | types.BuiltinFunctionType) or is_users(x.__module__)
-
-
-def is_users(module_name: str | None) -> bool:
-    """Whether the code of a module is neither ours nor NumPy's, which do not change."""
-    return (module_name or "").partition(".")[0] not in _NOT_USERS
-
-
-def _is_users_object(x: Any) -> bool:
-    """Whether this is an object with attributes, of a class that the function's user wrote."""
-    return hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType) and is_users(type(x).__module__)
-
-
 def is_compiled(x: Any) -> bool:
     """Whether this is a compiled function, or a compiled module, which passes for a module else."""
     return hasattr(type(x), "programs")
-
-
-def is_filled(cell: Any) -> bool:
-    """Whether a variable of a closure has a value."""
-    try:
-        _content(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _set_content(cell: Any, value: Any) -> None:
-    cell.cell_contents = value

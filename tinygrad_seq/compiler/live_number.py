@@ -12,8 +12,8 @@ from ..backend import numpy_module as numpy
 class LiveNumber:
     """A Python number that will be another at the next call, such as a learning rate; what is made of it is, too.
 
-    It passes for the number. Where Python or a library wants to have the number itself, as `math.sqrt` does, the
-    program is right for this number alone.
+    It passes for the number, and is no more than that to other threads and when the recording is over. Where Python or
+    a library wants to have the number itself, as `math.sqrt` does, the program is right for this number alone.
 
     Attributes:
         value: the number at this call.
@@ -30,11 +30,13 @@ class LiveNumber:
         return type(self.value)
 
     def __bool__(self) -> bool:
-        return bool(self.recorder.decided(bool, bool(self.value), self))
+        value = bool(self.value)
+        return self.recorder.decided(bool, value, self) if self.recorder.mine() else value
 
     def pinned(self) -> Any:
         """The number itself, which it has to be at each call of the program."""
-        self.recorder.decided(_is_same, True, self, self.value)
+        if self.recorder.mine():
+            self.recorder.decided(_is_same, True, self, self.value)
         return self.value
 
     def __array__(self, *kind: Any, **settings: Any) -> Any:
@@ -58,6 +60,8 @@ def _live_operator(name: str, swapped: bool = False) -> Callable[..., Any]:
             return NotImplemented
         operands = (*others, self) if swapped else (self, *others)
         value = function(*map(plain, operands))
+        if not self.recorder.mine():
+            return value
         if isinstance(value, bool):
             return self.recorder.decided(function, value, *operands)
         return self.recorder.number(value, function, *operands)
@@ -68,7 +72,7 @@ def _live_operator(name: str, swapped: bool = False) -> Callable[..., Any]:
 def _pinning(name: str) -> Callable[..., Any]:
     def method(self: LiveNumber, *args: Any) -> Any:
         value = self.pinned()
-        return getattr(type(value), name)(value, *args)
+        return getattr(type(value), name)(value, *[x.pinned() if type(x) is LiveNumber else x for x in args])
 
     return method
 
@@ -78,7 +82,26 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
     setattr(LiveNumber, f"__r{_name}__", _live_operator(_name, swapped=True))
 for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne"):
     setattr(LiveNumber, f"__{_name}__", _live_operator(_name))
-for _name in ("float", "int", "round", "trunc", "floor", "ceil", "divmod", "rdivmod", "hash", "repr", "str", "format"):
+for _name in ("and", "or", "xor", "lshift", "rshift"):
+    setattr(LiveNumber, f"__{_name}__", _pinning(f"__{_name}__"))
+    setattr(LiveNumber, f"__r{_name}__", _pinning(f"__r{_name}__"))
+for _name in (
+    "invert",
+    "pos",
+    "complex",
+    "float",
+    "int",
+    "round",
+    "trunc",
+    "floor",
+    "ceil",
+    "divmod",
+    "rdivmod",
+    "hash",
+    "repr",
+    "str",
+    "format",
+):
     setattr(LiveNumber, f"__{_name}__", _pinning(f"__{_name}__"))
 
 

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .program import Number
+from .program import GIVEN, Number
 
 _SIGNS = {
     operator.add: "+",
@@ -23,11 +23,11 @@ _SIGNS = {
 }
 
 
-def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Callable[[], list[Any]]:
-    """A function that works all of them out, in order.
+def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Callable[[list[Any]], list[Any]]:
+    """A function of the leaves of a call's arguments that works all of them out, in order.
 
     Args:
-        numbers: for each a function and its arguments: `Number`s before it, and Python numbers.
+        numbers: for each a function and its arguments: `Number`s before it, GIVEN for the leaves, and Python numbers.
     """
     known: dict[str, Any] = {}  # by name: functions, and Python numbers
     lines: list[str] = []
@@ -37,6 +37,8 @@ def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) ->
         for a in args:
             if type(a) is Number:
                 given.append(names[a.place])
+            elif a is GIVEN:
+                given.append("given")
             else:
                 given.append(f"c{len(known)}")
                 known[given[-1]] = a
@@ -48,5 +50,5 @@ def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) ->
             text = f"f{place}({', '.join(given)})"
         lines.append(f"    n{place} = {text}")
         names.append(f"n{place}")
-    exec("\n".join(["def numbers():", *lines, f"    return [{', '.join(names)}]"]), known)
+    exec("\n".join(["def numbers(given):", *lines, f"    return [{', '.join(names)}]"]), known)
     return known["numbers"]

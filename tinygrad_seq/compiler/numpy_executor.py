@@ -93,7 +93,7 @@ class NumpyExecutor:
         kinds = [v.dtype for v in others if type(v) is Var]
         if type(a) is not Number:
             return numpy.asarray(a, numpy.result_type(*kinds, a)) if kinds else numpy.asarray(a)
-        kind = numpy.result_type(*kinds, 1.0) if kinds else numpy.dtype("float64")
+        kind = numpy.result_type(*kinds, 1 if a.whole else 1.0)
         return self._numbers.setdefault((a.place, kind), numpy.empty((), kind))
 
     def _steps_of(self, instr: Instr) -> list[Step]:

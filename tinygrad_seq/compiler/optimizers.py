@@ -6,7 +6,7 @@ from typing import Any
 
 from ..graph import Value
 from ..recording import CompileError
-from .guards import Found
+from .guards import Found, Place
 from .places import setting_number, state_array, state_number
 
 LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
@@ -86,5 +86,5 @@ class Optimizers:
 
         fixed = [key for key in group if key not in LIVE_SETTINGS]  # looked up anew: load_state_dict makes other groups
         held = vars(optimizer)
-        self._recorder.guards += [Found(lambda key: held["param_groups"][where][key], fixed), makes_sense]
+        self._recorder.guards += [Found([Place(held, (where, key), "setting") for key in fixed]), makes_sense]
         return live

@@ -138,9 +138,8 @@ class _Reads:
         recorder = self._overlay.recorder
 
         def look(instance: Any, name: str) -> Any:
-            if recorder.mine():
-                recorder.reads(instance, name)
-            return object.__getattribute__(instance, name)
+            value = object.__getattribute__(instance, name)
+            return recorder.reads(instance, name, value) if recorder.mine() else value
 
         self._owner.__getattribute__ = look  # type: ignore[assignment]
 

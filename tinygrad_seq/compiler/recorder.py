@@ -7,10 +7,11 @@ While it watches, the function finds a `Traced` where a tensor has its array, an
 from __future__ import annotations
 
 import gc
+import operator
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -19,14 +20,14 @@ from ..backend import SCALAR, Array, backend_of, is_array
 from ..graph import Leaf, Value
 from ..memory import shares_memory
 from ..recording import CompileError, active
-from .guards import alike
+from .guards import Place, alike, owner, reader
 from .home import Home
 from .live_number import LiveNumber
 from .operations import VIEWS, evaluate
 from .optimizers import Optimizers
 from .overlay import Overlay
 from .places import argument_grad_array, grad_array
-from .program import Instr, Number, Program, Source, Var
+from .program import GIVEN, Instr, Number, Program, Source, Var
 from .traced import Traced, Viewed, written_back
 from .traced_backend import enroll
 
@@ -39,6 +40,11 @@ _NOTHING = object()
 class Recorder(Home):
     """Records one call.
 
+    Args:
+        name: of the function.
+        varying: the identities of places where numbers may be others at the next call.
+        places: of such numbers among the arguments.
+
     Attributes:
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
@@ -48,8 +54,9 @@ class Recorder(Home):
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
         super().__init__(name)
+        self.varying, self._places = varying, places
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
@@ -71,6 +78,8 @@ class Recorder(Home):
         self.generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
+        self.attributes: dict[Any, LiveNumber] = {}  # of modules: those that are followed
+        self.owners: set[int] = set()  # of the arrays from outside, by identity
         self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
         self.refused: CompileError | None = None
 
@@ -92,6 +101,8 @@ class Recorder(Home):
                 constant = constant and a.var in self.program.constants
             elif type(a) is LiveNumber:
                 given.append(a.place)
+                if a.place.whole:
+                    self.program.whole.add(a.place.place)
                 values.append(a.value)
                 constant = False
             else:
@@ -153,7 +164,7 @@ class Recorder(Home):
     def number(self, value: Any, function: Callable[..., Any], *args: Any) -> LiveNumber:
         """A number that is worked out at each call."""
         self.program.numbers.append((function, tuple([a.place if type(a) is LiveNumber else a for a in args])))
-        return LiveNumber(value, Number(len(self.program.numbers) - 1), self)
+        return LiveNumber(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
 
     def decided(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
         """Python decided something by a number: the program is right as long as it would decide so again."""
@@ -184,6 +195,8 @@ class Recorder(Home):
 
     def given(self, x: Any, i: int) -> Any:
         """What the function gets as its i-th argument: a stand-in for a tensor, which may be a captured one too."""
+        if type(x) in (int, float) and i in self._places:
+            return self.number(x, operator.getitem, GIVEN, i)
         if not isinstance(x, Value):
             return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
         if id(x) not in self._stand_ins:
@@ -212,6 +225,7 @@ class Recorder(Home):
         traced = Traced(self, array, var)
         self.program.sources[var] = source
         self.arrays[id(array)] = (array, traced, source)
+        self.owners.add(id(owner(array)))
         self.initial[var] = (traced, array)
         return traced
 
@@ -248,13 +262,25 @@ class Recorder(Home):
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.touch(leaf.grad, "a gradient", read)
 
-    def reads(self, module: Any, name: str) -> None:
-        """An attribute of a module is looked up: it must be the same at each call."""
+    def reads(self, module: Any, name: str, value: Any) -> Any:
+        """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
         known = self.read.get(id(module))
         if known is None:
             known = self.read[id(module)] = set()
             self.modules[id(module)] = module
         known.add(name)
+        if self.varying and type(value) in (int, float):
+            held = vars(module)
+            for place in (Place(held, name, "item"), Place(module, name, "attribute")):
+                if place.identity in self.varying and (place.how == "attribute" or name in held):
+                    return self._followed(place, value)
+        return value
+
+    def _followed(self, place: Place, value: Any) -> LiveNumber:
+        live = self.attributes.get(place.identity)
+        if live is None:
+            live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
+        return live
 
     def assigns(self, module: Any, name: str) -> None:
         """An attribute of a module is about to be another one."""
@@ -314,6 +340,7 @@ class Recorder(Home):
         while self in active:
             active.remove(self)
         self.overlay.remove()
+        self._thread = 0
 
     def let_go(self) -> None:
         """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.

@@ -12,6 +12,7 @@ from ..tree import rebuild
 from .derivative import Derivative, Function
 from .executors import native_taken
 from .gradients import Gradients
+from .guards import Found
 from .halves import halves
 from .numbers import evaluation
 from .numpy_executor import NumpyExecutor
@@ -43,6 +44,12 @@ class Argument(NamedTuple):
     place: int
 
 
+class Worked(NamedTuple):
+    """The result is a Python number, one of those that are worked out at each call: which."""
+
+    place: int
+
+
 class Prepared(NamedTuple):
     """What a call takes from outside.
 
@@ -64,6 +71,7 @@ class Replay:
     def __init__(
         self,
         recorder: Recorder,
+        found: Found,
         form: Any,
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
@@ -74,7 +82,8 @@ class Replay:
         lock: Any,
         given: list[Any],
     ) -> None:
-        self.guards, self.commits, self.form = recorder.guards, recorder.commits, form
+        self.found, self.commits, self.form = found, recorder.commits, form
+        self.guards: list[Callable[[], bool]] = [found, *recorder.guards]
         self._name = recorder.name
         self._same = list(recorder.same.values())
         self._known_leaves = recorder.known_leaves
@@ -139,7 +148,7 @@ class Replay:
             if not holds():
                 return None
         try:
-            numbers = self._evaluate()
+            numbers = self._evaluate(given)
             arrays = self._outside.arrays(given, self._executor)
             if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
                 return None
@@ -155,6 +164,8 @@ class Replay:
         for place, outcome in self.program.decisions:
             if bool(numbers[place.place]) != outcome:
                 return None
+        if any(type(numbers[place]) is not int for place in self.program.whole):
+            return None
         return Prepared(given, numbers, arrays, targets)
 
     def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
@@ -190,6 +201,8 @@ class Replay:
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, Grown):
                 results.append(grown[out.place])
+            elif type(out) is Worked:
+                results.append(call.numbers[out.place])
             else:
                 results.append(given[out.place] if type(out) is Argument else out)
         return rebuild(self.form, iter(results))

@@ -8,22 +8,16 @@ from typing import Any
 from ..backend import SCALAR, Array, backend_of, is_array, numpy_backend
 from ..graph import Leaf, Node, Value
 from ..recording import CompileError
-from .guards import Found
 
 
-def require_unchanged(name: str, found: Iterable[Found]) -> None:
-    """Put back what a function finds by name if it is another one, or has other contents, after a call.
-
-    Raises:
-        CompileError: if there is something.
-    """
-    changes = [change for guard in found if (change := guard.put_back()) is not None]
-    if changes:
-        what, before = changes[0]
-        raise CompileError(
-            f"compile: {name} changes the {type(before).__name__} '{what}', which a replay would not do again; return "
-            "what is to go there"
-        )
+def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> set[int]:
+    """Which arguments are numbers that differ from those of a call that was like this one else."""
+    found: set[int] = set()
+    for before in known:
+        differ = [i for i, (a, b) in enumerate(zip(now, before, strict=True)) if a != b]
+        if all(now[i][0] in (int, float) and now[i][0] is before[i][0] for i in differ):
+            found.update(differ)
+    return found
 
 
 def form_of(tree: Any, found: list[Any]) -> Any:

@@ -19,7 +19,8 @@ from ..graph import Leaf, Value
 from ..recording import CompileError
 from ..streams import Generator, default_generator
 from ..tree import leaves
-from .guards import is_compiled, is_filled, is_users
+from .guards import is_compiled
+from .names import is_filled, is_library
 from .sweep import without_hooks
 
 _TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
@@ -74,7 +75,7 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(x, types.MethodType):
         yield from (("", x.__self__), ("", x.__func__))
     elif isinstance(x, types.FunctionType):
-        if is_users(x.__module__):
+        if not is_library(x.__module__):
             cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
             yield from ((f": {name}", cell.cell_contents) for name, cell in cells if is_filled(cell))
             yield from ((f": {n}", x.__globals__[n]) for n in x.__code__.co_names if n in x.__globals__)
