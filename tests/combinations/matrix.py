@@ -116,7 +116,12 @@ TOLERANCE = 1e-6  # of the largest number
 # steps for differences, by the order of derivatives; others where the first is too long for a function, or too short
 STEP = {0: 1.0, 1: 5e-4, 2: 2e-3, 3: 2e-3, 4: 1e-2}
 OTHERS = (1 / 2, 2, 1 / 4, 4)
-LONG = {1: (1e-2,), 2: (1e-2,), 3: (2e-2, 1e-2), 4: (1e-2, 7e-3, 1.4e-2)}  # for weights of tenth order
+LONG = {  # the same for weights of tenth order
+    1: (1e-2, 1e-3),
+    2: (1e-2, 2e-3, 2e-4),
+    3: (2e-2, 1e-2, 4e-3, 2e-3, 1e-3),
+    4: (2e-2, 1e-2, 7e-3, 5e-3, 3e-3),
+}
 
 
 def _numbers(nested: Any) -> Iterator[float]:

@@ -207,13 +207,14 @@ class Compiled:
                 recorder.end()  # once more: an interrupt may have come before the first time
                 enroll(None)
             recorder.let_go()
+            around.put_back()
         except BaseException:
             with suppress(CompileError):
                 recorder.let_go()
             with suppress(CompileError):
                 around.put_back()
+            recorder.optimizers.put_back()
             raise
-        around.put_back()
         if form is None:
             return self.function(*args, **kwargs)
         found = self._found(recorder, given, around.found.followed)

@@ -148,10 +148,10 @@ class Names:
 
     def _is_users(self, module_name: Any) -> bool:
         """Whether the code of a module may change: it is no library's, or the function is that library's itself."""
-        top = _top(module_name)
-        return not is_library(top) and (top in self._own or not _is_installed(top))
+        return not is_library(module_name) and (not _is_installed(_top(module_name)) or _top(module_name) in self._own)
 
 
+@cache
 def is_library(module_name: Any) -> bool:
     """Whether a module is ours, NumPy's or Python's own, whose code does not change."""
     return _top(module_name) in _LIBRARIES
@@ -168,12 +168,13 @@ def _is_installed(package: str) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
-def _names(code: types.CodeType) -> set[str]:
+@cache
+def _names(code: types.CodeType) -> frozenset[str]:
     """The names in a function's code, and in that of the functions inside it; words, where it may look up by them."""
     found = {*code.co_names}
     if not found.isdisjoint(("getattr", "attrgetter", "vars", "__dict__")):
         found |= {x for x in code.co_consts if isinstance(x, str) and x.isidentifier()}
-    return found.union(*[_names(x) for x in code.co_consts if isinstance(x, types.CodeType)])
+    return frozenset(found).union(*[_names(x) for x in code.co_consts if isinstance(x, types.CodeType)])
 
 
 def is_filled(cell: Any) -> bool:

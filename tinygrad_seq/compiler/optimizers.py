@@ -23,6 +23,7 @@ class Optimizers:
     def __init__(self, recorder: Any) -> None:
         self._recorder = recorder
         self._stepped: set[int] = set()
+        self._first: list[Any] = []
         self.states: list[tuple[Any, dict[Any, Any]]] = []
         self.groups: list[tuple[Any, list[dict[str, Any]]]] = []
 
@@ -36,6 +37,13 @@ class Optimizers:
             line = self._recorder.line()
             raise CompileError(f"compile: an optimizer takes two steps in one call ({line}); compile one step")
         self._stepped.add(id(optimizer))
+        if not optimizer._stepped:
+            self._first.append(optimizer)
+
+    def put_back(self) -> None:
+        """Let those that took their first step be as before, where the call is refused."""
+        for optimizer in self._first:
+            vars(optimizer).pop("_stepped", None)
 
     def state_of(self, optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
         """What an optimizer remembers, with live numbers."""

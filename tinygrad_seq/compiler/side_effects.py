@@ -1,4 +1,4 @@
-"""What a recorded function must not do: change what it finds by name, use up an iterator, draw from other generators."""
+"""What a recorded function must not do: change what it finds by name, take from an iterator, draw from elsewhere."""
 
 from __future__ import annotations
 
@@ -76,6 +76,5 @@ def _plain(state: Any) -> Any:
     """A state as something that can be compared."""
     if isinstance(state, dict):
         return [(key, _plain(x)) for key, x in state.items()]
-    if isinstance(state, tuple):
-        return [*map(_plain, state)]
-    return state.tobytes() if isinstance(state, numpy.ndarray) else state
+    parts = state if isinstance(state, tuple) else (state,)
+    return [x.tobytes() if isinstance(x, numpy.ndarray) else x for x in parts]

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..backend import Array, DType, backend_of, is_array
+from ..backend import Array, DType, array_module, backend_of, is_array
 from ..backend import numpy as host
 from ..recording import CompileError
 from .operations import HOLE, REDUCTIONS
@@ -28,6 +28,15 @@ class Viewed(NamedTuple):
     var: Any
     again: Callable[[Any], Any]
     put: Callable[[Any, Any], Any] | None = None
+
+
+def _laid_out(new: Array, old: Array) -> Array:
+    """Numbers in memory as those that they replace: by that it is decided what of them is a view."""
+    if new.strides == old.strides:
+        return new
+    made = array_module(old).empty_like(old)
+    made[...] = new
+    return made
 
 
 def _itself(whole: Any, new: Any = None) -> Any:
@@ -188,11 +197,16 @@ class Traced:
 
     def copy(self, *_: Any) -> Traced:
         self.refresh()
-        return Traced(self.recorder, self.value, self.var)  # nothing is ever written in place
+        value = self.value if self.flags.c_contiguous else self.value.copy()
+        return Traced(self.recorder, value, self.var)  # nothing is ever written in place
 
     def astype(self, kind: DType, copy: bool = True) -> Traced:
         kind = host.dtype(kind)
-        return self.copy() if kind == self.dtype else self.recorder.emit("cast", self, dtype=kind)
+        if kind != self.dtype:
+            return self.recorder.emit("cast", self, dtype=kind)
+        self.refresh()
+        value = self.value if self.flags.c_contiguous else self.value.astype(kind)
+        return Traced(self.recorder, value, self.var)
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
@@ -235,7 +249,9 @@ class Traced:
             else:
                 whole.become(put(whole, new))
             self.viewed = self.viewed._replace(var=whole.var)
-        self.value, self.var = new.value, new.var
+            if not self.flags.c_contiguous:
+                new = Traced(self.recorder, self.viewed.again(whole).value, new.var)
+        self.value, self.var = _laid_out(new.value, self.value), new.var
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
         index, arrays = [], []

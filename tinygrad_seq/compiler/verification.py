@@ -66,8 +66,9 @@ class Reach:
 def _parts(x: Any) -> Iterator[tuple[str, Any]]:
     """What something holds, and by what name."""
     if isinstance(x, Value):
-        if isinstance(x.node, Leaf) and x.node.grad is not None:
-            yield ".grad", x.node.grad
+        leaf = _leaf(x)
+        if leaf is not None and leaf.grad is not None:
+            yield ".grad", leaf.grad
     elif isinstance(x, (list, tuple)):
         yield from ((f"[{i}]", part) for i, part in enumerate(x))
     elif isinstance(x, dict):
@@ -83,10 +84,16 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{key}", part) for key, part in vars(x).items())
 
 
+def _leaf(x: Value) -> Leaf | None:
+    """The leaf that keeps the gradient of a tensor, which may be frozen now."""
+    leaf = x.node if x.node is not None else getattr(x, "_former_keeper", None)
+    return leaf if isinstance(leaf, Leaf) else None
+
+
 def _state(x: Any) -> Any:
     if isinstance(x, Value):
-        leaf = x.node if isinstance(x.node, Leaf) else None
-        return x.array, x.array.copy(), x.node, leaf and leaf.grad
+        leaf = _leaf(x)
+        return x.array, x.array.copy(), x.node, leaf, leaf and leaf.grad
     if is_array(x):
         return x.copy()
     if isinstance(x, (list, dict)):
@@ -98,11 +105,11 @@ def _state(x: Any) -> Any:
 
 def _restore(x: Any, state: Any) -> None:
     if isinstance(x, Value):
-        x.array, numbers, x.node, grad = state
+        x.array, numbers, x.node, leaf, grad = state
         if getattr(x.array.flags, "writeable", True):
             array_module(x.array).copyto(x.array, numbers)
-        if isinstance(x.node, Leaf):
-            x.node.grad = grad
+        if leaf is not None:
+            leaf.grad = grad
     elif is_array(x):
         if getattr(x.flags, "writeable", True):
             array_module(x).copyto(x, state)
@@ -122,8 +129,9 @@ def _numbers(name: str, x: Any) -> Iterator[tuple[str, Any]]:
     """What is compared of something: arrays on the host, Python numbers, lengths."""
     if isinstance(x, Value):
         yield name, backend_of(x.array).to_host(x.array).copy()
-        if isinstance(x.node, Leaf):
-            grad = x.node.grad
+        leaf = _leaf(x)
+        if leaf is not None:
+            grad = leaf.grad
             yield f"{name}.grad", None if grad is None else backend_of(grad.array).to_host(grad.array).copy()
     elif is_array(x):
         yield name, backend_of(x).to_host(x).copy()
@@ -150,17 +158,22 @@ def _outcome(call: Callable[..., Any], function: Any, args: Any, kwargs: Any) ->
 
 
 def _gradients(results: list[Any], reach: Reach) -> Iterator[tuple[str, Any]]:
-    """Of the sum of all results, by what can be reached."""
+    """Of a weighted sum of all results, by what can be reached: the sum alone of a softmax has none but rounding."""
     roots = {y.node: y.array for y in results if isinstance(y, Value) and not isinstance(y.node, Leaf | NoneType)}
     inputs = {way: x.node for way, x in reach.found.items() if isinstance(x, Value) and isinstance(x.node, Leaf)}
     found: dict[Any, Any] = {}
     if roots and inputs:
-        seeds = [(node, array_module(y).ones_like(y)) for node, y in roots.items()]
+        seeds = [(node, _weights(y)) for node, y in roots.items()]
         with without_hooks(inputs.values()), suppress(RuntimeError):  # of results that backward() inside has used up
             found = sweep(seeds, [*inputs.values()], retain_graph=True)
     for way, node in inputs.items():
         g = found.get(node)
         yield f"the gradient by {way}", None if g is None else backend_of(g).to_host(g).copy()
+
+
+def _weights(y: Array) -> Array:
+    xp = array_module(y)
+    return (1 + xp.sin(xp.arange(y.size)) / 2).astype(y.dtype).reshape(y.shape)
 
 
 def verified(name: str, function: Callable[..., Any], run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -182,20 +195,20 @@ def verified(name: str, function: Callable[..., Any], run: Callable[..., Any], a
     if failed is not None:
         raise CompileError(f"compile: {name} raises {failed!r}, and its program does not") from failed
     for what, before in expected.items():
-        difference = _difference(found.get(what), before)
+        difference = _difference(found.get(what), before, 1e-2 if what.startswith("the gradient") else 1e-6)
         if difference:
             raise CompileError(f"compile: {name} and its program differ: {what} {difference}")
     return result
 
 
-def _difference(found: Any, expected: Any) -> str:
-    """How far two things are apart, in words; empty if they agree."""
+def _difference(found: Any, expected: Any, least: float) -> str:
+    """How far two things are apart, in words; empty if they agree. `least`: what counts as large."""
     if not isinstance(expected, numpy.ndarray) or not isinstance(found, numpy.ndarray):
         same = found == expected or (found != found and expected != expected)
         return "" if same else f"is {found!r:.60}, and should be {expected!r:.60}"
     if (found.shape, found.dtype) != (expected.shape, expected.dtype):
         return f"is {found.dtype}{found.shape}, and should be {expected.dtype}{expected.shape}"
-    if _close(found, expected):
+    if _close(found, expected, least):
         return ""
     with numpy.errstate(all="ignore"):
         place = numpy.unravel_index(numpy.argmax(numpy.nan_to_num(abs(found - expected), nan=numpy.inf)), found.shape)
@@ -203,10 +216,10 @@ def _difference(found: Any, expected: Any) -> str:
     return f"at {at} is {found[place]}, and should be {expected[place]}"
 
 
-def _close(found: Array, expected: Array) -> bool:
+def _close(found: Array, expected: Array, least: float) -> bool:
     bound = _TOLERANCE.get(expected.dtype.char)
     if bound is None:
         return bool(numpy.array_equal(found, expected))
     finite = numpy.isfinite(expected)
     largest = float(abs(expected[finite]).max(initial=0.0))
-    return bool(numpy.allclose(found, expected, rtol=bound, atol=bound * max(largest, 1e-6), equal_nan=True))
+    return bool(numpy.allclose(found, expected, rtol=bound, atol=bound * max(largest, least), equal_nan=True))
