@@ -98,7 +98,7 @@ class _Segment:
         """Run again, and carry the gradients of the results back to the inputs and to what f closed over."""
         owners = [node.memory for node in self.closed_over if isinstance(node, Leaf)]
         owners += [id(owner_of(x.array)) for x in leaves(list(self.args)) if isinstance(x, Tensor)]
-        written = any(getattr(tensor.array, "var", None) is not var for tensor, var in self.read)
+        written = any(getattr(tensor.array, "variable", None) is not var for tensor, var in self.read)
         if written or any(self._changed(owner) for owner in owners):
             raise _changed_in_place("a parameter or an argument")
         recorded = isinstance(gs[0], Value)

@@ -386,7 +386,7 @@ def _name_of(function: Any) -> str:
 def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
     if place is not None:
-        return Grown(recorder.traced(y.array).refresh().var, place)
+        return Grown(recorder.traced(y.array).refresh().variable, place)
     if type(y) is LiveNumber:
         return Worked(y.place.place)
     if isinstance(y, Value):
@@ -397,7 +397,7 @@ def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
             )
         if y.node is not None and y.node.number < start:
             return y
-        return Made(recorder.traced(y.array).refresh().var, type(y))
+        return Made(recorder.traced(y.array).refresh().variable, type(y))
     if type(y) is Traced:
-        return Made(y.refresh().var, None)
+        return Made(y.refresh().variable, None)
     return y

@@ -44,7 +44,7 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
         elif isinstance(after.node, (Application, Output)):
             raise CompileError("compile: a gradient that has a graph of its own (create_graph=True) stays in .grad")
         else:
-            grads.append((owner, recorder.traced(after.array).var))
+            grads.append((owner, recorder.traced(after.array).variable))
     for generator, (_, first), _, start in recorder.generators.values():
         moved = generator.offset - first
         place = recorder.number(0, lambda offset, moved=moved: offset + moved, start).place
@@ -57,11 +57,11 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     for tensor, _, node, var in recorder.tensors:
         if id(tensor) not in recorder.overlay.made:
             _require_alike(recorder, tensor, node, var)
-        if type(tensor.array) is Traced and tensor.array.var is not var and var in recorder.program.sources:
-            stores[var] = (recorder.program.sources[var], tensor.array.var)
+        if type(tensor.array) is Traced and tensor.array.variable is not var and var in recorder.program.sources:
+            stores[var] = (recorder.program.sources[var], tensor.array.variable)
     for var, (traced, _) in recorder.initial.items():
-        if traced.var is not var:
-            stores[var] = (recorder.program.sources[var], traced.var)
+        if traced.variable is not var:
+            stores[var] = (recorder.program.sources[var], traced.variable)
     for optimizer, groups in recorder.optimizers.groups:
         pairs = zip(optimizer.param_groups, groups, strict=False)
         changed = any(group.get(key) is not old for group, before in pairs for key, old in before.items())
@@ -80,8 +80,8 @@ def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
                 elif isinstance(old, Value) and isinstance(after, Value):
                     var = next(v for t, _, _, v in recorder.tensors if t is old)
                     new = recorder.traced(after.array)
-                    if new.var is not var:
-                        stores[var] = (recorder.program.sources[var], new.var)
+                    if new.variable is not var:
+                        stores[var] = (recorder.program.sources[var], new.variable)
     owners: dict[int, int] = {}
     for array, _, _ in recorder.arrays.values():
         owners[id(owner_of(array))] = owners.get(id(owner_of(array)), 0) + 1

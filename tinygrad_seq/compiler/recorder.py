@@ -96,9 +96,9 @@ class Recorder(Home):
             if type(a) is Traced or is_array(a):
                 a = self.traced(a)
                 a.refresh()
-                given.append(a.var)
+                given.append(a.variable)
                 values.append(a.value)
-                constant = constant and a.var in self.program.constants
+                constant = constant and a.variable in self.program.constants
             elif type(a) is LiveNumber:
                 given.append(a.place)
                 if a.place.whole:
@@ -114,7 +114,7 @@ class Recorder(Home):
         viewed = None
         if view:
             again = partial(self._again, op, args[1:], params)
-            viewed = Viewed(args[0], args[0].var, again, written_back(op, params))
+            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
         if constant:
             return Traced(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
@@ -127,7 +127,7 @@ class Recorder(Home):
     def read_since(self, count: int) -> list[tuple[Value, Var]]:
         """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""
         read = {v for instr in self.program.instrs[count:] for v in instr.inputs()}
-        found = [(tensor, getattr(tensor.array, "var", None)) for tensor, _, _, _ in self.tensors]
+        found = [(tensor, getattr(tensor.array, "variable", None)) for tensor, _, _, _ in self.tensors]
         return [(tensor, var) for tensor, var in found if var in read]
 
     def later(self, gradients: Iterable[Any]) -> Callable[[Value], Any]:
@@ -150,7 +150,7 @@ class Recorder(Home):
         return Traced(self, array, self.program.constant(array))
 
     def is_constant(self, x: Any) -> bool:
-        return not isinstance(x, Traced) or x.var in self.program.constants
+        return not isinstance(x, Traced) or x.variable in self.program.constants
 
     def line(self) -> str:
         """Where in the user's code we are."""
@@ -250,7 +250,7 @@ class Recorder(Home):
         moves = name.startswith(("argument", "a gradient"))
         source = Source(name, read or (lambda _args: tensor.array), moves)
         traced = self._known(array, tensor, source)
-        self.tensors.append((tensor, array, node, traced.var))
+        self.tensors.append((tensor, array, node, traced.variable))
         tensor.array = traced
 
     def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
@@ -369,7 +369,7 @@ class Recorder(Home):
         for holder in gc.get_referrers(*left) if left else ():
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
                 holder.array = holder.array.value
-        kept = next((traced for traced in left if traced.var in lines), None)
+        kept = next((traced for traced in left if traced.variable in lines), None)
         if any(x() is not None for x in stand_ins):
             raise CompileError(
                 f"compile: {self.name} keeps one of its arguments in a list, an attribute or a global, which a replay "
@@ -378,7 +378,7 @@ class Recorder(Home):
         if kept is not None:
             raise CompileError(
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
-                f"which a replay would not do again; return it instead ({lines[kept.var]})"
+                f"which a replay would not do again; return it instead ({lines[kept.variable]})"
             )
 
 

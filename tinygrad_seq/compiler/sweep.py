@@ -89,7 +89,7 @@ def swept(
         value = recorder.traced(results[place].array).value
         source = Source(f"the gradient of result {place}", _not_there, moves=True)
         arriving.append((node, recorder.source(array_module(value).ones_like(value), source)))
-    recorder.program.late = {g.var for _, g in arriving}
+    recorder.program.late = {g.variable for _, g in arriving}
     try:
         with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
             found = sweep(arriving, [*older], retain_graph=True)
@@ -105,7 +105,7 @@ def swept(
     for tensor, _, node, var in recorder.tensors:
         if node in older and node not in wanted:
             i = tensors.get(id(tensor))
-            gradient = recorder.traced(found[node]).var if node in found else None
+            gradient = recorder.traced(found[node]).variable if node in found else None
             wanted[node] = Wanted(_captured(tensor) if i is None else _given(i), var, gradient)
     if len(wanted) < len(older):
         raise CompileError(
@@ -115,7 +115,7 @@ def swept(
     order = {node: k for k, node in enumerate(live)}
     owned = {var for _, _, _, var in recorder.tensors}
     generators = [generator for generator, _, _, _ in recorder.generators.values()]
-    recorded = Sweep([*live.values()], [g.var for _, g in arriving], [*wanted.values()], owned, generators)
+    recorded = Sweep([*live.values()], [g.variable for _, g in arriving], [*wanted.values()], owned, generators)
     return recorded, [order.get(y.node) if isinstance(y, Value) else None for y in results]  # type: ignore[arg-type]
 
 

@@ -65,10 +65,10 @@ class Traced:
         viewed: of a view, what it is a view of.
     """
 
-    __slots__ = ("__weakref__", "recorder", "value", "var", "viewed")
+    __slots__ = ("__weakref__", "recorder", "value", "variable", "viewed")
 
     def __init__(self, recorder: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
-        self.recorder, self.value, self.var, self.viewed = recorder, value, var, viewed
+        self.recorder, self.value, self.variable, self.viewed = recorder, value, var, viewed
 
     # --- what an array says of itself ---
 
@@ -170,7 +170,7 @@ class Traced:
         with self.recorder.home.on(self.recorder.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return Traced(self.recorder, self.value, self.var, Viewed(self, self.var, _itself, _itself))
+            return Traced(self.recorder, self.value, self.variable, Viewed(self, self.variable, _itself, _itself))
         return self.recorder.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> Traced:
@@ -189,16 +189,16 @@ class Traced:
         viewed = self.viewed
         if viewed is not None:
             whole = viewed.whole.refresh()
-            if whole.var is not viewed.var:
+            if whole.variable is not viewed.var:
                 again = viewed.again(whole)
-                self.value, self.var = again.value, again.var
-                self.viewed = viewed._replace(var=whole.var)
+                self.value, self.variable = again.value, again.variable
+                self.viewed = viewed._replace(var=whole.variable)
         return self
 
     def copy(self, *_: Any) -> Traced:
         self.refresh()
         value = self.value if self.flags.c_contiguous else self.value.copy()
-        return Traced(self.recorder, value, self.var)  # nothing is ever written in place
+        return Traced(self.recorder, value, self.variable)  # nothing is ever written in place
 
     def astype(self, kind: DType, copy: bool = True) -> Traced:
         kind = host.dtype(kind)
@@ -206,7 +206,7 @@ class Traced:
             return self.recorder.emit("cast", self, dtype=kind)
         self.refresh()
         value = self.value if self.flags.c_contiguous else self.value.astype(kind)
-        return Traced(self.recorder, value, self.var)
+        return Traced(self.recorder, value, self.variable)
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
@@ -226,7 +226,7 @@ class Traced:
             if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
                 taken.viewed = Viewed(
                     self,
-                    self.var,
+                    self.variable,
                     lambda whole: self.recorder.emit("take", whole, *arrays, index=index),
                     lambda whole, new: self.recorder.emit("update", whole, new, *arrays, index=index),
                 )
@@ -248,10 +248,10 @@ class Traced:
                 self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
             else:
                 whole.become(put(whole, new))
-            self.viewed = self.viewed._replace(var=whole.var)
+            self.viewed = self.viewed._replace(var=whole.variable)
             if not self.flags.c_contiguous:
-                new = Traced(self.recorder, self.viewed.again(whole).value, new.var)
-        self.value, self.var = _laid_out(new.value, self.value), new.var
+                new = Traced(self.recorder, self.viewed.again(whole).value, new.variable)
+        self.value, self.variable = _laid_out(new.value, self.value), new.variable
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
         index, arrays = [], []

@@ -194,7 +194,7 @@ class TracedBackend:
         """What a function of the backend shows of an array."""
         function = getattr(self._recorder.home, name)
         y: Traced = self._recorder.emit("call", x, function=lambda x: function(x, *settings), name=name)
-        y.viewed = Viewed(x, x.var, lambda whole: self._view(name, whole, *settings))
+        y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
