@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -218,7 +219,6 @@ class FunctionBuilder:
         self._module = ir.Module()
         self._function = ir.Function(self._module, ir.FunctionType(VOID, [POINTER]), "NAME")
         self.builder = ir.IRBuilder(self._function.append_basic_block("entry"))
-        self._constants: dict[Any, Value] = {}
         self._intrinsics: dict[str, Any] = {}
 
     def arguments(self, names: str) -> list[Any]:
@@ -264,11 +264,7 @@ class FunctionBuilder:
         return other if isinstance(other, Value) else self._constant(value.ir.type, other)
 
     def _constant(self, type_: Any, x: float) -> Value:
-        key = type_, repr(x)  # of which -0.0 is another one than 0.0
-        if key not in self._constants:
-            content: Any = [x] * type_.count if isinstance(type_, ir.VectorType) else x
-            self._constants[key] = Value(self, ir.Constant(type_, content))
-        return self._constants[key]
+        return Value(self, _constant(type_, repr(x), x))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, rounded once."""
@@ -406,8 +402,16 @@ class FunctionBuilder:
                 carried[n] = Value(self, phi)
 
 
+@lru_cache(None)
 def vector_of(element: Any, lanes: int) -> Any:
+    """The type of a vector, which is the same object each time: it keeps its text."""
     return ir.VectorType(element, lanes)
+
+
+@lru_cache(4096)
+def _constant(type_: Any, told: str, x: float) -> Any:
+    """A constant, in all lanes of a vector; `told` tells 0.0 from -0.0, and one nan from no other."""
+    return ir.Constant(type_, [x] * type_.count if isinstance(type_, ir.VectorType) else x)
 
 
 def scalar_of(type_: Any) -> Any:

@@ -15,7 +15,7 @@ from . import native_calls
 from .commit import last_kernels, settled
 from .crew import REGION, ThreadPool, size
 from .groups import Group
-from .kernels import ARITHMETIC, FUNCTIONS, kernel
+from .kernels import ARITHMETIC, FUNCTIONS
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
 from .native_products import Matrix, Native, ParallelRegion, Products
@@ -161,7 +161,6 @@ class NativeExecutor(NumpyExecutor):
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
-        kernel.cache_clear()  # long texts, of which another program has few
         joined = self._joined(steps, last)
         self._commit = None if last is None else joined.pop()
         return joined
