@@ -19,7 +19,8 @@ from typing import Any
 
 from ..backend import Array, blas_threads, usable_cores
 from ..backend import numpy_module as numpy
-from .llvm_builder import INT32, FunctionBuilder, Pointer, Value
+from .llvm_builder import FunctionBuilder
+from .llvm_values import INT32, Pointer, Value
 from .machine_code import compiled, function_of_table
 from .native_calls import call
 
@@ -28,12 +29,11 @@ _OPEN, _FINISHED, _DONE, _REGIONS, _CALLS, _CLAIMED, _YIELD, _SIZE = 0, 8, 16, 2
 SPIN_LIMIT = 1 << 22  # looks for a region, each of which takes half a microsecond or more
 
 
-def _work(state: Pointer, region: Value, run: Value, thread: Value) -> Value:
+def _work(f: FunctionBuilder, state: Pointer, region: Value, run: Value, thread: Value) -> Value:
     """Do what nobody has claimed of a region's calls, from this thread's place on and around; where its calls end.
 
     A call is claimed by writing the number of the run to its place: a worker that comes late finds it there.
     """
-    f = state.f
     regions, calls, claimed = [state.pointer(place) for place in (_REGIONS, _CALLS, _CLAIMED)]
     first, last = regions[region], regions[region + 1]
     count = last - first
@@ -48,20 +48,16 @@ def _work(state: Pointer, region: Value, run: Value, thread: Value) -> Value:
     return last
 
 
-def _yield(state: Pointer) -> None:
-    state.call(_YIELD, result=INT32)
-
-
 def _region() -> str:
     """Opens the next region, takes part in it, and waits until all of it is done. Table: state, the region's number."""
     f = FunctionBuilder()
     state, region = f.arguments("int*state region")
     run = state.atomic_load("monotonic") >> 32
     state.atomic_store(run << 32 | region + 1, "release")
-    last = _work(state, region, run, f.integer(0))
+    last = _work(f, state, region, run, f.integer(0))
     with f.loop() as loop:
         loop.exit_if((state + _FINISHED).atomic_load("acquire") >= last)
-        _yield(state)
+        state.call(_YIELD, result=INT32)
     return f.text()
 
 
@@ -77,12 +73,12 @@ def _worker_loop() -> str:
         region = now & 0xFFFFFFFF  # its number and one; 0 before the run's first
         found = now.compare("!=", known) & region.compare("!=", 0)
         with f.if_(found, variables):
-            _work(state, region - 1, now >> 32, thread)
+            _work(f, state, region - 1, now >> 32, thread)
             variables[:] = [now, f.integer(0)]
         with f.if_(found ^ True, variables):
             done = (state + _DONE).atomic_load("acquire")
             loop.exit_if(done.compare("!=", 0) | looks.compare(">", SPIN_LIMIT))
-            _yield(state)
+            state.call(_YIELD, result=INT32)
             variables[:] = [known, looks + 1]
     return f.text()
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from llvmlite import ir
-
-from .llvm_builder import BYTE, INT32, TYPES, FunctionBuilder, Pointer, Value, vector_of
+from .llvm_builder import TYPES, FunctionBuilder
+from .llvm_values import BYTE, INT32, Pointer, Value, vector_of
 
 # least squares of the relative error at Chebyshev's points: (exp(r) - 1 - r) / r² for |r| ≤ 0.3467, and
 # (tanh(x) - x) / x³ as a function of x² for |x| ≤ 0.65
@@ -21,12 +20,6 @@ _TANH = [-0.3333325982093811, 0.13330818712711334, -0.05368747189640999, 0.02046
 
 Operation = tuple[str, ...]  # its name, and what it takes: see `kernel`
 Emitter = Callable[..., Value]
-
-
-def _compare(f: FunctionBuilder, how: str, a: Value, b: Value) -> Value:
-    """Of numbers: "<", ">=", ...; false if one is nan, but "!=" is true."""
-    compare = f.builder.fcmp_unordered if how in ("!=", "uno") else f.builder.fcmp_ordered
-    return Value(f, compare(how, a.ir, b.ir))
 
 
 def _polynomial(f: FunctionBuilder, x: Value, coefficients: list[float]) -> Value:
@@ -42,19 +35,18 @@ def _polynomial(f: FunctionBuilder, x: Value, coefficients: list[float]) -> Valu
 
 def _exp(f: FunctionBuilder, x: Value) -> Value:
     """e ** x: 2ⁿ e^r with |r| ≤ ln 2 / 2, e^r by a polynomial (relative error 4e-9 before rounding)."""
-    low, high, is_nan = f.numbers(-110.0), f.numbers(100.0), _compare(f, "uno", x, x)
-    bounded = f.select(_compare(f, "<", x, low), low, x)
-    bounded = f.select(_compare(f, ">", bounded, high), high, bounded)
+    low, high, is_nan = f.numbers(-110.0), f.numbers(100.0), x.compare("uno", x)
+    bounded = f.select(x.compare("<", low), low, x)
+    bounded = f.select(bounded.compare(">", high), high, bounded)
     bounded = f.select(is_nan, low, bounded)
     n = f.elementwise("rint", bounded * 1.4426950408889634)
     r = f.fma(n, f.numbers(-0.693359375), bounded)  # ln 2 in two parts, the first of few digits
     r = f.fma(n, f.numbers(2.12194440e-4), r)
     y = f.fma(r * r, _polynomial(f, r, _EXP), r) + 1.0
-    integers = vector_of(INT32, f.lanes)
-    exponent = f.builder.fptosi(n.ir, integers)
-    half = f.builder.ashr(exponent, ir.Constant(integers, [1] * f.lanes))
-    for part in (Value(f, half), Value(f, exponent) - Value(f, half)):  # in two steps, each of them a power in range
-        y = y * Value(f, f.builder.bitcast(((part + 127) << 23).ir, f.vector))
+    exponent = n.cast("fptosi", vector_of(INT32, f.lanes))
+    half = exponent.signed_shift(1)
+    for part in (half, exponent - half):  # in two steps, so that neither power is out of range
+        y = y * ((part + 127) << 23).cast("bitcast", f.vector)
     return f.select(is_nan, x, y)
 
 
@@ -70,13 +62,13 @@ def _tanh(f: FunctionBuilder, x: Value) -> Value:
     far = f.elementwise("copysign", far, x)  # for nan
     square = x * x
     near = f.fma(square * x, _polynomial(f, square, _TANH), x)
-    y = f.select(_compare(f, "<", size, f.numbers(0.625)), near, far)
+    y = f.select(size.compare("<", f.numbers(0.625)), near, far)
     return f.elementwise("copysign", y, x)  # of -0.0, too
 
 
 def _extreme(f: FunctionBuilder, how: str, a: Value, b: Value) -> Value:
     """The one that compares as `how` says; nan if one is."""
-    return f.select(_compare(f, how, a, b) | _compare(f, "uno", a, a), a, b)
+    return f.select(a.compare(how, b) | a.compare("uno", a), a, b)
 
 
 ARITHMETIC: dict[str, Emitter] = {
@@ -105,10 +97,10 @@ _EMITTERS: dict[str, Emitter] = {
     **ARITHMETIC,
     **FUNCTIONS,
     **LOGIC,
-    **{name: lambda f, a, b, how=how: _compare(f, how, a, b) for name, how in COMPARISONS.items()},
+    **{name: lambda f, a, b, how=how: a.compare(how, b) for name, how in COMPARISONS.items()},
     "where": lambda f, condition, a, b: f.select(condition, a, b),
     "to_number": lambda f, a: f.select(a, f.numbers(1.0), f.numbers(0.0)),
-    "to_truth": lambda f, a: _compare(f, "!=", a, f.numbers(0.0)),
+    "to_truth": lambda f, a: a.compare("!=", f.numbers(0.0)),
 }
 
 
@@ -153,12 +145,11 @@ def _operand(f: FunctionBuilder, values: dict[str, Value], text: str) -> Value:
 
 def _loaded(array: Pointer, kind: str, column: Value | None, mask: Value | None) -> Value:
     """A vector from a column on, or the one element of a row in all lanes."""
-    value = array[0].splat() if column is None else array.load(column, mask)
+    value = array.broadcast(0) if column is None else array.load(column, mask)
     return value.compare("!=", 0) if kind == "?" else value
 
 
 def _store(array: Pointer, kind: str, column: Value, value: Value, mask: Value | None) -> None:
     if kind == "?":
-        f = array.f
-        value = Value(f, f.builder.zext(value.ir, vector_of(BYTE, f.lanes)))
+        value = value.cast("zext", vector_of(BYTE, array.lanes))
     array.store(column, value, mask)

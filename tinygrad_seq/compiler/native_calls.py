@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from llvmlite import ir
-
-from .llvm_builder import BOOL, INT, POINTER, VOID, FunctionBuilder, Pointer, Value
+from .llvm_builder import FunctionBuilder
+from .llvm_values import BOOL, INT, POINTER, VOID, Pointer, Value, intrinsic
 from .vector_unit import accumulators
 
 _ROWS = 4  # of a matrix that go through one pass over the vector
@@ -35,7 +34,7 @@ def _copy() -> str:
     """Copies bytes: where to, where from, how many."""
     f = FunctionBuilder()
     target, source, count = f.arguments("*target *source count")
-    f.intrinsic("memcpy.p0.p0.i64", VOID, target, source, count, Value(f, ir.Constant(BOOL, 0)))
+    intrinsic("memcpy.p0.p0.i64", VOID, target, source, count, f.constant(BOOL, 0))
     return f.text()
 
 
@@ -81,7 +80,7 @@ def rows_times_vector(kind: str) -> str:
             for r in range(count):
                 sums[r] = f.fma(rows[r].load(c, mask), part, sums[r])
         for r in range(count):
-            y[row + r] = f.reduce("fadd", sums[r], 0.0)
+            y[row + r] = f.reduce("fadd", sums[r], f.number(0.0))
 
     fours = n & -_ROWS
     for i in f.range(0, fours, _ROWS):
@@ -100,7 +99,7 @@ def vector_times_rows(kind: str) -> str:
     for c, masks in f.columns(n, vectors):
         sums = [f.numbers(0.0)] * vectors
         for p in f.range(0, k, carried=sums):
-            row, factor = b + (p * ldb + c), x[p].splat()
+            row, factor = b + (p * ldb + c), x.broadcast(p)
             for v, mask in enumerate(masks):
                 sums[v] = f.fma(row.load(v * f.lanes, mask), factor, sums[v])
         for v, mask in enumerate(masks):
@@ -114,7 +113,7 @@ def take_rows(kind: str) -> str:
     f = FunctionBuilder(kind)
     wrong, every, out, index, n, rows, cols = f.arguments("int*wrong *all *out int*index n rows cols")
     for i in f.range(n):
-        j, fits = find_row(index[i], rows, wrong)
+        j, fits = find_row(f, index[i], rows, wrong)
         with f.if_(fits):
             source, target = every + j * cols, out + i * cols
             for c, (mask,) in f.columns(cols):
@@ -122,9 +121,8 @@ def take_rows(kind: str) -> str:
     return f.text()
 
 
-def find_row(index: Value, rows: Value, wrong: Pointer) -> tuple[Value, Value]:
+def find_row(f: FunctionBuilder, index: Value, rows: Value, wrong: Pointer) -> tuple[Value, Value]:
     """The row that an index means, negative ones from the end, and whether it is there; where not, `wrong` says so."""
-    f = index.f
     row = f.select(index.is_negative(), index + rows, index)
     fits = row < rows
     with f.if_(row >= rows):

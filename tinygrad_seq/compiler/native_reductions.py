@@ -8,9 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from math import inf
 
-from llvmlite import ir
-
-from .llvm_builder import DOUBLE, FunctionBuilder, Value
+from .llvm_builder import FunctionBuilder
+from .llvm_values import DOUBLE, Value, vector_of
 from .vector_unit import accumulators
 
 _VECTORS = 4  # at a time, which do not wait for each other
@@ -34,7 +33,7 @@ def reduction(op: str, kind: str) -> str:
         return a + b if op == "sum" else f.elementwise("maximum", a, b)
 
     for r in f.range(rows):
-        row, total = x + r * cols, [Value(f, ir.Constant(DOUBLE, first))]
+        row, total = x + r * cols, [f.constant(DOUBLE, first)]
         for start in f.range(0, cols, _BLOCK, carried=total):
             block, length = row + start, f.minimum(cols - start, _BLOCK)
             whole = length & -(_VECTORS * f.lanes)
@@ -46,9 +45,9 @@ def reduction(op: str, kind: str) -> str:
                 (mask,) = f.masks(length - c, 1)
                 parts[0] = both(parts[0], block.load(c, mask, otherwise=f.numbers(first)))
             part = both(both(parts[0], parts[1]), both(parts[2], parts[3]))
-            found = f.reduce("fadd", part, 0.0) if op == "sum" else f.reduce("fmaximum", part)
-            total[0] = both(total[0], found.widened())
-        y[r] = total[0].narrowed()
+            found = f.reduce("fadd", part, f.number(0.0)) if op == "sum" else f.reduce("fmaximum", part)
+            total[0] = both(total[0], found.to(DOUBLE))
+        y[r] = total[0].to(f.scalar)
     return f.text()
 
 
@@ -59,7 +58,7 @@ def column_sums(kind: str) -> str:
     x, ldx, y, rows, cols = f.arguments("*x ldx *y rows cols")
     vectors = accumulators(kind)
     for c, masks in f.columns(cols, vectors):
-        totals = [f.numbers(0.0).widened()] * vectors
+        totals = [f.constant(vector_of(DOUBLE, f.lanes), 0.0)] * vectors
         for top in f.range(0, rows, _ROWS, carried=totals):
             sums = [f.numbers(0.0)] * vectors
             for r in f.range(top, f.minimum(rows, top + _ROWS), carried=sums, nonempty=True):
@@ -67,7 +66,7 @@ def column_sums(kind: str) -> str:
                 for v, mask in enumerate(masks):
                     sums[v] = sums[v] + row.load(v * f.lanes, mask)
             for v in range(vectors):
-                totals[v] = totals[v] + sums[v].widened()
+                totals[v] = totals[v] + sums[v].to(DOUBLE)
         for v, mask in enumerate(masks):
-            y.store(c + v * f.lanes, totals[v].narrowed(), mask)
+            y.store(c + v * f.lanes, totals[v].to(f.scalar), mask)
     return f.text()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from llvmlite import ir
-
-from .llvm_builder import BOOL, BYTE, VOID, FunctionBuilder, Value
+from .llvm_builder import FunctionBuilder
+from .llvm_values import BOOL, BYTE, DOUBLE, VOID, intrinsic
 from .native_calls import find_row
 from .vector_unit import accumulators
 
-_END = -1  # of a list
+_END = -1  # of a list: eight bytes of 255
 
 
 def _lists() -> str:
@@ -23,11 +22,10 @@ def _lists() -> str:
     """
     f = FunctionBuilder()
     wrong, index, n, rows, first, after = f.arguments("int*wrong int*index n rows int*first int*after")
-    ends, plain = ir.Constant(BYTE, -1), ir.Constant(BOOL, 0)
-    f.intrinsic("memset.p0.i64", VOID, first, Value(f, ends), rows << 3, Value(f, plain))
+    intrinsic("memset.p0.i64", VOID, first, f.constant(BYTE, _END), rows << 3, f.constant(BOOL, 0))
     for done in f.range(n):
         i = n - 1 - done  # from the last to the first, so that a list is in order
-        j, fits = find_row(index[i], rows, wrong)
+        j, fits = find_row(f, index[i], rows, wrong)
         with f.if_(fits):
             after[i] = first[j]
             first[j] = i
@@ -48,13 +46,13 @@ def add_lists(kind: str) -> str:
         head, place = first[j], sums + j * width
         with f.if_(head.compare("!=", _END)):
             for c, masks in f.columns(cols, vectors):
-                state = [head, *[(place + c).load(v * f.lanes, mask).widened() for v, mask in enumerate(masks)]]
+                state = [head, *[(place + c).load(v * f.lanes, mask).to(DOUBLE) for v, mask in enumerate(masks)]]
                 with f.loop(state) as loop:
                     i, *totals = state
                     row = rows + (i * width + c)
-                    added = [row.load(v * f.lanes, mask).widened() for v, mask in enumerate(masks)]
+                    added = [row.load(v * f.lanes, mask).to(DOUBLE) for v, mask in enumerate(masks)]
                     state[:] = [after[i], *[total + x for total, x in zip(totals, added, strict=True)]]
                     loop.exit_if(state[0].compare("==", _END))
                 for v, mask in enumerate(masks):
-                    (place + c).store(v * f.lanes, state[1 + v].narrowed(), mask)
+                    (place + c).store(v * f.lanes, state[1 + v].to(f.scalar), mask)
     return f.text()

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from .llvm_builder import INT32, FunctionBuilder, Pointer, Value
+from .llvm_builder import FunctionBuilder
+from .llvm_values import INT32, Pointer, Value
 from .vector_unit import vector_unit
 
 MR = 6  # rows of C in registers at a time
@@ -79,11 +80,12 @@ def multiply(panel: Panel, kind: str, rows: int, packed: bool) -> str:
                         a_rows = [a + (before + i) * lda + r for r in range(height)]
                     else:
                         a_rows = [a + (row + r) * lda for r in range(height)]
-                    _micro_kernel(panel, a_rows, MR if packed else 1, b_panel, c_rows, k, add, masks)
+                    _micro_kernel(f, panel, a_rows, MR if packed else 1, b_panel, c_rows, k, add, masks)
     return f.text()
 
 
 def _micro_kernel(
+    f: FunctionBuilder,
     panel: Panel,
     a_rows: list[Pointer],
     a_step: int,
@@ -94,14 +96,14 @@ def _micro_kernel(
     masks: list[Value | None],
 ) -> None:
     """A few rows of one panel of C, in registers: C[r] = Σ A[r, p] B[p], or C[r] + that, over the k of p."""
-    f, lanes, tile = k.f, panel.lanes, [(r, v) for r in range(len(c_rows)) for v in range(panel.vectors)]
+    lanes, tile = panel.lanes, [(r, v) for r in range(len(c_rows)) for v in range(panel.vectors)]
     sums = [f.numbers(0.0) for _ in tile]
     with f.if_(add.compare("!=", 0), sums):
         sums[:] = [c_rows[r].load(v * lanes, masks[v]) for r, v in tile]
     for p in f.range(0, k, carried=sums, nonempty=True):
         b_row = b_panel + p * panel.nr
         b = [b_row.load(v * lanes, align=f.alignment) for v in range(panel.vectors)]
-        a = [row[p * a_step].splat() for row in a_rows]
+        a = [row.broadcast(p * a_step) for row in a_rows]
         sums[:] = [f.fma(b[v], a[r], total) for (r, v), total in zip(tile, sums, strict=True)]
     for (r, v), total in zip(tile, sums, strict=True):
         c_rows[r].store(v * lanes, total, masks[v])
@@ -171,7 +173,7 @@ def _exchanged(f: FunctionBuilder, first: Value, second: Value, step: int, half:
     """Of each 2 · step lanes of two rows the half that begins at 0 or step: of the first row, then of the second."""
     chosen = [(i & ~step) + half + (f.lanes if i & step else 0) for i in range(f.lanes)]
     places = ir.Constant(ir.VectorType(INT32, f.lanes), chosen)
-    return Value(f, f.builder.shuffle_vector(first.ir, second.ir, places))
+    return Value(f.builder, f.builder.shuffle_vector(first.ir, second.ir, places))
 
 
 @lru_cache
@@ -191,7 +193,6 @@ def pack_blocks(panel: Panel, kind: str, rows: int) -> str:
                 begin = 0
                 for size in (4, 2, 1):  # whole vectors, since a masked store takes longer than all of these
                     if rows & size:
-                        part = column.load(begin, lanes=size)
-                        (block + p * MR).store(begin, part)
+                        (block + p * MR).store(begin, column.of(f.scalar, size).load(begin))
                         begin += size
     return f.text()
