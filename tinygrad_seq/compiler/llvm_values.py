@@ -60,7 +60,7 @@ class Value:
         return self.compare(">=", other)
 
     def compare(self, how: str, other: Value | float) -> Value:
-        """By "==", "!=", "<", ...; integers are unsigned, and of nan only "!=" is true, and "uno", which asks for it."""
+        """By "==", "!=", "<", ...; integers are unsigned; of nan "!=" is true, and "uno", which asks for it."""
         if isinstance(scalar_of(self.ir.type), ir.IntType):
             compare = self.builder.icmp_unsigned
         else:
