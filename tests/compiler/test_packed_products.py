@@ -15,14 +15,18 @@ if find_spec("llvmlite") is not None:
     from tinygrad_seq.compiler.memory_plan import aligned
     from tinygrad_seq.compiler.native_products import Matrix, ParallelRegion, Products
 
-    PANELS = {"AVX-512": packed_products.Panel(16, 4), "AVX2": packed_products.Panel(8, 2)}  # of float32
+    PANELS = {  # of float32
+        "AVX-512": packed_products.Panel(16, 4),
+        "AVX2": packed_products.Panel(8, 2),
+        "NEON": packed_products.Panel(4, 4, masks=False),
+    }
     HAS = packed_products.panel_of("f")
 else:
     PANELS, HAS = {}, None
 SHAPES = [(6, 64, 8), (1, 1, 1), (7, 65, 33), (50, 130, 20), (64, 63, 515), (200, 17, 3), (13, 128, 1030)]
 
 
-@pytest.fixture(params=["AVX-512", "AVX2"])
+@pytest.fixture(params=["AVX-512", "AVX2", "NEON"])
 def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The panels of each kind of CPU, whose code LLVM makes for this one out of what it has."""
     if HAS is None:
@@ -30,7 +34,7 @@ def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     single = PANELS[request.param]
 
     def panel_of(kind: str) -> Any:
-        return single if kind == "f" else packed_products.Panel(single.lanes // 2, single.vectors)
+        return single if kind == "f" else single._replace(lanes=single.lanes // 2)
 
     monkeypatch.setattr(native_products, "panel_of", panel_of)
     return panel_of

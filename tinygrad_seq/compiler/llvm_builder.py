@@ -179,7 +179,7 @@ class FunctionBuilder:
         The body of such a `for` is written twice: in a loop over whole vectors, whose masks are None, and for the rest.
         """
         width = vectors * self.lanes
-        whole = count & -width
+        whole = count - count % width
         for column in self.range(0, whole, width, carried=carried):
             yield column, [None] * vectors
         with self.if_(whole < count, carried):
