@@ -1,7 +1,10 @@
 #!/bin/sh
 # Runs tests as on an aarch64 CPU, by qemu's emulation of one, with Debian's Python for arm64 and PyPI's wheels.
 #
-#     sh tests/aarch64.sh -x -q tests/compiler tests/nn      (pytest's arguments; takes 10 to 30 times as long as here)
+#     sh tests/aarch64.sh -q -k "not fork" tests/compiler tests/nn
+#
+# The arguments are pytest's. It takes 10 to 30 times as long as without, so Hypothesis' profile is `quick` if none is
+# named. Left out are forks of a process that has threads, in which qemu itself fails.
 #
 # Needs a Debian with its registry and PyPI in reach, and `apt-get install qemu-user`. What is downloaded (about 150 MB)
 # lies in $AARCH64_ROOT (default: ~/.cache/tinygrad_seq_aarch64), for the next time too. The system is not changed.
@@ -35,4 +38,4 @@ END
 fi
 
 cd "$(dirname "$0")/.."
-PYTHONPATH=$PWD OPENBLAS_NUM_THREADS=1 exec "$python" -m pytest -p no:cacheprovider "$@"
+HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-quick} PYTHONPATH=$PWD OPENBLAS_NUM_THREADS=1 exec "$python" -m pytest -p no:cacheprovider "$@"
