@@ -121,19 +121,19 @@ def kernel(
         stores: of each array that is written, the kind of its elements, and the value that goes there.
     """
     f = FunctionBuilder(kind)
-    kinds = [kind for kind, _ in (*loads, *stores)]
+    kinds = [element for element, _ in (*loads, *stores)]
     rows, cols, *places = f.arguments("rows cols " + "*address stride " * len(kinds))
     for r in f.range(0, rows, nonempty=True):
         starts = [p.of(BYTE) + r * stride for p, stride in zip(places[::2], places[1::2], strict=True)]
-        arrays = [start.of(TYPES[kind]) for start, kind in zip(starts, kinds, strict=True)]
+        arrays = [start.of(TYPES[element]) for start, element in zip(starts, kinds, strict=True)]
         for c, (mask,) in f.columns(cols):
             values = {}
-            for n, (array, (kind, single)) in enumerate(zip(arrays, loads, strict=False)):
-                values[f"in{n}"] = _loaded(array, kind, None if single else c, mask)
+            for n, (array, (element, single)) in enumerate(zip(arrays, loads, strict=False)):
+                values[f"in{n}"] = _loaded(array, element, None if single else c, mask)
             for n, (name, *operands) in enumerate(operations):
                 values[f"v{n}"] = _EMITTERS[name](f, *[_operand(f, values, text) for text in operands])
-            for array, (kind, value) in zip(arrays[len(loads) :], stores, strict=True):
-                _store(array, kind, c, _operand(f, values, value), mask)
+            for array, (element, value) in zip(arrays[len(loads) :], stores, strict=True):
+                _store(array, element, c, _operand(f, values, value), mask)
     return f.text()
 
 
