@@ -89,9 +89,9 @@ class Products:
         """C = A B, of which B is packed."""
         row = _panel(kind).nr * _SIZE[kind]
         return [
-            section
+            region
             for k0 in range(0, k, KC)
-            for section in self._deep(kind, a, (panels + k0 * row, k * row), c, (m, n), (k0, min(KC, k - k0)))
+            for region in self._deep(kind, a, (panels + k0 * row, k * row), c, (m, n), (k0, min(KC, k - k0)))
         ]
 
     def product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[ParallelRegion]:
