@@ -56,7 +56,7 @@ def packed_product(a: Any, b: Any, c: Any) -> Callable[[], None]:
 
     (m, k), n, panel = a.shape, b.shape[1], panel_of("f")
     left, right, whole = [Matrix(x.ctypes.data, False, x.shape[1]) for x in (a, b, c)]
-    panels = aligned(-(-n // panel.width) * panel.width * k * 4) if panel else aligned(0)
+    panels = aligned(-(-n // panel.nr) * panel.nr * k * 4) if panel else aligned(0)
     products = Products()
 
     def one_call(natives: list[Native]) -> Callable[[], None]:

@@ -17,7 +17,7 @@ if find_spec("llvmlite") is not None:
     from tinygrad_seq.compiler.machine_code import compiled, function_of_table
 
 # Adds one to a number, after a while: its table has the number's address, and how long.
-COUNT = """define void @NAME(ptr %table) {
+COUNT = """define void @"NAME"(ptr %table) {
 entry:
   %to = load ptr, ptr %table
   %while.at = getelementptr i64, ptr %table, i64 1
@@ -48,9 +48,9 @@ class Counting:
 
     def __init__(self, lengths: list[int], long: int = 100) -> None:
         self.counts = np.zeros(sum(lengths), np.int64)
-        self.crew = crew.Crew()
-        addresses = compiled([COUNT, crew.SECTION])
-        self.section = function_of_table(addresses[crew.SECTION])
+        self.crew = crew.ThreadPool()
+        addresses = compiled([COUNT, crew.REGION])
+        self.section = function_of_table(addresses[crew.REGION])
         self.tables = [np.array([self.counts.ctypes.data + 8 * i, long], np.int64) for i in range(sum(lengths))]
         calls = [n for table in self.tables for n in (addresses[COUNT], table.ctypes.data)]
         self.sections, start = [], 0
@@ -114,7 +114,7 @@ def test_helpers_sleep_between_runs(threads: int) -> None:
     counting = Counting([8])
     counting.run()
     names = [thread.name for thread in threading.enumerate()]
-    assert names.count("tinygrad_seq helper") >= threads - 1
+    assert names.count("tinygrad_seq worker") >= threads - 1
     deadline = threading.Event()
     for _ in range(100):
         before = os.times()

@@ -11,15 +11,13 @@ import pytest
 pytest.importorskip("llvmlite", reason="the native executor takes llvmlite")
 
 from tinygrad_seq.compiler import machine_code
-from tinygrad_seq.compiler.kernels import FUNCTIONS, Body, kernel
+from tinygrad_seq.compiler.kernels import FUNCTIONS, kernel
 
 TRUTH: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
 
 
 def applied(name: str, x: np.ndarray) -> np.ndarray:
-    body = Body("f")
-    value = FUNCTIONS[name](body, "%in0")
-    text = "\n".join([*sorted(body.intrinsics), kernel("NAME", tuple(body.lines), (("f", False),), (("f", value),))])
+    text = kernel("f", ((name, "in0"),), (("f", False),), (("f", "v0"),))
     y = np.empty_like(x)
     table = np.array([1, x.size, x.ctypes.data, 0, y.ctypes.data, 0], np.int64)
     machine_code.function_of_table(machine_code.compiled([text])[text])(table.ctypes.data)

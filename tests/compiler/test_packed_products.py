@@ -13,16 +13,20 @@ if find_spec("llvmlite") is not None:
     from tinygrad_seq.compiler import crew, native_products, packed_products
     from tinygrad_seq.compiler.machine_code import compiled, function_of_table
     from tinygrad_seq.compiler.memory_plan import aligned
-    from tinygrad_seq.compiler.native_products import Matrix, Products, Section
+    from tinygrad_seq.compiler.native_products import Matrix, ParallelRegion, Products
 
-    PANELS = {"AVX-512": packed_products.Panel(16, 4), "AVX2": packed_products.Panel(8, 2)}  # of float32
+    PANELS = {  # of float32
+        "AVX-512": packed_products.Panel(16, 4),
+        "AVX2": packed_products.Panel(8, 2),
+        "NEON": packed_products.Panel(4, 4, masks=False),
+    }
     HAS = packed_products.panel_of("f")
 else:
     PANELS, HAS = {}, None
 SHAPES = [(6, 64, 8), (1, 1, 1), (7, 65, 33), (50, 130, 20), (64, 63, 515), (200, 17, 3), (13, 128, 1030)]
 
 
-@pytest.fixture(params=["AVX-512", "AVX2"])
+@pytest.fixture(params=["AVX-512", "AVX2", "NEON"])
 def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The panels of each kind of CPU, whose code LLVM makes for this one out of what it has."""
     if HAS is None:
@@ -30,13 +34,13 @@ def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     single = PANELS[request.param]
 
     def panel_of(kind: str) -> Any:
-        return single if kind == "f" else packed_products.Panel(single.lanes // 2, single.vectors)
+        return single if kind == "f" else single._replace(lanes=single.lanes // 2)
 
     monkeypatch.setattr(native_products, "panel_of", panel_of)
     return panel_of
 
 
-def run(sections: list[Section]) -> None:
+def run(sections: list[ParallelRegion]) -> None:
     addresses = compiled(sorted({call.text for section in sections for call in section.calls}))
     for section in sections:
         for call in section.calls:
@@ -93,7 +97,7 @@ def test_products(
 def test_products_with_a_matrix_that_is_packed_once(panel: Any, kind: str, shape: tuple[int, int, int]) -> None:
     (m, n, k), random = shape, np.random.default_rng(0)
     a, b = random.uniform(-1, 1, (m, k)).astype(kind), random.uniform(-1, 1, (k, n)).astype(kind)
-    wide = panel(kind).width
+    wide = panel(kind).nr
     panels = aligned(-(-n // wide) * k * wide * a.itemsize)
     products, c = Products(), np.empty((m, n), kind)
     packed = products.packed(kind, at(b), k, n, panels.ctypes.data)

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
-from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LANES, LOGIC, Body, kernel
+from .kernels import ARITHMETIC, COMPARISONS, FUNCTIONS, LOGIC, Operation, kernel
 from .numpy_executor import NumpyExecutor
 from .program import Instr, Number, Var
+from .vector_unit import LANES
 
 _MOST = 128  # operations and arrays of one kernel
 _FUNCTIONS = 16  # those of many instructions each, of which more would have to be compiled than are worth it
@@ -92,32 +93,39 @@ class Group:
         """The kernel, but for its name."""
         if self._text:
             return self._text
-        body = Body(self.kind or "f")
         inside = Counter([v for instr in self.instrs for v in instr.inputs() if v in self.values])
         _, cols, strides = self._layout()
         names: dict[Any, str] = {}
         loads = []
         for k, (key, wide) in enumerate(self.loads.items()):
-            names[key] = f"%in{k}"
+            names[key] = f"in{k}"
             single = cols > 1 and strides[k][1] == 0
             loads.append((wide.dtype.char, single))
         made: dict[Var, str] = {}
+        operations: list[Operation] = []
+
+        def apply(op: str, *operands: str) -> str:
+            operations.append((op, *operands))
+            return f"v{len(operations) - 1}"
+
         for instr in self.instrs:
             operands = []
             for place, a in enumerate(instr.args):
-                mask = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
+                truth = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
                 if type(a) is Var:
                     value = made.get(a) or names[a]
-                    operands.append(value if mask else _as_numbers(body, value, a))
+                    operands.append(apply("to_number", value) if a.dtype.char == "?" and not truth else value)
                 elif type(a) is Number:
                     operands.append(names["number", a.place])
                 else:
-                    operands.append(body.truth(bool(a)) if mask else body.number(float(a)))
-            made[instr.out] = _emitted(body, instr, operands)
+                    operands.append(str(bool(a)) if truth else float(a).hex())
+            if instr.op in ("cast", "copy"):
+                made[instr.out] = apply("to_truth", *operands) if instr.out.dtype.char == "?" else operands[0]
+            else:
+                made[instr.out] = apply(instr.op, *operands)
         self._stores = [i.out for i in self.instrs if self.uses[i.out] > inside[i.out]]
         stores = [(v.dtype.char, made[v]) for v in self._stores]
-        text = kernel("NAME", tuple(body.lines), tuple(loads), tuple(stores))
-        self._text = "\n".join([*sorted(body.intrinsics), text])
+        self._text = kernel(self.kind or "f", tuple(operations), tuple(loads), tuple(stores))
         return self._text
 
     def tables(self, parts: int) -> list[list[int]]:
@@ -144,25 +152,6 @@ class Group:
         if layout is None:  # `take` has seen that there is one, and it never changes
             raise RuntimeError("compile: the arrays of a kernel have moved since it was put together")
         return layout
-
-
-def _emitted(body: Body, instr: Instr, operands: list[str]) -> str:
-    op = instr.op
-    if op in ARITHMETIC:
-        return ARITHMETIC[op](body, *operands)
-    if op in FUNCTIONS:
-        return FUNCTIONS[op](body, *operands)
-    if op in COMPARISONS:
-        return body.compare(COMPARISONS[op], *operands)
-    if op in LOGIC:
-        return body.make(f"{LOGIC[op]} <{LANES} x i1> {operands[0]}, {operands[1]}")
-    if op == "where":
-        return body.select(*operands)
-    return operands[0] if instr.out.dtype.char != "?" else body.compare("une", operands[0], body.number(0.0))
-
-
-def _as_numbers(body: Body, value: str, var: Var) -> str:
-    return value if var.dtype.char != "?" else body.select(value, body.number(1.0), body.number(0.0))
 
 
 def _merged(arrays: list[Array], shape: tuple[int, ...]) -> list[tuple[int, list[int]]]:

@@ -10,7 +10,6 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from . import code_cache
-from .kernels import declarations
 
 _engines: list[Any] = []  # what was compiled, which lives as long as the process
 _known: dict[str, int] = {}  # by name: the texts are long
@@ -18,16 +17,16 @@ function_of_table = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what native funct
 
 
 def compiled(texts: list[str]) -> dict[str, int]:
-    """The addresses of functions, each defined as @NAME; those that were compiled once come from a file."""
+    """The addresses of functions, each defined as @"NAME"; those that were compiled once come from a file."""
     names = {text: f"k{hashlib.sha256(text.encode()).hexdigest()[:20]}" for text in texts}
     missing = {text: name for text, name in names.items() if name not in _known}
     if missing:
-        lines = dict.fromkeys(declarations())
+        lines: dict[str, None] = {}
         bodies = []
         for text, name in missing.items():
             head, _, rest = text.partition("define void")
             lines.update(dict.fromkeys([line for line in head.splitlines() if line]))
-            bodies.append("define void" + rest.replace("@NAME(", f"@{name}("))
+            bodies.append("define void" + rest.replace('@"NAME"(', f'@"{name}"('))
         engine = _engine("\n".join([*lines, *bodies]))
         for name in missing.values():
             _known[name] = engine.get_function_address(name)

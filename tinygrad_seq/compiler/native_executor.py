@@ -13,18 +13,18 @@ from ..backend import Array, blas_function
 from ..backend import numpy_module as numpy
 from . import native_calls
 from .commit import last_kernels, settled
-from .crew import SECTION, Crew, size
+from .crew import REGION, ThreadPool, size
 from .groups import Group
-from .kernels import ARITHMETIC, FUNCTIONS, kernel
+from .kernels import ARITHMETIC, FUNCTIONS
 from .machine_code import compiled, function_of_table
 from .memory_plan import MemoryPlan
-from .native_products import Matrix, Native, Products, Section
+from .native_products import Matrix, Native, ParallelRegion, Products
 from .native_reductions import column_sums, reduction
 from .native_scatter import LISTS, add_lists
 from .native_tables import Tables
 from .numpy_executor import NumpyExecutor, Step
 from .operations import HOLE, VIEWS
-from .packed_products import ROWS, panel_of
+from .packed_products import MR, panel_of
 from .passes.recomputed import recomputed
 from .passes.repeated import packed_once
 from .passes.slices import sliced
@@ -32,7 +32,7 @@ from .passes.upright import upright
 from .program import Instr, Program, Var
 
 _MANY = 128  # operations: more than a kernel has
-_STRAIGHT, _TURNED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
+_STRAIGHT, _TRANSPOSED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
 _LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
 _OPERATION = 0.1  # nanoseconds for one element
 _SHARED = 6000  # nanoseconds of work that it pays to share
@@ -49,14 +49,14 @@ class NativeExecutor(NumpyExecutor):
         super().__init__(program)
         self._tables = Tables()  # the native functions' arguments
         self._spares: list[Array] = []
-        self._crew, self._products = Crew(), Products()
+        self._pool, self._products = ThreadPool(), Products()
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
         self._parts: list[list[Instr]] = []
         self._kernels: list[bool] = []  # which of these are
         self._settles = False  # whether a source is changed where it lies
         self._commit: Step | None = None  # the call that does that
         self._committed = numpy.zeros(1, numpy.int64)  # whether it has, in this run
-        self._first = 0  # its first section
+        self._first = 0  # its first region
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
@@ -65,20 +65,20 @@ class NativeExecutor(NumpyExecutor):
     def _execute(self) -> None:
         self._committed[0] = 0
         try:
-            self._crew.begin()
+            self._pool.begin()
             super()._execute()
         finally:
-            self._crew.end()
+            self._pool.end()
 
     def copy_all(self, pairs: list[tuple[Array, Array]]) -> None:
         """Compute what changes the sources, unless an interrupt came after that, and copy what lies elsewhere."""
         if self._commit is not None and not self._committed[0]:
             function, args = self._commit
             try:
-                self._crew.begin(self._first)
+                self._pool.begin(self._first)
                 function(*args)
             finally:
-                self._crew.end()
+                self._pool.end()
         super().copy_all([(target, made) for target, made in pairs if target is not made])
 
     def run(self, arrays: list[Array], numbers: list[Any]) -> dict[Var, Array]:
@@ -141,8 +141,8 @@ class NativeExecutor(NumpyExecutor):
 
     def _all_steps(self) -> list[Step]:
         self._tables, self._spares = Tables(), []
-        self._crew, self._products = Crew(), Products()
-        steps: list[Native | Section | Step] = []
+        self._pool, self._products = ThreadPool(), Products()
+        steps: list[Native | ParallelRegion | Step] = []
         found, first, last = self._groups(), last_kernels(self._kernels), None
         if found is None or (self._settles and None in found[first:]):
             # what takes another one's place lies in a way that a kernel cannot follow
@@ -153,7 +153,7 @@ class NativeExecutor(NumpyExecutor):
             if group is not None:
                 time = group.size * _OPERATION
                 tables = group.tables(size() if time > _SHARED else 1)
-                steps.append(Section([Native(group.text(), table) for table in tables], time))
+                steps.append(ParallelRegion([Native(group.text(), table) for table in tables], time))
             else:
                 native = self._native(part[0])
                 steps += self._steps_of(part[0]) if native is None else native
@@ -161,7 +161,6 @@ class NativeExecutor(NumpyExecutor):
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
-        kernel.cache_clear()  # long texts, of which another program has few
         joined = self._joined(steps, last)
         self._commit = None if last is None else joined.pop()
         return joined
@@ -177,13 +176,17 @@ class NativeExecutor(NumpyExecutor):
             found.append(group if taken else None)
         return found
 
-    def _joined(self, steps: list[Native | Section | Step], last: int | None) -> list[Step]:
+    def _joined(self, steps: list[Native | ParallelRegion | Step], last: int | None) -> list[Step]:
         """The steps, with native ones that follow each other as one, but those from `last` on as one of their own."""
-        sections = [s if isinstance(s, Section) else Section([s], 0) for s in steps if isinstance(s, (Native, Section))]
-        texts = {native.text for section in sections for native in section.calls}
-        addresses = compiled(sorted({native_calls.RUN, native_calls.COPY, SECTION, *texts}))
+        regions = [
+            s if isinstance(s, ParallelRegion) else ParallelRegion([s], 0)
+            for s in steps
+            if isinstance(s, (Native, ParallelRegion))
+        ]
+        texts = {native.text for region in regions for native in region.calls}
+        addresses = compiled(sorted({native_calls.RUN, native_calls.COPY, REGION, *texts}))
         run = function_of_table(addresses[native_calls.RUN])
-        shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in sections]) > _WORTH_WAKING
+        shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in regions]) > _WORTH_WAKING
         joined: list[Step] = []
         calls: list[int] = []
         if last is not None:
@@ -192,27 +195,27 @@ class NativeExecutor(NumpyExecutor):
             steps = [*steps, Native(native_calls.COPY, [flag, one, 8])]
         for n, step in enumerate([*steps, None]):
             if n == last:
-                self._first = self._crew.sections
+                self._first = self._pool.regions
                 if calls:
                     joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
                     calls = []
-            if isinstance(step, (Native, Section)):
-                natives = step.calls if isinstance(step, Section) else [step]
+            if isinstance(step, (Native, ParallelRegion)):
+                natives = step.calls if isinstance(step, ParallelRegion) else [step]
                 given = [n for native in natives for n in (addresses[native.text], self._tables.add(native.table))]
-                if shared and isinstance(step, Section) and len(natives) > 1 and step.time > _SHARED:
-                    given = [addresses[SECTION], self._tables.add([self._crew.address, self._crew.add(given)])]
+                if shared and isinstance(step, ParallelRegion) and len(natives) > 1 and step.time > _SHARED:
+                    given = [addresses[REGION], self._tables.add([self._pool.address, self._pool.add(given)])]
                 calls += given
             elif calls:
                 joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
                 calls = []
-            if step is not None and not isinstance(step, (Native, Section)):
+            if step is not None and not isinstance(step, (Native, ParallelRegion)):
                 joined.append(step)
-        self.program.notes.append(f"{len(sections)} of {len(steps)} steps native, {len(joined)} calls of Python")
+        self.program.notes.append(f"{len(regions)} of {len(steps)} steps native, {len(joined)} calls of Python")
         return joined
 
     # --- operations that are native functions; None where one does not fit ---
 
-    def _native(self, instr: Instr) -> list[Native | Section | Step] | None:
+    def _native(self, instr: Instr) -> list[Native | ParallelRegion | Step] | None:
         arrays = self.plan.arrays
         out = arrays[instr.out]
         if instr.op == "concat":
@@ -237,37 +240,37 @@ class NativeExecutor(NumpyExecutor):
             return added and [self._copy(out, args[0]), *added]
         return None
 
-    def _product(self, a: Array, b: Array, out: Array) -> list[Native | Section | Step] | None:
+    def _product(self, a: Array, b: Array, out: Array) -> list[Native | ParallelRegion | Step] | None:
         if not (a.ndim == b.ndim == out.ndim == 2 and a.dtype == b.dtype == out.dtype):
             return None
         kind, (m, n), k = out.dtype.char, out.shape, a.shape[1]
         left, right, whole = Matrix.of(a), Matrix.of(b), Matrix.of(out)
-        if left is None or right is None or whole is None or whole.turned:
+        if left is None or right is None or whole is None or whole.transposed:
             return None
-        vector = m == 1 and not left.turned  # y = Bᵀ x
+        vector = m == 1 and not left.transposed  # y = Bᵀ x
         if vector and b.size <= _SMALL:
-            text = native_calls.rows_times_vector(kind) if right.turned else native_calls.vector_times_rows(kind)
-            return [Native(text, [right.address, right.leading, left.address, whole.address, n, k])]
+            text = native_calls.rows_times_vector(kind) if right.transposed else native_calls.vector_times_rows(kind)
+            return [Native(text, [right.address, right.ld, left.address, whole.address, n, k])]
         panel = panel_of(kind)
-        if panel is not None and m >= ROWS and 2 * n >= panel.width and m * n * k >= _LARGE:
+        if panel is not None and m >= MR and 2 * n >= panel.nr and m * n * k >= _LARGE:
             return [*self._products.product(kind, left, right, whole, m, n, k)]
         blas = blas_function("gemv" if vector else "gemm", kind)
         if blas is None:
             return None
         if vector:
-            sizes = [_STRAIGHT, n, k] if right.turned else [_TURNED, k, n]
-            operands = [right.address, right.leading, left.address, whole.address]
+            sizes = [_STRAIGHT, n, k] if right.transposed else [_TRANSPOSED, k, n]
+            operands = [right.address, right.ld, left.address, whole.address]
             return [Native(native_calls.gemv(kind, blas.integer), [blas.address, *sizes, *operands])]
-        turned = [_TURNED if matrix.turned else _STRAIGHT for matrix in (left, right)]
-        operands = [n for matrix in (left, right, whole) for n in (matrix.address, matrix.leading)]
-        return [Native(native_calls.gemm(kind, blas.integer), [blas.address, *turned, m, n, k, *operands])]
+        transposed = [_TRANSPOSED if matrix.transposed else _STRAIGHT for matrix in (left, right)]
+        operands = [n for matrix in (left, right, whole) for n in (matrix.address, matrix.ld)]
+        return [Native(native_calls.gemm(kind, blas.integer), [blas.address, *transposed, m, n, k, *operands])]
 
-    def _packed(self, op: str, args: list[Array], out: Array) -> list[Native | Section | Step]:
+    def _packed(self, op: str, args: list[Array], out: Array) -> list[Native | ParallelRegion | Step]:
         """A matrix as panels, or a product with one that is packed."""
         kind, x = out.dtype.char, args[0]
         rows, cols = x.shape
-        before: list[Native | Section | Step] = []
-        after: list[Native | Section | Step] = []
+        before: list[Native | ParallelRegion | Step] = []
+        after: list[Native | ParallelRegion | Step] = []
         left = Matrix.of(x)
         if left is None:  # neither its rows nor its columns lie in one piece
             spare = self._spare(x.shape, x.dtype)
@@ -276,7 +279,7 @@ class NativeExecutor(NumpyExecutor):
         if op == "pack":
             return [*before, self._products.packed(kind, left, rows, cols, _address(out))]
         result = Matrix.of(out)
-        if result is None or result.turned:
+        if result is None or result.transposed:
             spare = self._spare(out.shape, out.dtype)
             after.append((numpy.copyto, (out, spare)))
             result = Matrix(_address(spare), False, out.shape[1])
@@ -288,27 +291,27 @@ class NativeExecutor(NumpyExecutor):
         self._spares.append(numpy.empty(shape, dtype))
         return self._spares[-1]
 
-    def _sum_of_rows(self, x: Array, out: Array) -> list[Native | Section | Step] | None:
+    def _sum_of_rows(self, x: Array, out: Array) -> list[Native | ParallelRegion | Step] | None:
         """Sums of columns, which are shared by threads where there are many."""
         whole = Matrix.of(x)
-        if x.dtype != out.dtype or whole is None or whole.turned or not out.flags.c_contiguous or out.size == 1:
+        if x.dtype != out.dtype or whole is None or whole.transposed or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
         calls = []
         for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
             at = [_address(a) + start * x.itemsize for a in (x, out)]
-            calls.append(Native(column_sums(x.dtype.char), [at[0], whole.leading, at[1], x.shape[0], count]))
-        return [Section(calls, x.size * _OPERATION)]
+            calls.append(Native(column_sums(x.dtype.char), [at[0], whole.ld, at[1], x.shape[0], count]))
+        return [ParallelRegion(calls, x.size * _OPERATION)]
 
-    def _reduction(self, op: str, x: Array, out: Array) -> Section:
+    def _reduction(self, op: str, x: Array, out: Array) -> ParallelRegion:
         """The sum, or the largest element, of each row; its rows shared by threads where there are many."""
         kind, cols = x.dtype.char, x.size // out.size
         calls = []
         for top, height in _shares(out.size, x.size):
             at = [_address(x) + top * cols * x.itemsize, _address(out) + top * x.itemsize]
             calls.append(Native(reduction(op, kind), [*at, height, cols]))
-        return Section(calls, x.size * _OPERATION)
+        return ParallelRegion(calls, x.size * _OPERATION)
 
-    def _taken(self, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
+    def _taken(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """rows = table[index]."""
         if not _are_rows(table, rows, index):
             return None
@@ -318,9 +321,9 @@ class NativeExecutor(NumpyExecutor):
             at = [_address(rows) + start * width * rows.itemsize, _address(index) + start * index.itemsize]
             given = [_address(self._wrong), _address(table), *at, some, count, width]
             calls.append(Native(native_calls.take_rows(table.dtype.char), given))
-        return [Section(calls, rows.size * _OPERATION)]
+        return [ParallelRegion(calls, rows.size * _OPERATION)]
 
-    def _added(self, table: Array, rows: Array, index: Array) -> list[Native | Section | Step] | None:
+    def _added(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """table[index] += rows; threads share the columns."""
         if not _are_rows(table, rows, index):
             return None
@@ -331,16 +334,16 @@ class NativeExecutor(NumpyExecutor):
             at = [_address(a) + start * a.itemsize for a in (table, rows)]
             calls.append(Native(add_lists(table.dtype.char), [*lists, *at, count, width, some]))
         found = Native(LISTS, [_address(self._wrong), _address(index), index.size, count, *lists])
-        return [found, Section(calls, rows.size * _OPERATION)]
+        return [found, ParallelRegion(calls, rows.size * _OPERATION)]
 
-    def _copy(self, target: Array, source: Array) -> Section | Step:
+    def _copy(self, target: Array, source: Array) -> ParallelRegion | Step:
         same = target.shape == source.shape and target.dtype == source.dtype
         if same and target.flags.c_contiguous and source.flags.c_contiguous:
             calls = [
                 Native(native_calls.COPY, [_address(target) + start, _address(source) + start, count])
                 for start, count in _shares(source.nbytes, source.size, 64)
             ]
-            return Section(calls, source.size * _OPERATION)
+            return ParallelRegion(calls, source.size * _OPERATION)
         return (numpy.copyto, (target, source))
 
 
@@ -380,4 +383,4 @@ def _over_rows(x: Array, axis: Any) -> bool:
 
 def _panel_width(kind: str) -> int | None:
     panel = panel_of(kind)
-    return None if panel is None else panel.width
+    return None if panel is None else panel.nr
