@@ -57,10 +57,10 @@ class Watch:
         return _Element(self, value, Var(self.count, shape, value.dtype))
 
     def emit(self, op: str, *args: Any, **params: Any) -> Traced:
-        given = tuple([self.traced(a).var if hasattr(a, "dtype") else a for a in args])
+        given = tuple([self.traced(a).variable if hasattr(a, "dtype") else a for a in args])
         value = evaluate(op, [getattr(a, "value", a) for a in args], params)
         made = self.array(value.shape, value.dtype)
-        instr = Instr(op, given, params, made.var)
+        instr = Instr(op, given, params, made.variable)
         if op not in OPERATIONS and not (op in REDUCTIONS and params["keepdims"]):
             raise _Otherwise
         if op in OPERATIONS and loop_kind(instr) is None:
@@ -234,13 +234,13 @@ def _plan(backend: Any, functions: Any, kinds: tuple[Kind, ...], params: tuple[A
         return _NEVER  # with numbers it may be more
     if any(type(y) is not _Element for y in results) or watch.said() != found[1][0].said():
         return None
-    wanted = [y.var for y in results]
+    wanted = [y.variable for y in results]
     steps = _steps(watch.instrs, wanted)
     if steps is None or not any(type(step) is Kernel for step in steps):
         return None
     if len(steps) > 1 and len(steps) >= len(watch.instrs):
         return None
-    return Plan([x.var if type(x) is _Element else None for x in given], steps, wanted)
+    return Plan([x.variable if type(x) is _Element else None for x in given], steps, wanted)
 
 
 def _watched(functions: Any, kinds: tuple[Kind, ...], params: tuple[Any, ...], length: int) -> Any:
