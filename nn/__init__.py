@@ -47,7 +47,7 @@ from .stateless import functional_call
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
 
 if TYPE_CHECKING:
-    from . import interchange
+    from . import interchange as interchange  # not in __all__, which a star import loads
 else:
 
     def __getattr__(name: str) -> Any:
@@ -113,7 +113,6 @@ __all__ = [
     "functional",
     "functional_call",
     "init",
-    "interchange",
     "lens",
     "optim",
     "utils",

@@ -218,6 +218,10 @@ from .tensor import (
 from .version import __version__
 
 if _TYPE_CHECKING:
+    from . import autograd as autograd  # none of these four in __all__, which a star import loads
+    from . import nn as nn
+    from . import optim as optim
+    from . import utils as utils
     from .compiler.compiled import RecompileWarning, compile
     from .config import get_float32_matmul_precision, set_float32_matmul_precision, show_config
     from .drawing import draw_graph
@@ -239,7 +243,14 @@ _LAZY = {
 }
 
 
+_LAZY_MODULES = ("autograd", "nn", "optim", "utils")
+
+
 def __getattr__(name: str) -> _Any:
+    if name in _LAZY_MODULES:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     if name in _LAZY:
         from importlib import import_module
 

@@ -9,7 +9,7 @@ from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .stream import Stream, stream, tbptt
 
 if TYPE_CHECKING:
-    from . import data
+    from . import data as data  # not in __all__, which a star import loads
 else:
 
     def __getattr__(name: str) -> Any:
@@ -26,7 +26,6 @@ __all__ = [
     "batches",
     "clip_grad_norm_",
     "clip_grad_value_",
-    "data",
     "parameters_to_vector",
     "rnn",
     "stream",
