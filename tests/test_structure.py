@@ -20,8 +20,8 @@ ORDER = [
     "numpy_functions", "differentiable", "tensor", "random", "creation",
     "compiler",
     "functional",
-    "checkpointing", "autograd", "version", "cuda", "config", "limits", "drawing", "serialization", "gradcheck",
-    "testing", "nn", "optim", "utils",
+    "checkpointing", "autograd", "version", "cuda", "config", "limits", "distributions", "drawing",
+    "serialization", "gradcheck", "testing", "nn", "optim", "utils",
 ]  # fmt: skip
 PYTORCHS_PATHS = ("nn", "optim", "utils")  # which hand over what nn has
 FILES = [p for folder in ("tinygrad_seq", "nn") for p in sorted((ROOT / folder).rglob("*.py"))]

@@ -218,7 +218,8 @@ from .tensor import (
 from .version import __version__
 
 if _TYPE_CHECKING:
-    from . import autograd as autograd  # none of these four in __all__, which a star import loads
+    from . import autograd as autograd  # none of these five in __all__, which a star import loads
+    from . import distributions as distributions
     from . import nn as nn
     from . import optim as optim
     from . import utils as utils
@@ -243,7 +244,7 @@ _LAZY = {
 }
 
 
-_LAZY_MODULES = ("autograd", "nn", "optim", "utils")
+_LAZY_MODULES = ("autograd", "distributions", "nn", "optim", "utils")
 
 
 def __getattr__(name: str) -> _Any:
