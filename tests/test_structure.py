@@ -15,12 +15,12 @@ ORDER = [
     "backend", "recording", "several", "device", "operands", "public", "memory", "recomputation", "grad_mode", "node",
     "graph",
     "view", "anomaly",
-    "tree", "conversion",
+    "tree", "conversion", "old_names",
     "streams", "ops", "autodiff", "hooks", "operators", "methods", "inplace",
     "numpy_functions", "differentiable", "tensor", "random", "creation",
     "compiler",
     "functional",
-    "checkpointing", "autograd", "version", "cuda", "config", "limits", "distributions", "drawing",
+    "checkpointing", "autograd", "version", "cuda", "config", "backends", "limits", "distributions", "drawing",
     "serialization", "gradcheck", "testing", "nn", "optim", "utils",
 ]  # fmt: skip
 PYTORCHS_PATHS = ("nn", "optim", "utils")  # which hand over what nn has
