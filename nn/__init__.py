@@ -8,6 +8,7 @@ from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Se
 from .layers import (
     ELU,
     GELU,
+    GLU,
     CosineSimilarity,
     Dropout,
     Embedding,
@@ -41,7 +42,7 @@ from .losses import (
 )
 from .module import Module, Parameter
 from .recurrent import Recurrent
-from .rnn import GRU, LSTM, RNN
+from .rnn import GRU, LSTM, RNN, RNNBase
 from .state import State
 from .stateless import functional_call
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
@@ -62,6 +63,7 @@ else:
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
@@ -98,6 +100,7 @@ __all__ = [
     "ParameterDict",
     "ParameterList",
     "PeepholeLSTMCell",
+    "RNNBase",
     "RNNCell",
     "ReLU",
     "Recurrent",

@@ -9,6 +9,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor, recomputation
 from tinygrad_seq.recording import active as recording
 
+from .attributes import Attributes
 from .hooks import Hooked
 
 T = TypeVar("T", bound=Tensor)
@@ -164,6 +165,16 @@ class Module(Hooked):
     def get_buffer(self, target: str) -> Tensor:
         """The buffer of this dotted name; an AttributeError if there is none."""
         return _entry("get_buffer", self, dict(self.named_buffers(remove_duplicate=False)), target)
+
+    @property
+    def _parameters(self) -> Attributes:
+        """The parameters that are attributes of this module, as a dictionary that may be changed, as in PyTorch."""
+        return Attributes(self, Parameter)
+
+    @property
+    def _modules(self) -> Attributes:
+        """The modules that are attributes of this one, as a dictionary that may be changed, as in PyTorch."""
+        return Attributes(self, Module)
 
     # --- walks ---
 

@@ -1,34 +1,15 @@
-"""Layers and losses as functions: compositions of the engine's operations, in PyTorch's names and argument order.
-
-Where PyTorch has its deprecated `size_average` and `reduce` between two arguments, the second is keyword-only here.
-"""
+"""Layers and losses as functions: compositions of the engine's operations, in PyTorch's names and argument order."""
 
 from tinygrad_seq import (
-    elu,
     gelu,
-    leaky_relu,
-    log_softmax,
     one_hot,
-    relu,
     sigmoid,
-    silu,
-    softmax,
     tanh,
 )
 
+from .activations import elu, glu, hardtanh, leaky_relu, log_softmax, logsigmoid, relu, silu, softmax, softmin, softplus
 from .ctc import ctc_loss
-from .layers import (
-    cosine_similarity,
-    dropout,
-    embedding,
-    hardtanh,
-    layer_norm,
-    linear,
-    logsigmoid,
-    normalize,
-    pad,
-    softplus,
-)
+from .layers import cosine_similarity, dropout, embedding, layer_norm, linear, normalize, pad
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -51,6 +32,7 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "glu",
     "hardtanh",
     "huber_loss",
     "kl_div",
@@ -70,6 +52,7 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
     "tanh",
 ]

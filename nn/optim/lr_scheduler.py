@@ -4,6 +4,8 @@ from .cycles import CosineAnnealingWarmRestarts, OneCycleLR
 from .factors import ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, StepLR
 from .scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
 
+_LRScheduler = LRScheduler  # as PyTorch called it before version 2
+
 __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",

@@ -8,6 +8,8 @@ from .clip import clip_grad_norm_, clip_grad_value_
 from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .stream import Stream, stream, tbptt
 
+clip_grad_norm = clip_grad_norm_  # as PyTorch called it before version 0.4
+
 if TYPE_CHECKING:
     from . import data as data  # not in __all__, which a star import loads
 else:
@@ -24,6 +26,7 @@ else:
 __all__ = [
     "Stream",
     "batches",
+    "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
     "parameters_to_vector",

@@ -37,7 +37,7 @@ NOT_HERE: dict[str, str] = {
         tg.sign tg.sort tg.topk tg.trunc F.elu F.hardtanh F.huber_loss F.l1_loss F.leaky_relu F.relu F.smooth_l1_loss
         nn.ELU nn.Hardtanh nn.HuberLoss nn.L1Loss nn.LeakyReLU nn.ReLU nn.SmoothL1Loss""",
     "another name of what is here, or a sum with factors": """
-        tg.addmv tg.baddbmm
+        tg.addmv tg.baddbmm F.glu F.softmin nn.GLU nn.RNNBase utils.clip_grad_norm
         tg.clip tg.divide tg.multiply tg.negative tg.subtract tg.true_divide tg.t""",
     "what a module that is here calls": """
         F.binary_cross_entropy F.binary_cross_entropy_with_logits F.cosine_similarity F.cross_entropy F.ctc_loss
