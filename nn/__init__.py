@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from . import figures, functional, init, optim, utils
+from .attention import MultiheadAttention
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .convolution import BatchNorm1d, Conv1d
 from .layers import (
     ELU,
     GELU,
@@ -16,6 +18,7 @@ from .layers import (
     Hardtanh,
     Identity,
     LayerNorm,
+    LazyLinear,
     LeakyReLU,
     Linear,
     LogSigmoid,
@@ -69,8 +72,10 @@ __all__ = [
     "RNN",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "CTCLoss",
     "Cell",
+    "Conv1d",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
@@ -87,6 +92,7 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
     "LayerNormRNNCell",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -95,6 +101,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "ParameterDict",

@@ -50,6 +50,34 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class LazyLinear(Linear):
+    """A `Linear` whose in_features are those of the first x that it sees: until then its parameters are empty.
+
+    Call it once before an optimizer remembers anything of them, and before a state is loaded.
+    """
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        require_sizes("LazyLinear", out_features=out_features)
+        self.in_features, self.out_features = 0, out_features
+        made = {"device": device, "dtype": dtype or tg.float32}
+        self.weight = Parameter(tg.zeros(0, **made))
+        self.bias = Parameter(tg.zeros(0, **made)) if bias else None
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, if they have their sizes."""
+        if self.in_features:
+            super().reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.in_features:
+            self.in_features = tg.as_tensor(input).shape[-1]
+            self.weight.resized(self.out_features, self.in_features)
+            if self.bias is not None:
+                self.bias.resized(self.out_features)
+            self.reset_parameters()
+        return super().forward(input)
+
+
 class Embedding(Module):
     """A table of V vectors, looked up by integers. input (...) -> (..., F).
 

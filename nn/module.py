@@ -27,6 +27,13 @@ class Parameter(Tensor):
         self.node = None
         self.requires_grad_(requires_grad)
 
+    def resized(self, *shape: int) -> None:
+        """Be of another shape from now on, all zeros: the same parameter to those who have it."""
+        required = self.requires_grad
+        self.array = tg.zeros(shape, dtype=self.dtype, device=self.device).array
+        self.node = None
+        self.requires_grad_(required)
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` found missing and unexpected."""

@@ -8,6 +8,8 @@ from tinygrad_seq import (
 )
 
 from .activations import elu, glu, hardtanh, leaky_relu, log_softmax, logsigmoid, relu, silu, softmax, softmin, softplus
+from .attention import scaled_dot_product_attention
+from .convolution import batch_norm, conv1d
 from .ctc import ctc_loss
 from .layers import cosine_similarity, dropout, embedding, layer_norm, linear, normalize, pad
 from .losses import (
@@ -23,8 +25,10 @@ from .losses import (
 )
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
@@ -48,6 +52,7 @@ __all__ = [
     "one_hot",
     "pad",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

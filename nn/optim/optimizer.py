@@ -16,9 +16,19 @@ from ..module import Parameter
 
 Group = dict[str, Any]
 
-_FROM_ZERO = ("lr", "eps", "weight_decay", "momentum", "lr_decay", "momentum_decay", "initial_accumulator_value")
+_FROM_ZERO = (
+    "lr",
+    "eps",
+    "weight_decay",
+    "momentum",
+    "lr_decay",
+    "momentum_decay",
+    "initial_accumulator_value",
+    "lambd",
+    "t0",
+)
 _FROM_ZERO_TO_ONE = ("alpha", "rho")
-_NUMBERS = ("step", "mu_product")  # what PyTorch keeps of a parameter as 0-d tensors
+_NUMBERS = ("step", "mu_product", "eta", "mu")  # what PyTorch keeps of a parameter as 0-d tensors
 
 
 class _State(dict[Any, dict[str, Any]]):

@@ -7,6 +7,7 @@ from .batches import batches
 from .clip import clip_grad_norm_, clip_grad_value_
 from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .stream import Stream, stream, tbptt
+from .weight_norm import remove_weight_norm, weight_norm
 
 clip_grad_norm = clip_grad_norm_  # as PyTorch called it before version 0.4
 
@@ -30,8 +31,10 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "parameters_to_vector",
+    "remove_weight_norm",
     "rnn",
     "stream",
     "tbptt",
     "vector_to_parameters",
+    "weight_norm",
 ]

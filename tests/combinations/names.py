@@ -53,16 +53,20 @@ NOT_HERE: dict[str, str] = {
         tg.CompileError tg.RecompileWarning tg.compile""",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",
+    "as the layers that are here: tests/nn/test_more_layers.py": """
+        F.batch_norm F.conv1d F.scaled_dot_product_attention nn.BatchNorm1d nn.Conv1d nn.LazyLinear
+        nn.MultiheadAttention utils.weight_norm utils.remove_weight_norm""",
     "holds modules or parameters as Sequential does: tests/nn/test_containers.py": """
         nn.ModuleDict nn.ModuleList nn.ParameterDict nn.ParameterList""",
     "numbers for parameters, before there is a program": """
         nn.init utils.parameters_to_vector utils.vector_to_parameters""",
     "a package, whose names are in this list": "nn.functional nn.optim nn.utils",
     "another formula in the place of SGD's and Adam's: tests/nn/test_optim.py, test_lbfgs.py": """
-        optim.Adadelta optim.Adagrad optim.AdamW optim.LBFGS optim.NAdam optim.RMSprop""",
+        optim.ASGD optim.Adadelta optim.Adagrad optim.Adamax optim.AdamW optim.LBFGS optim.NAdam optim.RMSprop""",
     "another formula of rates: tests/nn/test_schedulers.py": """
         optim.lr_scheduler.ConstantLR optim.lr_scheduler.CosineAnnealingLR optim.lr_scheduler.LambdaLR
-        optim.lr_scheduler.CosineAnnealingWarmRestarts optim.lr_scheduler.LRScheduler optim.lr_scheduler.LinearLR
+        optim.lr_scheduler.CosineAnnealingWarmRestarts optim.lr_scheduler.CyclicLR
+        optim.lr_scheduler.LRScheduler optim.lr_scheduler.LinearLR
         optim.lr_scheduler.OneCycleLR optim.lr_scheduler.ReduceLROnPlateau optim.lr_scheduler.SequentialLR""",
     "cuts one long sequence, with detach(): tests/nn/test_stream.py": "utils.Stream utils.stream utils.tbptt",
 }
