@@ -384,6 +384,10 @@ class Module(Hooked):
         """The settings that `repr` shows."""
         return ""
 
+    def _get_name(self) -> str:
+        """The name of the class."""
+        return type(self).__name__
+
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._own_modules()]
         extra = self.extra_repr()

@@ -106,6 +106,7 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "_parameters": (lambda: list(nn.Linear(2, 3)._parameters), ["weight", "bias"]),
     "_modules": (lambda: list(nn.Sequential(nn.Linear(2, 3), nn.Tanh())._modules), ["0", "1"]),
     "init.xavier_uniform": (lambda: nn.init.xavier_uniform is nn.init.xavier_uniform_, True),
+    "_get_name": (lambda: nn.Linear(1, 1)._get_name(), "Linear"),
     "init.constant": (lambda: nn.init.constant(tg.ones(2), 3.0), [3, 3]),
     "clip_grad_norm": (lambda: nn.utils.clip_grad_norm is nn.utils.clip_grad_norm_, True),
     "_LRScheduler": (lambda: optim.lr_scheduler._LRScheduler is optim.lr_scheduler.LRScheduler, True),
@@ -366,3 +367,11 @@ def test_parameters_as_a_dictionary_that_may_be_changed() -> None:
 def test_both_names_of_one_argument_are_refused() -> None:
     with pytest.raises(TypeError, match="LSTM: got input= and x=, which are one"):
         nn.LSTM(2, 3)(x=tg.ones(4, 1, 2), input=tg.ones(4, 1, 2))
+
+
+def test_a_verbose_plateau_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    optimizer = optim.SGD([nn.Parameter(tg.ones(1))], lr=0.5)
+    scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min", patience=0, verbose=True)
+    for loss in (1.0, 2.0, 0.5):
+        scheduler.step(loss)
+    assert capsys.readouterr().out == "epoch 2: learning rates 0.05\n"
