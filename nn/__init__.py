@@ -3,11 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from . import figures, functional, init, optim, utils
+from .attention import MultiheadAttention
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .convolution import BatchNorm1d, Conv1d
 from .layers import (
     ELU,
     GELU,
+    GLU,
     CosineSimilarity,
     Dropout,
     Embedding,
@@ -15,6 +18,7 @@ from .layers import (
     Hardtanh,
     Identity,
     LayerNorm,
+    LazyLinear,
     LeakyReLU,
     Linear,
     LogSigmoid,
@@ -41,13 +45,13 @@ from .losses import (
 )
 from .module import Module, Parameter
 from .recurrent import Recurrent
-from .rnn import GRU, LSTM, RNN
+from .rnn import GRU, LSTM, RNN, RNNBase
 from .state import State
 from .stateless import functional_call
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
 
 if TYPE_CHECKING:
-    from . import interchange
+    from . import interchange as interchange  # not in __all__, which a star import loads
 else:
 
     def __getattr__(name: str) -> Any:
@@ -62,13 +66,16 @@ else:
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "CTCLoss",
     "Cell",
+    "Conv1d",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
@@ -85,6 +92,7 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
     "LayerNormRNNCell",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -93,11 +101,13 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "ParameterDict",
     "ParameterList",
     "PeepholeLSTMCell",
+    "RNNBase",
     "RNNCell",
     "ReLU",
     "Recurrent",
@@ -113,7 +123,6 @@ __all__ = [
     "functional",
     "functional_call",
     "init",
-    "interchange",
     "lens",
     "optim",
     "utils",

@@ -6,7 +6,7 @@ A step takes `xW`, the input's share of what it computes: a layer computes that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, relu, sigmoid, tanh
@@ -35,6 +35,7 @@ class Cell(Module):
     """
 
     states: tuple[str, ...] = ("h",)
+    _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # looks on while there is one; see `nn.lens`
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -111,10 +112,26 @@ class WeightedCell(Cell):
         self.weight_hh = self._parameter(rows, self.state_sizes[0])
         self.bias_ih = self._parameter(rows) if bias else None
         self.bias_hh = self._parameter(rows) if bias else None
-        if recurrent_init is not None:
+        self._recurrent_init = recurrent_init
+        if type(self).reset_parameters is not WeightedCell.reset_parameters:
+            self.reset_parameters()  # one of the user's
+        else:
+            self._begin()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights and biases anew."""
+        bound = self.hidden_size**-0.5
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
+            if getattr(self, name, None) is not None:
+                init.uniform_(getattr(self, name), -bound, bound)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What of the weights that were drawn is to begin otherwise."""
+        if self._recurrent_init is not None:
             with tg.no_grad():
-                for part in self.weight_hh.detach().split(hidden_size):
-                    recurrent_init(part)
+                for part in self.weight_hh.detach().split(self.hidden_size):
+                    self._recurrent_init(part)
 
     def _parameter(self, *shape: int) -> Parameter:
         bound = self.hidden_size**-0.5
@@ -195,14 +212,17 @@ class LSTMCell(WeightedCell):
         require_sizes("LSTM", hidden_size=hidden_size)
         if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             raise ValueError(f"LSTM: proj_size must be from 0 to below hidden_size={hidden_size}, got {proj_size}")
-        self.proj_size = proj_size
+        self.proj_size, self._forget_bias = proj_size, forget_bias
+        if forget_bias is not None and not bias:
+            raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
         super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
         self.weight_hr = self._parameter(proj_size, hidden_size) if proj_size else None
-        if forget_bias is not None:
-            if self.bias_ih is None or self.bias_hh is None:
-                raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
+
+    def _begin(self) -> None:
+        super()._begin()
+        if self._forget_bias is not None and self.bias_ih is not None and self.bias_hh is not None:
             with tg.no_grad():
-                self.bias_ih.chunk(4)[1].fill_(forget_bias)
+                self.bias_ih.chunk(4)[1].fill_(self._forget_bias)
                 self.bias_hh.chunk(4)[1].fill_(0.0)
 
     @property

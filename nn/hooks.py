@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tinygrad_seq import recomputation
 from tinygrad_seq.recording import watch
@@ -81,7 +81,16 @@ class Hooked:
     _forward_hooks: list[Hook]
     forward: Callable[..., Any]
 
+    _their_names: ClassVar[dict[str, str]] = {}  # PyTorch's names for arguments of forward, and ours
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and self._their_names:
+            both = [theirs for theirs, ours in self._their_names.items() if theirs in kwargs and ours in kwargs]
+            if both:
+                raise TypeError(
+                    f"{type(self).__name__}: got {both[0]}= and {self._their_names[both[0]]}=, which are one"
+                )
+            kwargs = {self._their_names.get(name, name): value for name, value in kwargs.items()}
         if "_forward_pre_hooks" in self.__dict__:
             for hook in tuple(self._forward_pre_hooks):
                 args, kwargs = hook.before(self, args, kwargs)

@@ -211,3 +211,9 @@ def _matrix(name: str, tensor: Tensor) -> tuple[int, int]:
     if tensor.ndim != 2:
         raise ValueError(f"{name}: takes a matrix, a tensor of 2 dimensions, got shape {tensor.shape}")
     return tensor.shape[0], tensor.shape[1]
+
+
+# as PyTorch called them before version 0.4
+uniform, normal, constant, eye, sparse, orthogonal = uniform_, normal_, constant_, eye_, sparse_, orthogonal_
+xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
+kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_

@@ -20,12 +20,22 @@ class Linear(Module):
     Parameters: weight (O, F) and bias (O,), uniform within 1/√F as in PyTorch.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = tg.float32) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
         require_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        bound = in_features**-0.5
-        self.weight = Parameter(init.uniform_(tg.zeros(out_features, in_features, dtype=dtype), -bound, bound))
-        self.bias = Parameter(init.uniform_(tg.zeros(out_features, dtype=dtype), -bound, bound)) if bias else None
+        made = {"device": device, "dtype": dtype or tg.float32}
+        self.weight = Parameter(tg.zeros(out_features, in_features, **made))
+        self.bias = Parameter(tg.zeros(out_features, **made)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = self.in_features**-0.5
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
         x = tg.as_tensor(input)
@@ -38,6 +48,34 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class LazyLinear(Linear):
+    """A `Linear` whose in_features are those of the first x that it sees: until then its parameters are empty.
+
+    Call it once before an optimizer remembers anything of them, and before a state is loaded.
+    """
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        require_sizes("LazyLinear", out_features=out_features)
+        self.in_features, self.out_features = 0, out_features
+        made = {"device": device, "dtype": dtype or tg.float32}
+        self.weight = Parameter(tg.zeros(0, **made))
+        self.bias = Parameter(tg.zeros(0, **made)) if bias else None
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, if they have their sizes."""
+        if self.in_features:
+            super().reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.in_features:
+            self.in_features = tg.as_tensor(input).shape[-1]
+            self.weight.resized(self.out_features, self.in_features)
+            if self.bias is not None:
+                self.bias.resized(self.out_features)
+            self.reset_parameters()
+        return super().forward(input)
 
 
 class Embedding(Module):
@@ -53,12 +91,23 @@ class Embedding(Module):
     """
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, dtype: Any = tg.float32
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         require_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row("Embedding", padding_idx, num_embeddings)
-        self.weight = Parameter(init.normal_(tg.zeros(num_embeddings, embedding_dim, dtype=dtype)))
+        self.weight = Parameter(tg.zeros(num_embeddings, embedding_dim, device=device, dtype=dtype or tg.float32))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight anew."""
+        init.normal_(self.weight)
         if self.padding_idx is not None:
             init.zeros_(self.weight[self.padding_idx].detach())  # a view
 
@@ -104,8 +153,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        *,
-        dtype: Any = tg.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         if not shape:
@@ -115,8 +164,17 @@ class LayerNorm(Module):
         for n in shape:
             require_sizes("LayerNorm", normalized_shape=n)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
-        self.weight = Parameter(tg.ones(shape, dtype=dtype)) if elementwise_affine else None
-        self.bias = Parameter(tg.zeros(shape, dtype=dtype)) if elementwise_affine and bias else None
+        made = {"device": device, "dtype": dtype or tg.float32}
+        self.weight = Parameter(tg.ones(shape, **made)) if elementwise_affine else None
+        self.bias = Parameter(tg.zeros(shape, **made)) if elementwise_affine and bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weight and bias as at first: ones and zeros."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -224,9 +282,22 @@ class ReLU(FunctionModule):
 
 
 class SiLU(FunctionModule):
-    """x · sigmoid(x)."""
+    """x · sigmoid(x). As with all modules here, what is given stays as it is, whatever `inplace` says."""
 
     function = F.silu
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+
+class GLU(FunctionModule):
+    """a · sigmoid(b), with a and b the halves of x along `dim`."""
+
+    function = F.glu
+    dim: int
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim=dim)
 
 
 class LeakyReLU(FunctionModule):
@@ -235,7 +306,7 @@ class LeakyReLU(FunctionModule):
     function = F.leaky_relu
     negative_slope: float
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__(negative_slope=negative_slope)
 
 
@@ -245,7 +316,7 @@ class ELU(FunctionModule):
     function = F.elu
     alpha: float
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(alpha=alpha)
 
 
@@ -277,7 +348,7 @@ class Hardtanh(FunctionModule):
     min_val: float
     max_val: float
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(min_val=min_val, max_val=max_val)
 
 
@@ -285,9 +356,9 @@ class Softmax(FunctionModule):
     """exp(x) / Σ exp(x) along `dim`."""
 
     function = F.softmax
-    dim: int
+    dim: int | None
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__(dim=dim)
 
 
@@ -295,9 +366,9 @@ class LogSoftmax(FunctionModule):
     """x - log Σ exp(x) along `dim`."""
 
     function = F.log_softmax
-    dim: int
+    dim: int | None
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__(dim=dim)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import tinygrad_seq as tg
 
 from . import functional as F
+from .functional.checks import reduction_of
 from .layers import FunctionModule
 
 
@@ -15,9 +16,14 @@ def _tensor(weight: Any) -> Any:
 
 
 class _Loss(FunctionModule):
-    """What the losses have in common."""
+    """What the losses have in common: PyTorch's old switches are its reduction."""
 
     reduction: str
+
+    def __init__(self, *, size_average: bool | None = None, reduce: bool | None = None, **settings: Any) -> None:
+        more = ("batchmean",) if isinstance(self, KLDivLoss) else ()
+        settings["reduction"] = reduction_of(type(self).__name__, settings["reduction"], size_average, reduce, *more)
+        super().__init__(**settings)
 
 
 class CrossEntropyLoss(_Loss):
@@ -26,10 +32,21 @@ class CrossEntropyLoss(_Loss):
     function = F.cross_entropy
 
     def __init__(
-        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        weight: Any = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(
-            weight=_tensor(weight), ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+            weight=_tensor(weight),
+            ignore_index=ignore_index,
+            reduction=reduction,
+            size_average=size_average,
+            reduce=reduce,
+            label_smoothing=label_smoothing,
         )
 
 
@@ -38,8 +55,21 @@ class NLLLoss(_Loss):
 
     function = F.nll_loss
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight=_tensor(weight), ignore_index=ignore_index, reduction=reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=_tensor(weight),
+            ignore_index=ignore_index,
+            reduction=reduction,
+            size_average=size_average,
+            reduce=reduce,
+        )
 
 
 class BCELoss(_Loss):
@@ -47,8 +77,10 @@ class BCELoss(_Loss):
 
     function = F.binary_cross_entropy
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
-        super().__init__(weight=_tensor(weight), reduction=reduction)
+    def __init__(
+        self, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(weight=_tensor(weight), reduction=reduction, size_average=size_average, reduce=reduce)
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -56,8 +88,21 @@ class BCEWithLogitsLoss(_Loss):
 
     function = F.binary_cross_entropy_with_logits
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(weight=_tensor(weight), reduction=reduction, pos_weight=_tensor(pos_weight))
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            weight=_tensor(weight),
+            reduction=reduction,
+            size_average=size_average,
+            reduce=reduce,
+            pos_weight=_tensor(pos_weight),
+        )
 
 
 class MSELoss(_Loss):
@@ -65,8 +110,8 @@ class MSELoss(_Loss):
 
     function = F.mse_loss
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction, size_average=size_average, reduce=reduce)
 
 
 class L1Loss(_Loss):
@@ -74,8 +119,8 @@ class L1Loss(_Loss):
 
     function = F.l1_loss
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction, size_average=size_average, reduce=reduce)
 
 
 class SmoothL1Loss(_Loss):
@@ -83,8 +128,10 @@ class SmoothL1Loss(_Loss):
 
     function = F.smooth_l1_loss
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction, beta=beta)
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(reduction=reduction, size_average=size_average, reduce=reduce, beta=beta)
 
 
 class HuberLoss(_Loss):
@@ -101,8 +148,14 @@ class KLDivLoss(_Loss):
 
     function = F.kl_div
 
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction=reduction, log_target=log_target)
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(reduction=reduction, size_average=size_average, reduce=reduce, log_target=log_target)
 
 
 class CTCLoss(_Loss):

@@ -9,6 +9,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor, recomputation
 from tinygrad_seq.recording import active as recording
 
+from .attributes import Attributes
 from .hooks import Hooked
 
 T = TypeVar("T", bound=Tensor)
@@ -25,6 +26,13 @@ class Parameter(Tensor):
         self.array = tg.as_tensor(data).array
         self.node = None
         self.requires_grad_(requires_grad)
+
+    def resized(self, *shape: int) -> None:
+        """Be of another shape from now on, all zeros: the same parameter to those who have it."""
+        required = self.requires_grad
+        self.array = tg.zeros(shape, dtype=self.dtype, device=self.device).array
+        self.node = None
+        self.requires_grad_(required)
 
 
 class IncompatibleKeys(NamedTuple):
@@ -164,6 +172,16 @@ class Module(Hooked):
     def get_buffer(self, target: str) -> Tensor:
         """The buffer of this dotted name; an AttributeError if there is none."""
         return _entry("get_buffer", self, dict(self.named_buffers(remove_duplicate=False)), target)
+
+    @property
+    def _parameters(self) -> Attributes:
+        """The parameters that are attributes of this module, as a dictionary that may be changed, as in PyTorch."""
+        return Attributes(self, Parameter)
+
+    @property
+    def _modules(self) -> Attributes:
+        """The modules that are attributes of this one, as a dictionary that may be changed, as in PyTorch."""
+        return Attributes(self, Module)
 
     # --- walks ---
 
@@ -365,6 +383,10 @@ class Module(Hooked):
     def extra_repr(self) -> str:
         """The settings that `repr` shows."""
         return ""
+
+    def _get_name(self) -> str:
+        """The name of the class."""
+        return type(self).__name__
 
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._own_modules()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -43,6 +43,7 @@ class Recurrent(Module):
         learned_state: train the initial state, in parameters h_0_l{k} (and c_0_l{k}) of shape (H,).
     """
 
+    _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # looks on while there is one; see `nn.lens`
 
     def __init__(

@@ -11,7 +11,7 @@ from .module import Parameter
 from .recurrent import Recurrent
 
 
-class _Named(Recurrent):
+class RNNBase(Recurrent):
     """A layer whose parameters have PyTorch's names and stand in the layer itself: weight_ih_l0, ..., l0_reverse."""
 
     def _adopt(self, cells: list[Cell]) -> None:
@@ -20,6 +20,22 @@ class _Named(Recurrent):
             for name in self._names:
                 setattr(self, f"{name}_{self._suffix(k)}", vars(cell).pop(name))
         self._bare = tuple(cells)  # without their parameters, which may be replaced here
+        if type(self).reset_parameters is not RNNBase.reset_parameters:
+            self.reset_parameters()  # one of the user's
+
+    def reset_parameters(self) -> None:
+        """Draw all weights and biases anew."""
+        cells: list[Any] = self._cells()
+        for cell in cells:
+            cell.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """For PyTorch's programs: where weights lie makes no difference here."""
+
+    @property
+    def all_weights(self) -> list[list[Any]]:
+        """The parameters of each layer and direction."""
+        return [[getattr(self, f"{n}_{self._suffix(k)}") for n in self._names] for k in range(len(self._bare))]
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -33,7 +49,7 @@ class _Named(Recurrent):
         return cells
 
 
-class RNN(_Named):
+class RNN(RNNBase):
     """The plain recurrent network, s_t = f(U x_t + W s_{t-1}), over sequences (Elman, 1990). See `RNNCell`.
 
     x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`
@@ -65,7 +81,7 @@ class RNN(_Named):
         super().__init__(RNNCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
 
-class LSTM(_Named):
+class LSTM(RNNBase):
     """Long short-term memory over sequences. See `LSTMCell` for the equations.
 
     x (T, B, F), state h_0 (L·D, B, P) and c_0 (L·D, B, H) -> output (T, B, P·D), (h_n, c_n), with L layers and D
@@ -100,7 +116,7 @@ class LSTM(_Named):
         super().__init__(LSTMCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
 
-class GRU(_Named):
+class GRU(RNNBase):
     """Gated recurrent units over sequences. See `GRUCell` for the equations.
 
     x (T, B, F), h_0 (L·D, B, H) -> output (T, B, H·D), h_n (L·D, B, H), with L layers and D directions. See `Recurrent`

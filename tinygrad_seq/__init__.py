@@ -33,8 +33,14 @@ from .backend import bool_ as bool
 from .checkpointing import checkpoint
 from .creation import (
     BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
     FloatTensor,
+    HalfTensor,
+    IntTensor,
     LongTensor,
+    ShortTensor,
     arange,
     empty,
     empty_like,
@@ -52,8 +58,10 @@ from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, 
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
 from .graph import Primitive, primitive
+from .old_names import Size
 from .ops.activation import clamp, elu, erf, gelu, leaky_relu, silu, softplus
 from .ops.arithmetic import (
+    add,
     addcdiv,
     addcmul,
     div,
@@ -64,12 +72,12 @@ from .ops.arithmetic import (
     nan_to_num,
     reciprocal,
     square,
+    sub,
     tan,
 )
 from .ops.einsum import einsum
 from .ops.elementwise import (
     abs,
-    add,
     cos,
     exp,
     expm1,
@@ -86,7 +94,6 @@ from .ops.elementwise import (
     sign,
     sin,
     sqrt,
-    sub,
     tanh,
     where,
 )
@@ -116,7 +123,7 @@ from .ops.layout import (
     tril,
     triu,
 )
-from .ops.linalg import addmm, bmm, dot, linear, matmul, mm, mv, outer
+from .ops.linalg import addmm, addmv, baddbmm, bmm, dot, linear, matmul, mm, mv, outer
 from .ops.logic import (
     allclose,
     eq,
@@ -218,8 +225,24 @@ from .tensor import (
 from .version import __version__
 
 if _TYPE_CHECKING:
+    from . import autograd as autograd  # none of these six in __all__, which a star import loads
+    from . import backends as backends
+    from . import distributions as distributions
+    from . import nn as nn
+    from . import optim as optim
+    from . import utils as utils
     from .compiler.compiled import RecompileWarning, compile
-    from .config import get_float32_matmul_precision, set_float32_matmul_precision, show_config
+    from .config import (
+        get_default_dtype,
+        get_float32_matmul_precision,
+        get_num_threads,
+        set_default_dtype,
+        set_default_tensor_type,
+        set_float32_matmul_precision,
+        set_num_threads,
+        show_config,
+        use_deterministic_algorithms,
+    )
     from .drawing import draw_graph
     from .limits import finfo, iinfo
     from .serialization import load, save
@@ -230,16 +253,29 @@ _LAZY = {
     "compile": "compiler.compiled",
     "draw_graph": "drawing",
     "finfo": "limits",
+    "get_default_dtype": "config",
     "get_float32_matmul_precision": "config",
+    "get_num_threads": "config",
     "iinfo": "limits",
     "load": "serialization",
     "save": "serialization",
+    "set_default_dtype": "config",
+    "set_default_tensor_type": "config",
     "set_float32_matmul_precision": "config",
+    "set_num_threads": "config",
     "show_config": "config",
+    "use_deterministic_algorithms": "config",
 }
 
 
+_LAZY_MODULES = ("autograd", "backends", "distributions", "nn", "optim", "utils")
+
+
 def __getattr__(name: str) -> _Any:
+    if name in _LAZY_MODULES:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     if name in _LAZY:
         from importlib import import_module
 
@@ -264,30 +300,32 @@ swapaxes = transpose
 argwhere = nonzero
 
 __all__ = [
-    "BoolTensor", "CompileError", "FloatTensor", "Generator", "GradcheckError", "LongTensor", "NotTestedWarning",
-    "Primitive", "RecompileWarning", "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "all",
+    "BoolTensor", "ByteTensor", "CharTensor", "CompileError", "DoubleTensor", "FloatTensor", "Generator",
+    "GradcheckError", "HalfTensor", "IntTensor", "LongTensor", "NotTestedWarning", "Primitive", "RecompileWarning",
+    "ShortTensor", "Size", "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "addmv", "all",
     "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "argwhere", "array_module",
-    "as_tensor", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint", "chunk", "clamp",
-    "clip", "clone", "compile", "complex64", "complex128", "concat", "concatenate", "cos", "count_nonzero", "cuda",
-    "cumprod", "cumsum", "default_generator", "detect_anomaly", "device", "diag", "diagonal", "div", "divide", "dot",
-    "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty", "empty_like", "enable_grad", "eq",
-    "equal", "erf", "exp", "expand", "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32",
-    "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "gelu",
-    "get_float32_matmul_precision",
-    "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add", "index_fill",
-    "index_select", "inf", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_floating_point",
-    "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "jacobian", "jvp", "le",
-    "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill",
-    "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "movedim",
-    "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad",
-    "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "permute", "pi", "pow",
-    "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal",
-    "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scatter",
-    "scatter_add", "select", "set_default_device",
-    "set_float32_matmul_precision", "set_grad_enabled", "short", "show_config", "sigmoid", "sign",
-    "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
-    "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace",
-    "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze",
-    "value_and_grad", "var", "vjp", "vmap", "vstack", "where", "zeros", "zeros_like",
+    "as_tensor", "baddbmm", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint",
+    "chunk", "clamp", "clip", "clone", "compile", "complex64", "complex128", "concat", "concatenate", "cos",
+    "count_nonzero", "cuda", "cumprod", "cumsum", "default_generator", "detect_anomaly", "device", "diag",
+    "diagonal", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "expand", "expm1", "eye", "finfo", "flatten", "flip",
+    "float", "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "ge", "gelu", "get_default_dtype", "get_float32_matmul_precision", "get_num_threads",
+    "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add",
+    "index_fill", "index_select", "inf", "inference_mode", "int", "int8", "int16", "int32", "int64",
+    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
+    "jacobian", "jvp", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2", "log10",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long",
+    "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid",
+    "min", "minimum", "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "narrow", "ne",
+    "neg", "negative", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer",
+    "pad", "permute", "pi", "pow", "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll",
+    "round", "rsqrt", "save", "scatter", "scatter_add", "select", "set_default_device", "set_default_dtype",
+    "set_default_tensor_type", "set_float32_matmul_precision", "set_grad_enabled", "set_num_threads", "short",
+    "show_config", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor",
+    "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten",
+    "unique", "unsqueeze", "use_deterministic_algorithms", "value_and_grad", "var", "vjp", "vmap", "vstack",
+    "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import DType, bool_, float32, float64, int64
+from .backend import DType, float64, int64
 from .conversion import as_dtype, is_scalar
 from .device import device as Device
 from .device import resolve
+from .old_names import OF_DTYPE, Size
 from .ops.dims import lengths
 from .public import public
 from .tensor import Tensor, tensor
@@ -92,28 +93,53 @@ def full_like(
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
 
 
-def _of_dtype(given: tuple[Any, ...], dtype: DType) -> Tensor:
-    if not given:
-        return empty(0, dtype=dtype)
-    return tensor(given[0], dtype) if len(given) == 1 and not isinstance(given[0], int) else empty(*given, dtype=dtype)
+class _OfDtype(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == OF_DTYPE[cls.__name__]
 
 
-@public
-def FloatTensor(*data: Any) -> Tensor:
-    """Numbers as a tensor of float32; of lengths, as `empty`."""
-    return _of_dtype(data, float32)
+class _Typed(metaclass=_OfDtype):
+    def __new__(cls, *data: Any) -> Tensor:  # type: ignore[misc]
+        dtype = OF_DTYPE[cls.__name__]
+        if len(data) == 1 and not isinstance(data[0], (int, Size)):
+            return tensor(data[0], dtype)
+        return empty(*data if data else (0,), dtype=dtype)
 
 
-@public
-def LongTensor(*data: Any) -> Tensor:
+class FloatTensor(_Typed):
+    """Numbers as a tensor of float32; of lengths, as `empty`. All tensors of that dtype are instances of it."""
+
+
+class DoubleTensor(_Typed):
+    """Numbers as a tensor of float64; of lengths, as `empty`."""
+
+
+class HalfTensor(_Typed):
+    """Numbers as a tensor of float16; of lengths, as `empty`."""
+
+
+class LongTensor(_Typed):
     """Numbers as a tensor of int64; of lengths, as `empty`."""
-    return _of_dtype(data, int64)
 
 
-@public
-def BoolTensor(*data: Any) -> Tensor:
+class IntTensor(_Typed):
+    """Numbers as a tensor of int32; of lengths, as `empty`."""
+
+
+class ShortTensor(_Typed):
+    """Numbers as a tensor of int16; of lengths, as `empty`."""
+
+
+class CharTensor(_Typed):
+    """Numbers as a tensor of int8; of lengths, as `empty`."""
+
+
+class ByteTensor(_Typed):
+    """Numbers as a tensor of uint8; of lengths, as `empty`."""
+
+
+class BoolTensor(_Typed):
     """Truth values as a tensor; of lengths, as `empty`."""
-    return _of_dtype(data, bool_)
 
 
 @public

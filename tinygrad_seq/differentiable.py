@@ -27,7 +27,7 @@ def wrapped(result: Array) -> Tensor:
     return tensor
 
 
-def _own(gradient: Tensor, taken: set[int]) -> Tensor:
+def owned(gradient: Tensor, taken: set[int]) -> Tensor:
     """A gradient in memory of its own: rules hand on what they are given, to several leaves too."""
     owner = owner_of(gradient.array)
     shared = id(owner) in taken or not getattr(owner.flags, "writeable", True)
@@ -159,7 +159,7 @@ class Differentiable(InPlace):
         taken = {id(owner_of(seed.array))}
         for leaf, g in found.items():
             if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else _own(wrapped(g), taken)
+                new = g if create_graph else owned(wrapped(g), taken)
                 if recording:
                     recording[-1].reads_grad(leaf)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new

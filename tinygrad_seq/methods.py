@@ -303,6 +303,9 @@ class Methods(Operators):
     def select(self, dim: int, index: int) -> Tensor:
         return _index.select(self, dim, index)
 
+    def addmm(self, mat1: Operand, mat2: Operand, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        return linalg.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
     def mv(self, vec: Operand) -> Tensor:
         return linalg.mv(self, vec)
 

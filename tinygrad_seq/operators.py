@@ -70,14 +70,17 @@ class Operators(Value):
     def __neg__(self) -> Tensor:
         return elementwise.neg(self)
 
+    def __pos__(self) -> Tensor:
+        return self  # type: ignore[return-value]
+
     def __abs__(self) -> Tensor:
         return elementwise.abs(self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return logic.eq(self, other)
+        return logic.eq(self, other) if other is not None else False  # type: ignore[return-value]  # as in PyTorch
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return logic.ne(self, other)
+        return logic.ne(self, other) if other is not None else True  # type: ignore[return-value]
 
     def __lt__(self, other: Operand) -> Tensor:
         return logic.lt(self, other)
@@ -131,11 +134,11 @@ class Operators(Value):
 
     # --- elementwise ---
 
-    def add(self, other: Operand) -> Tensor:
-        return elementwise.add(self, other)
+    def add(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return elementwise.add(self, other if alpha == 1 else other * alpha)
 
-    def sub(self, other: Operand) -> Tensor:
-        return elementwise.sub(self, other)
+    def sub(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return elementwise.sub(self, other if alpha == 1 else other * alpha)
 
     def mul(self, other: Operand) -> Tensor:
         return elementwise.mul(self, other)

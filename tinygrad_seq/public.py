@@ -31,10 +31,14 @@ def public(function: F) -> F:
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     aliases = {theirs: ours for theirs, ours in _THEIRS.items() if ours in names and theirs not in names}
 
+    takes_size = code.co_flags & 0x04 and code.co_varnames[len(names)] == "size"  # 0x04: has *size
+
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and not args:
             args = (kwargs.pop("input"),)
+        if takes_size and "size" in kwargs and not args:
+            args = (kwargs.pop("size"),)
         if kwargs:
             for theirs in aliases.keys() & kwargs.keys():
                 ours = aliases[theirs]

@@ -15,6 +15,7 @@ from .differentiable import Differentiable
 from .grad_mode import is_grad_enabled
 from .graph import Application, Leaf, Output, Value
 from .memory import is_writable, lend_view, memory, share, unshare
+from .old_names import Size, dtype_of, old_name, sized
 from .ops import elementwise, shape
 from .ops.dims import normalize_dim
 from .public import public
@@ -27,10 +28,11 @@ class Tensor(Differentiable):
     """An array of numbers on some device, with a reverse-mode derivative.
 
     `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32 unless
-    they come in an array, which keeps its dtype (`tg.tensor` keeps integers and booleans as well).
+    they come in an array, which keeps its dtype (`tg.tensor` keeps integers and booleans as well). `Tensor(2, 3)`, of
+    lengths, is for numbers to come, as `tg.empty`.
 
     Args:
-        data: the numbers.
+        data: the numbers, or lengths.
         dtype: of the tensor, if it is to differ from that of the data.
         device: where to put it; by default, what is on a GPU stays there, and all else goes to the default device.
         requires_grad: whether `backward` is to leave the gradient in `.grad`. Floating-point tensors only.
@@ -39,10 +41,11 @@ class Tensor(Differentiable):
     __slots__ = ()
 
     def __init__(
-        self, data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+        self, *data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
     ) -> None:
-        made = tensor(data, dtype, device)
-        integers = dtype is None and not is_array(getattr(data, "array", data)) and made.dtype.kind in "iub"
+        given = sized(data)
+        made = tensor(given, dtype, device)
+        integers = dtype is None and not is_array(getattr(given, "array", given)) and made.dtype.kind in "iub"
         self.array = made.array.astype(float32) if integers else made.array
         self.node = None
         if requires_grad:
@@ -68,7 +71,7 @@ class Tensor(Differentiable):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length of one dimension."""
-        return self.shape if dim is None else self.shape[normalize_dim("size", dim, self.ndim)]
+        return Size(self.shape) if dim is None else self.shape[normalize_dim("size", dim, self.ndim)]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -298,9 +301,9 @@ class Tensor(Differentiable):
     def bool(self) -> Tensor:
         return self.to(bool_)
 
-    def type(self, dtype: DType) -> Tensor:
-        """As `to(dtype)`."""
-        return self.to(dtype=as_dtype(dtype))
+    def type(self, dtype: DType = None) -> Any:
+        """As `to(dtype)`, also by PyTorch's old names, as "torch.LongTensor"; without a dtype, the old name."""
+        return old_name(self.dtype, self.device.type) if dtype is None else self.to(dtype=as_dtype(dtype_of(dtype)))
 
     def is_writable(self) -> bool_type:
         """Whether in-place operations can write here: not to read-only memory, nor to what `expand` made."""

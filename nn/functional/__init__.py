@@ -1,34 +1,17 @@
-"""Layers and losses as functions: compositions of the engine's operations, in PyTorch's names and argument order.
-
-Where PyTorch has its deprecated `size_average` and `reduce` between two arguments, the second is keyword-only here.
-"""
+"""Layers and losses as functions: compositions of the engine's operations, in PyTorch's names and argument order."""
 
 from tinygrad_seq import (
-    elu,
     gelu,
-    leaky_relu,
-    log_softmax,
     one_hot,
-    relu,
     sigmoid,
-    silu,
-    softmax,
     tanh,
 )
 
+from .activations import elu, glu, hardtanh, leaky_relu, log_softmax, logsigmoid, relu, silu, softmax, softmin, softplus
+from .attention import scaled_dot_product_attention
+from .convolution import batch_norm, conv1d
 from .ctc import ctc_loss
-from .layers import (
-    cosine_similarity,
-    dropout,
-    embedding,
-    hardtanh,
-    layer_norm,
-    linear,
-    logsigmoid,
-    normalize,
-    pad,
-    softplus,
-)
+from .layers import cosine_similarity, dropout, embedding, layer_norm, linear, normalize, pad
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -42,8 +25,10 @@ from .losses import (
 )
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
@@ -51,6 +36,7 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "glu",
     "hardtanh",
     "huber_loss",
     "kl_div",
@@ -66,10 +52,12 @@ __all__ = [
     "one_hot",
     "pad",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
     "tanh",
 ]

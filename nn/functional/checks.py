@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -77,11 +78,26 @@ def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return computed
 
 
-def require_reduction(name: str, reduction: str, *more: str) -> None:
-    """Raise a ValueError unless the reduction is one of the three, or of what this loss has besides."""
+def reduction_of(
+    name: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None, *more: str
+) -> str:
+    """Which reduction is meant, also by PyTorch's old switches: reduce=False is "none", size_average=False "sum".
+
+    Raises:
+        ValueError: unless it is one of the three, or of what this loss has besides.
+        TypeError: if a switch is none.
+    """
+    for switch, value in (("size_average", size_average), ("reduce", reduce)):
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(f"{name}: {switch} takes True or False, got {value!r}; write reduction={value!r}")
+    if size_average is not None or reduce is not None:
+        warnings.warn(f"{name}: size_average and reduce are old names; write reduction=", stacklevel=3)
+        return "none" if reduce is False else "sum" if size_average is False else "mean"
+    reduction = "mean" if reduction == "elementwise_mean" else reduction
     if reduction not in (*REDUCTIONS, *more):
         names = [repr(r) for r in (*REDUCTIONS, *more)]
         raise ValueError(f"{name}: reduction takes {', '.join(names[:-1])} or {names[-1]}, got {reduction!r}")
+    return reduction
 
 
 def reduced(losses: Tensor, reduction: str, share: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq.recording import require
 
-from .checks import floating, reduced, require_classes, require_integers, require_reduction
+from .checks import floating, reduced, reduction_of, require_classes, require_integers
 
 
 def ctc_loss(
@@ -48,7 +48,7 @@ def ctc_loss(
         TypeError: if targets or lengths are not integers.
     """
     name = "ctc_loss"
-    require_reduction(name, reduction)
+    reduction = reduction_of(name, reduction)
     log_probs = floating(name, "log_probs", log_probs)
     if log_probs.ndim not in (2, 3):
         raise ValueError(f"{name}: log_probs has shape {log_probs.shape}; takes (T, B, C), or (T, C) without a batch")

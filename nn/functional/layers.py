@@ -1,4 +1,4 @@
-"""Layers and activations as functions."""
+"""Layers as functions."""
 
 from __future__ import annotations
 
@@ -43,10 +43,19 @@ def padding_row(name: str, padding_idx: int, count: int) -> int:
     return padding_idx % count
 
 
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, generator: tg.Generator | None = None) -> Tensor:
+def dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: tg.Generator | None = None,
+) -> Tensor:
     """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014)."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
+    if inplace:
+        return input.copy_(dropout(input, p, training, generator=generator))
     if not training or p == 0:
         return input
     if p == 1:
@@ -122,22 +131,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     shape = (x1.detach() == x2.detach()).shape  # raises, naming the shapes, unless they broadcast
     x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
     return (normalize(x1, dim=dim, eps=eps) * normalize(x2, dim=dim, eps=eps)).sum(dim)
-
-
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta · x)) / beta, and as in PyTorch x itself where beta · x > threshold (`tg.softplus`: nowhere)."""
-    input = tg.as_tensor(input)
-    return tg.where(input * beta > threshold, input, tg.softplus(input * beta) / beta)
-
-
-def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)), finite wherever x is."""
-    return -tg.softplus(-tg.as_tensor(input))
-
-
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """x, but no less than min_val and no more than max_val. On the bounds the gradient is 0, unlike that of `clamp`."""
-    if not min_val < max_val:
-        raise ValueError(f"hardtanh: takes min_val < max_val, got {min_val} and {max_val}")
-    input = tg.as_tensor(input)
-    return tg.where(input <= min_val, min_val, tg.where(input >= max_val, max_val, input))

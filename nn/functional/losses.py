@@ -15,9 +15,9 @@ from .checks import (
     in_float32,
     pair,
     reduced,
+    reduction_of,
     require_classes,
     require_integers,
-    require_reduction,
     target_for,
     weight_for,
 )
@@ -29,8 +29,9 @@ def cross_entropy(
     input: Tensor,
     target: Any,
     weight: Any = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -54,7 +55,7 @@ def cross_entropy(
         TypeError: if the targets are neither integers nor probabilities.
     """
     name = "cross_entropy"
-    require_reduction(name, reduction)
+    reduction = reduction_of(name, reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing is a share from 0 to 1, got {label_smoothing}")
     input = floating(name, "input", input)
@@ -88,7 +89,13 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability of the target classes, in nats. (N, C) and (N,), (N, C, ...) and (N, ...), (C,) and ().
 
@@ -97,7 +104,7 @@ def nll_loss(
         target: class numbers.
         weight, ignore_index, reduction: as in `cross_entropy`, which also says what is raised.
     """
-    require_reduction("nll_loss", reduction)
+    reduction = reduction_of("nll_loss", reduction, size_average, reduce)
     input = floating("nll_loss", "input", input)
     dim = _class_dim("nll_loss", input)
     weight = weight_for("nll_loss", "weight", weight, input, input.shape[dim])
@@ -147,7 +154,14 @@ def _picked(
 # --- yes or no ---
 
 
-def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-(t log x + (1 - t) log(1 - x)), element by element. `binary_cross_entropy_with_logits` is the accurate one.
 
     As in PyTorch, a logarithm is no less than -100, and the gradient is (x - t) / max(x (1 - x), 10⁻¹²).
@@ -162,7 +176,7 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
         ValueError: if the shapes do not fit, or an x is not from 0 to 1.
     """
     name = "binary_cross_entropy"
-    require_reduction(name, reduction)
+    reduction = reduction_of(name, reduction, size_average, reduce)
     input, target = pair(name, input, target)
 
     def check(p: Any) -> None:
@@ -190,7 +204,13 @@ def _binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
 
 
 def binary_cross_entropy_with_logits(
-    input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
 ) -> Tensor:
     """-(p t log σ(x) + (1 - t) log σ(-x)), element by element, with σ the sigmoid; accurate however large x is.
 
@@ -205,7 +225,7 @@ def binary_cross_entropy_with_logits(
         ValueError: if the shapes do not fit.
     """
     name = "binary_cross_entropy_with_logits"
-    require_reduction(name, reduction)
+    reduction = reduction_of(name, reduction, size_average, reduce)
     input, target = pair(name, input, target)
     weight = weight_for(name, "weight", weight, input)
     pos_weight = weight_for(name, "pos_weight", pos_weight, input)
@@ -217,17 +237,21 @@ def binary_cross_entropy_with_logits(
 # --- numbers ---
 
 
-def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     """(x - t)², element by element. Both of one shape; reduction "mean" over all elements, "sum", or "none"."""
-    require_reduction("mse_loss", reduction)
+    reduction = reduction_of("mse_loss", reduction, size_average, reduce)
     input, target = pair("mse_loss", input, target)
     difference = input - target
     return reduced(difference * difference, reduction)
 
 
-def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+def l1_loss(
+    input: Tensor, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     """|x - t|, element by element. Both of one shape; reduction "mean" over all elements, "sum", or "none"."""
-    require_reduction("l1_loss", reduction)
+    reduction = reduction_of("l1_loss", reduction, size_average, reduce)
     input, target = pair("l1_loss", input, target)
     return reduced((input - target).abs(), reduction)
 
@@ -240,14 +264,21 @@ def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float
     Raises:
         ValueError: if delta is not positive.
     """
-    require_reduction("huber_loss", reduction)
+    reduction = reduction_of("huber_loss", reduction)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     input, target = pair("huber_loss", input, target)
     return reduced(_huber(input - target, delta), reduction)
 
 
-def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     """d²/2beta for d = x - t up to beta, beyond that |d| - beta/2; with beta=0, `l1_loss` (Girshick, 2015).
 
     Both of one shape; reduction "mean" over all elements, "sum", or "none".
@@ -255,7 +286,7 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
     Raises:
         ValueError: if beta is negative.
     """
-    require_reduction("smooth_l1_loss", reduction)
+    reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     input, target = pair("smooth_l1_loss", input, target)
@@ -272,7 +303,14 @@ def _huber(d: Tensor, delta: float) -> Tensor:
 # --- distributions ---
 
 
-def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(
+    input: Tensor,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
     """t (log t - x), element by element: over all classes, the Kullback–Leibler divergence of two distributions.
 
     Where t is 0 so are the loss and its gradient, also if x is -inf (PyTorch: nan).
@@ -286,7 +324,7 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
     Raises:
         ValueError: if the shapes do not fit.
     """
-    require_reduction("kl_div", reduction, "batchmean")
+    reduction = reduction_of("kl_div", reduction, size_average, reduce, "batchmean")
     input, target = pair("kl_div", input, target)
     zero = target == (-math.inf if log_target else 0.0)
     safe = tg.where(zero, 0.0 if log_target else 1.0, target)

@@ -2,18 +2,20 @@
 
 from . import lr_scheduler
 from .adam import Adam, AdamW, NAdam
-from .adaptive import Adadelta, Adagrad, RMSprop
+from .adaptive import ASGD, Adadelta, Adagrad, Adamax, RMSprop
 from .lbfgs import LBFGS
 from .optimizer import Optimizer
 from .sgd import SGD
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "NAdam",
     "Optimizer",
     "RMSprop",

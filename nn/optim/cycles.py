@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..module import require_sizes
@@ -154,4 +155,88 @@ class OneCycleLR(LRScheduler):
         super()._advance()
         if self.cycled is not None:
             for group, momentum in zip(self.optimizer.param_groups, self._between(2), strict=True):
+                group[self.cycled] = (momentum, *group["betas"][1:]) if self.cycled == "betas" else momentum
+
+
+class CyclicLR(LRScheduler):
+    """From base_lr up to max_lr and down again, over and over (Smith, 2017). Call `step` after every batch.
+
+    The momentum (for Adam and its kin β₁) goes the other way.
+
+    Args:
+        optimizer: see `LRScheduler`.
+        base_lr, max_lr: the lowest and the highest learning rate, or lists with one for each group.
+        step_size_up, step_size_down: how many steps it goes up, and down (as many, unless given).
+        mode: "triangular" leaves the height as it is, "triangular2" halves it with each cycle, "exp_range" multiplies
+            it by gamma with each step.
+        scale_fn: the factor of the height, of the cycle's number (from 1) or, with scale_mode "iterations", of the
+            step's; in place of a mode.
+        cycle_momentum: whether to change the momentum, from max_momentum to base_momentum and back.
+        last_epoch: see `LRScheduler`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | list[float],
+        max_lr: float | list[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float | list[float] = 0.8,
+        max_momentum: float | list[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        down = step_size_up if step_size_down is None else step_size_down
+        require_sizes("CyclicLR", step_size_up=step_size_up, step_size_down=down)
+        if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
+            raise ValueError(f"CyclicLR: mode is 'triangular', 'triangular2' or 'exp_range', got {mode!r}")
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"CyclicLR: scale_mode is 'cycle' or 'iterations', got {scale_mode!r}")
+        self.total_size, self.step_ratio = step_size_up + down, step_size_up / (step_size_up + down)
+        self.mode, self.gamma, self.scale_fn, self.scale_mode = mode, gamma, scale_fn, scale_mode
+        self.cycled = None
+        if cycle_momentum:
+            self.cycled = next((name for name in ("betas", "momentum") if name in optimizer.defaults), None)
+            if self.cycled is None:
+                raise ValueError(
+                    f"CyclicLR: {type(optimizer).__name__} has neither betas nor momentum to change; pass "
+                    "cycle_momentum=False"
+                )
+        low = self._per_group("base_lr", base_lr)
+        self.max_lrs = self._per_group("max_lr", max_lr)
+        self.base_momentums = self._per_group("base_momentum", base_momentum)
+        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, low, strict=True):
+                group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+
+    def _height(self) -> float:
+        """How far up it is at `last_epoch`: 0 at the bottom, 1 at the top, times the scale."""
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        x = 1.0 + self.last_epoch / self.total_size - cycle
+        height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        if self.scale_fn is not None:
+            return height * self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        factors = {"triangular": 1.0, "triangular2": 2.0 ** (1 - cycle), "exp_range": self.gamma**self.last_epoch}
+        return height * factors[self.mode]
+
+    def get_lr(self) -> list[float]:
+        height = self._height()
+        return [low + (high - low) * height for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+
+    def _advance(self) -> None:
+        super()._advance()
+        if self.cycled is not None:
+            height = self._height()
+            for group, low, high in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
+            ):
+                momentum = high - (high - low) * height
                 group[self.cycled] = (momentum, *group["betas"][1:]) if self.cycled == "betas" else momentum

@@ -12,15 +12,45 @@ from tinygrad_seq import Tensor
 from tinygrad_seq.recording import CompileError, watch
 from tinygrad_seq.recording import active as recording
 
+from ..module import Parameter
+
 Group = dict[str, Any]
 
-_FROM_ZERO = ("lr", "eps", "weight_decay", "momentum", "lr_decay", "momentum_decay", "initial_accumulator_value")
+_FROM_ZERO = (
+    "lr",
+    "eps",
+    "weight_decay",
+    "momentum",
+    "lr_decay",
+    "momentum_decay",
+    "initial_accumulator_value",
+    "lambd",
+    "t0",
+)
 _FROM_ZERO_TO_ONE = ("alpha", "rho")
-_NUMBERS = ("step", "mu_product")  # what PyTorch keeps of a parameter as 0-d tensors
+_NUMBERS = ("step", "mu_product", "eta", "mu")  # what PyTorch keeps of a parameter as 0-d tensors
+
+
+class _State(dict[Any, dict[str, Any]]):
+    """What an optimizer remembers, by a parameter's number, or by the parameter."""
+
+    def __init__(self, groups: list[Group], *known: Any) -> None:
+        super().__init__(*known)
+        self._groups = groups
+
+    def __missing__(self, key: Any) -> dict[str, Any]:
+        everything = [p for group in self._groups for p in group["params"]]
+        number = next((n for n, p in enumerate(everything) if p is key), None)
+        if number is None:
+            raise KeyError(key)
+        return self.setdefault(number, {})
 
 
 class Optimizer:
     """Changes parameters by their gradients. A subclass says in `update` how one parameter changes.
+
+    `foreach`, `fused` and `capturable`, which the optimizers take, are PyTorch's ways to the same numbers, and make no
+    difference here. A frozen parameter stays as it is.
 
     Args:
         params: parameters; or pairs of names and parameters, as `model.named_parameters()` gives them; or dictionaries
@@ -29,7 +59,7 @@ class Optimizer:
 
     Attributes:
         param_groups: the groups; their settings may be changed between steps.
-        state: what the optimizer remembers of each parameter, by the parameter's number.
+        state: what the optimizer remembers of each parameter, by its number; `state[p]` finds it by the parameter.
 
     Raises:
         TypeError: if something is not a leaf tensor that requires a gradient, or a setting is not a number.
@@ -45,7 +75,7 @@ class Optimizer:
         name = type(self).__name__
         self.defaults = defaults
         self.param_groups: list[Group] = []
-        self.state: dict[int, dict[str, Any]] = {}
+        self.state: dict[Any, dict[str, Any]] = _State(self.param_groups)
         if not isinstance(params, Iterable):
             raise TypeError(f"{name}: takes parameters, such as model.parameters(), got a {type(params).__name__}")
         given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
@@ -75,7 +105,7 @@ class Optimizer:
             entries = [entry[1] for entry in entries]
         group["params"] = entries
         for p in entries:
-            if not isinstance(p, Tensor) or not p.is_leaf or not p.requires_grad:
+            if not isinstance(p, Tensor) or not p.is_leaf or not (p.requires_grad or isinstance(p, Parameter)):
                 what = type(p).__name__ if not isinstance(p, Tensor) else "a result" if not p.is_leaf else "a constant"
                 raise TypeError(
                     f"{name}: takes leaf tensors that require a gradient, such as model.parameters(), got {what}"
@@ -257,7 +287,7 @@ class Optimizer:
                     if isinstance(t, Tensor) and t.shape != self._state_shape(p):
                         what = f"{entry} of {self._label(int(key))}"
                         raise ValueError(f"{name}: {what} has shape {t.shape}, not {self._state_shape(p)}")
-        self.state = state
+        self.state = _State(self.param_groups, state)
         for mine, changed in zip(ours, groups, strict=True):
             mine.update(changed)
 

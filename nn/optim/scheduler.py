@@ -194,6 +194,7 @@ class ReduceLROnPlateau(LRScheduler):
         cooldown: for how many steps after a reduction no step counts as bad.
         min_lr: the lowest learning rate, or a list with one for each group.
         eps: a reduction by no more than this is left out.
+        verbose: print a line for each reduction.
     """
 
     def __init__(
@@ -207,8 +208,10 @@ class ReduceLROnPlateau(LRScheduler):
         cooldown: int = 0,
         min_lr: float | list[float] = 0.0,
         eps: float = 1e-8,
+        verbose: bool = False,
     ) -> None:
         self._attach(optimizer)
+        self.verbose = verbose
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode must be 'min' or 'max', got {mode!r}")
         if threshold_mode not in ("rel", "abs"):
@@ -234,7 +237,10 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._set(self.get_lr())
+            rates = self.get_lr()
+            if self.verbose and rates != [group["lr"] for group in self.optimizer.param_groups]:
+                print(f"epoch {self.last_epoch}: learning rates {', '.join([f'{lr:.4g}' for lr in rates])}")
+            self._set(rates)
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 

@@ -16,10 +16,11 @@ import tinygrad_seq as tg
 
 nan = math.nan
 NO_ARGUMENTS = {"default_generator", "detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "show_config"}
-NO_ARGUMENTS |= {"get_float32_matmul_precision"}
+NO_ARGUMENTS |= {"get_default_dtype", "get_float32_matmul_precision", "get_num_threads"}
 ALIASES = {name for name in tg.__all__ if getattr(getattr(tg, name), "__name__", name) != name}
 TAKES_ANYTHING = {
     "array_module",
+    "use_deterministic_algorithms",
     "compile",
     "draw_graph",
     "eq",

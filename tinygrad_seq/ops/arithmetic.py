@@ -8,10 +8,24 @@ from typing import Any
 from ..backend import array_module
 from ..public import public, require_numbers
 from .activation import softplus
+from .elementwise import add as total
 from .elementwise import copied, cos, log, sin, where
 from .elementwise import div as quotient
+from .elementwise import sub as difference
 from .logic import isinf, isnan
 from .rounding import floor_divide, trunc
+
+
+@public
+def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """a + alpha · b."""
+    return total(a, b if alpha == 1 else b * alpha)
+
+
+@public
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+    """a - alpha · b."""
+    return difference(a, b if alpha == 1 else b * alpha)
 
 
 @public

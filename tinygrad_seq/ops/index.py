@@ -13,7 +13,7 @@ from ..public import public, require_numbers
 from ..recording import active as recording
 from .dims import normalize_dim
 from .elementwise import add, cast, where
-from .shape import reshape, unbind
+from .shape import numbers_too, reshape, unbind
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
 
@@ -264,6 +264,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     return take_along(x, _in_range("take_along_dim", indices, x.shape[dim]), dim=dim)
 
 
+@numbers_too
 @public
 def gather(x: Any, dim: int, index: Any) -> Any:
     """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
@@ -282,6 +283,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     return take_along(x, index, dim=dim)
 
 
+@numbers_too
 @public
 def index_select(x: Any, dim: int, index: Any) -> Any:
     """The entries of dimension `dim` that a list of integers names, in that order."""

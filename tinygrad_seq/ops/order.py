@@ -14,7 +14,7 @@ from .elementwise import cast, maximum, minimum, where
 from .index import ARRAY, getitem, scatter_values, take_along
 from .logic import isnan
 from .reduce import amax, amin, any, argmax, argmin
-from .shape import reshape, squeeze
+from .shape import numbers_too, reshape, squeeze
 
 
 class ValuesIndices(NamedTuple):
@@ -34,12 +34,14 @@ def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
     return xp.flip(x.shape[dim] - 1 - order, dim)
 
 
+@numbers_too
 @public
 def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
     """The order that sorts x along `dim`; equal elements stay in theirs, whatever `stable` says."""
     return argsort_dim(x, dim=normalize_dim("argsort", dim, x.ndim), descending=descending)
 
 
+@numbers_too
 @public
 def sort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> ValuesIndices:
     """x sorted along `dim`, and the order that sorts it.
@@ -52,6 +54,7 @@ def sort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True
     return ValuesIndices(take_along(x, indices, dim=dim), indices)
 
 
+@numbers_too
 @public
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements along `dim`, the first first, and where they stood.
@@ -77,6 +80,7 @@ def _taken(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
+@numbers_too
 @public
 def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with `dim`, the largest along it and where they stand: the first of them at a tie.
@@ -92,6 +96,7 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("max", dim, x.ndim), keepdim, argmax)
 
 
+@numbers_too
 @public
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with `dim`, the smallest along it and where they stand: the first of them at a tie.
@@ -105,6 +110,7 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("min", dim, x.ndim), keepdim, argmin)
 
 
+@numbers_too
 @public
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The element in the middle, the smaller of two; with `dim`, those along it and where they stand. A nan is one.

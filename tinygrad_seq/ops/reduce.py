@@ -11,7 +11,7 @@ from ..public import public
 from .dims import Dims, normalize_dim, reduced_dims
 from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem
-from .shape import along, broadcast_to, cat_dim, flip_dims, reshape
+from .shape import along, broadcast_to, cat_dim, flip_dims, numbers_too, reshape
 
 
 def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
@@ -71,12 +71,14 @@ def _arg(name: str, which: Primitive, x: Any, dim: int | None, keepdim: bool) ->
     return which(x, dim=dim, keepdim=keepdim)
 
 
+@numbers_too
 @public
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Where along `dim` (in the flattened tensor for None) the largest element stands, the first of them at a tie."""
     return _arg("argmax", argmax_dim, x, dim, keepdim)
 
 
+@numbers_too
 @public
 def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Where along `dim` (in the flattened tensor for None) the smallest element stands, the first of them at a tie."""

@@ -6,6 +6,7 @@ import builtins
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from ..backend import Array, array_module, backend_of
@@ -151,6 +152,8 @@ def squeeze(x: Any, dim: int | tuple[int, ...] | None = None) -> Any:
 @public
 def transpose(x: Any, dim0: int, dim1: int) -> Any:
     """x with two dimensions swapped. A view."""
+    if x.ndim == 0 and {dim0, dim1} <= {0, -1}:
+        return reshape(x, shape=())
     dim0, dim1 = normalize_dim("transpose", dim0, x.ndim), normalize_dim("transpose", dim1, x.ndim)
     dims = list(range(x.ndim))
     dims[dim0], dims[dim1] = dim1, dim0
@@ -221,6 +224,20 @@ def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     return entries
 
 
+def numbers_too(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: of a tensor without dimensions as of one with one entry, whose dimension goes again, as in PyTorch."""
+
+    @wraps(function)
+    def called(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(x, "ndim", 1):
+            return function(x, *args, **kwargs)
+        args = tuple([reshape(a, shape=(1,)) if getattr(a, "ndim", 1) == 0 else a for a in args])
+        y = function(reshape(x, shape=(1,)), *args, **kwargs)
+        return type(y)(*[reshape(part, shape=()) for part in y]) if isinstance(y, tuple) else reshape(y, shape=())
+
+    return called
+
+
 def _several(name: str, tensors: Any) -> Sequence[Any]:
     if isinstance(tensors, (str, dict)):
         raise TypeError(f"{name}: takes a list or a tuple of tensors, got a {type(tensors).__name__}")
@@ -242,8 +259,13 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
 
 @public
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """The tensors one after another along `dim`; their other lengths must agree."""
+    """The tensors one after another along `dim`; their other lengths must agree. An empty one, (0,), fits with all."""
     tensors = _several("cat", tensors)
+    if any(x.shape == (0,) for x in tensors):
+        like = next((x for x in tensors if x.shape != (0,)), tensors[0])
+        dim = normalize_dim("cat", dim, like.ndim)
+        shape = (*like.shape[:dim], 0, *like.shape[dim + 1 :])
+        tensors = [reshape(x, shape=shape) if x.shape == (0,) else x for x in tensors]
     return cat_dim(*tensors, dim=normalize_dim("cat", dim, tensors[0].ndim))
 
 

@@ -1,0 +1,133 @@
+"""MultiheadAttention."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tinygrad_seq as tg
+from tinygrad_seq import Tensor
+
+from . import functional as F
+from . import init
+from .functional.attention import attention_weights
+from .layers import Linear
+from .module import Module, Parameter, require_sizes
+
+
+class MultiheadAttention(Module):
+    """Attention in several heads (Vaswani et al., 2017). query (T, B, E), key (S, B, kdim), value (S, B, vdim).
+
+    -> output (T, B, E), and the weights (B, T, S), the mean over the heads unless `average_attn_weights=False`:
+    (B, N, T, S). `batch_first` makes them (B, T, ·); without a batch they have no B.
+
+    Parameters, as in PyTorch: in_proj_weight (3E, E) of query, key and value, one below the other, or q_proj_weight,
+    k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        require_sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        if embed_dim % num_heads:
+            raise ValueError(f"MultiheadAttention: num_heads={num_heads} must divide embed_dim={embed_dim}")
+        if add_bias_kv or add_zero_attn:
+            raise NotImplementedError(
+                "MultiheadAttention: add_bias_kv and add_zero_attn are not here; put keys in with cat()"
+            )
+        self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
+        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
+        made = {"device": device, "dtype": dtype or tg.float32}
+        if self.kdim == self.vdim == embed_dim:
+            self.in_proj_weight: Any = Parameter(tg.zeros(3 * embed_dim, embed_dim, **made))
+        else:
+            self.in_proj_weight = None
+            self.q_proj_weight = Parameter(tg.zeros(embed_dim, embed_dim, **made))
+            self.k_proj_weight = Parameter(tg.zeros(embed_dim, self.kdim, **made))
+            self.v_proj_weight = Parameter(tg.zeros(embed_dim, self.vdim, **made))
+        self.in_proj_bias = Parameter(tg.zeros(3 * embed_dim, **made)) if bias else None
+        self.out_proj = Linear(embed_dim, embed_dim, bias, **made)
+        self.reset_parameters()
+
+    def _weights(self) -> list[Tensor]:
+        if self.in_proj_weight is not None:
+            return list(self.in_proj_weight.chunk(3))
+        return [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+
+    def reset_parameters(self) -> None:
+        """Draw the projections of query, key and value anew; all biases are zero."""
+        for weight in self._weights() if self.in_proj_weight is None else [self.in_proj_weight]:
+            init.xavier_uniform_(weight)
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                init.zeros_(bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Look at the values.
+
+        Args:
+            key_padding_mask: (B, S): True where a key must not be looked at, or numbers that are added to the scores.
+            attn_mask: (T, S) or (B · N, T, S), the same for each query. (Of `functional`'s function True means the
+                opposite, as in PyTorch.)
+            is_causal: for PyTorch's programs: says what attn_mask is, which has to be given.
+
+        Raises:
+            ValueError: if is_causal comes without attn_mask.
+        """
+        if is_causal and attn_mask is None:
+            raise ValueError("MultiheadAttention: is_causal=True needs attn_mask, which says it")
+        batched = query.ndim == 3
+        if not batched:
+            query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        elif self.batch_first:
+            query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
+        biases: Any = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        given = zip((query, key, value), self._weights(), biases, strict=True)
+        q, k, v = (self._heads(F.linear(x, weight, bias)) for x, weight, bias in given)  # (B, N, T or S, E / N)
+        mask = self._scores(attn_mask, q)
+        if mask is not None and mask.ndim == 3:
+            mask = mask.reshape(-1, self.num_heads, *mask.shape[-2:])
+        padding = self._scores(key_padding_mask, q)
+        if padding is not None:
+            padding = padding[:, None, None]
+            mask = padding if mask is None else mask + padding
+        weights = attention_weights(q, k, mask)
+        mixed = F.dropout(weights, self.dropout, self.training) @ v
+        output = self.out_proj(mixed.permute(2, 0, 1, 3).flatten(2))
+        shown = (weights.mean(1) if average_attn_weights else weights) if need_weights else None
+        if not batched:
+            return output.squeeze(1), None if shown is None else shown.squeeze(0)
+        return (output.transpose(0, 1) if self.batch_first else output), shown
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(T, B, E) -> (B, N, T, E / N)."""
+        return x.unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3)
+
+    @staticmethod
+    def _scores(mask: Tensor | None, like: Tensor) -> Tensor | None:
+        """A mask as numbers that are added to the scores: minus infinity where it is True."""
+        if mask is None or mask.dtype != tg.bool:
+            return mask
+        return tg.where(mask, -math.inf, tg.zeros(mask.shape, dtype=like.dtype, device=like.device))

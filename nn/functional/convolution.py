@@ -1,0 +1,108 @@
+"""Convolution over time, and normalisation over a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_seq as tg
+from tinygrad_seq import Tensor
+
+from .checks import floating
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int] = 1,
+    padding: int | str | tuple[int] = 0,
+    dilation: int | tuple[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """The product of windows of x with a weight. x (B, C, L) or (C, L), weight (O, C / groups, K) -> (B, O, L').
+
+    Args:
+        stride: the distance between two windows.
+        padding: how many zeros come before and after x; "valid" for none, "same" for as many as leave L as it is.
+        dilation: the distance between two entries of a window.
+        groups: the channels fall into that many groups, each with a weight of its own.
+
+    Raises:
+        ValueError: if a size does not fit.
+    """
+    x = floating("conv1d", "input", input)
+    stride, dilation = _single("stride", stride), _single("dilation", dilation)
+    filters, width, K = weight.shape if weight.ndim == 3 else (0, 0, 0)
+    if x.ndim not in (2, 3) or not filters or x.shape[-2] != width * groups or filters % groups:
+        raise ValueError(
+            f"conv1d: x has shape {x.shape}, weight {weight.shape}, with groups={groups}; takes x (B, C, L) or (C, L), "
+            "weight (O, C / groups, K)"
+        )
+    reach = dilation * (K - 1)
+    if isinstance(padding, str):
+        if padding not in ("valid", "same") or (padding == "same" and stride != 1):
+            raise ValueError(f"conv1d: padding takes a number, 'valid', or 'same' with stride=1, got {padding!r}")
+        before, after = (0, 0) if padding == "valid" else (reach // 2, reach - reach // 2)
+    else:
+        before = after = _single("padding", padding)
+    x = tg.pad(x, (before, after)) if before or after else x
+    if x.shape[-1] <= reach:
+        raise ValueError(f"conv1d: a window reaches over {reach + 1} steps, and x with its padding has {x.shape[-1]}")
+    windows = x.unfold(-1, reach + 1, stride)[..., ::dilation].transpose(-3, -2)  # (B, L', C, K)
+    parts = windows.split(width, -2)
+    weights = weight.split(filters // groups, 0)
+    y = tg.cat([part.flatten(-2) @ w.flatten(1).T for part, w in zip(parts, weights, strict=True)], -1)
+    return (y if bias is None else y + bias).transpose(-2, -1)
+
+
+def _single(name: str, value: Any) -> int:
+    """A whole number, also as the tuple of one."""
+    given = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+    if not isinstance(given, int) or given < (name != "padding"):
+        raise ValueError(f"conv1d: {name} takes a whole number from {int(name != 'padding')} on, got {value!r}")
+    return given
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / √(variance + eps) · weight + bias, for each channel. x (B, C) or (B, C, L). Ioffe & Szegedy, 2015.
+
+    Args:
+        running_mean, running_var: (C,), used when evaluating; in training they go on, in place, by `momentum` to the
+            mean and the (unbiased) variance of the batch.
+        training: take mean and variance of the batch, also where there are no running ones.
+
+    Raises:
+        ValueError: if a shape does not fit, or in training there is one value for each channel alone.
+    """
+    x = floating("batch_norm", "input", input)
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: takes x (B, C) or (B, C, L), got shape {x.shape}")
+    shape = (1, x.shape[1], *[1] * (x.ndim - 2))
+    dims = tuple(d for d in range(x.ndim) if d != 1)
+    if training or running_mean is None or running_var is None:
+        count = x.numel() // max(x.shape[1], 1)
+        if training and count < 2:
+            raise ValueError(f"batch_norm: in training takes more than one value for each channel, got {x.shape}")
+        mean = x.mean(dims, keepdim=True)
+        centered = x - mean
+        variance = (centered * centered).mean(dims, keepdim=True)
+        if training and running_mean is not None and running_var is not None:
+            with tg.no_grad():
+                running_mean.copy_(running_mean * (1 - momentum) + mean.reshape(-1) * momentum)
+                running_var.copy_(
+                    running_var * (1 - momentum) + variance.reshape(-1) * (momentum * count / (count - 1))
+                )
+    else:
+        centered, variance = x - running_mean.reshape(shape), running_var.reshape(shape)
+    normal = centered / (variance + eps).sqrt()
+    normal = normal if weight is None else normal * weight.reshape(shape)
+    return normal if bias is None else normal + bias.reshape(shape)

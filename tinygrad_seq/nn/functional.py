@@ -1,0 +1,3 @@
+"""`nn.functional` under PyTorch's path."""
+
+from nn.functional import *

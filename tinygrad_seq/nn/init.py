@@ -1,0 +1,3 @@
+"""`nn.init` under PyTorch's path."""
+
+from nn.init import *

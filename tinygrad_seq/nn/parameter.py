@@ -1,0 +1,3 @@
+"""`Parameter` under PyTorch's path."""
+
+from nn import Parameter as Parameter

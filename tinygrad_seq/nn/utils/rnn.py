@@ -1,0 +1,3 @@
+"""`nn.utils.rnn` under PyTorch's path."""
+
+from nn.utils.rnn import *

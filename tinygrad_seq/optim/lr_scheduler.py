@@ -1,0 +1,3 @@
+"""`nn.optim.lr_scheduler` under PyTorch's path."""
+
+from nn.optim.lr_scheduler import *

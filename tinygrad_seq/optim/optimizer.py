@@ -1,0 +1,3 @@
+"""`Optimizer` under PyTorch's path."""
+
+from nn.optim import Optimizer as Optimizer

@@ -1,0 +1,187 @@
+"""Trees of tensors and plain values as named arrays: the numbers as they are, all else as JSON in one more array."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import Array, backend_of, is_array, npz, numpy_module
+from ..conversion import as_dtype, is_numeric, is_scalar, require_numbers_in
+from ..device import device as Device
+from ..tensor import Tensor
+
+_TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
+
+
+class SavedState(dict[Any, Any]):
+    """The `state_dict` of something that was saved whole, whose class a file does not hold."""
+
+    def _build_it(self) -> str:
+        kind = vars(self).get("kind", "module")
+        return (
+            f"load: this is the state_dict of a {kind}, a dictionary, as files hold no code. Build the {kind}, then "
+            "call its load_state_dict(tg.load(path))"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self._build_it()} (asked for {name!r})")
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(self._build_it())
+
+
+class Saved:
+    """What a file has of an object: its attributes, or, as `text`, its repr."""
+
+    __slots__ = ("__dict__", "_kind")
+
+    def __init__(self, kind: str, attributes: dict[str, Any]) -> None:
+        self._kind = kind
+        vars(self).update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what copy and pickle ask for
+            raise AttributeError(name)
+        raise AttributeError(f"load: of this {self._kind} the file has {sorted(vars(self))}, not {name!r}")
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"Saved {self._kind}({inside})"
+
+
+def encode(obj: Any) -> dict[str, Array]:
+    """The arrays of a tree by name, with the entry for the rest where their names do not say it all."""
+    encoder = _Encoder()
+    tree = encoder.encode(obj, "")
+    if encoder.lost:
+        warnings.warn(
+            f"save: stored the attributes or the text alone of {', '.join(encoder.lost)}: a file holds no code, and "
+            "load gives a plain object in its place",
+            stacklevel=3,
+        )
+    if tree == {"dict": [[name, {"tensor": name}] for name in encoder.arrays]}:
+        return encoder.arrays
+    # it stands first: a directory cut short loses what it names, which is noticed
+    return {_TREE: npz.bytes_to_array(json.dumps(tree).encode()), **encoder.arrays}
+
+
+class _Encoder:
+    """The tree as JSON values; containers and all that JSON has no word for are marked by their kind.
+
+    A dictionary becomes a list of pairs, because JSON would turn its integer keys into strings.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Array] = {}
+        self.lost: list[str] = []
+        self.inside: list[int] = []  # the containers that are being encoded
+
+    def encode(self, obj: Any, name: str) -> Any:
+        if isinstance(obj, Tensor):
+            kind = "leaf" if obj.requires_grad and obj.is_leaf else "tensor"
+            return {kind: self._entry(backend_of(obj.array).to_host(obj.array), name)}
+        if obj is None or isinstance(obj, (bool, int, float, str)):
+            return obj
+        if isinstance(obj, complex):
+            return {"complex": [obj.real, obj.imag]}
+        if isinstance(obj, (bytes, bytearray)):
+            return {"bytes": b64encode(obj).decode()}
+        if isinstance(obj, Device):
+            return {"device": str(obj)}
+        if isinstance(obj, numpy_module.dtype) and is_numeric(obj):
+            return {"dtype": str(obj)}
+        if is_scalar(obj) and is_numeric(obj.dtype):
+            return {"scalar": self._entry(backend_of(obj).asarray(obj), name)}
+        if is_array(obj) and obj.dtype.kind != "O" and not hasattr(obj, "mask"):
+            return {"array": self._entry(backend_of(obj).to_host(obj), name)}
+        if id(obj) in self.inside:
+            return self._text(obj, name)
+        self.inside.append(id(obj))
+        try:
+            return self._container(obj, name)
+        finally:
+            self.inside.pop()
+
+    def _container(self, obj: Any, name: str) -> Any:
+        if isinstance(obj, dict):
+            return {"dict": self._pairs(obj, name)}
+        for kind, known in _SEQUENCES.items():
+            if isinstance(obj, known):
+                return {kind: [self.encode(v, f"{name}.{i}" if name else str(i)) for i, v in enumerate(obj)]}
+        if not isinstance(obj, type) and callable(getattr(obj, "state_dict", None)):
+            return {"state": [type(obj).__name__, self.encode(obj.state_dict(), name)]}
+        attributes = getattr(obj, "__dict__", None)
+        if isinstance(obj, type) or callable(obj) or not isinstance(attributes, dict):
+            return self._text(obj, name)
+        self._lose(obj, name)
+        return {"object": [type(obj).__name__, {"dict": self._pairs(attributes, name)}]}
+
+    def _pairs(self, obj: dict[Any, Any], name: str) -> list[Any]:
+        return [
+            [self.encode(key, f"{name}.key"), self.encode(value, f"{name}.{key}" if name else str(key))]
+            for key, value in obj.items()
+        ]
+
+    def _text(self, obj: Any, name: str) -> Any:
+        self._lose(obj, name)
+        return {"object": [type(obj).__name__, {"dict": [["text", repr(obj)]]}]}
+
+    def _lose(self, obj: Any, name: str) -> None:
+        self.lost.append(f"the {type(obj).__name__} at {name or 'the top'}")
+
+    def _entry(self, array: Array, name: str) -> str:
+        """Keep an array under a name that an archive can have, and none has yet: {"a": {"b": x}, "a.b": y} has two."""
+        name = name.encode("utf-8", "replace").decode().replace("\0", "") or "tensor"
+        while name in self.arrays or name == _TREE:
+            name += "_"
+        self.arrays[name] = array
+        return name
+
+
+def decode(arrays: dict[str, Array], located: list[tuple[Tensor, str]]) -> Any:
+    """What `encode` was given; of arrays without a tree, a dictionary of tensors. Notes each tensor in `located`."""
+
+    def tensor(name: str) -> Tensor:
+        require_numbers_in("load", arrays[name])
+        made: Tensor = Tensor.wrap(arrays[name])
+        located.append((made, "cpu"))
+        return made
+
+    def build(tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        ((kind, content),) = tree.items()
+        return builders[kind](content)
+
+    def state(content: Any) -> SavedState:
+        saved = SavedState(build(content[1]))
+        vars(saved)["kind"] = content[0]
+        return saved
+
+    builders: dict[str, Callable[[Any], Any]] = {
+        "tensor": tensor,
+        "leaf": lambda name: tensor(name).requires_grad_(),
+        "array": lambda name: arrays[name],
+        "scalar": lambda name: arrays[name][()],
+        "complex": lambda parts: complex(*parts),
+        "bytes": b64decode,
+        "device": Device,
+        "dtype": as_dtype,
+        "dict": lambda pairs: {build(key): build(value) for key, value in pairs},
+        "state": state,
+        "object": lambda content: Saved(content[0], build(content[1])),
+        **{kind: _sequence(kind, build) for kind in _SEQUENCES},
+    }
+    if _TREE in arrays:
+        return build(json.loads(arrays[_TREE].tobytes()))
+    return {name: tensor(name) for name in arrays}
+
+
+_SEQUENCES: dict[str, type[Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+def _sequence(kind: str, build: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda items: _SEQUENCES[kind](build(item) for item in items)

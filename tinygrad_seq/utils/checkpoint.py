@@ -1,0 +1,3 @@
+"""`tg.checkpoint` under PyTorch's path."""
+
+from ..checkpointing import checkpoint as checkpoint

@@ -1,0 +1,3 @@
+"""`nn.utils.data` under another of PyTorch's paths."""
+
+from nn.utils.data import *
