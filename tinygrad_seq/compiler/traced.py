@@ -205,8 +205,9 @@ class Traced:
         if kind != self.dtype:
             return self.recorder.emit("cast", self, dtype=kind)
         self.refresh()
-        value = self.value if self.flags.c_contiguous else self.value.astype(kind)
-        return Traced(self.recorder, value, self.variable)
+        if self.flags.c_contiguous:
+            return self.copy()
+        return Traced(self.recorder, self.value.astype(kind), self.variable)
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
