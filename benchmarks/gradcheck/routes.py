@@ -16,9 +16,12 @@ from .case import Case
 
 def subject(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:
     """What `gradcheck` is called with."""
-    if case.built is not None:
-        return case.built(inputs), tensors(inputs) if case.route == "PyTorch" else inputs
     return ROUTES[case.route](case, inputs)
+
+
+def tensor_function(case: Case, inputs: list[Any]) -> Any:
+    """Of the engine's tensors."""
+    return primitive(case, len(inputs)) if case.built is None else case.built(inputs)
 
 
 def primitive(case: Case, count: int) -> tg.Primitive:
@@ -50,16 +53,17 @@ class Wrapped(nn.Module):
 
 
 def module(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:
-    return Wrapped(primitive(case, len(inputs)), inputs[1:]), inputs[:1]
+    f = tensor_function(case, inputs)
+    return (f, inputs) if isinstance(f, nn.Module) else (Wrapped(f, inputs[1:]), inputs[:1])
 
 
 def function(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:
-    f = primitive(case, len(inputs))
-    return lambda *xs: f(*[x * 0.75 + x * 0.25 for x in xs]) * 0.5, inputs
+    f = tensor_function(case, inputs)
+    return lambda *xs: f(*[x * 1.0 for x in xs]) * 0.5, inputs
 
 
 def compiled(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:
-    f = primitive(case, len(inputs))
+    f = tensor_function(case, inputs)
     return tg.compile(lambda *xs: f(*xs) * 0.5), inputs
 
 
@@ -93,12 +97,13 @@ def tensors(inputs: list[Any]) -> list[Any]:
 
 def pytorch(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:
     apply = torch_function().apply
-    return lambda *xs: apply(case, *xs), tensors(inputs)
+    f = case.built(inputs) if case.built is not None else lambda *xs: apply(case, *xs)
+    return f, tensors(inputs)
 
 
 ROUTES: dict[str, Callable[[Case, list[Any]], tuple[Any, list[Any]]]] = {
     "pair": lambda case, inputs: ((case.forward, case.backward), inputs),
-    "primitive": lambda case, inputs: (primitive(case, len(inputs)), inputs),
+    "primitive": lambda case, inputs: (tensor_function(case, inputs), inputs),
     "function": function,
     "module": module,
     "compiled": compiled,
