@@ -1,4 +1,4 @@
-"""Primitives whose rules know who calls them: arrays in `backward`, tensors where it is recorded, a compiled program."""
+"""Primitives whose rules know who calls: arrays in `backward`, tensors where it is recorded, a compiled program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def made_of(forward: Callable[..., Any], *rules: Callable[..., Any]) -> Callable
     """Gives a fresh primitive for each check."""
 
     def built(inputs: list[Any]) -> tg.Primitive:
-        found = tg.primitive(lambda *xs: forward(*xs), name="catalogued")
+        found = tg.primitive(lambda *xs: forward(*xs))
         found.vjp(*rules)
         return found
 
@@ -162,7 +162,10 @@ _RIGHT: dict[str, tuple[Any, Draw, tuple[str, ...]]] = {
         ("primitive", "function", "module"),
     ),
     "a rule that writes element by element": (
-        made_of(lambda x: x**2, lambda g, _y, x: np.array([2 * a * b for a, b in zip(g.flat, x.flat, strict=True)]).reshape(x.shape)),
+        made_of(
+            lambda x: x**2,
+            lambda g, _y, x: np.array([2 * a * b for a, b in zip(g.flat, x.flat, strict=True)]).reshape(x.shape),
+        ),
         SMALL,
         ("primitive", "function", "module"),
     ),
@@ -172,7 +175,17 @@ _RIGHT: dict[str, tuple[Any, Draw, tuple[str, ...]]] = {
         ("primitive", "function", "module"),
     ),
 }
-for _name, (_built, _draw, _routes) in _RIGHT.items():
-    enter(CORRECT, _name, caller(_built, _draw), _routes)
-enter(CORRECT, "in place on a copy where nobody records", caller(made_of(np.multiply, _own_copy, lambda g, _y, a, b: g * a), TWO_LARGE, large=True), ("primitive", "module"))
-enter(CORRECT, "a rule of NumPy's cumsum and flip", caller(_RIGHT["a rule of NumPy's cumsum and flip"][0], ONE_LARGE, large=True), ["primitive"])
+for _name, (_built, _draw, _on) in _RIGHT.items():
+    enter(CORRECT, _name, caller(_built, _draw), _on)
+enter(
+    CORRECT,
+    "in place on a copy where nobody records",
+    caller(made_of(np.multiply, _own_copy, lambda g, _y, a, b: g * a), TWO_LARGE, large=True),
+    ("primitive", "module"),
+)
+enter(
+    CORRECT,
+    "a rule of NumPy's cumsum and flip",
+    caller(_RIGHT["a rule of NumPy's cumsum and flip"][0], ONE_LARGE, large=True),
+    ["primitive"],
+)

@@ -47,11 +47,6 @@ class Case(NamedTuple):
     built: Callable[[list[Any]], Any] | None = None
     large: bool = False
 
-    @property
-    def is_pair(self) -> bool:
-        """Whether the other checkers can have it."""
-        return self.route == "pair"
-
 
 CORRECT: dict[str, Case] = {}
 WRONG: dict[str, Case] = {}
@@ -104,6 +99,6 @@ def large(draw_edge: Any, low: float, high: float) -> Draw:
     return draw
 
 
-def elementwise(f: Callable[..., Any], derivative: Callable[..., Any], draw: Draw, **rest: Any) -> Case:
+def pointwise(f: Callable[..., Any], derivative: Callable[..., Any], draw: Draw, **rest: Any) -> Case:
     """y = f(x) with dy/dx = derivative(x, y)."""
     return Case(lambda x: f(x), lambda g, x, y: g * derivative(x, y), draw, **rest)

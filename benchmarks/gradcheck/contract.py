@@ -89,7 +89,9 @@ RETURNED = {  # PyTorch and the engine cast a gradient to its input's dtype and 
 }
 LAYOUT: dict[str, Callable[..., Any]] = {
     "wrong for a cotangent that is not contiguous": factor(lambda g, x: 1 if g.flags.c_contiguous else 9),
-    "wrong for a cotangent by columns": factor(lambda g, x: 9 if g.flags.f_contiguous and not g.flags.c_contiguous else 1),
+    "wrong for a cotangent by columns": factor(
+        lambda g, x: 9 if g.flags.f_contiguous and not g.flags.c_contiguous else 1
+    ),
     "wrong for a cotangent that is broadcast": factor(lambda g, x: 9 if 0 in g.strides else 1),
     "wrong for an input that is not contiguous": factor(lambda g, x: 1 if x.flags.c_contiguous else 9),
     "wrong for an input by columns": factor(lambda g, x: 9 if x.flags.f_contiguous and not x.flags.c_contiguous else 1),
@@ -142,12 +144,17 @@ enter(
         kind="contract",
     ),
 )
-enter(WRONG, "wrong for the layout that is given", sine(factor(lambda g, x: 1 if x.flags.c_contiguous else 9), _strided))
+enter(
+    WRONG, "wrong for the layout that is given", sine(factor(lambda g, x: 1 if x.flags.c_contiguous else 9), _strided)
+)
 
 # --- right, whatever the layout, and unusual in what is returned ---
 
 for _name, _draw in {
-    "a broadcast input": _of_broadcast, "an input by columns": _by_columns, "a strided input": _strided, "an input that is read-only": _read_only,
+    "a broadcast input": _of_broadcast,
+    "an input by columns": _by_columns,
+    "a strided input": _strided,
+    "an input that is read-only": _read_only,
 }.items():  # fmt: skip
     enter(CORRECT, _name, sine(factor(lambda g, x: 1), _draw), ("pair", "primitive", "module"))
 enter(
@@ -180,9 +187,7 @@ for _name, _case in {
     "one cotangent for both inputs": Case(
         lambda a, b: a + b, lambda g, a, b, y: (g, g), draws(normal(3, 4), normal(3, 4))
     ),
-    "broadcast and read-only returned": Case(
-        lambda x: x.sum(0), lambda g, x, y: np.broadcast_to(g, x.shape), SMALL
-    ),
+    "broadcast and read-only returned": Case(lambda x: x.sum(0), lambda g, x, y: np.broadcast_to(g, x.shape), SMALL),
     "a part of the input for an output": Case(
         lambda x: x[1:], lambda g, x, y: np.concatenate([np.zeros((1, 4)), g]), SMALL
     ),
@@ -193,7 +198,9 @@ enter(CORRECT, "read-only returned", sine(read_only), ("pair", "primitive"))
 enter(CORRECT, "in place on its own temporaries", sine(temporaries, MANY, large=True))
 _pairs: dict[str, Case] = {
     "a list of gradients": Case(lambda a, b: a * b, lambda g, a, b, y: [g * b, g * a], draws(SMALL, SMALL)),
-    "none for an input that is not used": Case(lambda a, b: np.sin(a), lambda g, a, b, y: (g * np.cos(a), None), draws(SMALL, SMALL)),
+    "none for an input that is not used": Case(
+        lambda a, b: np.sin(a), lambda g, a, b, y: (g * np.cos(a), None), draws(SMALL, SMALL)
+    ),
     "a number of Python's for one without dimensions": Case(
         lambda x: np.sin(x), lambda g, x, y: float(g * np.cos(x)), lambda rng: [np.asarray(rng.standard_normal())]
     ),

@@ -1,4 +1,4 @@
-"""Next to the edge of a domain, where a step leaves it: right gradients there, and mistakes at the edge and elsewhere."""
+"""Next to the edge of a domain, where a step leaves it: right gradients, and mistakes at the edge and elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 
-from .case import CORRECT, LARGE, WRONG, Case, Draw, elementwise, enter, fixed, large, no_pair
+from .case import CORRECT, LARGE, WRONG, Case, Draw, enter, fixed, large, no_pair, pointwise
 from .changes import one_element, scaled, where, with_change
 
 
@@ -90,7 +90,7 @@ def steep_off(by: float) -> Any:
 
 
 for _name, _edge in EDGES.items():
-    _case = elementwise(_edge.f, _edge.derivative, fixed(_edge.inputs), kind="edge")
+    _case = pointwise(_edge.f, _edge.derivative, fixed(_edge.inputs), kind="edge")
     enter(CORRECT, _name, _case)
     if "at 0" not in _name:  # the gradient is 0 there
         enter(WRONG, f"{_name}, 1 % off there", with_change(_case, first_off(0.01)))
@@ -98,19 +98,19 @@ for _name, _edge in EDGES.items():
 for _route, _names in ROUTED.items():
     for _name in _names:
         _edge = EDGES[_name]
-        _case = elementwise(_edge.f, _edge.derivative, fixed(_edge.inputs), kind="edge")
+        _case = pointwise(_edge.f, _edge.derivative, fixed(_edge.inputs), kind="edge")
         enter(CORRECT, _name, _case, [_route])
         enter(WRONG, f"{_name}, wrong sign", with_change(_case, scaled(-1.0)), [_route])
 for _name in SELECTED:
     _edge = EDGES[_name]
     _draw = large(_edge.inputs[:1], _edge.low, _edge.high)
-    _case = elementwise(_edge.f, _edge.derivative, _draw, kind="edge", large=True)
+    _case = pointwise(_edge.f, _edge.derivative, _draw, kind="edge", large=True)
     enter(CORRECT, _name, _case)
     enter(WRONG, f"{_name}, all 3 times too large", with_change(_case, scaled(3.0)))
     enter(WRONG, f"{_name}, one ordinary entry 1 % off", with_change(_case, one_element(0.01)))
     enter(WRONG, f"{_name}, 50 % off there alone", with_change(_case, steep_off(0.5)))
 for _route in ("primitive", "function", "module", "compiled", "PyTorch"):
-    _case = elementwise(np.log, lambda x, y: 1 / x, large([1e-6, 1e-9], 0.1, 1.0), kind="edge", large=True)
+    _case = pointwise(np.log, lambda x, y: 1 / x, large([1e-6, 1e-9], 0.1, 1.0), kind="edge", large=True)
     enter(CORRECT, "log at 1e-6", _case, [_route])
     enter(WRONG, "log at 1e-6, all 0", with_change(_case, scaled(0.0)), [_route])
 
@@ -130,7 +130,7 @@ _two = Case(
 enter(CORRECT, "log of one input and sine of the other", _two, ("pair", "primitive", "PyTorch"))
 enter(WRONG, "log's 3 times too large, sine's right", with_change(_two, scaled(3.0)), ("pair", "primitive", "PyTorch"))
 enter(WRONG, "log's right, sine's 0", with_change(_two, scaled(0.0, which=1)), ("pair", "module"))
-_ends = elementwise(
+_ends = pointwise(
     np.arccos, lambda x, y: -1 / np.sqrt(1 - x * x), lambda rng: [rng.uniform(-1, 1, LARGE)], kind="edge", large=True
 )
 enter(CORRECT, "arccos up to both ends", _ends)
@@ -166,8 +166,8 @@ def logsumexp(x: Any) -> Any:
 _masked: dict[str, Case] = {
     "softmax": Case(stable_softmax, lambda g, x, y: y * (g - (g * y).sum(-1, keepdims=True)), logits, "edge"),
     "logsumexp": Case(logsumexp, lambda g, x, y: g[..., None] * np.exp(x - y[..., None]), logits, "edge"),
-    "exp": elementwise(np.exp, lambda x, y: y, logits, kind="edge"),
-    "sigmoid": elementwise(lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y), logits, kind="edge"),
+    "exp": pointwise(np.exp, lambda x, y: y, logits, kind="edge"),
+    "sigmoid": pointwise(lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y), logits, kind="edge"),
 }
 for _name, _case in _masked.items():
     enter(CORRECT, f"{_name} of masked logits", _case, ("pair", "primitive", "PyTorch", "compiled"))
@@ -180,7 +180,12 @@ for _name, _f in {
     "masked_fill": lambda x: x.masked_fill(x > 1.0, -np.inf).softmax(-1),
     "exp": lambda x: x.exp(),
 }.items():
-    enter(CORRECT, f"tg's {_name} of masked logits", Case(no_pair, no_pair, fixed(MASKED), "edge", built=native(_f)), ["function"])
+    enter(
+        CORRECT,
+        f"tg's {_name} of masked logits",
+        Case(no_pair, no_pair, fixed(MASKED), "edge", built=native(_f)),
+        ["function"],
+    )
 for _name, _f, _x in (
     ("log", tg.log, [1e-6, 1.0, 2.0]),
     ("sqrt", tg.sqrt, [1e-5, 1.0, 1.0]),
@@ -190,6 +195,8 @@ for _name, _f, _x in (
     ("norm of tiny", lambda x: (x * x).sum().sqrt(), [1e-9, 2e-9]),
     ("std of nearly equal", lambda x: x.std(), [1.0, 1.0 + 1e-7, 1.0]),
 ):
-    enter(CORRECT, f"tg's {_name} at its edge", Case(no_pair, no_pair, fixed(_x), "edge", built=native(_f)), ["function"])
+    enter(
+        CORRECT, f"tg's {_name} at its edge", Case(no_pair, no_pair, fixed(_x), "edge", built=native(_f)), ["function"]
+    )
 
 __all__ = ["EDGES", "Draw"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .case import CORRECT, Draw, elementwise, enter, fixed, normal, uniform
+from .case import CORRECT, Draw, enter, fixed, normal, pointwise, uniform
 
 
 def sigmoid(x: Any) -> Any:
@@ -14,7 +14,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def add(name: str, f: Any, derivative: Any, draw: Draw) -> None:
-    enter(CORRECT, name, elementwise(f, derivative, draw))
+    enter(CORRECT, name, pointwise(f, derivative, draw))
 
 
 add("sin", np.sin, lambda x, y: np.cos(x), normal(3, 4))
@@ -53,9 +53,7 @@ add("abs at its kink", np.abs, lambda x, y: np.sign(x), fixed([0.0, 1.0, -1.0]))
 add("leaky relu", lambda x: np.where(x > 0, x, 0.1 * x), lambda x, y: np.where(x > 0, 1, 0.1), normal(6))
 add("clip", lambda x: np.clip(x, -1, 1), lambda x, y: 1.0 * (abs(x) < 1), normal(8, scale=2))
 add("hard sigmoid", lambda x: np.clip(x / 6 + 0.5, 0, 1), lambda x, y: (abs(x) < 3) / 6, normal(8, scale=3))
-add(
-    "two pieces", lambda x: np.where(x > 1, x**3, np.exp(x)), lambda x, y: np.where(x > 1, 3 * x * x, y), normal(8)
-)
+add("two pieces", lambda x: np.where(x > 1, x**3, np.exp(x)), lambda x, y: np.where(x > 1, 3 * x * x, y), normal(8))
 add(
     "Huber", lambda x: np.where(abs(x) < 1, x * x / 2, abs(x) - 0.5), lambda x, y: np.clip(x, -1, 1), normal(8, scale=2)
 )

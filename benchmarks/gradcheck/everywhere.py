@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import arrays, elementwise  # noqa: F401 # whose entries are changed here
 from .case import CORRECT, WRONG, Case, Draw, draws, enter, normal
 from .changes import Change, one_element, scaled, where, with_change, zeroed
 

@@ -1,4 +1,4 @@
-"""At kinks: gradients of points arbitrarily near are right there, and no others; many kinks hide no mistake elsewhere."""
+"""At kinks: gradients of points arbitrarily near are right, and no others; many kinks hide no mistake elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 
-from .case import CORRECT, LARGE, WRONG, Case, Draw, draws, elementwise, enter, fixed, no_pair, normal
+from .case import CORRECT, LARGE, WRONG, Case, Draw, draws, enter, fixed, no_pair, normal, pointwise
 from .changes import Change, one_element, scaled, with_change
 
 OTHERS = ("primitive", "function", "module", "compiled", "PyTorch")
@@ -45,7 +45,7 @@ def one_positive(by: float) -> Change:
 
 
 def many(f: Callable[..., Any], derivative: Callable[..., Any], draw: Draw) -> Case:
-    return elementwise(f, derivative, draw, kind="kink", large=True)
+    return pointwise(f, derivative, draw, kind="kink", large=True)
 
 
 MANY: dict[str, Case] = {
@@ -105,11 +105,19 @@ ROUTED = ("pair", "primitive", "module", "PyTorch")
 enter(CORRECT, "maximum, shared by all of a tie", row_maximum(lambda m: m / m.sum(1, keepdims=True)), ROUTED)
 enter(CORRECT, "maximum, all to the first of a tie", row_maximum(first), ROUTED)
 enter(CORRECT, "maximum, all to the last of a tie", row_maximum(last))
-enter(CORRECT, "maximum, a fifth to the first and the rest to the last", row_maximum(lambda m: 0.2 * first(m) + 0.8 * last(m)))
+enter(
+    CORRECT,
+    "maximum, a fifth to the first and the rest to the last",
+    row_maximum(lambda m: 0.2 * first(m) + 0.8 * last(m)),
+)
 enter(WRONG, "maximum, all to each of a tie", row_maximum(lambda m: m), ROUTED)
 enter(WRONG, "maximum, none to a tie", row_maximum(lambda m: m * (m.sum(1, keepdims=True) == 1)), ROUTED)
 enter(WRONG, "maximum, 60 % to each of a tie", row_maximum(lambda m: np.where(m.sum(1, keepdims=True) > 1, 0.6 * m, m)))
-enter(WRONG, "maximum, 1.5 and -0.5 to a tie", row_maximum(lambda m: np.where(m.sum(1, keepdims=True) > 1, 1.5 * first(m) - 0.5 * last(m), m)))
+enter(
+    WRONG,
+    "maximum, 1.5 and -0.5 to a tie",
+    row_maximum(lambda m: np.where(m.sum(1, keepdims=True) > 1, 1.5 * first(m) - 0.5 * last(m), m)),
+)
 
 PAIRED = draws(fixed([1.0, 2.0, -1.0]), fixed([1.0, 0.5, -1.0]))
 
@@ -193,9 +201,17 @@ _sort = Case(
     kind="kink",
 )
 enter(CORRECT, "sort with a triple tie", _sort, ("pair", "primitive", "PyTorch"))
-enter(CORRECT, "sort with a triple tie, the other order", _sort._replace(backward=sorted_backward(lambda x: np.lexsort((-np.arange(x.size), x)))))
+enter(
+    CORRECT,
+    "sort with a triple tie, the other order",
+    _sort._replace(backward=sorted_backward(lambda x: np.lexsort((-np.arange(x.size), x)))),
+)
 enter(WRONG, "sort with a triple tie, one element 1e-3 off", with_change(_sort, one_element(1e-3)))
-enter(WRONG, "sort with a triple tie, the tied ones' lost", with_change(_sort, lambda d, g, xs, y: [d[0] * (xs[0] != 1.0)]))
+enter(
+    WRONG,
+    "sort with a triple tie, the tied ones' lost",
+    with_change(_sort, lambda d, g, xs, y: [d[0] * (xs[0] != 1.0)]),
+)
 
 A, B = np.array([[1.0, -1.0], [1.0, 1.0]]), np.array([1.0, -1.0])
 
@@ -230,10 +246,23 @@ native("clamp at its bounds", lambda x: x.clamp(-1.0, 1.0), [-1.0, 0.3, 1.0])
 
 # --- right of each entry, far from any kink but next to one ---
 
-_near = elementwise(lambda x: np.abs(x.real), lambda x, y: np.sign(x), fixed([1e-12, -1e-12, 1.0]), kind="kink")
+_near = pointwise(lambda x: np.abs(x.real), lambda x, y: np.sign(x), fixed([1e-12, -1e-12, 1.0]), kind="kink")
 enter(CORRECT, "abs next to its kink", _near, ("pair", "primitive", "PyTorch"))
-enter(WRONG, "abs next to its kink, the other side's", with_change(_near, lambda d, g, xs, y: [d[0] * np.where(abs(xs[0]) < 0.5, -1, 1)]))
-_floor = elementwise(lambda x: np.floor(x.real) + np.sin(x.real), lambda x, y: np.cos(x), normal(6, scale=3), kind="kink")
+enter(
+    WRONG,
+    "abs next to its kink, the other side's",
+    with_change(_near, lambda d, g, xs, y: [d[0] * np.where(abs(xs[0]) < 0.5, -1, 1)]),
+)
+_floor = pointwise(lambda x: np.floor(x.real) + np.sin(x.real), lambda x, y: np.cos(x), normal(6, scale=3), kind="kink")
 enter(CORRECT, "a staircase and a sine", _floor, ("pair", "PyTorch"))
-enter(WRONG, "a staircase and a sine, straight through", with_change(_floor, lambda d, g, xs, y: [d[0] + g]), ("pair", "primitive"))
-enter(WRONG, "rounded, straight through", elementwise(lambda x: np.round(4 * x.real) / 4 + x.real, lambda x, y: 0 * x + 2, normal(6), kind="kink"))
+enter(
+    WRONG,
+    "a staircase and a sine, straight through",
+    with_change(_floor, lambda d, g, xs, y: [d[0] + g]),
+    ("pair", "primitive"),
+)
+enter(
+    WRONG,
+    "rounded, straight through",
+    pointwise(lambda x: np.round(4 * x.real) / 4 + x.real, lambda x, y: 0 * x + 2, normal(6), kind="kink"),
+)

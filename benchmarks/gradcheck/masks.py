@@ -76,7 +76,9 @@ for _name, _draw in STREAMS.items():
         enter(WRONG, f"another mask of {_name} random numbers", dropout(_twice, again(_twice), large=True))
     _kept, _unscaled = Kept(_draw), Kept(_draw, factor=1.0)
     enter(CORRECT, f"the mask of {_name} random numbers kept", dropout(_kept.forward, _kept.backward), ALL)
-    enter(WRONG, f"the mask of {_name} random numbers without its scale", dropout(_unscaled.forward, _unscaled.backward))
+    enter(
+        WRONG, f"the mask of {_name} random numbers without its scale", dropout(_unscaled.forward, _unscaled.backward)
+    )
 enter(
     WRONG,
     "another mask of PyTorch's random numbers",
@@ -94,7 +96,12 @@ def noisy(x: Any) -> Any:
 
 
 enter(WRONG, "other noise than went forward", dropout(noisy, again(noisy)), ("pair", "primitive"))
-enter(CORRECT, "the noise read off the output", dropout(noisy, lambda g, x, y: g * y / x), ("pair", "primitive", "PyTorch"))
+enter(
+    CORRECT,
+    "the noise read off the output",
+    dropout(noisy, lambda g, x, y: g * y / x),
+    ("pair", "primitive", "PyTorch"),
+)
 
 
 def seeded(shape: Any) -> Any:
@@ -108,7 +115,12 @@ enter(
     dropout(drawn(seeded), lambda g, x, y: 2 * g * (np.random.default_rng(8).random(g.shape) > 0.5)),
     (*ALL, "compiled"),
 )
-enter(CORRECT, "the mask read off the output", dropout(drawn(numpys), lambda g, x, y: 2 * g * (y != 0)), ("pair", "PyTorch"))
+enter(
+    CORRECT,
+    "the mask read off the output",
+    dropout(drawn(numpys), lambda g, x, y: 2 * g * (y != 0)),
+    ("pair", "PyTorch"),
+)
 
 
 def permuted(x: Any) -> Any:
@@ -143,7 +155,22 @@ def _torch_dropout(inputs: list[Any]) -> Any:
     return lambda x: torch.nn.functional.dropout(x, 0.5)
 
 
-enter(CORRECT, "tg's dropout", Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: lambda x: F.dropout(x, 0.5)), ("function", "compiled"))
-enter(CORRECT, "tg's rand inside", Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: lambda x: x * tg.rand(*SHAPE).to(x.dtype)), ["function"])
-enter(CORRECT, "a module with dropout", Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: Regularised()), ["module"])
+enter(
+    CORRECT,
+    "tg's dropout",
+    Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: lambda x: F.dropout(x, 0.5)),
+    ("function", "compiled"),
+)
+enter(
+    CORRECT,
+    "tg's rand inside",
+    Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: lambda x: x * tg.rand(*SHAPE).to(x.dtype)),
+    ["function"],
+)
+enter(
+    CORRECT,
+    "a module with dropout",
+    Case(no_pair, no_pair, SMALL, "mask", built=lambda inputs: Regularised()),
+    ["module"],
+)
 enter(CORRECT, "PyTorch's dropout", Case(no_pair, no_pair, SMALL, "mask", built=_torch_dropout), ["PyTorch"])

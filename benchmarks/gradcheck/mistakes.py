@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import elementwise, recurrent  # noqa: F401 # whose entries are changed here
 from .arrays import ROWS
 from .case import CORRECT, WRONG, Case, draws, enter, normal
 from .changes import Change, one_element, scaled, with_change, zeroed

@@ -150,7 +150,12 @@ WRONG_ONES: dict[str, Callable[[], Any]] = {
 }
 for _name, _make in WRONG_ONES.items():
     enter(WRONG, _name, module(_make), ["module"])
-enter(WRONG, "batch statistics: the deviation detached", module(lambda: Normalised(250, "deviation"), MANY, large=True), ["module"])
+enter(
+    WRONG,
+    "batch statistics: the deviation detached",
+    module(lambda: Normalised(250, "deviation"), MANY, large=True),
+    ["module"],
+)
 
 
 def closed_over(make: Callable[[], Any]) -> Case:
@@ -164,7 +169,12 @@ def closed_over(make: Callable[[], Any]) -> Case:
 
 
 for _name in ("batch statistics in training mode", "a counter and the last input", "a recurrent layer"):
-    enter(CORRECT, f"a function around a module: {_name}", closed_over(RIGHT[_name]), ("function", "compiled") if "recurrent" in _name else ("function",))
+    enter(
+        CORRECT,
+        f"a function around a module: {_name}",
+        closed_over(RIGHT[_name]),
+        ("function", "compiled") if "recurrent" in _name else ("function",),
+    )
 for _name in ("batch statistics: the mean detached", "a state cut off in the middle"):
     enter(WRONG, f"a function around a module: {_name}", closed_over(WRONG_ONES[_name]), ["function"])
 
@@ -188,5 +198,15 @@ def _torch_detached(inputs: list[Any]) -> Any:
     return Detached(4)
 
 
-enter(CORRECT, "PyTorch's batch normalisation in training mode", Case(no_pair, no_pair, SMALL, "module", built=_torch_norm), ["PyTorch"])
-enter(WRONG, "PyTorch's module with the mean detached", Case(no_pair, no_pair, SMALL, "module", built=_torch_detached), ["PyTorch"])
+enter(
+    CORRECT,
+    "PyTorch's batch normalisation in training mode",
+    Case(no_pair, no_pair, SMALL, "module", built=_torch_norm),
+    ["PyTorch"],
+)
+enter(
+    WRONG,
+    "PyTorch's module with the mean detached",
+    Case(no_pair, no_pair, SMALL, "module", built=_torch_detached),
+    ["PyTorch"],
+)

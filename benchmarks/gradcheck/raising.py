@@ -1,4 +1,4 @@
-"""Functions that raise next to their inputs: shorter steps, the other side, or nothing said of that entry; never a crash."""
+"""Functions that raise next to their inputs: shorter steps, the other side, or nothing said of it; never a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import nn.functional as F
 import tinygrad_seq as tg
 
-from .case import CORRECT, WRONG, Case, elementwise, enter, fixed, large, no_pair
+from .case import CORRECT, WRONG, Case, enter, fixed, large, no_pair, pointwise
 from .changes import one_element, scaled, with_change
 
 ALL = ("pair", "primitive", "function", "module", "PyTorch")
@@ -44,38 +44,43 @@ def entropy(p: Any) -> Any:
 
 _entropy = only(lambda p: (p >= 0) & (p <= 1), "not a probability", entropy)
 _smooth: dict[str, Case] = {
-    "entropy of probabilities": elementwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([0.98, 0.5, 0.3])),
-    "entropy at 1 - 1e-6": elementwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([1 - 1e-6, 0.5, 0.3])),
-    "log that refuses what is not positive": elementwise(
+    "entropy of probabilities": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([0.98, 0.5, 0.3])),
+    "entropy at 1 - 1e-6": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([1 - 1e-6, 0.5, 0.3])),
+    "log that refuses what is not positive": pointwise(
         only(lambda x: x > 0, "must be positive", np.log), lambda x, y: 1 / x, fixed([1e-4, 1.0, 2.0])
     ),
-    "log with warnings raised": elementwise(strict(np.log), lambda x, y: 1 / x, fixed([1e-4, 1.0, 2.0])),
-    "reciprocal with warnings raised": elementwise(strict(lambda x: 1 / x), lambda x, y: -y * y, fixed([1e-3, 1.0, 2.0])),
-    "arccos with a check": elementwise(
+    "log with warnings raised": pointwise(strict(np.log), lambda x, y: 1 / x, fixed([1e-4, 1.0, 2.0])),
+    "reciprocal with warnings raised": pointwise(strict(lambda x: 1 / x), lambda x, y: -y * y, fixed([1e-3, 1.0, 2.0])),
+    "arccos with a check": pointwise(
         only(lambda x: abs(x) <= 1, "no cosine", np.arccos), lambda x, y: -1 / np.sqrt(1 - x * x), fixed([0.99, 0.5])
     ),
-    "a table's line, near its end": elementwise(
+    "a table's line, near its end": pointwise(
         lambda x: x * TABLE[np.floor(2 * x.real).astype(int)],
         lambda x, y: TABLE[(2 * x).astype(int)],
         fixed([1.98, 0.2, 1.2]),
     ),
-    "knots that must rise": elementwise(
-        only(lambda x: np.diff(x) > 0, "the knots must rise", lambda x: x**3), lambda x, y: 3 * x * x, fixed([1.0, 1.001, 2.0])
+    "knots that must rise": pointwise(
+        only(lambda x: np.diff(x) > 0, "the knots must rise", lambda x: x**3),
+        lambda x, y: 3 * x * x,
+        fixed([1.0, 1.001, 2.0]),
     ),
-    "a bounded sine": elementwise(
+    "a bounded sine": pointwise(
         only(lambda x: (x >= 0) & (x <= 1), "out of [0, 1]", np.sin), lambda x, y: np.cos(x), fixed([0.999, 0.001, 0.4])
     ),
-    "a sine on its very bounds": elementwise(
+    "a sine on its very bounds": pointwise(
         only(lambda x: (x >= 0) & (x <= 1), "out of [0, 1]", np.sin), lambda x, y: np.cos(x), fixed([1.0, 0.0, 0.4])
     ),
 }
 for _name, _case in _smooth.items():
     _case = _case._replace(kind="raising")
     enter(CORRECT, _name, _case, ALL if "entropy of" in _name or "a table" in _name else ("pair", "primitive"))
-    enter(WRONG, f"{_name}, 3 times too large", with_change(_case, scaled(3.0)), ALL if "entropy of" in _name else ("pair",))
+    enter(
+        WRONG,
+        f"{_name}, 3 times too large",
+        with_change(_case, scaled(3.0)),
+        ALL if "entropy of" in _name else ("pair",),
+    )
     enter(WRONG, f"{_name}, one element 1 % off", with_change(_case, one_element(0.01)), ("pair", "PyTorch"))
-
-
 
 
 def _half_log_determinant_backward(g: Any, x: Any, y: Any) -> Any:
@@ -93,14 +98,21 @@ _refused = Case(
 enter(CORRECT, "a determinant by Cholesky, nearly singular", _refused, ("pair", "PyTorch"))
 enter(WRONG, "a determinant by Cholesky, nearly singular, not halved", with_change(_refused, scaled(2.0)))
 
-_many = elementwise(_entropy, lambda p, y: np.log((1 - p) / p), large([0.999, 1e-5], 0.1, 0.45), kind="raising", large=True)
+_many = pointwise(
+    _entropy, lambda p, y: np.log((1 - p) / p), large([0.999, 1e-5], 0.1, 0.45), kind="raising", large=True
+)
 enter(CORRECT, "entropy of probabilities", _many, ALL)
 enter(WRONG, "entropy of probabilities, 3 times too large", with_change(_many, scaled(3.0)), ALL)
 enter(WRONG, "entropy of probabilities, one element halved", with_change(_many, one_element(-0.5)), ("pair", "PyTorch"))
 
 
 def native(name: str, f: Callable[..., Any], values: Any, *routes: str) -> None:
-    enter(CORRECT, f"tg's {name}", Case(no_pair, no_pair, fixed(values), "raising", built=lambda inputs: f), routes or ("function",))
+    enter(
+        CORRECT,
+        f"tg's {name}",
+        Case(no_pair, no_pair, fixed(values), "raising", built=lambda inputs: f),
+        routes or ("function",),
+    )
 
 
 TARGET = tg.tensor([1.0, 0.0], dtype=tg.float64)
@@ -124,4 +136,9 @@ def _torch_entropy(inputs: list[Any]) -> Any:
     return lambda p: torch.nn.functional.binary_cross_entropy(p, target)
 
 
-enter(CORRECT, "PyTorch's binary cross-entropy at .99", Case(no_pair, no_pair, fixed([0.99, 0.5]), "raising", built=_torch_entropy), ["PyTorch"])
+enter(
+    CORRECT,
+    "PyTorch's binary cross-entropy at .99",
+    Case(no_pair, no_pair, fixed([0.99, 0.5]), "raising", built=_torch_entropy),
+    ["PyTorch"],
+)

@@ -15,7 +15,6 @@ def add(name: str, forward: Any, backward: Any, draw: Draw) -> None:
     enter(CORRECT, name, Case(forward, backward, draw))
 
 
-
 def rnn(x: Any, h: Any, U: Any, W: Any) -> Any:
     states = []
     for x_t in x:

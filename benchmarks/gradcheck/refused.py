@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ X = np.array([0.5, -1.2, 2.0])
 
 
 def square(wrong: float = 1.0) -> tg.Primitive:
-    made = tg.primitive(lambda z: z * z, name="square")
+    made = tg.primitive(lambda z: z * z)
     made.vjp(lambda g, _y, z: 2 * g * z * (1 if z.dtype.kind == "f" else wrong))
     return made
 
@@ -45,7 +44,9 @@ CALLS: dict[str, Call] = {
     "None among the inputs": Call(lambda x, m: x, (X, None), "input 1"),
     "text for an input": Call(lambda x: x, "abc", "input 0"),
     "a dictionary": Call(lambda d: d["a"] * 2.0, {"a": X}, None),
-    "a list in a tuple": Call(lambda p, z: p[0] @ p[1] + z, ([np.ones((2, 3)), np.ones((3, 2))], np.ones((2, 2))), None),
+    "a list in a tuple": Call(
+        lambda p, z: p[0] @ p[1] + z, ([np.ones((2, 3)), np.ones((3, 2))], np.ones((2, 2))), None
+    ),
     "a dictionary beside an array": Call(lambda d, z: d["w"] * z + d["b"], ({"w": X, "b": X}, X), None),
     "a default argument going back": Call((np.sin, lambda g, x, y, k=1.0: g * np.cos(x) * k), X, None),
     "a keyword argument going back": Call((np.sin, lambda g, x, y, *, k=1.0: g * np.cos(x) * k), X, None),
@@ -61,5 +62,3 @@ def torch_calls() -> dict[str, Call]:
         "PyTorch's function of an array": Call(torch.sin, X, None),
         "whole numbers of PyTorch's": Call(torch.sin, torch.arange(3), "int64"),
     }
-
-

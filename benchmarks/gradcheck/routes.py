@@ -26,7 +26,7 @@ def tensor_function(case: Case, inputs: list[Any]) -> Any:
 
 def primitive(case: Case, count: int) -> tg.Primitive:
     """The forward function with a rule for each input; what computes the rule is a primitive, too, so NumPy will do."""
-    made = tg.primitive(case.forward, name="catalogued")
+    made = tg.primitive(case.forward)
     made.vjp(*[_rule(case, k, count) for k in range(count)])
     return made
 
@@ -36,7 +36,7 @@ def _rule(case: Case, k: int, count: int) -> Callable[..., Any]:
         found = case.backward(g, *rest)
         return found[k] if isinstance(found, tuple) else found
 
-    of_arrays = tg.primitive(back, name="catalogued_back")
+    of_arrays = tg.primitive(back)
     return lambda g, y, *xs: of_arrays(g, *xs, y)
 
 

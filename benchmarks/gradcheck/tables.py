@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .case import CORRECT, LARGE, WRONG, Case, Draw, elementwise, enter
+from .case import CORRECT, LARGE, WRONG, Case, Draw, enter, pointwise
 from .changes import one_element, scaled, with_change
 
 ROUTED = ("pair", "primitive", "module", "PyTorch")
@@ -48,7 +48,9 @@ def next_piece(curve: Curve) -> Callable[..., Any]:
 
 def interpolated(f: Callable[[Any], Any], knots: int, count: int = 6) -> tuple[Curve, Case]:
     curve = Curve(f, knots)
-    return curve, elementwise(curve, lambda x, y: curve.slope(x), inside(count, knots), kind="table", large=count >= LARGE)
+    return curve, pointwise(
+        curve, lambda x, y: curve.slope(x), inside(count, knots), kind="table", large=count >= LARGE
+    )
 
 
 for _knots in (101, 1001, 10_001):
@@ -111,7 +113,12 @@ def _overwritten(g: Any, x: Any, table: Any, y: Any) -> Any:
 
 
 enter(CORRECT, "a learned table and its places", _learned, ROUTED)
-enter(WRONG, "a learned table: overwritten where pieces meet", _learned._replace(backward=_overwritten), ("pair", "module"))
+enter(
+    WRONG,
+    "a learned table: overwritten where pieces meet",
+    _learned._replace(backward=_overwritten),
+    ("pair", "module"),
+)
 enter(WRONG, "a learned table: places without the width", with_change(_learned, scaled(1 / 8)), ("pair", "PyTorch"))
 
 
@@ -122,13 +129,26 @@ def _off_steps(rng: np.random.Generator) -> list[Any]:
     return [(np.floor(rng.uniform(0.2, 3, 6) * 1000) + rng.uniform(0.2, 0.8, 6)) / 1000]
 
 
-_stairs = elementwise(
+_stairs = pointwise(
     lambda x: np.sin(x.real) + np.floor(1000 * x.real) / 1000, lambda x, y: np.cos(x), _off_steps, kind="table"
 )
 enter(CORRECT, "a sine on a fine staircase", _stairs, ("pair", "PyTorch"))
-enter(WRONG, "a sine on a fine staircase, its mean slope with it", with_change(_stairs, lambda d, g, xs, y: [d[0] + g]), ("pair", "primitive"))
-_waves = elementwise(
-    lambda x: np.sin(x.real) + 1e-3 * np.sin(1000 * x.real), lambda x, y: np.cos(x) + np.cos(1000 * x), _off_steps, kind="table"
+enter(
+    WRONG,
+    "a sine on a fine staircase, its mean slope with it",
+    with_change(_stairs, lambda d, g, xs, y: [d[0] + g]),
+    ("pair", "primitive"),
+)
+_waves = pointwise(
+    lambda x: np.sin(x.real) + 1e-3 * np.sin(1000 * x.real),
+    lambda x, y: np.cos(x) + np.cos(1000 * x),
+    _off_steps,
+    kind="table",
 )
 enter(CORRECT, "a sine with ripples", _waves, ("pair", "PyTorch"))
-enter(WRONG, "a sine with ripples that go back as none", _waves._replace(backward=lambda g, x, y: g * np.cos(x)), ("pair", "primitive"))
+enter(
+    WRONG,
+    "a sine with ripples that go back as none",
+    _waves._replace(backward=lambda g, x, y: g * np.cos(x)),
+    ("pair", "primitive"),
+)
