@@ -107,6 +107,16 @@ class Nearby:
         slack = widened * (high - low) + 1e-6 * abs(found).max(axis=0) + RTOL * largest
         return (g >= low - slack) & (g <= high + slack)
 
+    def explains(self, i: int, off: dict[int, float]) -> list[int]:
+        """Those of some flat indices, off by so much, where the gradients nearby differ as much."""
+        for extra in range(MORE + 1):
+            bends = self.bends(i).reshape(-1)
+            explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
+            if len(explained) == len(off) or extra == MORE:
+                break
+            self._look()
+        return explained
+
     def bends(self, i: int) -> Array:
         """By how much the gradients nearby differ, where that is more than a smooth function's would."""
         found = host.stack([h[i] for h in self.gradients])

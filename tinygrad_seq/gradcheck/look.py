@@ -195,6 +195,8 @@ class Look:
                 again = c.complex_step(self.i, d, step=0.73 * COMPLEX_STEP)
                 off = 0.0 if again is None else abs(numeric - c.summed(again))
                 tolerance += SAFETY * (off + float(host.sqrt(((c.noise[self.i] * d) ** 2).sum())))
+                drowned = c.resolution(self.i)
+                tolerance += float((drowned * abs(d))[size < 100 * drowned].sum())
             if c.rtol > 1e-8:
                 tolerance += c.rtol * whole
             self.tested |= size * abs(d) > 10 * tolerance
@@ -211,7 +213,7 @@ class Look:
                     exact_at.reshape(-1)[flat] = self._entry(flat)[0]
                 if self._settle(found, exact_at):
                     break
-                if not self.kinks.any():
+                if not self.kinks.any() and abs(claimed - numeric) > max(1e-6 * whole, 10 * tolerance):
                     self._require_nearby("along a random direction")
                     break
 
@@ -222,19 +224,22 @@ class Look:
         noise = c.noise[i].reshape(-1)
         tolerance = c.rtol * host.maximum(abs(ours), abs(exact)) + SAFETY * noise
         off = {k: abs(ours[k] - exact[k]) for k in suspects}
-        left = [k for k in suspects if off[k] > tolerance[k]]
+        # so small that no difference of values could show it: of a saturated function, of which nothing can be said
+        drowned = c.resolution(i).reshape(-1)
+        left = [k for k in suspects if off[k] > tolerance[k] + (drowned[k] if abs(exact[k]) < 100 * drowned[k] else 0.0)]
         for k in [k for k in left if off[k] < 1e-6 * abs(exact[k])][:LOCATED]:  # the complex step has a rounding, too
             again, there = self._entry(k, 0.73 * COMPLEX_STEP)
             tolerance[k] += SAFETY * abs(again - exact[k]) if there else 0.0
         left = [k for k in left if off[k] > tolerance[k]]
-        if left and all(off[k] < 1e-2 * max(abs(exact[k]), abs(ours[k])) or abs(ours[k]) < 1e-6 * _largest(ours) for k in left):
+        size = (c.size(i) + _largest(ours)).reshape(-1)
+        if left and all(off[k] < 1e-8 * size[k] for k in left):
             tolerance += SAFETY * c.gradient_scatter[i].reshape(-1)
             left = [k for k in left if off[k] > tolerance[k]]
         if left:
             left = self._beside_kinks({k: off[k] for k in left})
         for k in suspects:
             if k not in left and not self.kinks.reshape(-1)[k]:
-                self.tested.reshape(-1)[k] |= abs(ours[k]) > 10 * tolerance[k]
+                self.tested.reshape(-1)[k] |= abs(ours[k]) > 10 * tolerance[k] and abs(ours[k]) > 100 * drowned[k]
         for k in left:
             self._wrong(k, float(exact[k]), float(SAFETY * noise[k]))
         return bool(left)
@@ -244,9 +249,10 @@ class Look:
         near, suspects = self._nearby(None), list(off)
         if not near.gradients:
             return suspects
+        if not near.right(self.i):
+            return suspects
         allowed = near.allowed(self.i, self.g).reshape(-1)
-        bends = near.bends(self.i).reshape(-1)
-        innocent = [k for k in suspects if allowed[k] and off[k] <= 1.5 * bends[k]] if near.right(self.i) else []
+        innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})
         self.kinks.reshape(-1)[innocent] = True
         return [k for k in suspects if k not in innocent]
 
@@ -328,7 +334,7 @@ class Look:
 
         def measured(part: Array, steps: Any) -> tuple[float, float]:
             there = c.slopes(self.i, _only(d, part), steps)
-            usable = mask & host.isfinite(there.error)
+            usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
             return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
 
         if entries.size <= SINGLY and c.probe.left >= 2 * entries.size:

@@ -82,7 +82,7 @@ def _extrapolated(slopes: Array, rounding: Array, widths: Array, powers: int) ->
     """
     count = len(slopes)
     apart = abs(host.diff(slopes, axis=0)) * widths[1:]
-    seen = apart[-2:].max(axis=0) if count > 2 else 0 * slopes[0]  # at the shortest steps the slopes differ by rounding
+    seen = apart[-2:].max(axis=0) if count > 4 else 0 * slopes[0]  # at the shortest steps the slopes differ by rounding
     rounding = host.fmax(rounding, host.where(host.isfinite(seen), seen, 0.0) / widths)
     value, best = slopes[-1], host.full(slopes[0].shape, host.inf)
     previous: list[Array] = []

@@ -79,7 +79,7 @@ def _compare(c: Comparison, i: int, ours: Array, near: Sequence[Array], unit: fl
     if not wrong.any():
         return
     tolerance = tolerance + 8 * unit * c.gradient_scatter[i] / float(host.finfo("float64").eps)
-    drowned = host.maximum(abs(ours), abs(exact)) <= 8 * unit * c._size(i)
+    drowned = host.maximum(abs(ours), abs(exact)) <= 8 * unit * c.size(i)
     wrong &= (off > tolerance) & ~drowned
     if not wrong.any():
         return
