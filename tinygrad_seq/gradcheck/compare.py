@@ -96,7 +96,7 @@ class Comparison:
         g, unit = self.gradients[i], float(host.finfo("float64").eps)
         size = self.size(i) + _largest(g)
         if (noise > BELIEVED * unit * size).any():
-            size = size + self._conditioning[i] + self._intermediate / unit / self.scales[i]
+            size = size + self.conditioning[i] + self.intermediate / unit / host.where(self.scales[i] > 0, self.scales[i], 1.0)
         return host.minimum(noise, BELIEVED * unit * size)
 
     def size(self, i: int) -> Array:
@@ -105,12 +105,15 @@ class Comparison:
         largest = float(abs(self.w * self.here)[used].max(initial=0.0))
         return host.where(self.scales[i] > 0, largest / host.where(self.scales[i] > 0, self.scales[i], 1.0), 0.0)
 
-    def resolution(self, i: int) -> Array:
+    def resolution(self, i: int, measured: bool = False) -> Array:
         """What rounding of the outputs leaves of each derivative by differences over the widest step."""
-        return SAFETY * float(host.finfo("float64").eps) * self.size(i) / WIDEST
+        rounding = float(host.finfo("float64").eps) * self.size(i)
+        if measured:
+            rounding = rounding + self.intermediate / host.where(self.scales[i] > 0, self.scales[i], 1.0)
+        return SAFETY * rounding / WIDEST
 
     @cached_property
-    def _conditioning(self) -> list[Array]:
+    def conditioning(self) -> list[Array]:
         """How far the gradients move, for each part by which the inputs do."""
         moved = self._elsewhere([x * (1 + 1e-9 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays])
         if moved is None:
@@ -131,10 +134,11 @@ class Comparison:
         if not scatter:
             return [0 * g for g in self.gradients]
         small = [host.where(n > 1e-3 * _largest(g), 0.0, n) for n, g in zip(scatter, self.gradients, strict=True)]
-        return [self.believable(i, n) for i, n in enumerate(small)]
+        usual = [float(host.sort(n, axis=None)[(n.size - 1) // 2]) if n.size else 0.0 for n in small]
+        return [self.believable(i, host.maximum(n, u)) for i, (n, u) in enumerate(zip(small, usual, strict=True))]
 
     @cached_property
-    def _intermediate(self) -> float:
+    def intermediate(self) -> float:
         """The rounding noise of the outputs."""
 
         def outputs(t: float) -> list[Array] | None:
