@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..backend import Array, array_module
 from .compare import SAFETY, bisected, largest, only
 from .findings import Findings

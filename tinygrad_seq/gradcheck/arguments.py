@@ -34,8 +34,8 @@ class Arguments:
         missing = [n for n in self._chosen or () if n not in self._found]
         if missing:
             raise ValueError(
-                f"gradcheck: wrt={missing[0]!r} names no floating-point input: takes positions of inputs, and names out "
-                f"of {', '.join([*self.names, *others]) or 'none'}"
+                f"gradcheck: wrt={missing[0]!r} names no floating-point input: takes positions of inputs, and names "
+                f"out of {', '.join([*self.names, *others]) or 'none'}"
             )
 
     def wants(self, name: str, position: int | None = None) -> bool:
@@ -63,8 +63,8 @@ class Arguments:
             if self._constants or not (self._chosen is None or self.wants(name, position)):
                 return _Constant(x)
             raise TypeError(
-                f"gradcheck: {name} is of {getattr(x, 'dtype', type(x).__name__)}; takes floating-point inputs, close f "
-                "over the others, or name those to differentiate by: wrt="
+                f"gradcheck: {name} is of {getattr(x, 'dtype', type(x).__name__)}; takes floating-point inputs, close "
+                "f over the others, or name those to differentiate by: wrt="
             )
         if not self.wants(name, position):
             return _Constant(x)

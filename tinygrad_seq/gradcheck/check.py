@@ -9,7 +9,7 @@ from typing import Any
 
 from ..backend import Array, array_module
 from .arguments import Wrt
-from .compare import QUICK, RTOL, Comparison
+from .compare import QUICK, Comparison
 from .contract import Contract
 from .dispatch import subject_of
 from .guess import guess
@@ -38,12 +38,12 @@ def gradcheck(
     """Check the gradient of f with respect to every element of its inputs and parameters.
 
     The derivative is computed from values alone: by the complex step, which is exact to rounding, where f takes complex
-    numbers and differences agree with it, else by central differences extrapolated to step 0, with an error estimate for
-    each element of the output. Tolerances are measured: the rounding noise of the gradient itself, and the error of the
-    estimate. All is computed in float64, and the gradient once more in the inputs' own precision. Every output counts,
-    under random weights; random numbers that f draws are drawn again at each call. At a kink a gradient is right if it is
-    one of points arbitrarily near, or a mean of such. It takes at most 60 calls of f for each input, and one for each
-    entry. Afterwards all that f touches is as it was.
+    numbers and differences agree with it, else by central differences extrapolated to step 0, with an error estimate
+    for each element of the output. Tolerances are measured: the rounding noise of the gradient itself, and the error of
+    the estimate. All is computed in float64, and the gradient once more in the inputs' own precision. Every output
+    counts, under random weights; random numbers that f draws are drawn again at each call. At a kink a gradient is right
+    if it is one of points arbitrarily near, or a mean of such. It takes about 60 calls of f at most for each input, and
+    one for each entry. Afterwards all that f touches is as it was.
 
     Args:
         f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose
@@ -90,7 +90,7 @@ def gradgradcheck(
     Takes, returns and raises what `gradcheck` does; f is a function of tensors or a Module.
 
     Raises:
-        TypeError: for a pair or for PyTorch's and JAX's functions: what they compute cannot be differentiated again here.
+        TypeError: for a pair or for PyTorch's and JAX's functions, which cannot be differentiated again here.
     """
     first = subject_of(f, inputs, wrt, loss)
     if not isinstance(first, TensorSubject):
@@ -115,7 +115,7 @@ def _outputs(probe: Probe) -> list[Array]:
     except TypeError as error:
         if "torch" in sys.modules and "must be Tensor" in str(error):
             raise TypeError(
-                "gradcheck: this looks like a function of PyTorch's tensors, but the inputs are none: give it torch tensors"
+                "gradcheck: this looks like a function of PyTorch's tensors, but no input is one: give it torch tensors"
             ) from error
         raise
     masked = not all(host.isfinite(a).all() for a in probe.subject.arrays)

@@ -156,7 +156,7 @@ class Comparison:
     # --- directions ---
 
     def direction(self, i: int, exponent: float = 0.0) -> Array:
-        """Random signs, in proportion to the input; with an exponent, so that small gradients weigh as much as large."""
+        """Random signs, in proportion to the input; with an exponent, small gradients weigh as much as large."""
         x = self.arrays[i]
         signs = host.where(self.rng.random(x.shape) < 0.5, -1.0, 1.0)
         d = signs * self.rng.uniform(0.5, 1.5, x.shape) * self.scales[i]

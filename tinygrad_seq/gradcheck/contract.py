@@ -1,4 +1,4 @@
-"""What a gradient must keep besides being right: what it is given left alone, the same result twice, any memory layout."""
+"""What a gradient must keep besides being right: its arguments left alone, the same result twice, any memory layout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .report import Report
 from .subjects import TensorSubject, Watch
 
 host = array_module(0.0)
+
+LARGE = 200_000  # elements of inputs and cotangents together
 
 
 class Contract:
@@ -96,25 +98,28 @@ class Contract:
                 if factor == 0.0 and not host.isfinite(g).all():
                     self._say(f"the gradient of {name} is not finite where the cotangent is 0")
                 elif (off > 1e-9 * abs(once).max(initial=0.0)).any():
-                    self._say(
-                        f"the gradient of {name} is not in proportion to the cotangent: is it left out, or not a factor?"
-                    )
+                    say = "is not in proportion to the cotangent: is it left out, or not a factor?"
+                    self._say(f"the gradient of {name} {say}")
 
     # --- memory ---
 
     def _layouts(self) -> None:
         """Strided, reversed and transposed memory, and memory in common, must give the same gradients."""
-        self._compare("the inputs are not contiguous in memory", [_strided(a) for a in self.arrays], self.cotangents)
-        self._compare("inputs and cotangent lie in memory as Fortran lays them out",
-                      [host.array(a, order="F") for a in self.arrays], [host.array(w, order="F") for w in self.cotangents])  # fmt: skip
-        self._compare("the cotangent is not contiguous in memory", self.arrays, [_strided(w) for w in self.cotangents])
+        arrays, weights = self.arrays, self.cotangents
+        fortran = [[host.array(a, order="F") for a in given] for given in (arrays, weights)]
+        self._compare("inputs and cotangent lie in memory as Fortran lays them out", *fortran)
+        if sum(a.size for a in (*arrays, *weights)) <= LARGE:  # products of such arrays are slow
+            movable = [_strided(a) if i < self.subject.movable else a for i, a in enumerate(arrays)]
+            self._compare("the inputs are not contiguous in memory", movable, weights)
+            self._compare("the cotangent is not contiguous in memory", arrays, [_strided(w) for w in weights])
         layouts = self.subject.layouts
         if any(0 in a.strides and a.size for a in layouts):
-            self._compare("an input is a broadcast view", [_broadcast_as(a, b) for a, b in zip(self.arrays, layouts, strict=True)], self.cotangents)  # fmt: skip
-        ones = [host.ones(w.shape) for w in self.cotangents]
-        whole = self._gradients(self.arrays, ones)
-        views = [host.broadcast_to(host.ones((1,) * w.ndim), w.shape).view() for w in ones]
-        self._compare("the cotangent is a broadcast view, as that of a sum is", self.arrays, views, whole)
+            views = [_broadcast_as(a, b) for a, b in zip(arrays, layouts, strict=True)]
+            self._compare("an input is a broadcast view", views, weights)
+        ones = [host.ones(w.shape) for w in weights]
+        views = [host.broadcast_to(host.ones((1,) * w.ndim), w.shape) for w in ones]
+        whole = self._gradients(arrays, ones)
+        self._compare("the cotangent is a broadcast view, as that of a sum is", arrays, views, whole)
         self._shared()
 
     def _shared(self) -> None:
@@ -125,8 +130,8 @@ class Contract:
                     one = a.copy()
                     apart = [a if k == j else b for k, b in enumerate(self.arrays)]
                     shared = [one if k in (i, j) else b.copy() for k, b in enumerate(self.arrays)]
-                    self._compare(f"{self.subject.names[i]} and {self.subject.names[j]} share memory", shared, self.cotangents,
-                                  self._gradients(apart, self.cotangents))  # fmt: skip
+                    where = f"{self.subject.names[i]} and {self.subject.names[j]} share memory"
+                    self._compare(where, shared, self.cotangents, self._gradients(apart, self.cotangents))
                     return
 
     def _gradients(self, arrays: Sequence[Array], cotangents: Sequence[Array]) -> list[Array | None] | None:

@@ -100,7 +100,8 @@ class Differences(Findings):
         self, d: Array, mask: Array, off: float, tolerance: float, measured: Any
     ) -> list[tuple[int, float, float]]:
         """The same by halving the output elements, whose derivatives are known, and then the entries behind one."""
-        c, start, found = self.c, self.c.probe.calls, []
+        c, start = self.c, self.c.probe.calls
+        found: list[tuple[int, float, float]] = []
         values = self.slopes_along.value
 
         def gradient(part: Array) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""At a kink a gradient is right if it is one of points arbitrarily near, or a mean of such: a Clarke generalised gradient.
+"""At a kink a gradient is right if it is one of points arbitrarily near, or a mean of such: Clarke's gradients.
 
-Clarke, "Optimization and Nonsmooth Analysis", 1983, ch. 2.5. Points next to the given one, in pairs on opposite sides, all
-inputs moved at once, so that no coordinate and no tie hides a piece of the function. There the gradient must be right;
-and what is claimed here must lie within what is found there, entry by entry and along directions.
+Clarke, "Optimization and Nonsmooth Analysis", 1983, ch. 2.5. Points next to the given one, in pairs on opposite sides,
+all inputs moved at once, so that no coordinate and no tie hides a piece of the function. There the gradient must be
+right; and what is claimed here must lie within what is found there, entry by entry and along directions.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Nearby:
         """Two more points, on opposite sides.
 
         Args:
-            stretched: factors for the moves of input i: among ties the largest move is the first or last, the smallest in
-                the middle.
+            stretched: factors for the moves of input i: among ties the largest move is the first or last, the smallest
+                in the middle.
         """
         c = self.c
         moves = [self.reach * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
@@ -93,8 +93,8 @@ class Nearby:
     def allowed(self, i: int) -> Array:
         """For each entry of input i whether what is claimed is between the gradients nearby.
 
-        None is, where the whole is not along some directions: such in which all entries of this input, or of all inputs,
-        move alike, as it takes for ties, and random ones.
+        None is, where the whole is not along some directions: such in which all entries of this input, or of all
+        inputs, move alike, as it takes for ties, and random ones.
         """
         c = self.c
         if not self.gradients:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, array_module
+from ..backend import array_module
 from .analytic import Analytic
 from .compare import QUICK
 from .differences import Differences

@@ -1,7 +1,7 @@
 """Derivatives from values alone, of each output element by itself: the complex step, and differences at falling steps.
 
-Each element has its own domain, kinks and rounding, so each finds its own best step. Where the function has no value, as
-beyond the edge of its domain, a sample is nan, and the steps that are short enough decide.
+Each element has its own domain, kinks and rounding, so each finds its own best step. Where the function has no value,
+as beyond the edge of its domain, a sample is nan, and the steps that are short enough decide.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _extrapolated(slopes: Array, rounding: Array, widths: Array, powers: int) ->
     """Richardson's tableau of slopes at falling steps, whose error is a series in h to multiples of `powers`.
 
     Of each element the entry with the smallest estimated error is taken (Ridders, "Accurate computation of F'(x) and
-    F'(x) F''(x)", 1982) out of those that the slopes at all shorter steps bear out: these must come nearer as the series
-    says, but for rounding. Where f waves or bends within a step, slopes at wide steps agree with each other and are wrong.
+    F'(x) F''(x)", 1982) out of those that the slopes at all shorter steps bear out: these must come nearer as the
+    series says, but for rounding. Where f bends within a step, slopes at wide steps agree and are wrong.
     """
     count = len(slopes)
     apart = abs(host.diff(slopes, axis=0)) * widths[1:]

@@ -18,8 +18,8 @@ class PairSubject:
     """A bare pair (forward, backward) of functions on arrays.
 
     `backward(cotangent, *inputs, output)` returns one gradient, or one for each input; with several outputs, cotangent
-    and output are tuples. It may also take the inputs as one tuple, or leave out the output. Random numbers that it draws
-    are those after the forward function's, as in a training step.
+    and output are tuples. It may also take the inputs as one tuple, or leave out the output. Random numbers that it
+    draws are those after the forward function's, as in a training step.
     """
 
     def __init__(self, pair: Sequence[Callable[..., Any]], arguments: Arguments) -> None:

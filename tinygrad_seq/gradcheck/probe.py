@@ -31,7 +31,7 @@ class Probe:
         self.subject = subject
         self.calls, self.words = 0, ""
         self.limit = sum(a.size + CALLS for a in subject.arrays)
-        self._start, self._shown = time.monotonic(), 0.0
+        self._start, self._next = time.monotonic(), SILENT
 
     @property
     def left(self) -> int:
@@ -39,20 +39,15 @@ class Probe:
 
     def _count(self) -> None:
         self.calls += 1
-        waited = time.monotonic() - self._start
-        if waited > SILENT and waited - self._shown > 0.5 and sys.stderr is not None:
-            self._shown = waited
-            end = "" if sys.stderr.isatty() else "\n"
-            print(
-                f"\rgradcheck: {self.calls} of at most {self.limit} calls, {waited:.0f} s ",
-                end=end,
-                file=sys.stderr,
-                flush=True,
-            )
+        waited, err = time.monotonic() - self._start, sys.stderr
+        if err is not None and waited > self._next:
+            self._next = waited + (0.5 if err.isatty() else 10.0)
+            line = f"gradcheck: {self.calls} of at most {self.limit} calls, {waited:.0f} s"
+            print(f"\r{line} " if err.isatty() else line, end="" if err.isatty() else "\n", file=err, flush=True)
 
     def close(self) -> None:
         """Leave the line of the progress."""
-        if self._shown and sys.stderr is not None and sys.stderr.isatty():
+        if self._next > SILENT and sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
 
     # --- at the given inputs: what is raised there is the user's to see ---

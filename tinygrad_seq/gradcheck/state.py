@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ DEPTH = 6  # how far to follow what a function refers to
 
 
 def reachable(f: Any) -> list[Any]:
-    """What a function refers to: objects that it closes over or names, their attributes and what stands in containers."""
+    """What a function refers to: objects that it closes over or names, their attributes, what containers hold."""
     found: dict[int, Any] = {}
     todo = [(f, 0)]
     while todo:
@@ -56,7 +57,7 @@ def _parts(x: Any) -> list[Any]:
         return list(x)
     if is_array(x) or isinstance(x, Value):
         return []
-    call = getattr(type(x), "__call__", None)
+    call = vars(type(x)).get("__call__")
     own = [getattr(x, name) for name in ("func", "args", "keywords", "function") if name in dir(type(x))]
     return [*getattr(x, "__dict__", {}).values(), *own, *([call] if isinstance(call, FunctionType) else [])]
 
@@ -84,10 +85,10 @@ class Surroundings:
             elif hasattr(x, "named_modules") and hasattr(x, "training"):
                 self._each_time.append(_putting_back_attributes(x))
             elif isinstance(x, Generator):
-                self._at_the_end.append(lambda x=x, state=x.get_state(): x.set_state(state))  # type: ignore[misc]
+                self._at_the_end.append(partial(x.set_state, x.get_state()))
             elif hasattr(x, "bit_generator"):  # NumPy's
                 bits = x.bit_generator
-                self._at_the_end.append(lambda bits=bits, state=bits.state: setattr(bits, "state", state))  # type: ignore[misc]
+                self._at_the_end.append(partial(setattr, bits, "state", bits.state))
             elif type(x).__module__.partition(".")[0] == "torch" and hasattr(x, "data_ptr"):
                 self._each_time.append(_putting_back_torch(x))
 
@@ -95,7 +96,7 @@ class Surroundings:
         self._each_time.append(_putting_back_numbers(x))
         leaf = x.node
         if isinstance(leaf, Leaf):
-            self._each_time.append(lambda grad=leaf.grad: setattr(leaf, "grad", grad))  # type: ignore[misc]
+            self._each_time.append(partial(setattr, leaf, "grad", leaf.grad))
 
     def put_back(self) -> None:
         """What one call of the function changed, but for the generators."""
