@@ -13,6 +13,7 @@ from .numeric import Slopes
 host = array_module(0.0)
 
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
+RESERVE = 24  # calls to keep for the points next to the given one
 SINGLY = 64  # entries that are looked at one by one when a direction disagrees
 
 
@@ -81,10 +82,9 @@ class Differences(Findings):
             usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
             return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
 
-        if entries.size <= SINGLY and c.probe.left >= 2 * entries.size:
-            steps: Any = (
-                (1, 2, 3) if c.probe.left >= 6 * entries.size else (2, 3) if c.probe.left >= 4 * entries.size else (3,)
-            )
+        left = c.probe.left - RESERVE
+        if entries.size <= SINGLY:
+            steps: Any = (1, 2, 3) if left >= 6 * entries.size else (2, 3) if left >= 4 * entries.size else (3,)
             for k in entries:
                 numeric, error = measured(host.array([k]), steps)
                 part = d.reshape(-1)[k]

@@ -55,11 +55,20 @@ class Nearby:
                 self.gradients.append(found)
 
     def right(self, i: int, among: Any = None) -> bool:
-        """Whether the gradient of input i, or of some of its entries, is right at the first of the points."""
-        count = min(len(self.points), 2)
-        return count > 0 and all(self._right_at(i, k, among) for k in range(count))
+        """Whether the gradient of input i, or of some of its entries, is right at two of the points.
 
-    def _right_at(self, i: int, k: int, among: Any) -> bool:
+        At the first two that say anything: next to another kink they may not.
+        """
+        said: list[bool] = []
+        for k in range(len(self.points)):
+            found = self._right_at(i, k, among)
+            said += [] if found is None else [found]
+            if len(said) == 2 or False in said:
+                break
+        return all(said) and bool(self.points)
+
+    def _right_at(self, i: int, k: int, among: Any) -> bool | None:
+        """Whether the gradient is right at a point; None if that cannot be said."""
         c, point, g = self.c, self.points[k], self.gradients[k][i]
         d = c.direction(i)
         if among is not None:
@@ -70,12 +79,12 @@ class Nearby:
         if self.certified:
             exact = c.complex_step(i, d, point)
             if exact is None:
-                return False
+                return None
             numeric, claimed = c.summed(exact, self.mask), float((g * d).sum())
             return abs(claimed - numeric) <= max(RTOL, c.rtol) * float(abs(g * d).sum()) + noise
         here = c.probe.outputs(point, c.weights)
         if here is None:
-            return False
+            return None
         found = c.slopes(i, self.reach * d, (0, 1, 2, 3), point, here)
         usable = host.isfinite(found.error) & ~found.bent & (c.w != 0)
         if self.mask is not None:
@@ -83,7 +92,7 @@ class Nearby:
         usual = max(float(abs(h[i] * c.scales[i]).max(initial=0.0)) for h in self.gradients)  # of one entry
         usable &= found.error <= 1e-3 * abs(found.value) + 1e-4 * self.reach * usual + 1e-300
         if not usable.any():
-            return False
+            return None
         whole = self.mask is None and bool(usable[c.w != 0].all())
         g = g if whole else c.gradients_at(point, mask=usable.astype(float))[i]
         numeric = c.summed(found.value, usable) / self.reach

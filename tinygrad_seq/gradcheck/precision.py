@@ -76,14 +76,16 @@ def _compare(
     moved = host.max([abs(g - exact) for g in near], axis=0) if near else 0 * exact
     largest = float(abs(exact).max(initial=0.0))
     # not of the function but of a bad way to compute it is what scatters by more than moving the inputs explains
-    scatter = host.minimum(c.noise[i] / float(host.finfo("float64").eps), c.conditioning[i] + abs(exact) + c.size(i))
+    double = float(host.finfo("float64").eps)
+    explained = c.conditioning[i] + abs(exact) + c.size(i)
+    scatter = host.minimum(c.noise[i] / double, explained)
     tiny = float(host.finfo(dtype).tiny) if dtype.startswith("float") else 0.0
     tolerance = ROUNDINGS * unit * (host.maximum(abs(exact), scatter) + 0.05 * largest) + 8 * moved + 4 * tiny
     off = abs(ours - exact)
     wrong = off > tolerance
     if not wrong.any():
         return
-    tolerance = tolerance + 8 * unit * c.gradient_scatter[i] / float(host.finfo("float64").eps)
+    tolerance = tolerance + 8 * unit * host.minimum(c.gradient_scatter[i] / double, explained)
     drowned = host.maximum(abs(ours), abs(exact)) <= 8 * unit * c.size(i)
     wrong &= (off > tolerance) & ~drowned
     if not wrong.any():
