@@ -1,0 +1,114 @@
+"""At a kink a gradient is right if it is one of points arbitrarily near, or a mean of such: a Clarke generalised gradient.
+
+Clarke, "Optimization and Nonsmooth Analysis", 1983, ch. 2.5. Points next to the given one, in pairs on opposite sides, all
+inputs moved at once, so that no coordinate and no tie hides a piece of the function. There the gradient must be right;
+and what is claimed here must lie within what is found there, entry by entry and along directions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, array_module
+from .compare import RTOL, SAFETY, Comparison
+
+host = array_module(0.0)
+
+PAIRS = 2  # of points next to the given one
+MORE = 12  # of pairs, where the first do not show the piece that is claimed
+
+
+class Nearby:
+    """The gradients at points next to the one of a comparison, by some of its output elements.
+
+    Args:
+        certified: whether the complex step can be believed.
+    """
+
+    def __init__(self, comparison: Comparison, certified: bool, mask: Array | None = None) -> None:
+        self.c, self.certified, self.mask = comparison, certified, mask
+        self.reach = 1e-6 if certified else 1e-4
+        self.points: list[list[Array]] = []
+        self.gradients: list[list[Array]] = []
+        for _ in range(PAIRS):
+            self._look()
+        self._right: dict[int, bool] = {}
+
+    def _look(self) -> None:
+        """Two more points, on opposite sides."""
+        c = self.c
+        moves = [self.reach * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
+        for sign in (1.0, -1.0):
+            point = [x + sign * m for x, m in zip(c.arrays, moves, strict=True)]
+            try:
+                found = c.gradients_at(point, mask=self.mask)
+            except Exception:  # outside of what the function takes
+                continue
+            if all(host.isfinite(g).all() for g in found):
+                self.points.append(point)
+                self.gradients.append(found)
+
+    def right(self, i: int) -> bool:
+        """Whether the gradient of input i is right at the first of the points."""
+        if i not in self._right:
+            count = min(len(self.points), 2)
+            self._right[i] = count > 0 and all(self._right_at(i, k) for k in range(count))
+        return self._right[i]
+
+    def _right_at(self, i: int, k: int) -> bool:
+        c, point, g = self.c, self.points[k], self.gradients[k][i]
+        d = c.direction(i)
+        noise = SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum()))
+        if self.certified:
+            exact = c.complex_step(i, d, point)
+            if exact is None:
+                return False
+            numeric, claimed = c.summed(exact, self.mask), float((g * d).sum())
+            return abs(claimed - numeric) <= 1e-7 * float(abs(g * d).sum()) + noise
+        here = c.probe.outputs(point, c.weights)
+        if here is None:
+            return False
+        found = c.slopes(i, self.reach * d, (0, 1, 2), point, here)
+        usable = host.isfinite(found.error) & ~found.bent & (c.w != 0)
+        if self.mask is not None:
+            usable &= self.mask.astype(bool)
+        usable &= found.error <= 1e-3 * abs(found.value) + 1e-4 * float(abs(found.value[usable]).max(initial=0.0))
+        if not usable.any():
+            return False
+        whole = self.mask is None and bool(usable[c.w != 0].all())
+        g = g if whole else c.gradients_at(point, mask=usable.astype(float))[i]
+        numeric = c.summed(found.value, usable) / self.reach
+        slack = SAFETY * float((abs(c.w) * found.error)[usable].sum()) / self.reach
+        return abs(float((g * d).sum()) - numeric) <= slack + noise + 1e-7 * float(abs(g * d).sum())
+
+    def allowed(self, i: int, g: Array) -> Array:
+        """For each entry whether g is between the gradients nearby, and as a whole along some directions."""
+        c = self.c
+        if not self.gradients:
+            return host.zeros(g.shape, dtype=bool)
+        directions = [host.where(c.scales[i] > 0, 1.0, 0.0), c.direction(i), c.direction(i)]
+        for extra in range(MORE + 1):
+            inside = self._between(g, host.stack([found[i] for found in self.gradients]), 0.1)
+            fits = all(self._along(i, g, d) for d in directions)
+            if (inside.all() and fits) or extra == MORE:
+                break
+            self._look()
+        return inside if fits else host.zeros(g.shape, dtype=bool)
+
+    def _along(self, i: int, g: Array, d: Array) -> bool:
+        found = host.array([float((h[i] * d).sum()) for h in self.gradients])
+        size = max(float(abs(h[i] * d).sum()) for h in self.gradients)
+        return bool(self._between(host.asarray(float((g * d).sum())), found, 0.5, size).all())
+
+    def _between(self, g: Any, found: Array, widened: float, size: float | None = None) -> Array:
+        """Whether g is between what was found, or past it by a part of its range."""
+        low, high = found.min(axis=0), found.max(axis=0)
+        largest = float(abs(found).max(initial=0.0)) if size is None else size
+        slack = widened * (high - low) + 1e-6 * abs(found).max(axis=0) + RTOL * largest
+        return (g >= low - slack) & (g <= high + slack)
+
+    def bends(self, i: int) -> Array:
+        """By how much the gradients nearby differ, where that is more than a smooth function's would."""
+        found = host.stack([h[i] for h in self.gradients])
+        apart = host.ptp(found, axis=0)
+        return host.where(apart > 100 * self.reach * abs(found).max(axis=0), apart, 0.0)
