@@ -15,7 +15,7 @@ import tinygrad_seq as tg
 from benchmarks.gradcheck.case import Case
 from benchmarks.gradcheck.catalogue import CORRECT, KINDS, WRONG, slice_of
 from benchmarks.gradcheck.refused import CALLS, Call, torch_calls
-from benchmarks.gradcheck.routes import ROUTES, subject
+from benchmarks.gradcheck.routes import ROUTES, reseed, subject
 from tinygrad_seq.streams import default_generator
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -48,7 +48,7 @@ def state_of(f: Any) -> list[Any]:
 
 
 def verdict(case: Case, seed: int) -> str:
-    tg.manual_seed(seed)
+    reseed(seed)
     f, inputs = subject(case, case.draw(np.random.default_rng(seed)))
     before = state_of(f)
     report = tg.gradcheck(f, inputs, seed=seed, raise_exception=False)
