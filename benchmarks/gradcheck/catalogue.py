@@ -23,6 +23,7 @@ from . import (  # noqa: F401 # each fills the lists
     sequences,
     special,
     tables,
+    traps,
 )
 from .case import CORRECT, KINDS, WRONG, Case
 
