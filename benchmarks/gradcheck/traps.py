@@ -18,17 +18,28 @@ _several = Case(
     draws(normal(3, 4), normal(3, 4)),
 )
 enter(CORRECT, "three outputs", _several)
-enter(WRONG, "three outputs: the second one's left out", _several._replace(
-    backward=lambda g, a, b, y: (g[0] * np.cos(a) * b + g[2] * b, g[0] * np.sin(a) + g[2] * a)
-))
-enter(WRONG, "three outputs: cotangents of two swapped", _several._replace(
-    backward=lambda g, a, b, y: (g[1] * np.cos(a) * b + g[0] + g[2] * b, g[1] * np.sin(a) + g[0] + g[2] * a)
-))
-enter(WRONG, "three outputs: the last one's 1e-6 too large", _several._replace(
-    backward=lambda g, a, b, y: (
-        g[0] * np.cos(a) * b + g[1] + g[2] * b * (1 + 1e-6), g[0] * np.sin(a) + g[1] + g[2] * a
-    )
-))
+enter(
+    WRONG,
+    "three outputs: the second one's left out",
+    _several._replace(backward=lambda g, a, b, y: (g[0] * np.cos(a) * b + g[2] * b, g[0] * np.sin(a) + g[2] * a)),
+)
+enter(
+    WRONG,
+    "three outputs: cotangents of two swapped",
+    _several._replace(
+        backward=lambda g, a, b, y: (g[1] * np.cos(a) * b + g[0] + g[2] * b, g[1] * np.sin(a) + g[0] + g[2] * a)
+    ),
+)
+enter(
+    WRONG,
+    "three outputs: the last one's 1e-6 too large",
+    _several._replace(
+        backward=lambda g, a, b, y: (
+            g[0] * np.cos(a) * b + g[1] + g[2] * b * (1 + 1e-6),
+            g[0] * np.sin(a) + g[1] + g[2] * a,
+        )
+    ),
+)
 
 # --- broadcasting ---
 
@@ -60,16 +71,18 @@ both(
     "identity, to be reversed", lambda x: x * 1, lambda x, y: 1 + 0 * x,
     "gradient reversal", lambda x, y: -1 + 0 * x, normal(5),
 )  # fmt: skip
-enter(WRONG, "a product: gradients clipped", Case(
-    lambda x: 3 * x, lambda g, x, y: np.clip(3 * g, -2, 2), normal(8)
-))
-enter(WRONG, "a product: gradients of length 1", Case(
-    lambda x: 3 * x, lambda g, x, y: g / np.sqrt((g * g).sum()), normal(8)
-))
+enter(WRONG, "a product: gradients clipped", Case(lambda x: 3 * x, lambda g, x, y: np.clip(3 * g, -2, 2), normal(8)))
+enter(
+    WRONG,
+    "a product: gradients of length 1",
+    Case(lambda x: 3 * x, lambda g, x, y: g / np.sqrt((g * g).sum()), normal(8)),
+)
 enter(WRONG, "rounding: straight through", pointwise(lambda x: np.rint(x.real), lambda x, y: 1 + 0 * x, normal(8)))
-enter(WRONG, "step function: a sigmoid going back", pointwise(
-    lambda x: (x.real > 0) * 1.0, lambda x, y: np.exp(-x) / (1 + np.exp(-x)) ** 2, normal(8)
-))
+enter(
+    WRONG,
+    "step function: a sigmoid going back",
+    pointwise(lambda x: (x.real > 0) * 1.0, lambda x, y: np.exp(-x) / (1 + np.exp(-x)) ** 2, normal(8)),
+)
 whole(
     "hard choice of a row by weights", lambda w, x: x[np.argmax(w.real)] * 1,
     lambda g, w, x, y: (np.zeros_like(w), np.outer(np.arange(3) == np.argmax(w), g)),
@@ -107,9 +120,13 @@ both(
 
 # --- jumps nearby ---
 
-_saw = pointwise(lambda x: x.real - np.floor(x.real), lambda x, y: 1 + 0 * x, fixed([3 - 1e-6, 0.4, 2 + 1e-6]), kind="edge")
+_saw = pointwise(
+    lambda x: x.real - np.floor(x.real), lambda x, y: 1 + 0 * x, fixed([3 - 1e-6, 0.4, 2 + 1e-6]), kind="edge"
+)
 enter(CORRECT, "a saw tooth next to its jump", _saw, ("pair", "primitive", "PyTorch"))
-enter(WRONG, "a saw tooth next to its jump, 1 % off there", with_change(_saw, lambda d, g, xs, y: [d[0] * [1.01, 1, 1]]))
+enter(
+    WRONG, "a saw tooth next to its jump, 1 % off there", with_change(_saw, lambda d, g, xs, y: [d[0] * [1.01, 1, 1]])
+)
 enter(WRONG, "a saw tooth next to its jump, wrong sign", with_change(_saw, scaled(-1.0)), ("pair", "PyTorch"))
 _angle = Case(
     lambda a, b: np.arctan2(a, b),
@@ -136,7 +153,10 @@ _inside = pointwise(
 enter(CORRECT, "values by way of float32", _inside, ("pair", "PyTorch"))
 enter(WRONG, "values by way of float32, 1 % too large", with_change(_inside, scaled(1.01)), ("pair", "PyTorch"))
 _half = pointwise(
-    lambda x: np.tanh(x.real.astype("float16")).astype(float), lambda x, y: 1 - y * y, normal(5, scale=0.5), kind="precision"
+    lambda x: np.tanh(x.real.astype("float16")).astype(float),
+    lambda x, y: 1 - y * y,
+    normal(5, scale=0.5),
+    kind="precision",
 )
 enter(CORRECT, "values by way of float16", _half)
 enter(WRONG, "values by way of float16, wrong sign", with_change(_half, scaled(-1.0)))
