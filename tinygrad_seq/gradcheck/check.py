@@ -14,6 +14,7 @@ from .contract import Contract
 from .dispatch import subject_of
 from .guess import guess
 from .look import Look
+from .numeric import along
 from .precision import check_own_precision
 from .probe import Probe
 from .report import GradcheckError, NotTestedWarning, Report
@@ -173,9 +174,28 @@ def _check(probe: Probe, report: Report, exhaustive: bool | None, seed: int) -> 
         report.inputs.append(looks[-1].report)
         found = looks[-1].go()
         found.guess = guess(found, comparison.gradients[i], subject.time_dim)
+    if report.verdict == "pass" and len(looks) > 1:
+        _together(comparison, looks)
     check_own_precision(comparison, report)
     if report.verdict == "pass":
         _elsewhere(probe, report, rng, values, [bool(look.certified) for look in looks])
+
+
+def _together(c: Comparison, looks: Sequence[Look]) -> None:
+    """With all inputs moved alike: at ties between inputs each may be right by itself, and their sum wrong."""
+    directions = [host.where(s > 0, 1.0, 0.0) for s in c.scales]
+    exact = c.probe.complex_step(c.arrays, directions) if all(look.certified for look in looks) else None
+    if exact is None:
+
+        def moved(t: float) -> Array | None:
+            return c.probe.outputs([x + t * d for x, d in zip(c.arrays, directions, strict=True)], c.weights)
+
+        found = along(moved, c.here, c.rounding, QUICK)
+        exact = host.where(host.isfinite(found.error), found.value, host.nan)
+    claimed = sum(float((g * d).sum()) for g, d in zip(c.gradients, directions, strict=True))
+    size = sum(float(abs(g * d).sum()) for g, d in zip(c.gradients, directions, strict=True))
+    if host.isfinite(exact[c.w != 0]).all() and abs(claimed - c.summed(exact)) > 1e-4 * size:
+        looks[0].require_nearby("along a direction in which all inputs move")
 
 
 def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], certified: Sequence[bool]) -> None:

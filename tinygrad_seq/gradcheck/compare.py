@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..backend import Array, array_module
-from .numeric import COMPLEX_STEP, STEPS, Slopes, along, flat, scatter_about_a_curve
+from .numeric import COMPLEX_STEP, STEPS, WIDEST, Slopes, along, flat, scatter_about_a_curve
 from .probe import Probe
 
 host = array_module(0.0)
@@ -78,34 +78,42 @@ class Comparison:
         for _ in range(2):
             moved = [x * (1 + 2.0**-51 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays]
             samples.append(self._elsewhere(moved))
-        known = [s for s in samples if s is not None]
+        there = [s for s in samples if s is not None]
         found = []
         for i, g in enumerate(self.gradients):
-            off = [abs(s[i] - g) for s in known if s[i].shape == g.shape]
+            off = [abs(s[i] - g) for s in there if s[i].shape == g.shape]
             noise = host.max(off, axis=0) if off else 0 * g
             noise = host.where(noise > 1e-3 * _largest(g), 0.0, noise)  # no rounding but a jump next to a kink
             with host.errstate(all="ignore"):
                 part = noise / abs(g)
-            usual = float(host.median(part[host.isfinite(part)])) if host.isfinite(part).any() else 0.0
+            known = host.sort(part[host.isfinite(part)])
+            usual = float(known[(known.size - 1) // 2]) if known.size else 0.0
             found.append(self.believable(i, host.maximum(noise, usual * abs(g))))
         return found
 
     def believable(self, i: int, noise: Array) -> Array:
         """Not more than double precision explains: what is more comes of less precise arithmetic on the way."""
         g, unit = self.gradients[i], float(host.finfo("float64").eps)
-        size = self._size(i) + _largest(g)
+        size = self.size(i) + _largest(g)
         if (noise > BELIEVED * unit * size).any():
-            size = size + self._conditioning[i] + self._intermediate / unit / self.scales[i]
+            size = size + self.conditioning[i] + self.intermediate / unit / host.where(self.scales[i] > 0, self.scales[i], 1.0)
         return host.minimum(noise, BELIEVED * unit * size)
 
-    def _size(self, i: int) -> Array:
+    def size(self, i: int) -> Array:
         """How large a gradient is by the look of the outputs and of the inputs."""
         used = self.w != 0
         largest = float(abs(self.w * self.here)[used].max(initial=0.0))
         return host.where(self.scales[i] > 0, largest / host.where(self.scales[i] > 0, self.scales[i], 1.0), 0.0)
 
+    def resolution(self, i: int, measured: bool = False) -> Array:
+        """What rounding of the outputs leaves of each derivative by differences over the widest step."""
+        rounding = float(host.finfo("float64").eps) * self.size(i)
+        if measured:
+            rounding = rounding + self.intermediate / host.where(self.scales[i] > 0, self.scales[i], 1.0)
+        return SAFETY * rounding / WIDEST
+
     @cached_property
-    def _conditioning(self) -> list[Array]:
+    def conditioning(self) -> list[Array]:
         """How far the gradients move, for each part by which the inputs do."""
         moved = self._elsewhere([x * (1 + 1e-9 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays])
         if moved is None:
@@ -126,10 +134,11 @@ class Comparison:
         if not scatter:
             return [0 * g for g in self.gradients]
         small = [host.where(n > 1e-3 * _largest(g), 0.0, n) for n, g in zip(scatter, self.gradients, strict=True)]
-        return [self.believable(i, n) for i, n in enumerate(small)]
+        usual = [float(host.sort(n, axis=None)[(n.size - 1) // 2]) if n.size else 0.0 for n in small]
+        return [self.believable(i, host.maximum(n, u)) for i, (n, u) in enumerate(zip(small, usual, strict=True))]
 
     @cached_property
-    def _intermediate(self) -> float:
+    def intermediate(self) -> float:
         """The rounding noise of the outputs."""
 
         def outputs(t: float) -> list[Array] | None:

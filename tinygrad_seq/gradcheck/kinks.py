@@ -30,14 +30,21 @@ class Nearby:
         self.reach = 1e-6 if certified else 1e-4
         self.points: list[list[Array]] = []
         self.gradients: list[list[Array]] = []
+        self.claimed = comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
         for _ in range(PAIRS):
             self._look()
         self._right: dict[int, bool] = {}
 
-    def _look(self) -> None:
-        """Two more points, on opposite sides."""
+    def _look(self, i: int = 0, stretched: Any = 1.0) -> None:
+        """Two more points, on opposite sides.
+
+        Args:
+            stretched: factors for the moves of input i: among ties the largest move is the first or last, the smallest in
+                the middle.
+        """
         c = self.c
         moves = [self.reach * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
+        moves[i] = moves[i] * stretched
         for sign in (1.0, -1.0):
             point = [x + sign * m for x, m in zip(c.arrays, moves, strict=True)]
             try:
@@ -68,7 +75,7 @@ class Nearby:
         here = c.probe.outputs(point, c.weights)
         if here is None:
             return False
-        found = c.slopes(i, self.reach * d, (0, 1, 2), point, here)
+        found = c.slopes(i, self.reach * d, (0, 1, 2, 3), point, here)
         usable = host.isfinite(found.error) & ~found.bent & (c.w != 0)
         if self.mask is not None:
             usable &= self.mask.astype(bool)
@@ -81,24 +88,43 @@ class Nearby:
         slack = SAFETY * float((abs(c.w) * found.error)[usable].sum()) / self.reach
         return abs(float((g * d).sum()) - numeric) <= slack + noise + 1e-7 * float(abs(g * d).sum())
 
-    def allowed(self, i: int, g: Array) -> Array:
-        """For each entry whether g is between the gradients nearby, and as a whole along some directions."""
+    def allowed(self, i: int) -> Array:
+        """For each entry of input i whether what is claimed is between the gradients nearby.
+
+        None is, where the whole is not along some directions: such in which all entries of this input, or of all inputs,
+        move alike, as it takes for ties, and random ones.
+        """
         c = self.c
         if not self.gradients:
-            return host.zeros(g.shape, dtype=bool)
-        directions = [host.where(c.scales[i] > 0, 1.0, 0.0), c.direction(i), c.direction(i)]
+            return host.zeros(c.arrays[i].shape, dtype=bool)
+        moved = [host.where(s > 0, 1.0, 0.0) for s in c.scales]
+        alike = [moved, [m if j == i else 0 * m for j, m in enumerate(moved)]]
+        random = [[c.direction(j) if j == i else 0 * m for j, m in enumerate(moved)] for _ in range(2)]
         for extra in range(MORE + 1):
-            inside = self._between(g, host.stack([found[i] for found in self.gradients]), 0.1)
-            fits = all(self._along(i, g, d) for d in directions)
+            inside = self._between(self.claimed[i], host.stack([found[i] for found in self.gradients]), 0.1)
+            fits = all(self._along(d, 1e-3) for d in alike) and all(self._along(d) for d in random)
             if (inside.all() and fits) or extra == MORE:
                 break
-            self._look()
-        return inside if fits else host.zeros(g.shape, dtype=bool)
+            self._look(i, host.where(inside, 1.0, (1.0, 0.05, 3.0)[extra % 3]))
+        return inside if fits else host.zeros(inside.shape, dtype=bool)
 
-    def _along(self, i: int, g: Array, d: Array) -> bool:
-        found = host.array([float((h[i] * d).sum()) for h in self.gradients])
-        size = max(float(abs(h[i] * d).sum()) for h in self.gradients)
-        return bool(self._between(host.asarray(float((g * d).sum())), found, 0.5, size).all())
+    def _along(self, directions: list[Array], sharp: float = host.inf) -> bool:
+        """Whether the whole is between those nearby, along directions of all inputs.
+
+        Args:
+            sharp: say nothing where those nearby differ by more than this part: there many kinks add up to anything.
+        """
+
+        def of(gradients: list[Array]) -> float:
+            return float(sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True)))
+
+        found = host.array([of(gradients) for gradients in self.gradients])
+        size = max(
+            sum(float(abs(g * d).sum()) for g, d in zip(gradients, directions, strict=True)) for gradients in self.gradients
+        )
+        if float(host.ptp(found)) > sharp * size:
+            return True
+        return bool(self._between(host.asarray(of(self.claimed)), found, 0.5, size).all())
 
     def _between(self, g: Any, found: Array, widened: float, size: float | None = None) -> Array:
         """Whether g is between what was found, or past it by a part of its range."""
@@ -106,6 +132,16 @@ class Nearby:
         largest = float(abs(found).max(initial=0.0)) if size is None else size
         slack = widened * (high - low) + 1e-6 * abs(found).max(axis=0) + RTOL * largest
         return (g >= low - slack) & (g <= high + slack)
+
+    def explains(self, i: int, off: dict[int, float]) -> list[int]:
+        """Those of some flat indices, off by so much, where the gradients nearby differ as much."""
+        for extra in range(MORE + 1):
+            bends = self.bends(i).reshape(-1)
+            explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
+            if len(explained) == len(off) or extra == MORE:
+                break
+            self._look()
+        return explained
 
     def bends(self, i: int) -> Array:
         """By how much the gradients nearby differ, where that is more than a smooth function's would."""

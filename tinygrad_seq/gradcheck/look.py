@@ -13,6 +13,7 @@ from .report import Entry, InputReport
 host = array_module(0.0)
 
 LOCATED = 8  # wrong entries to look for when directions find something
+LOCATING = 100  # calls to spend on that, once there is one
 SINGLY = 64  # entries that are looked at one by one when differences along a direction disagree
 
 
@@ -32,6 +33,7 @@ class Look:
         self.tested = host.zeros(self.x.shape, dtype=bool)
         self.kinks = host.zeros(self.x.shape, dtype=bool)
         self.certified = certified
+        self.bends = False  # whether there is a kink here of all outputs
         self.near: dict[Any, Nearby] = {}
         self.line: tuple[Array, Array] | None = None  # a direction and the derivatives along it
 
@@ -124,6 +126,7 @@ class Look:
         apart = c.agreement(exact, c.slopes(self.i, d, QUICK))
         if apart is not None and apart > 1e-9:
             apart = c.agreement(exact, c.slopes(self.i, d))
+        self.bends = apart is None
         if apart is None:  # at a kink of all outputs: beside it
             moves = [1e-3 * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
             point = [x + m for x, m in zip(c.arrays, moves, strict=True)]
@@ -145,7 +148,11 @@ class Look:
         self.tested = (size > 0) & self.steppable & ~suspects
         if suspects.any():
             self._settle([int(k) for k in host.flatnonzero(suspects)], exact)
-        if not self.report.wrong:
+        if self.report.wrong:
+            return
+        if self.bends:
+            self.require_nearby("at a kink")
+        else:
             self._together()
 
     def _together(self) -> None:
@@ -157,16 +164,17 @@ class Look:
                 continue
             off = abs(float((self.g * d).sum()) - c.summed(exact))
             if off > 1e-6 * float(abs(self.g * d).sum()) and off > SAFETY * float(abs(c.noise[self.i] * d).sum()):
-                self._require_nearby("along a direction in which all entries move")
+                self.require_nearby("along a direction in which all entries move")
                 return
 
-    def _require_nearby(self, where: str) -> None:
+    def require_nearby(self, where: str, mask: Array | None = None) -> None:
         """The claimed gradient must be one of points arbitrarily near, or a mean of such."""
-        near = self._nearby(None)
-        if not near.right(self.i) or not near.allowed(self.i, self.g).all():
+        near = self._nearby(mask)
+        if not near.right(self.i) or not near.allowed(self.i).all():
             self.report.problems.append(
                 f"{where}, the gradient is not what the values say, nor one of points arbitrarily near"
             )
+            self.report.verdict = "fail"
         else:
             self.kinks |= near.bends(self.i) > 0
 
@@ -195,6 +203,8 @@ class Look:
                 again = c.complex_step(self.i, d, step=0.73 * COMPLEX_STEP)
                 off = 0.0 if again is None else abs(numeric - c.summed(again))
                 tolerance += SAFETY * (off + float(host.sqrt(((c.noise[self.i] * d) ** 2).sum())))
+                drowned = c.resolution(self.i)
+                tolerance += float((drowned * abs(d))[size < 100 * drowned].sum())
             if c.rtol > 1e-8:
                 tolerance += c.rtol * whole
             self.tested |= size * abs(d) > 10 * tolerance
@@ -211,8 +221,8 @@ class Look:
                     exact_at.reshape(-1)[flat] = self._entry(flat)[0]
                 if self._settle(found, exact_at):
                     break
-                if not self.kinks.any():
-                    self._require_nearby("along a random direction")
+                if not self.kinks.any() and abs(claimed - numeric) > max(1e-6 * whole, 10 * tolerance):
+                    self.require_nearby("along a random direction")
                     break
 
     def _settle(self, suspects: list[int], exact: Array) -> bool:
@@ -222,31 +232,36 @@ class Look:
         noise = c.noise[i].reshape(-1)
         tolerance = c.rtol * host.maximum(abs(ours), abs(exact)) + SAFETY * noise
         off = {k: abs(ours[k] - exact[k]) for k in suspects}
-        left = [k for k in suspects if off[k] > tolerance[k]]
+        # so small that no difference of values could show it: of a saturated function, of which nothing can be said
+        drowned = c.resolution(i).reshape(-1)
+        left = [k for k in suspects if off[k] > tolerance[k] + (drowned[k] if abs(exact[k]) < 100 * drowned[k] else 0.0)]
         for k in [k for k in left if off[k] < 1e-6 * abs(exact[k])][:LOCATED]:  # the complex step has a rounding, too
             again, there = self._entry(k, 0.73 * COMPLEX_STEP)
             tolerance[k] += SAFETY * abs(again - exact[k]) if there else 0.0
         left = [k for k in left if off[k] > tolerance[k]]
-        if left and all(off[k] < 1e-2 * max(abs(exact[k]), abs(ours[k])) or abs(ours[k]) < 1e-6 * _largest(ours) for k in left):
+        size = (c.size(i) + _largest(ours)).reshape(-1)
+        if left and all(off[k] < 1e-8 * size[k] for k in left):
             tolerance += SAFETY * c.gradient_scatter[i].reshape(-1)
-            left = [k for k in left if off[k] > tolerance[k]]
+            drowned = c.resolution(i, measured=True).reshape(-1)
+            left = [k for k in left if off[k] > tolerance[k] + (drowned[k] if abs(exact[k]) < 100 * drowned[k] else 0.0)]
         if left:
             left = self._beside_kinks({k: off[k] for k in left})
         for k in suspects:
             if k not in left and not self.kinks.reshape(-1)[k]:
-                self.tested.reshape(-1)[k] |= abs(ours[k]) > 10 * tolerance[k]
+                self.tested.reshape(-1)[k] |= abs(ours[k]) > 10 * tolerance[k] and abs(ours[k]) > 100 * drowned[k]
         for k in left:
             self._wrong(k, float(exact[k]), float(SAFETY * noise[k]))
         return bool(left)
 
-    def _beside_kinks(self, off: dict[int, float]) -> list[int]:
+    def _beside_kinks(self, off: dict[int, float], mask: Array | None = None) -> list[int]:
         """Those of the suspects, which are off by so much, that are wrong even if there is a kink here."""
-        near, suspects = self._nearby(None), list(off)
+        near, suspects = self._nearby(mask), list(off)
         if not near.gradients:
             return suspects
-        allowed = near.allowed(self.i, self.g).reshape(-1)
-        bends = near.bends(self.i).reshape(-1)
-        innocent = [k for k in suspects if allowed[k] and off[k] <= 1.5 * bends[k]] if near.right(self.i) else []
+        if not near.right(self.i):
+            return suspects
+        allowed = near.allowed(self.i).reshape(-1)
+        innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})
         self.kinks.reshape(-1)[innocent] = True
         return [k for k in suspects if k not in innocent]
 
@@ -308,7 +323,8 @@ class Look:
             return False
         located = self._located(d, g, mask, claimed - numeric, tolerance)
         off = {k: abs(float(g.reshape(-1)[k]) - value) for k, value, _ in located}
-        left = self._beside_kinks(off) if whole and located else list(off)
+        part = None if whole else mask.astype(float)
+        left = self._beside_kinks(off, part) if located else []
         for k, value, error in located:
             if k in left:
                 if whole:
@@ -316,8 +332,8 @@ class Look:
                 else:  # of the outputs looked at; as if the others were right
                     self._wrong(k, float(self.g.reshape(-1)[k]) - float(g.reshape(-1)[k]) + value, error)
         if not located:
-            self._require_nearby(
-                f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
+            self.require_nearby(
+                f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}", part
             )
         return bool(left) or not located
 
@@ -328,7 +344,7 @@ class Look:
 
         def measured(part: Array, steps: Any) -> tuple[float, float]:
             there = c.slopes(self.i, _only(d, part), steps)
-            usable = mask & host.isfinite(there.error)
+            usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
             return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
 
         if entries.size <= SINGLY and c.probe.left >= 2 * entries.size:
@@ -341,10 +357,13 @@ class Look:
                 if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
                     found.append((int(k), numeric / part, error / abs(part)))
         if not found:
+            start = c.probe.calls
             parts = bisected(
                 entries, off, lambda part: float((g * _only(d, part)).sum()) - measured(part, (2, 3))[0], tolerance, LOCATED
             )
             for k in parts:
+                if c.probe.calls - start > LOCATING and found:
+                    break
                 numeric, error = measured(host.array([k]), (1, 2, 3, 4))
                 part = d.reshape(-1)[k]
                 if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
@@ -380,8 +399,7 @@ class Look:
         near = self._nearby(None if whole else bent.astype(float))
         if not near.gradients:
             return
-        g = self.g if whole else c.gradients_at(c.arrays, mask=bent.astype(float))[i]
-        allowed, bends = near.allowed(i, g), near.bends(i)
+        g, allowed, bends = near.claimed[i], near.allowed(i), near.bends(i)
         if near.right(i):
             self.kinks |= (bends > 0) & allowed
             self.tested |= allowed & (g != 0)

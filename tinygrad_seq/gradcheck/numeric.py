@@ -62,7 +62,8 @@ def along(f: Callable[[float], Array | None], here: Array, rounding: Array, step
                 found = _extrapolated(side, 2 * host.fmax(_noise(move), size) / widths, widths, 1)
                 better = one_sided & (found.error < result.error)
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
-        return result._replace(bent=_bent(right, left, size / widths) & host.isfinite(central.error))
+        rounding = host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size) / widths
+        return result._replace(bent=_bent(right, left, rounding) & host.isfinite(central.error))
 
 
 def _noise(moves: Array) -> Array:
@@ -82,7 +83,7 @@ def _extrapolated(slopes: Array, rounding: Array, widths: Array, powers: int) ->
     """
     count = len(slopes)
     apart = abs(host.diff(slopes, axis=0)) * widths[1:]
-    seen = apart[-2:].max(axis=0) if count > 2 else 0 * slopes[0]  # at the shortest steps the slopes differ by rounding
+    seen = apart[-2:].max(axis=0) if count > 4 else 0 * slopes[0]  # at the shortest steps the slopes differ by rounding
     rounding = host.fmax(rounding, host.where(host.isfinite(seen), seen, 0.0) / widths)
     value, best = slopes[-1], host.full(slopes[0].shape, host.inf)
     previous: list[Array] = []
@@ -109,6 +110,7 @@ def _bent(right: Array, left: Array, rounding: Array) -> Array:
     if len(apart) < 3:
         return host.zeros(apart.shape[1:], dtype=bool)
     stays = (apart[1] > 0.5 * apart[0]) & (apart[2] > 0.5 * apart[1])
+    stays &= (apart[1] < 2 * apart[0]) & (apart[2] < 2 * apart[1])  # rounding grows as steps fall
     return stays & (apart[2] > 40 * rounding[-1]) & (apart[2] > 1e-6 * host.fmax(abs(right[-1]), abs(left[-1])))
 
 
@@ -119,7 +121,7 @@ def scatter_about_a_curve(curves: Callable[[float], Sequence[Array] | None]) -> 
     rounded to nearly 1. Spacings up to 1e-4, so that such a y changes.
     """
     largest: list[Array] = []
-    for spacing in (1e-10, 1e-7, 1e-4):
+    for spacing in (1e-8, 1e-4):
         points = [p for p in [curves(k * spacing) for k in range(-3, 5)] if p is not None]
         if len(points) < 8:
             continue

@@ -134,7 +134,8 @@ class TensorSubject:
             computed = [_on_host(y) for y in ys] if watch is not None else []
             weights = [_cotangent(w, y) for w, y in zip(cotangents, ys, strict=True)]
             roots = [(y.node, w.array) for y, w in zip(ys, weights, strict=True) if y.node is not None]
-            found = sweep(roots, nodes)
+            with no_grad():  # as in a program's backward pass; recorded, it is looked at by itself
+                found = sweep(roots, nodes)
         if watch is not None:
             watch.raw = [found.get(node) for node in nodes]
             watch.inputs, watch.cotangents = [_on_host(x) for x in tensors], [_on_host(w) for w in weights]

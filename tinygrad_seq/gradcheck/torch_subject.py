@@ -113,8 +113,11 @@ class TorchSubject:
 
 
 def _tensor(torch: Any, a: Array) -> Any:
-    """A tensor that shows an array where PyTorch can: not where it is reversed."""
-    return torch.from_numpy(a if all(s >= 0 for s in a.strides) else a.copy())
+    """A tensor that shows an array where PyTorch can: not where it is reversed, nor where it is read-only."""
+    if 0 in a.strides and a.size:
+        part = tuple([slice(0, 1) if stride == 0 else slice(None) for stride in a.strides])
+        return torch.from_numpy(a[part].copy()).expand(a.shape)
+    return torch.from_numpy(a if a.flags.writeable and all(s >= 0 for s in a.strides) else a.copy())
 
 
 def _array(x: Any) -> Array:
