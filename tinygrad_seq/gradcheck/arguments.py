@@ -136,7 +136,9 @@ def _kind_of(x: Any, name: str) -> str:
         return "c" if any(isinstance(leaf, complex) for leaf in _flat(x)) else "f"
     dtype = getattr(x, "dtype", None)
     if dtype is None or not (isinstance(x, Value) or is_array(x) or hasattr(x, "shape")):
-        raise TypeError(f"gradcheck: {name} is a {type(x).__name__}; takes tensors, arrays, numbers and containers of them")
+        raise TypeError(
+            f"gradcheck: {name} is a {type(x).__name__}; takes tensors, arrays, numbers and containers of them"
+        )
     kind = getattr(dtype, "kind", None)
     if kind is None:  # PyTorch's dtypes
         return "c" if dtype.is_complex else "f" if dtype.is_floating_point else "i"

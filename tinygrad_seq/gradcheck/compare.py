@@ -83,7 +83,7 @@ class Comparison:
         for i, g in enumerate(self.gradients):
             off = [abs(s[i] - g) for s in there if s[i].shape == g.shape]
             noise = host.max(off, axis=0) if off else 0 * g
-            noise = host.where(noise > 1e-3 * _largest(g), 0.0, noise)  # no rounding but a jump next to a kink
+            noise = host.where(noise > 1e-3 * largest(g), 0.0, noise)  # no rounding but a jump next to a kink
             with host.errstate(all="ignore"):
                 part = noise / abs(g)
             known = host.sort(part[host.isfinite(part)])
@@ -94,9 +94,13 @@ class Comparison:
     def believable(self, i: int, noise: Array) -> Array:
         """Not more than double precision explains: what is more comes of less precise arithmetic on the way."""
         g, unit = self.gradients[i], float(host.finfo("float64").eps)
-        size = self.size(i) + _largest(g)
+        size = self.size(i) + largest(g)
         if (noise > BELIEVED * unit * size).any():
-            size = size + self.conditioning[i] + self.intermediate / unit / host.where(self.scales[i] > 0, self.scales[i], 1.0)
+            size = (
+                size
+                + self.conditioning[i]
+                + self.intermediate / unit / host.where(self.scales[i] > 0, self.scales[i], 1.0)
+            )
         return host.minimum(noise, BELIEVED * unit * size)
 
     def size(self, i: int) -> Array:
@@ -133,7 +137,7 @@ class Comparison:
         scatter = scatter_about_a_curve(lambda t: self._elsewhere(self._line(t)))
         if not scatter:
             return [0 * g for g in self.gradients]
-        small = [host.where(n > 1e-3 * _largest(g), 0.0, n) for n, g in zip(scatter, self.gradients, strict=True)]
+        small = [host.where(n > 1e-3 * largest(g), 0.0, n) for n, g in zip(scatter, self.gradients, strict=True)]
         usual = [float(host.sort(n, axis=None)[(n.size - 1) // 2]) if n.size else 0.0 for n in small]
         return [self.believable(i, host.maximum(n, u)) for i, (n, u) in enumerate(zip(small, usual, strict=True))]
 
@@ -146,7 +150,7 @@ class Comparison:
             return None if y is None else [y]
 
         scatter = scatter_about_a_curve(outputs)
-        noise = host.where(scatter[0] > 1e-6 * _largest(self.here), 0.0, scatter[0]) if scatter else host.zeros(1)
+        noise = host.where(scatter[0] > 1e-6 * largest(self.here), 0.0, scatter[0]) if scatter else host.zeros(1)
         return float((abs(self.w) * noise).max(initial=0.0)) if scatter else 0.0
 
     # --- directions ---
@@ -163,13 +167,20 @@ class Comparison:
             d = d / max(float((abs(d) / host.where(self.scales[i] > 0, self.scales[i], 1.0)).max(initial=0.0)), 1e-300)
         return d
 
-    def complex_step(self, i: int, d: Array, arrays: Sequence[Array] | None = None, step: float = COMPLEX_STEP) -> Array | None:
+    def complex_step(
+        self, i: int, d: Array, arrays: Sequence[Array] | None = None, step: float = COMPLEX_STEP
+    ) -> Array | None:
         """The derivatives of all output elements along a direction of one input."""
         directions = [d if j == i else None for j in range(len(self.arrays))]
         return self.probe.complex_step(self.arrays if arrays is None else arrays, directions, step)
 
     def slopes(
-        self, i: int, d: Array, steps: Sequence[int] = range(STEPS), arrays: Sequence[Array] | None = None, here: Array | None = None
+        self,
+        i: int,
+        d: Array,
+        steps: Sequence[int] = range(STEPS),
+        arrays: Sequence[Array] | None = None,
+        here: Array | None = None,
     ) -> Slopes:
         """The same by differences, with errors."""
         point = list(self.arrays if arrays is None else arrays)
@@ -190,7 +201,7 @@ class Comparison:
         None where neither can speak against the other: at kinks, at edges, where nothing is decided.
         """
         usable = (self.w != 0) & host.isfinite(slopes.error) & ~slopes.bent & host.isfinite(exact)
-        usable &= slopes.error <= 1e-3 * abs(slopes.value) + 1e-3 * _largest(slopes.value[usable])
+        usable &= slopes.error <= 1e-3 * abs(slopes.value) + 1e-3 * largest(slopes.value[usable])
         if not usable.any():
             return None
         off = abs(exact - slopes.value)[usable]
@@ -223,6 +234,13 @@ def bisected(indices: Array, off: float, measure: Any, tolerance: float, most: i
         todo += suspects or [(halves[int(abs(offs[1]) > abs(offs[0]))], max(offs, key=abs))]
 
 
+def only(d: Array, part: Array) -> Array:
+    """A direction with the entries of some flat indices alone."""
+    masked = host.zeros(d.size)
+    masked[part] = d.reshape(-1)[part]
+    return masked.reshape(d.shape)
+
+
 def _scale(x: Array) -> Array:
     """Steps in proportion to each entry, none for what is infinite."""
     magnitude = host.where(host.isfinite(x), abs(x), 0.0)
@@ -232,5 +250,5 @@ def _scale(x: Array) -> Array:
     return host.where(host.isfinite(x), scale, 0.0)
 
 
-def _largest(g: Array) -> float:
+def largest(g: Array) -> float:
     return float(abs(g).max(initial=0.0))

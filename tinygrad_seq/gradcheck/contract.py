@@ -135,22 +135,23 @@ class Contract:
         except Exception:  # outside of what the function takes
             return None
 
-    def _compare(
-        self, where: str, arrays: Sequence[Array], cotangents: Sequence[Array], expected: Any = None
-    ) -> None:
+    def _compare(self, where: str, arrays: Sequence[Array], cotangents: Sequence[Array], expected: Any = None) -> None:
         """The same numbers in other memory."""
         expected = self.gradients if expected is None else expected
         given = [a if a.flags.writeable is False or _odd(a) or where.endswith("memory") else a.copy() for a in arrays]
         try:
-            found = self.probe.gradients(given, [w if _odd(w) else w.copy() for w in cotangents], as_is=True)
+            watch = Watch()
+            found = self.probe.gradients(given, [w if _odd(w) else w.copy() for w in cotangents], watch, as_is=True)
         except Exception as error:
             if expected is not None:
                 self._say(f"the backward pass raises {type(error).__name__} where {where}: {error}")
             return
         if expected is None:
             return
-        for name, a, b in zip(self.subject.names, expected, found, strict=True):
-            if not _close(a, b):
+        if "memory" not in where[-6:] and not all(map(_close, self._values, watch.computed)):
+            return  # random numbers that are drawn as the memory lies
+        for name, a, b, usual in zip(self.subject.names, expected, found, self.gradients, strict=True):
+            if not _close(a, b, size=0.0 if usual is None else float(abs(usual).max(initial=0.0))):
                 self._say(f"the gradient of {name} is another where {where}")
 
     # --- tensors ---
@@ -186,14 +187,14 @@ def _same(a: Any, b: Any) -> bool:
     return (a is None and b is None) or (a is not None and b is not None and host.array_equal(a, b, equal_nan=True))
 
 
-def _close(a: Any, b: Any, rtol: float = 1e-7) -> bool:
-    """Equal but for rounding; None is as good as zeros."""
+def _close(a: Any, b: Any, rtol: float = 1e-7, size: float = 0.0) -> bool:
+    """Equal but for rounding, at numbers of a size; None is as good as zeros."""
     if a is None or b is None:
         given = b if a is None else a
         return given is None or not host.any(given)
     if a.shape != b.shape:
         return False
-    size = float(abs(a[host.isfinite(a)]).max(initial=0.0))
+    size = max(size, float(abs(a[host.isfinite(a)]).max(initial=0.0)))
     return bool(host.allclose(a, b, rtol=rtol, atol=1e-3 * rtol * size, equal_nan=True))
 
 
@@ -213,5 +214,10 @@ def _strided(a: Array) -> Array:
 
 def _broadcast_as(a: Array, like: Array) -> Array:
     """The same numbers, with one for those that are one in memory there."""
-    part = tuple([slice(0, 1) if stride == 0 and length > 1 else slice(None) for stride, length in zip(like.strides, like.shape, strict=True)])
+    part = tuple(
+        [
+            slice(0, 1) if stride == 0 and length > 1 else slice(None)
+            for stride, length in zip(like.strides, like.shape, strict=True)
+        ]
+    )
     return host.broadcast_to(a[part].copy(), a.shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, array_module
-from .compare import RTOL, SAFETY, Comparison
+from .compare import RTOL, SAFETY, Comparison, only
 
 host = array_module(0.0)
 
@@ -33,7 +33,6 @@ class Nearby:
         self.claimed = comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
         for _ in range(PAIRS):
             self._look()
-        self._right: dict[int, bool] = {}
 
     def _look(self, i: int = 0, stretched: Any = 1.0) -> None:
         """Two more points, on opposite sides.
@@ -55,23 +54,25 @@ class Nearby:
                 self.points.append(point)
                 self.gradients.append(found)
 
-    def right(self, i: int) -> bool:
-        """Whether the gradient of input i is right at the first of the points."""
-        if i not in self._right:
-            count = min(len(self.points), 2)
-            self._right[i] = count > 0 and all(self._right_at(i, k) for k in range(count))
-        return self._right[i]
+    def right(self, i: int, among: Any = None) -> bool:
+        """Whether the gradient of input i, or of some of its entries, is right at the first of the points."""
+        count = min(len(self.points), 2)
+        return count > 0 and all(self._right_at(i, k, among) for k in range(count))
 
-    def _right_at(self, i: int, k: int) -> bool:
+    def _right_at(self, i: int, k: int, among: Any) -> bool:
         c, point, g = self.c, self.points[k], self.gradients[k][i]
         d = c.direction(i)
-        noise = SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum()))
+        if among is not None:
+            d = only(d, among)
+        noise = (
+            SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum())) + float((c.resolution(i) * abs(d)).sum()) / SAFETY
+        )
         if self.certified:
             exact = c.complex_step(i, d, point)
             if exact is None:
                 return False
             numeric, claimed = c.summed(exact, self.mask), float((g * d).sum())
-            return abs(claimed - numeric) <= 1e-7 * float(abs(g * d).sum()) + noise
+            return abs(claimed - numeric) <= max(RTOL, c.rtol) * float(abs(g * d).sum()) + noise
         here = c.probe.outputs(point, c.weights)
         if here is None:
             return False
@@ -79,7 +80,8 @@ class Nearby:
         usable = host.isfinite(found.error) & ~found.bent & (c.w != 0)
         if self.mask is not None:
             usable &= self.mask.astype(bool)
-        usable &= found.error <= 1e-3 * abs(found.value) + 1e-4 * float(abs(found.value[usable]).max(initial=0.0))
+        usual = max(float(abs(h[i] * c.scales[i]).max(initial=0.0)) for h in self.gradients)  # of one entry
+        usable &= found.error <= 1e-3 * abs(found.value) + 1e-4 * self.reach * usual + 1e-300
         if not usable.any():
             return False
         whole = self.mask is None and bool(usable[c.w != 0].all())
@@ -120,7 +122,8 @@ class Nearby:
 
         found = host.array([of(gradients) for gradients in self.gradients])
         size = max(
-            sum(float(abs(g * d).sum()) for g, d in zip(gradients, directions, strict=True)) for gradients in self.gradients
+            sum(float(abs(g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+            for gradients in self.gradients
         )
         if float(host.ptp(found)) > sharp * size:
             return True
@@ -147,4 +150,4 @@ class Nearby:
         """By how much the gradients nearby differ, where that is more than a smooth function's would."""
         found = host.stack([h[i] for h in self.gradients])
         apart = host.ptp(found, axis=0)
-        return host.where(apart > 100 * self.reach * abs(found).max(axis=0), apart, 0.0)
+        return host.where(apart > 100 * self.reach * float(abs(found).max(initial=0.0)), apart, 0.0)

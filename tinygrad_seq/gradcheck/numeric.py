@@ -38,7 +38,9 @@ def flat(ys: Sequence[Array]) -> Array:
     return host.concatenate([host.ravel(y) for y in ys]) if ys else host.zeros(0)
 
 
-def along(f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] = range(STEPS)) -> Slopes:
+def along(
+    f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] = range(STEPS)
+) -> Slopes:
     """The slopes at 0 of f, which gives all output elements at a point of a line (None where it has no values).
 
     Args:

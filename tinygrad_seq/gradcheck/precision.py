@@ -60,19 +60,25 @@ def _moved(c: Comparison, unit: float) -> list[Array] | None:
         return None
 
 
-def _compare(c: Comparison, i: int, ours: Array, near: Sequence[Array], unit: float, part: InputReport, dtype: str) -> None:
+def _compare(
+    c: Comparison, i: int, ours: Array, near: Sequence[Array], unit: float, part: InputReport, dtype: str
+) -> None:
     exact = c.gradients[i]
     if not host.isfinite(exact).all():
         return
     if not host.isfinite(ours).all():
         where = _index(~host.isfinite(ours))
         part.verdict = "fail"
-        part.problems.append(f"in {dtype} the gradient at index {where} is {ours[tuple(where)]}, in float64 {exact[tuple(where)]:.6g}")
+        part.problems.append(
+            f"in {dtype} the gradient at index {where} is {ours[tuple(where)]}, in float64 {exact[tuple(where)]:.6g}"
+        )
         return
     moved = host.max([abs(g - exact) for g in near], axis=0) if near else 0 * exact
     largest = float(abs(exact).max(initial=0.0))
     # not of the function but of a bad way to compute it is what scatters by more than moving the inputs explains
-    scatter = host.minimum(c.noise[i] / float(host.finfo("float64").eps), 3 * (c.conditioning[i] + abs(exact) + c.size(i)))
+    scatter = host.minimum(
+        c.noise[i] / float(host.finfo("float64").eps), 3 * (c.conditioning[i] + abs(exact) + c.size(i))
+    )
     tiny = float(host.finfo(dtype).tiny) if dtype.startswith("float") else 0.0
     tolerance = ROUNDINGS * unit * (host.maximum(abs(exact), scatter) + 0.05 * largest) + 8 * moved + 4 * tiny
     off = abs(ours - exact)

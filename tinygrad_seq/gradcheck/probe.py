@@ -43,7 +43,12 @@ class Probe:
         if waited > SILENT and waited - self._shown > 0.5 and sys.stderr is not None:
             self._shown = waited
             end = "" if sys.stderr.isatty() else "\n"
-            print(f"\rgradcheck: {self.calls} of at most {self.limit} calls, {waited:.0f} s ", end=end, file=sys.stderr, flush=True)
+            print(
+                f"\rgradcheck: {self.calls} of at most {self.limit} calls, {waited:.0f} s ",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         """Leave the line of the progress."""
@@ -89,7 +94,9 @@ class Probe:
             )
         return flat(ys)
 
-    def complex_step(self, arrays: Sequence[Array], directions: Sequence[Array | None], step: float = COMPLEX_STEP) -> Array | None:
+    def complex_step(
+        self, arrays: Sequence[Array], directions: Sequence[Array | None], step: float = COMPLEX_STEP
+    ) -> Array | None:
         """The derivatives of all output elements along a direction, as Im f(x + ih) / h; None if f does not give them.
 
         Nothing is subtracted, so h can be tiny and the result is good to rounding (Squire & Trapp, "Using complex

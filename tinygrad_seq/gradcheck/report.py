@@ -107,7 +107,12 @@ class Report:
         lines = [f"{title}: {self.verdict}", *[f"  {problem}" for problem in self.problems]]
         width = max([len(i.name) for i in self.inputs], default=0)
         for i in self.inputs:
-            parts = ((i.zero, "zero"), (i.below_noise, "below the noise"), (i.kinks, "at kinks"), (i.undecided, "undecided"))
+            parts = (
+                (i.zero, "zero"),
+                (i.below_noise, "below the noise"),
+                (i.kinks, "at kinks"),
+                (i.undecided, "undecided"),
+            )
             count = f"{i.tested} of {i.entries} tested" if i.entries else "no entries"
             seconded = "" if i.agreement is None else f"differences agree to {i.agreement:.0e}"
             details = [count, *[f"{n} {what}" for n, what in parts if n], i.how, seconded]

@@ -25,7 +25,11 @@ def reachable(f: Any) -> list[Any]:
     todo = [(f, 0)]
     while todo:
         x, depth = todo.pop()
-        if id(x) in found or x is None or isinstance(x, (type, ModuleType, str, bytes, int, float, BuiltinFunctionType)):
+        if (
+            id(x) in found
+            or x is None
+            or isinstance(x, (type, ModuleType, str, bytes, int, float, BuiltinFunctionType))
+        ):
             continue
         if type(x).__module__.partition(".")[0] == "builtins" and not isinstance(
             x, (FunctionType, MethodType, list, tuple, dict, set)
