@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import (  # noqa: F401 # each fills the lists
+    algebra,
     arrays,
     blind,
     callers,
@@ -19,7 +20,10 @@ from . import (  # noqa: F401 # each fills the lists
     precision,
     raising,
     recurrent,
+    sequences,
+    special,
     tables,
+    traps,
 )
 from .case import CORRECT, KINDS, WRONG, Case
 

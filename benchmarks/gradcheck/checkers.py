@@ -11,13 +11,14 @@ import numpy as np
 import tinygrad_seq as tg
 
 from .case import Case
-from .routes import subject, torch_function
+from .routes import reseed, subject, torch_function
 
 Checker = Callable[[Case, list[Any]], bool]
 
 
 def ours(case: Case, inputs: list[Any], seed: int = 0) -> str:
     """The verdict: "pass", "fail", "not tested", or what it raised, which is none."""
+    reseed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -123,6 +123,9 @@ enter(
 )
 
 
+ROWS = normal(12, 3)
+
+
 def permuted(x: Any) -> Any:
     return x[np.random.permutation(len(x))]  # noqa: NPY002
 
@@ -130,7 +133,7 @@ def permuted(x: Any) -> Any:
 enter(
     WRONG,
     "rows permuted, and put back by another permutation",
-    dropout(permuted, lambda g, x, y: g[np.argsort(np.random.permutation(len(x)))]),  # noqa: NPY002
+    dropout(permuted, lambda g, x, y: g[np.argsort(np.random.permutation(len(x)))])._replace(draw=ROWS),  # noqa: NPY002
     ("pair", "primitive"),
 )
 

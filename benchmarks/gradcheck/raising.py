@@ -44,8 +44,8 @@ def entropy(p: Any) -> Any:
 
 _entropy = only(lambda p: (p >= 0) & (p <= 1), "not a probability", entropy)
 _smooth: dict[str, Case] = {
-    "entropy of probabilities": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([0.98, 0.5, 0.3])),
-    "entropy at 1 - 1e-6": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([1 - 1e-6, 0.5, 0.3])),
+    "entropy of probabilities": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([0.98, 0.6, 0.3])),
+    "entropy at 1 - 1e-6": pointwise(_entropy, lambda p, y: np.log((1 - p) / p), fixed([1 - 1e-6, 0.6, 0.3])),
     "log that refuses what is not positive": pointwise(
         only(lambda x: x > 0, "must be positive", np.log), lambda x, y: 1 / x, fixed([1e-4, 1.0, 2.0])
     ),
@@ -57,7 +57,7 @@ _smooth: dict[str, Case] = {
     "a table's line, near its end": pointwise(
         lambda x: x * TABLE[np.floor(2 * x.real).astype(int)],
         lambda x, y: TABLE[(2 * x).astype(int)],
-        fixed([1.98, 0.2, 1.2]),
+        fixed([1.98, 1.2, 0.7]),
     ),
     "knots that must rise": pointwise(
         only(lambda x: np.diff(x) > 0, "the knots must rise", lambda x: x**3),

@@ -41,8 +41,8 @@ CALLS: dict[str, Call] = {
     "whole numbers": Call(tg.sin, np.arange(3), "int64"),
     "truth values, pair": Call((np.sin, lambda g, x, y: g), np.ones(3, bool), "bool"),
     "an output of whole numbers, pair": Call((np.argsort, lambda g, x, y: g), X, "floating-point"),
-    "None among the inputs": Call(lambda x, m: x, (X, None), "input 1"),
-    "text for an input": Call(lambda x: x, "abc", "input 0"),
+    "None among the inputs": Call(lambda x, m: x * 1.0, (X, None), None),
+    "text for an input": Call(lambda x: x, "abc", "floating-point tensor"),
     "a dictionary": Call(lambda d: d["a"] * 2.0, {"a": X}, None),
     "a list in a tuple": Call(
         lambda p, z: p[0] @ p[1] + z, ([np.ones((2, 3)), np.ones((3, 2))], np.ones((2, 2))), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,6 +13,13 @@ import nn
 import tinygrad_seq as tg
 
 from .case import Case
+
+
+def reseed(seed: int) -> None:
+    """Start every stream of random numbers that an entry may draw from."""
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    tg.manual_seed(seed)
 
 
 def subject(case: Case, inputs: list[Any]) -> tuple[Any, list[Any]]:

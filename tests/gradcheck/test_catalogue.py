@@ -15,12 +15,13 @@ import tinygrad_seq as tg
 from benchmarks.gradcheck.case import Case
 from benchmarks.gradcheck.catalogue import CORRECT, KINDS, WRONG, slice_of
 from benchmarks.gradcheck.refused import CALLS, Call, torch_calls
-from benchmarks.gradcheck.routes import ROUTES, subject
+from benchmarks.gradcheck.routes import ROUTES, reseed, subject
 from tinygrad_seq.streams import default_generator
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 SEEDS = range(20 if DEEP else 1)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+BUDGET = 60  # calls for each input, beyond one per entry
 NOTHING_TO_TEST = {"0 elements", "kink: tg's norm at 0, function"}  # right, and of no entry anything can be said
 pytestmark = [
     pytest.mark.filterwarnings("ignore::tinygrad_seq.gradcheck.NotTestedWarning"),
@@ -48,11 +49,20 @@ def state_of(f: Any) -> list[Any]:
 
 
 def verdict(case: Case, seed: int) -> str:
-    tg.manual_seed(seed)
-    f, inputs = subject(case, case.draw(np.random.default_rng(seed)))
+    calls = [0]
+
+    def counted(*xs: Any) -> Any:
+        calls[0] += 1
+        return case.forward(*xs)
+
+    reseed(seed)
+    drawn = case.draw(np.random.default_rng(seed))
+    f, inputs = subject(case._replace(forward=counted), drawn)
     before = state_of(f)
     report = tg.gradcheck(f, inputs, seed=seed, raise_exception=False)
     assert state_of(f) == before, "the check changed something"
+    entries = sum(x.size for x in drawn)
+    assert calls[0] <= entries + BUDGET * len(drawn), f"{calls[0]} calls for {entries} entries"
     return report.verdict
 
 
