@@ -116,13 +116,13 @@ def test_functions_of_jax() -> None:
     jax = pytest.importorskip("jax")
     jnp = jax.numpy
 
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def right(x: Any) -> Any:
         return jnp.sin(x)
 
     right.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
 
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def wrong(x: Any) -> Any:
         return jnp.sin(x)
 

@@ -17,6 +17,9 @@ X = np.random.default_rng(0).standard_normal((6, 4))
 class Norm(nn.Module):
     """A batch normalisation that counts its calls in every way there is."""
 
+    mean: tg.Tensor
+    square: tg.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(tg.ones(4))

@@ -52,7 +52,7 @@ class Comparison:
         if arrays is self.arrays and mask is None:
             self.missing = [g is None for g in found]
         return [
-            host.zeros(x.shape) if g is None else host.asarray(g, dtype=float) / scale
+            host.zeros(x.shape) if g is None else host.asarray(host.asarray(g, dtype=float) / scale)
             for g, x in zip(found, arrays, strict=True)
         ]
 

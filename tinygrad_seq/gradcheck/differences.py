@@ -29,8 +29,12 @@ class Differences(Findings):
             self._every_entry_by_differences()
             return
         for exponent in (0.0, 1.0):
-            d = c.direction(self.i, exponent)
-            found = self.slopes_along = c.slopes(self.i, d)
+            if exponent == 0.0 and self.measured is not None:
+                d, found = self.measured
+            else:
+                d = c.direction(self.i, exponent)
+                found = c.slopes(self.i, d)
+            self.slopes_along = found
             for mask in _tiers(found, c.w):
                 if self._tier(d, found, mask):
                     return
@@ -84,7 +88,7 @@ class Differences(Findings):
 
         left = c.probe.left - RESERVE
         if entries.size <= SINGLY:
-            steps: Any = (1, 2, 3) if left >= 6 * entries.size else (2, 3) if left >= 4 * entries.size else (3,)
+            steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
             for k in entries:
                 numeric, error = measured(host.array([k]), steps)
                 part = d.reshape(-1)[k]
@@ -117,7 +121,7 @@ class Differences(Findings):
             g, some = gradient(host.array([j]))
 
             def entry_off(part: Array, g: Array = g, some: Array = some) -> float:
-                there = c.slopes(self.i, only(d, part), (2, 3, 4))
+                there = c.slopes(self.i, only(d, part), (4, 5, 6))
                 return float((g * only(d, part)).sum()) - c.summed(there.value, some)
 
             part_off = float((g * d).sum()) - c.summed(values, some)
@@ -127,7 +131,7 @@ class Differences(Findings):
                 entries = list(bisected(host.flatnonzero(d), part_off, entry_off, tolerance, 1))
             whole = self.g if mask[c.w != 0].all() else c.gradients_at(c.arrays, mask=mask.astype(float))[self.i]
             for k in entries:
-                numeric, error = measured(host.array([k]), (1, 2, 3, 4))
+                numeric, error = measured(host.array([k]), (3, 4, 5, 6))
                 part = d.reshape(-1)[k]
                 wrong = abs(whole.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric)
                 if wrong and k not in [known for known, _, _ in found]:

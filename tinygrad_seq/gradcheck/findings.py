@@ -7,6 +7,7 @@ from typing import Any
 from ..backend import Array, array_module
 from .compare import Comparison
 from .kinks import Nearby
+from .numeric import Slopes
 from .report import Entry, InputReport
 
 host = array_module(0.0)
@@ -28,6 +29,7 @@ class Findings:
         self.tested = host.zeros(self.x.shape, dtype=bool)
         self.kinks = host.zeros(self.x.shape, dtype=bool)
         self.certified = certified
+        self.measured: tuple[Array, Slopes] | None = None  # a direction and all that differences say along it
         self.bends = False  # whether there is a kink here of all outputs
         self.near: dict[Any, Nearby] = {}
         self.line: tuple[Array, Array] | None = None  # a direction and the derivatives along it
@@ -74,7 +76,11 @@ class Findings:
     def require_nearby(self, where: str, mask: Array | None = None) -> None:
         """The claimed gradient must be one of points arbitrarily near, or a mean of such."""
         near = self._nearby(mask)
-        if not near.right(self.i) or not near.allowed(self.i).all():
+        if (
+            not (near.right(self.i) or near.by_values(self.i))
+            or not near.allowed(self.i).all()
+            or not near.bends(self.i).any()
+        ):
             self.report.problems.append(
                 f"{where}, the gradient is not what the values say, nor one of points arbitrarily near"
             )
@@ -87,7 +93,7 @@ class Findings:
         near, suspects = self._nearby(mask), list(off)
         if not near.gradients:
             return suspects
-        if not near.right(self.i, suspects):
+        if not near.right(self.i, suspects) and not near.by_values(self.i):
             return suspects
         allowed = near.allowed(self.i).reshape(-1)
         innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})

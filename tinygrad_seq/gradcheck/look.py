@@ -64,7 +64,8 @@ class Look(Analytic, Differences):
         self.line = d, exact
         apart = c.agreement(exact, c.slopes(self.i, d, QUICK))
         if apart is not None and apart > 1e-9:
-            apart = c.agreement(exact, c.slopes(self.i, d))
+            self.measured = d, c.slopes(self.i, d)
+            apart = c.agreement(exact, self.measured[1])
         self.bends = apart is None
         if apart is None:  # at a kink of all outputs: beside it
             moves = [1e-3 * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]

@@ -99,7 +99,7 @@ class Probe:
         """
         moved = []
         for a, d in zip(arrays, directions, strict=True):
-            moved.append(a if d is None else a.astype(complex128))
+            moved.append(a if d is None else host.array(a, dtype=complex128))
             if d is not None:
                 moved[-1].imag = step * d
         try:
