@@ -42,8 +42,8 @@ def gradcheck(
     for each element of the output. Tolerances are measured: the rounding noise of the gradient itself, and the error of
     the estimate. All is computed in float64, and the gradient once more in the inputs' own precision. Every output
     counts, under random weights; random numbers that f draws are drawn again at each call. At a kink a gradient is
-    right if it is one of points arbitrarily near, or a mean of such. It takes about 60 calls of f at most for each input,
-    and one for each entry. Afterwards all that f touches is as it was.
+    right if it is one of points arbitrarily near, or a mean of such. It takes about 60 calls of f at most for each
+    input, and one for each entry. Afterwards all that f touches is as it was.
 
     Args:
         f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose

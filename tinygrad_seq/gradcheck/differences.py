@@ -71,9 +71,8 @@ class Differences(Findings):
                 else:  # of the outputs looked at; as if the others were right
                     self._wrong(k, float(self.g.reshape(-1)[k]) - float(g.reshape(-1)[k]) + value, error)
         if not located:
-            self.require_nearby(
-                f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}", part
-            )
+            where = f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
+            self.require_nearby(where, part, seen=True)
         return bool(left) or not located
 
     def _located(self, d: Array, g: Array, mask: Array, off: float, tolerance: float) -> list[tuple[int, float, float]]:

@@ -62,11 +62,12 @@ class Look(Analytic, Differences):
         if exact is None:
             return False
         self.line = d, exact
-        apart = c.agreement(exact, c.slopes(self.i, d, QUICK))
+        quick = c.slopes(self.i, d, QUICK)
+        apart = c.agreement(exact, quick)
         if apart is not None and apart > 1e-9:
             self.measured = d, c.slopes(self.i, d)
             apart = c.agreement(exact, self.measured[1])
-        self.bends = apart is None
+        self.bends = apart is None and bool((quick.bent & (c.w != 0)).any())
         if apart is None:  # at a kink of all outputs: beside it
             moves = [1e-3 * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
             point = [x + m for x, m in zip(c.arrays, moves, strict=True)]
