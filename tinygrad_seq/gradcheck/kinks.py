@@ -65,7 +65,7 @@ class Nearby:
 
     def by_values(self, i: int) -> bool:
         """Take the gradients that the values show nearby, of a small input whose rule is right at this point alone."""
-        if self.c.arrays[i].size > TINY:
+        if self.certified or self.c.arrays[i].size > TINY:
             return False
         self._from_values, self.points, self.gradients = i, [], []
         for _ in range(PAIRS):
