@@ -20,7 +20,8 @@ except ImportError as error:
     raise ImportError('tinygrad_seq.testing needs hypothesis: pip install "tinygrad-seq[testing]"') from error
 
 from .backend import Array, array_module
-from .gradcheck import NotTestedWarning, gradcheck, gradgradcheck
+from .gradcheck import NotTestedWarning, Report, gradcheck, gradgradcheck
+from .tree import tree_map
 
 np = array_module(0.0)  # NumPy
 
@@ -125,6 +126,53 @@ def check_op(
         return test
 
     return decorate
+
+
+def check_gradients(
+    f: Any, inputs: Any, *, framework: str | None = None, order: int = 1, seed: int = 0, **settings: Any
+) -> Report:
+    """`gradcheck` of whatever has a gradient: functions and modules of ours, pairs, and those of PyTorch and JAX.
+
+    A plain Python function of JAX's or PyTorch's arrays looks like any other: give it arrays of theirs, or say so.
+
+    >>> check_gradients(my_custom_vjp, [np.ones(3)])
+    >>> check_gradients(lambda x: jnp.sin(x) * x, [np.ones(3)], framework="jax")
+
+    Args:
+        framework: "jax" or "torch": make such arrays of the inputs.
+        order: 2 checks the gradient of the gradient as well; ours only.
+        settings: what else `gradcheck` takes.
+
+    Returns:
+        The report of the first order.
+
+    Raises:
+        GradcheckError: an AssertionError whose message is the report.
+        ValueError: if there is no such framework.
+    """
+    if framework not in (None, "jax", "torch"):
+        raise ValueError(f"check_gradients: framework is jax, torch or None, got {framework!r}")
+    if framework is not None:
+        inputs = tree_map(_converter(framework), list(inputs) if isinstance(inputs, (list, tuple)) else [inputs])
+    report = gradcheck(f, inputs, seed=seed, **settings)
+    if order == 2:
+        gradgradcheck(f, inputs, seed=seed, **settings)
+    return report
+
+
+def _converter(framework: str) -> Callable[[Any], Any]:
+    """What makes arrays of a framework, in the precision in which they come."""
+    if framework == "torch":
+        import torch
+
+        return lambda x: torch.as_tensor(x)
+    import jax
+
+    def convert(x: Any) -> Any:
+        with jax.enable_x64(True):
+            return jax.numpy.asarray(x)
+
+    return convert
 
 
 def assert_gradients(f: Any, inputs: Any, *, order: int = 1, seed: int = 0) -> None:

@@ -6,8 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_seq as tg
+from benchmarks.gradcheck import arrays, elementwise  # noqa: F401 # whose entries are changed here
+from benchmarks.gradcheck.case import CORRECT
+from benchmarks.gradcheck.changes import times, with_change
+from benchmarks.gradcheck.routes import ROUTES, reseed, subject
+
+from .. import profiles
 
 pytestmark = pytest.mark.host("primitives written with NumPy's functions")
 X = np.random.default_rng(0).uniform(0.5, 2.0, (3, 4))
@@ -18,6 +26,34 @@ def nudged(g: Any, by: float = 1e-3) -> Any:
     factor = np.ones((3, 4))
     factor[1, 2] += by
     return g * factor
+
+
+def one_of(flat: int, by: float) -> Any:
+    """Ones, and one element off by a part of itself."""
+
+    def factors(shape: tuple[int, ...]) -> Any:
+        made = np.ones(shape)
+        made.reshape(-1)[flat] += by
+        return made
+
+    return factors
+
+
+@given(data=st.data())
+@profiles.one_in(2)
+def test_any_element_of_any_input_on_any_route_is_found_and_named(data: st.DataObject) -> None:
+    case = CORRECT[data.draw(st.sampled_from(["sin", "product", "tanh", "square", "matmul"]))]
+    case = case._replace(route=data.draw(st.sampled_from([route for route in ROUTES if route != "PyTorch"])))
+    seed = data.draw(st.integers(0, 1000))
+    inputs = case.draw(np.random.default_rng(seed))
+    which = data.draw(st.integers(0, len(inputs) - 1))
+    flat = data.draw(st.integers(0, inputs[which].size - 1))
+    by = data.draw(st.sampled_from([-1.0, 1.0])) * 10.0 ** -data.draw(st.integers(0, 6))
+    reseed(seed)
+    assert tg.gradcheck(*subject(case, inputs), seed=seed)
+    found = tg.gradcheck(*subject(with_change(case, times(one_of(flat, by), which)), inputs), raise_exception=False)
+    assert [i.verdict for i in found.inputs].count("fail") == 1
+    assert [e.index for e in found.inputs[which].wrong] == [np.unravel_index(flat, inputs[which].shape)]
 
 
 def wrong_tanh() -> tg.Primitive:

@@ -191,7 +191,7 @@ def test_what_tests_nothing_says_so() -> None:
 def test_dropout_keeps_its_mask() -> None:
     tg.gradcheck(lambda x: F.dropout(x, 0.5), X)
     tg.gradgradcheck(lambda x: F.dropout(x, 0.5).tanh(), X)
-    legacy = (lambda x: x * np.random.rand(4, 4), lambda g, x, y: g * np.random.rand(4, 4))  # noqa: NPY002
+    legacy = (lambda x: x * np.random.rand(4, 4), lambda g, x, y: g * y / x)  # noqa: NPY002
     assert tg.gradcheck(legacy, X)
 
 
@@ -259,9 +259,8 @@ def test_an_error_next_to_the_inputs_says_where() -> None:
             raise ValueError("not one")
         return x * 2.0
 
-    with pytest.raises(ValueError, match="not one") as caught:
-        tg.gradcheck(only_here, np.array([1.0, 2.0]))
-    assert any("moved a little" in note for note in caught.value.__notes__)
+    with pytest.warns(NotTestedWarning, match="the function raises ValueError: not one"):
+        assert not tg.gradcheck(only_here, np.array([1.0, 2.0])[:1])
 
 
 def test_pytorchs_functions_and_modules() -> None:

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backend import Array, array_module
-from .compare import RTOL, Comparison, seconds_of
-from .contract import check_contract
+from .arguments import Wrt
+from .compare import QUICK, Comparison
+from .contract import Contract
+from .dispatch import subject_of
 from .guess import guess
+from .look import Look
+from .numeric import along
+from .precision import check_own_precision
+from .probe import Probe
 from .report import GradcheckError, NotTestedWarning, Report
-from .subjects import SecondOrder, Subject, TensorSubject, subject_of
+from .subjects import SecondOrder, Subject, TensorSubject
 
 host = array_module(0.0)
 
-PATIENCE = 1.0  # seconds that looking at every entry may take; beyond that, random directions
+SMALL = 1000  # entries of all inputs together, up to which every one is looked at
 
 
 def gradcheck(
-    f: Any, inputs: Any, *, exhaustive: bool | None = None, seed: int = 0, raise_exception: bool = True
+    f: Any,
+    inputs: Any,
+    *,
+    wrt: Wrt = None,
+    loss: Any = None,
+    exhaustive: bool | None = None,
+    seed: int = 0,
+    raise_exception: bool = True,
 ) -> Report:
     """Check the gradient of f with respect to every element of its inputs and parameters.
 
     The derivative is computed from values alone: by the complex step, which is exact to rounding, where f takes complex
-    numbers and differences confirm it, else by central differences extrapolated to step 0, with an error estimate for
-    each entry. Tolerances are measured: the rounding noise of the gradient itself, and the error of the estimate. All
-    is computed in float64, and the gradient once more in the inputs' own precision. Every output counts, under random
-    weights; random numbers that f draws are drawn again at each call. At a kink, any slope between those to the two
-    sides is right.
+    numbers and differences agree with it, else by central differences extrapolated to step 0, with an error estimate
+    for each element of the output. Tolerances are measured: the rounding noise of the gradient itself, and the error of
+    the estimate. All is computed in float64, and the gradient once more in the inputs' own precision. Every output
+    counts, under random weights; random numbers that f draws are drawn again at each call. At a kink a gradient is
+    right if it is one of points arbitrarily near, or a mean of such. It takes about 60 calls of f at most for each
+    input, and one for each entry. Afterwards all that f touches is as it was.
 
     Args:
         f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose
             parameters are checked as well; a pair (forward, backward) of functions on NumPy arrays, with
             `backward(cotangent, *inputs, output)` returning the gradients; or a function, `autograd.Function` or module
-            of PyTorch's.
-        inputs: one or several floating-point tensors or arrays.
+            of PyTorch's, or a function of JAX's.
+        inputs: one or several floating-point tensors or arrays, or containers of them. None is passed on.
+        wrt: which to differentiate by: positions of inputs, and names as in the report, of inputs or parameters. The
+            others may be of integers.
+        loss: a function of what the model f returns and of the last of the inputs, the target (or of the former alone),
+            to check `loss(f(*inputs), target)`. Inputs of integers are passed on.
         exhaustive: look at every entry, or along random directions, and at single entries only where one disagrees. By
-            default whatever is done in about a second.
+            default every entry of up to 1000.
         seed: of the weights and directions.
         raise_exception: raise what is found; else it is only in the report.
 
@@ -46,98 +65,167 @@ def gradcheck(
 
     Raises:
         GradcheckError: if something is wrong; its message is the report.
-        TypeError: if f is nothing of these, returns no tensor, or an input is not floating-point.
+        TypeError: if f is nothing of these, returns no tensor, or an input or output is not floating-point.
+        ValueError: if an output is not finite.
 
     Warns:
         NotTestedWarning: if nothing could be tested: all gradients are zero, or drown in rounding.
     """
-    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
-    subject = subject_of(f, given)
-    return _settled(_checked(subject, Report(1), exhaustive, seed), raise_exception)
+    subject = subject_of(f, inputs, wrt, loss)
+    return _settled(_checked(lambda _: subject, subject, Report(1), exhaustive, seed), raise_exception)
 
 
 def gradgradcheck(
-    f: Any, inputs: Any, *, exhaustive: bool | None = None, seed: int = 0, raise_exception: bool = True
+    f: Any,
+    inputs: Any,
+    *,
+    wrt: Wrt = None,
+    loss: Any = None,
+    exhaustive: bool | None = None,
+    seed: int = 0,
+    raise_exception: bool = True,
 ) -> Report:
     """Check the gradient of the gradient of f: `gradcheck` of the function from inputs and cotangents to gradients.
 
     Takes, returns and raises what `gradcheck` does; f is a function of tensors or a Module.
 
     Raises:
-        TypeError: for a pair or for PyTorch's functions: what they compute cannot be differentiated again here.
+        TypeError: for a pair or for PyTorch's and JAX's functions, which cannot be differentiated again here.
     """
-    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
-    first = subject_of(f, given)
+    first = subject_of(f, inputs, wrt, loss)
     if not isinstance(first, TensorSubject):
         raise TypeError("gradgradcheck: takes a function of tensors or a Module; others have no second derivative here")
-    rng = host.random.default_rng(seed)
-    cotangents = random_cotangents(_outputs(first), rng)
-    return _settled(_checked(SecondOrder(first, cotangents), Report(2), exhaustive, seed + 1), raise_exception)
+
+    def second(probe: Probe) -> Subject:
+        return SecondOrder(first, random_cotangents(_outputs(probe), host.random.default_rng(seed)))
+
+    return _settled(_checked(second, first, Report(2), exhaustive, seed + 1), raise_exception)
 
 
 def random_cotangents(ys: Sequence[Array], rng: Any) -> list[Array]:
-    """One random weight for each output element, none of them small, signs at random."""
-    return [host.where(rng.random(y.shape) < 0.5, -1.0, 1.0) * rng.uniform(0.5, 1.5, y.shape) for y in ys]
+    """One random weight for each output element, none of them small, signs at random; none where it is infinite."""
+    weights = [host.where(rng.random(y.shape) < 0.5, -1.0, 1.0) * rng.uniform(0.5, 1.5, y.shape) for y in ys]
+    return [host.where(host.isfinite(y), w, 0.0) for y, w in zip(ys, weights, strict=True)]
 
 
-def _outputs(subject: Subject) -> list[Array]:
-    """The outputs at the given point, which must be finite."""
-    ys = subject.values(subject.arrays)
+def _outputs(probe: Probe) -> list[Array]:
+    """The outputs at the given point, real and, unless an input is infinite, finite."""
+    try:
+        ys = probe.values(probe.subject.arrays)
+    except TypeError as error:
+        if "torch" in sys.modules and "must be Tensor" in str(error):
+            raise TypeError(
+                "gradcheck: this looks like a function of PyTorch's tensors, but no input is one: give it torch tensors"
+            ) from error
+        raise
+    masked = not all(host.isfinite(a).all() for a in probe.subject.arrays)
     for k, y in enumerate(ys):
-        if not host.isfinite(y).all():
+        if y.dtype.kind == "c":
+            raise TypeError(f"gradcheck: output {k} is complex; takes functions with real outputs: return both parts")
+        if not host.isfinite(y).all() and not (masked and not host.isnan(y).any()):
             raise ValueError(f"gradcheck: output {k} is not finite at the given inputs, so it has no derivative there")
     return ys
 
 
-def _checked(subject: Subject, report: Report, exhaustive: bool | None, seed: int) -> Report:
+def _checked(
+    make: Callable[[Probe], Subject], first: Subject, report: Report, exhaustive: bool | None, seed: int
+) -> Report:
+    """Check, and leave everything as it was; an interrupt shows what is known so far."""
+    probe = Probe(first)
+    with first.surroundings.kept():
+        try:
+            subject = make(probe)
+            if subject is not first:
+                probe = Probe(subject)
+            _check(probe, report, exhaustive, seed)
+        except KeyboardInterrupt as interrupt:
+            report.notes.append(f"interrupted after {probe.calls} calls; this is what was known by then")
+            probe.close()
+            print(report, file=sys.stderr)
+            interrupt.add_note(str(report))
+            raise
+        finally:
+            probe.close()
+    return report
+
+
+def _check(probe: Probe, report: Report, exhaustive: bool | None, seed: int) -> None:
+    subject = probe.subject
     rng = host.random.default_rng(seed)
-    cotangents = random_cotangents(_outputs(subject), rng)
+    values = _outputs(probe)
+    cotangents = random_cotangents(values, rng)
+    contract = Contract(probe, values, cotangents, report)
     try:
-        subject.gradients(subject.arrays, cotangents)
+        contract.check()
     except (TypeError, NotImplementedError):
         raise
     except Exception as error:
         report.problems.append(f"the backward pass raises {type(error).__name__}: {error}")
-        return report
-    check_contract(subject, cotangents, report)
     if report.problems:
-        return report  # what is not the same twice, or changes its inputs, cannot be compared with anything
+        return  # what is not the same twice, or changes its inputs, cannot be compared with anything
     if exhaustive is None:
-        entries = sum(a.size for a in subject.arrays)
-        exhaustive = entries * 3 * seconds_of(lambda: subject.values(subject.arrays)) < PATIENCE
-    comparison = Comparison(subject, subject.arrays, cotangents, rng, exhaustive)
+        exhaustive = sum(a.size for a in subject.arrays) <= SMALL
+    elif exhaustive:
+        probe.limit += 40 * sum(a.size for a in subject.arrays)
+    comparison = Comparison(probe, subject.arrays, cotangents, rng, values)
+    looks = []
     for i in range(len(subject.arrays)):
-        found = comparison.report(i)
+        looks.append(Look(comparison, i, exhaustive))
+        report.inputs.append(looks[-1].report)
+        found = looks[-1].go()
         found.guess = guess(found, comparison.gradients[i], subject.time_dim)
-        report.inputs.append(found)
-    if report.verdict == "pass" and exhaustive:
-        _elsewhere(subject, report, rng)
-    return report
+    if report.verdict == "pass" and len(looks) > 1:
+        _together(comparison, looks)
+    check_own_precision(comparison, report)
+    if report.verdict == "pass":
+        _elsewhere(probe, report, rng, values, [bool(look.certified) for look in looks])
 
 
-def _elsewhere(subject: Subject, report: Report, rng: Any) -> None:
-    """Under other cotangents, and at larger inputs where the function is finite: along a few directions."""
-    points = [("under other cotangents", subject.arrays, RTOL)]
-    larger = [_larger(a) if i < subject.movable else a for i, a in enumerate(subject.arrays)]
-    if any(a is not b for a, b in zip(larger, subject.arrays, strict=True)):
-        points.append(("at inputs eight times as large", larger, 1e-3))  # where much is saturated, and rounded
-    for where, arrays, rtol in points:
-        try:
-            with warnings.catch_warnings(), host.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                ys = subject.values(arrays)
-                if not all(host.isfinite(y).all() for y in ys):
-                    continue
-                comparison = Comparison(subject, arrays, random_cotangents(ys, rng), rng, exhaustive=False, rtol=rtol)
-                found = [comparison.report(i) for i in range(len(arrays))]
-        except Exception:  # outside of what the function takes
-            if arrays is subject.arrays:
-                raise
-            continue
-        for before, after in zip(report.inputs, found, strict=True):
-            if after.verdict == "fail":
-                after.problems.insert(0, where)
-                before.verdict, before.wrong, before.problems = "fail", after.wrong, after.problems
+def _together(c: Comparison, looks: Sequence[Look]) -> None:
+    """With all inputs moved alike: at ties between inputs each may be right by itself, and their sum wrong."""
+    directions = [host.where(s > 0, 1.0, 0.0) for s in c.scales]
+    exact = c.probe.complex_step(c.arrays, directions) if all(look.certified for look in looks) else None
+    if exact is None:
+
+        def moved(t: float) -> Array | None:
+            return c.probe.outputs([x + t * d for x, d in zip(c.arrays, directions, strict=True)], c.weights)
+
+        found = along(moved, c.here, c.rounding, QUICK)
+        exact = host.where(host.isfinite(found.error), found.value, host.nan)
+    claimed = sum(float((g * d).sum()) for g, d in zip(c.gradients, directions, strict=True))
+    size = sum(float(abs(g * d).sum()) for g, d in zip(c.gradients, directions, strict=True))
+    if host.isfinite(exact[c.w != 0]).all() and abs(claimed - c.summed(exact)) > 1e-4 * size:
+        looks[0].require_nearby("along a direction in which all inputs move")
+
+
+def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], certified: Sequence[bool]) -> None:
+    """Under equal cotangents, as a sum gives, and at larger inputs where the function is finite: along a direction."""
+    arrays = probe.subject.arrays
+    equal = [host.where(host.isfinite(y), 1.0, 0.0) for y in values]
+    _once_more(probe, report, Comparison(probe, arrays, equal, rng, values), certified, "under equal cotangents")
+    larger = [_larger(a) if i < probe.subject.movable else a for i, a in enumerate(arrays)]
+    if report.verdict != "pass" or all(a is b for a, b in zip(larger, arrays, strict=True)):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ys = probe.values(larger)
+            if not all(host.isfinite(y).all() for y in ys):
+                return
+            there = Comparison(probe, larger, random_cotangents(ys, rng), rng, ys, rtol=1e-3)  # much is saturated there
+            _once_more(probe, report, there, certified, "at inputs eight times as large")
+    except Exception:  # outside of what the function takes
+        return
+
+
+def _once_more(probe: Probe, report: Report, c: Comparison, certified: Sequence[bool], where: str) -> None:
+    for i, before in enumerate(report.inputs):
+        if probe.left < 8 * len(report.inputs):
+            return
+        after = Look(c, i, exhaustive=False, certified=certified[i]).again(QUICK)
+        if after.verdict == "fail":
+            before.verdict, before.wrong = "fail", after.wrong
+            before.problems += [where, *after.problems]
 
 
 def _larger(a: Array) -> Array:

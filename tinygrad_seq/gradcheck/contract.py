@@ -1,113 +1,228 @@
-"""What a gradient must keep besides being right: inputs left alone, the same result twice, any memory layout."""
+"""What a gradient must keep besides being right: its arguments left alone, the same result twice, any memory layout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..backend import Array, array_module, backend_of
+from ..backend import Array, array_module, float64
+from .probe import Probe
 from .report import Report
-from .subjects import PairSubject, Subject, TensorSubject
+from .subjects import TensorSubject, Watch
 
 host = array_module(0.0)
 
+LARGE = 200_000  # elements of inputs and cotangents together
 
-def check_contract(subject: Subject, cotangents: Sequence[Array], report: Report) -> None:
-    """Add what is wrong to the report's problems."""
-    _same_twice(subject, cotangents, report)
-    if isinstance(subject, PairSubject):
-        _leaves_arrays_alone(subject, cotangents, report)
-        _any_layout(subject, cotangents, report)
-    if isinstance(subject, TensorSubject):
-        _leaves_tensors_alone(subject, cotangents, report)
-    if isinstance(subject, (PairSubject, TensorSubject)):
-        _own_precision(subject, cotangents, report)
+
+class Contract:
+    """The checks of one subject, which add what they find to the problems of a report.
+
+    Attributes:
+        gradients: at the given inputs, in double precision, from arrays as C lays them out.
+    """
+
+    def __init__(self, probe: Probe, values: Sequence[Array], cotangents: Sequence[Array], report: Report) -> None:
+        self.probe, self.cotangents, self.report = probe, list(cotangents), report
+        self.subject, self.arrays = probe.subject, probe.subject.arrays
+        self._values = values
+        self.gradients: list[Array | None] = []
+
+    def check(self) -> None:
+        """All of it, up to the first thing that leaves nothing to compare with."""
+        first, second = Watch(), Watch()
+        self.gradients = self.probe.gradients(self.arrays, self.cotangents, first)
+        self._left_alone(first)
+        self._dtypes(first)
+        if self.report.problems:
+            return
+        again = self.probe.gradients(self.arrays, self.cotangents, second)
+        if not self._same_twice(self.probe.values(self.arrays), again):
+            return
+        self._buffers(first, second)
+        self._linear()
+        if not self.report.problems:
+            self._layouts()
+        if not self.report.problems and isinstance(self.subject, TensorSubject):
+            self._recorded(self.subject)
+
+    def _say(self, problem: str) -> None:
+        if problem not in self.report.problems:
+            self.report.problems.append(problem)
+
+    def _left_alone(self, watch: Watch) -> None:
+        for name, before, after in zip(self.subject.names, self.arrays, watch.inputs, strict=False):
+            if not _same(before, after):
+                self._say(f"{self._who()} changes {name} in place")
+        if not all(_same(a, b.astype(a.dtype)) for a, b in zip(watch.cotangents, self.cotangents, strict=True)):
+            self._say(f"{self._who()} changes the cotangent that it is given")
+        if not all(_same(a, b) for a, b in zip(watch.outputs, watch.computed, strict=True)):
+            self._say(f"{self._who()} changes the output that it is given")
+        if not all(_same(a, b.astype(a.dtype)) for a, b in zip(watch.computed, self._values, strict=True)):
+            self._say("the forward pass gives other values where a gradient is wanted")
+
+    def _who(self) -> str:
+        return "the function or its backward pass"
+
+    def _dtypes(self, watch: Watch) -> None:
+        for name, g in zip(self.subject.names, watch.raw, strict=True):
+            dtype = str(getattr(g, "dtype", "float64"))
+            if dtype != "float64":
+                self._say(f"the gradient of {name} is {dtype}, where input and cotangent are float64")
+
+    def _same_twice(self, values: Sequence[Array], gradients: Sequence[Any]) -> bool:
+        for what, one, two in (("values", self._values, values), ("gradients", self.gradients, gradients)):
+            if len(one) != len(two) or not all(_same(a, b) for a, b in zip(one, two, strict=True)):
+                self._say(
+                    f"nondeterministic: two calls give different {what}. Randomness that the seeds of tg, NumPy and "
+                    "Python do not fix must be fixed inside the function"
+                )
+                return False
+        return True
+
+    def _buffers(self, first: Watch, second: Watch) -> None:
+        """What one call returned must not be what another one writes to."""
+        for name, a, b in zip(self.subject.names, first.raw, second.raw, strict=True):
+            if isinstance(a, host.ndarray) and isinstance(b, host.ndarray) and a.size and host.shares_memory(a, b):
+                self._say(f"the gradient of {name} is the same memory at each call: the next call writes over it")
+
+    def _linear(self) -> None:
+        """In proportion to the cotangent: twice as much of twice as much, to the last bit, and nothing of nothing."""
+        for factor in (2.0, 0.0):
+            found = self.probe.gradients(self.arrays, [factor * w for w in self.cotangents])
+            for name, g, once in zip(self.subject.names, found, self.gradients, strict=True):
+                if g is None or once is None or g.shape != once.shape or not host.isfinite(once).all():
+                    continue
+                with host.errstate(all="ignore"):
+                    off = abs(g - factor * once)
+                if factor == 0.0 and not host.isfinite(g).all():
+                    self._say(f"the gradient of {name} is not finite where the cotangent is 0")
+                elif (off > 1e-9 * abs(once).max(initial=0.0)).any():
+                    say = "is not in proportion to the cotangent: is it left out, or not a factor?"
+                    self._say(f"the gradient of {name} {say}")
+
+    # --- memory ---
+
+    def _layouts(self) -> None:
+        """Strided, reversed and transposed memory, and memory in common, must give the same gradients."""
+        arrays, weights = self.arrays, self.cotangents
+        fortran = [[host.array(a, order="F") for a in given] for given in (arrays, weights)]
+        self._compare("inputs and cotangent lie in memory as Fortran lays them out", *fortran)
+        if sum(a.size for a in (*arrays, *weights)) <= LARGE:  # products of such arrays are slow
+            movable = [_strided(a) if i < self.subject.movable else a for i, a in enumerate(arrays)]
+            self._compare("the inputs are not contiguous in memory", movable, weights)
+            self._compare("the cotangent is not contiguous in memory", arrays, [_strided(w) for w in weights])
+        layouts = self.subject.layouts
+        if any(0 in a.strides and a.size for a in layouts):
+            views = [_broadcast_as(a, b) for a, b in zip(arrays, layouts, strict=True)]
+            self._compare("an input is a broadcast view", views, weights)
+        ones = [host.ones(w.shape) for w in weights]
+        views = [host.broadcast_to(host.ones((1,) * w.ndim), w.shape) for w in ones]
+        whole = self._gradients(arrays, ones)
+        self._compare("the cotangent is a broadcast view, as that of a sum is", arrays, views, whole)
+        self._shared()
+
+    def _shared(self) -> None:
+        """Inputs of the same shape that are one array, as in f(x, x)."""
+        for i, a in enumerate(self.arrays):
+            for j in range(i + 1, min(len(self.arrays), self.subject.movable)):
+                if self.arrays[j].shape == a.shape and a.size:
+                    one = a.copy()
+                    apart = [a if k == j else b for k, b in enumerate(self.arrays)]
+                    shared = [one if k in (i, j) else b.copy() for k, b in enumerate(self.arrays)]
+                    where = f"{self.subject.names[i]} and {self.subject.names[j]} share memory"
+                    self._compare(where, shared, self.cotangents, self._gradients(apart, self.cotangents))
+                    return
+
+    def _gradients(self, arrays: Sequence[Array], cotangents: Sequence[Array]) -> list[Array | None] | None:
+        try:
+            return self.probe.gradients(arrays, cotangents)
+        except Exception:  # outside of what the function takes
+            return None
+
+    def _compare(self, where: str, arrays: Sequence[Array], cotangents: Sequence[Array], expected: Any = None) -> None:
+        """The same numbers in other memory."""
+        expected = self.gradients if expected is None else expected
+        given = [a if a.flags.writeable is False or _odd(a) or where.endswith("memory") else a.copy() for a in arrays]
+        try:
+            watch = Watch()
+            found = self.probe.gradients(given, [w if _odd(w) else w.copy() for w in cotangents], watch, as_is=True)
+        except Exception as error:
+            if expected is not None:
+                self._say(f"the backward pass raises {type(error).__name__} where {where}: {error}")
+            return
+        if expected is None:
+            return
+        if "memory" not in where[-6:] and not all(map(_close, self._values, watch.computed)):
+            return  # random numbers that are drawn as the memory lies
+        for name, a, b, usual in zip(self.subject.names, expected, found, self.gradients, strict=True):
+            if not _close(a, b, size=0.0 if usual is None else float(abs(usual).max(initial=0.0))):
+                self._say(f"the gradient of {name} is another where {where}")
+
+    # --- tensors ---
+
+    def _recorded(self, subject: TensorSubject) -> None:
+        """Recorded, as for a gradient of the gradient, the rules must give the same."""
+
+        def recorded() -> list[Array | None]:
+            self.probe.calls += 1
+            found = subject.recorded(subject.tensors([host.array(a) for a in self.arrays]), self.cotangents)
+            return [None if g is None else host.array(g.detach().cpu().numpy()) for g in found]
+
+        found = _or_none(recorded)
+        if found is None:
+            self.report.notes.append(
+                "the gradient cannot be differentiated in turn: a rule is of NumPy's functions, or of none of ours"
+            )
+            return
+        for name, a, b in zip(self.subject.names, self.gradients, found, strict=True):
+            if not _close(a, b, 1e-10):
+                self._say(f"the gradient of {name} is another when it is recorded (create_graph=True)")
+
+
+def _or_none(call: Callable[[], Any]) -> Any:
+    try:
+        with host.errstate(all="ignore"):
+            return call()
+    except Exception:  # rules that were not written for tensors raise whatever they like
+        return None
 
 
 def _same(a: Any, b: Any) -> bool:
     return (a is None and b is None) or (a is not None and b is not None and host.array_equal(a, b, equal_nan=True))
 
 
-def _same_twice(subject: Subject, cotangents: Sequence[Array], report: Report) -> None:
-    for what, call in (
-        ("values", lambda: subject.values(subject.arrays)),
-        ("gradients", lambda: subject.gradients(subject.arrays, cotangents)),
-    ):
-        first, second = call(), call()
-        if not all(_same(a, b) for a, b in zip(first, second, strict=True)):
-            report.problems.append(
-                f"nondeterministic: two calls give different {what}. Randomness that the seeds of tg, NumPy and Python "
-                "do not fix must be fixed inside the function"
-            )
-            return
+def _close(a: Any, b: Any, rtol: float = 1e-7, size: float = 0.0) -> bool:
+    """Equal but for rounding, at numbers of a size; None is as good as zeros."""
+    if a is None or b is None:
+        given = b if a is None else a
+        return given is None or not host.any(given)
+    if a.shape != b.shape:
+        return False
+    size = max(size, float(abs(a[host.isfinite(a)]).max(initial=0.0)))
+    return bool(host.allclose(a, b, rtol=rtol, atol=1e-3 * rtol * size, equal_nan=True))
 
 
-def _leaves_arrays_alone(subject: PairSubject, cotangents: Sequence[Array], report: Report) -> None:
-    arrays, given = [a.copy() for a in subject.arrays], [w.copy() for w in cotangents]
-    y = subject.outputs(arrays)
-    _name_changed("forward", subject, arrays, report)
-    arrays = [a.copy() for a in subject.arrays]
-    subject.backward(*subject._arguments(tuple(given) if isinstance(y, tuple) else given[0], arrays, y))
-    _name_changed("backward", subject, arrays, report)
-    if not all(_same(a, b) for a, b in zip(given, cotangents, strict=True)):
-        report.problems.append("backward changes the cotangent that it is given")
+def _odd(a: Array) -> bool:
+    return not a.flags.c_contiguous
 
 
-def _leaves_tensors_alone(subject: TensorSubject, cotangents: Sequence[Array], report: Report) -> None:
-    tensors = subject.tensors(subject.arrays)
-    subject.gradient_tensors(tensors, cotangents)
-    _name_changed("the function", subject, [backend_of(t.array).to_host(t.array) for t in tensors], report)
+def _strided(a: Array) -> Array:
+    """The same numbers, every other one of a row that is written backwards."""
+    if not a.ndim:
+        return a.copy()
+    wide = host.zeros((*a.shape[:-1], 2 * a.shape[-1]), dtype=float64)
+    view = wide[..., ::-2]
+    view[...] = a
+    return view
 
 
-def _name_changed(who: str, subject: Subject, arrays: Sequence[Array], report: Report) -> None:
-    for name, before, after in zip(subject.names, subject.arrays, arrays, strict=False):
-        if not _same(before, after):
-            report.problems.append(f"{who} changes {name} in place")
-
-
-def _any_layout(subject: PairSubject, cotangents: Sequence[Array], report: Report) -> None:
-    """Strided and reversed memory must give the same gradients."""
-    strided = []
-    for a in subject.arrays:
-        wide = host.zeros((*a.shape[:-1], 2 * a.shape[-1])) if a.ndim else None
-        if wide is None:
-            strided.append(a.copy())
-            continue
-        wide[..., ::-2] = a
-        strided.append(wide[..., ::-2])
-    expected = subject.gradients([a.copy() for a in subject.arrays], cotangents)
-    found = subject.gradients(strided, cotangents)
-    for name, a, b in zip(subject.names, expected, found, strict=True):
-        if a is not None and (b is None or a.shape != b.shape or not host.allclose(a, b, rtol=1e-6, equal_nan=True)):
-            report.problems.append(f"the gradient of {name} is another where the inputs are not contiguous in memory")
-
-
-def _own_precision(subject: PairSubject | TensorSubject, cotangents: Sequence[Array], report: Report) -> None:
-    """The gradients in the dtypes that were given, beside those in float64."""
-    if isinstance(subject, TensorSubject):
-        tensors = subject.leaf_gradients(cotangents)
-        found: list[Any] = [None if t is None else t.detach().cpu().numpy() for t in tensors]
-        dtypes = subject.dtypes
-        for name, t, dtype, device in zip(subject.names, tensors, dtypes, subject.devices, strict=True):
-            if t is not None and (t.dtype != dtype or t.device != device):
-                report.problems.append(
-                    f"the gradient of {name} is {t.dtype} on {t.device}, the input {dtype} on {device}"
-                )
-    else:
-        arrays = [x.copy() for x in subject.given]
-        dtypes = [x.dtype for x in arrays]
-        outputs = subject.values(arrays)
-        found = subject.gradients(arrays, [w.astype(y.dtype) for w, y in zip(cotangents, outputs, strict=True)])
-        for name, g, dtype in zip(subject.names, found, dtypes, strict=True):
-            if g is not None and g.dtype != dtype:
-                report.notes.append(f"the gradient of {name} is {g.dtype}, the input {dtype}")
-    if all(str(dtype) == "float64" for dtype in dtypes):
-        return
-    exact = subject.gradients(subject.arrays, cotangents)
-    for name, rough, fine in zip(subject.names, found, exact, strict=True):
-        if rough is None or fine is None or not fine.size or not host.isfinite(rough).all():
-            continue
-        if rough.shape == fine.shape and float(abs(rough - fine).max()) > 0.1 * float(abs(fine).max()) + 1e-30:
-            report.notes.append(
-                f"the gradient of {name} loses its digits in the given precision: it is off by more than a tenth"
-            )
+def _broadcast_as(a: Array, like: Array) -> Array:
+    """The same numbers, with one for those that are one in memory there."""
+    part = tuple(
+        [
+            slice(0, 1) if stride == 0 and length > 1 else slice(None)
+            for stride, length in zip(like.strides, like.shape, strict=True)
+        ]
+    )
+    return host.broadcast_to(a[part].copy(), a.shape)

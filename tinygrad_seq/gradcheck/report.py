@@ -43,11 +43,15 @@ class InputReport:
         tested: how many of them have a gradient that stands out of the noise.
         zero: how many have gradient 0, in value and by the rule: dead, saturated, or not used.
         below_noise: how many have a gradient that drowns in rounding: saturated, mostly.
-        kinks: at how many the slopes to both sides differ; there any value between them is right.
+        kinks: at how many there is a kink, where any gradient of points arbitrarily near is right, or a mean of such.
+        undecided: of how many nothing can be said: infinite ones, and where the function has no value at any step.
         how: "every entry" or "random directions", by "complex step" or "central differences".
+        agreement: how far the complex step and differences are apart along a direction, as a part of the derivative;
+            None where only one of them could speak.
         wrong: the wrong entries; in directions the first that were found.
         problems: what else is wrong, in words.
         guess: what the pattern of the wrong entries looks like; empty if like nothing known.
+        notes: what is worth knowing and not wrong.
     """
 
     name: str
@@ -58,10 +62,13 @@ class InputReport:
     zero: int = 0
     below_noise: int = 0
     kinks: int = 0
+    undecided: int = 0
     how: str = ""
+    agreement: float | None = None
     wrong: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     guess: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -100,9 +107,15 @@ class Report:
         lines = [f"{title}: {self.verdict}", *[f"  {problem}" for problem in self.problems]]
         width = max([len(i.name) for i in self.inputs], default=0)
         for i in self.inputs:
-            parts = ((i.zero, "zero"), (i.below_noise, "below the noise"), (i.kinks, "at kinks"))
+            parts = (
+                (i.zero, "zero"),
+                (i.below_noise, "below the noise"),
+                (i.kinks, "at kinks"),
+                (i.undecided, "undecided"),
+            )
             count = f"{i.tested} of {i.entries} tested" if i.entries else "no entries"
-            details = [count, *[f"{n} {what}" for n, what in parts if n], i.how]
+            seconded = "" if i.agreement is None else f"differences agree to {i.agreement:.0e}"
+            details = [count, *[f"{n} {what}" for n, what in parts if n], i.how, seconded]
             lines.append(f"  {i.name:{width}}  {i.verdict:10}  shape {i.shape}: {', '.join(d for d in details if d)}")
             lines += [f"    {problem}" for problem in i.problems]
             lines += [f"    {i.name}, shape {i.shape}, {entry}" for entry in i.wrong[:SHOWN]]
@@ -110,6 +123,7 @@ class Report:
                 lines.append(f"    ... {len(i.wrong)} wrong entries in all")
             if i.guess:
                 lines.append(f"    it looks like {i.guess}")
+            lines += [f"    note: {note}" for note in i.notes]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 

@@ -3,98 +3,126 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, array_module
-from .subjects import time_dim_of
+from .arguments import Arguments, flat_outputs
+from .state import Surroundings, generators, restore_generators
+from .subjects import Watch, time_dim_of
 
 host = array_module(0.0)
 
 
 class TorchSubject:
-    """A function of PyTorch's tensors, an `autograd.Function` class, or a module, which is copied in float64.
+    """A function of PyTorch's tensors, an `autograd.Function` class, or a module, of which copies are looked at.
 
     Raises:
         ImportError: without PyTorch.
     """
 
-    def __init__(self, f: Any, inputs: Sequence[Any]) -> None:
+    def __init__(self, f: Any, arguments: Arguments, owner: Any = None) -> None:
         import torch
 
-        self._torch = torch
-        self.parameters: list[Any] = []
-        self.names = [f"input {i}" for i in range(len(inputs))]
+        self._torch, self.arguments = torch, arguments
+        self.names = list(arguments.names)
+        self.movable = len(self.names)
         self.gates: dict[str, tuple[str, ...]] = {}
-        if isinstance(f, torch.nn.Module):
-            f = copy.deepcopy(f).double()
-            for name, parameter in f.named_parameters():
-                if parameter.requires_grad:
-                    self.names.append(name)
-                    self.parameters.append(parameter)
+        owner = f if owner is None else owner
+        tensors = [torch.as_tensor(x).detach() for x in arguments.variables]
+        self._precise, self._own = f, f
+        self._parameters: dict[Any, list[Any]] = {"precise": [], "own": []}
+        if isinstance(owner, torch.nn.Module):
+            own, precise = copy.deepcopy(owner), copy.deepcopy(owner).double()
+            self._precise, self._own = (precise, own) if f is owner else (f(precise), f(own))
+            wanted = [n for n, p in owner.named_parameters() if p.requires_grad and arguments.wants(n)]
+            self.names += wanted
+            for which, module in (("precise", precise), ("own", own)):
+                self._parameters[which] = [dict(module.named_parameters())[name] for name in wanted]
+            tensors += [p.detach() for p in self._parameters["own"]]
             self.gates = {
                 name: tuple("ifgo")
-                for prefix, part in f.named_modules()
+                for prefix, part in owner.named_modules()
                 if isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell))
-                for name in self.names[len(inputs) :]
+                for name in wanted
                 if name.rpartition(".")[0] == prefix
             }
-        self.time_dim = time_dim_of(f)
-        self.f: Any = f.apply if isinstance(f, type) else f  # type: ignore[attr-defined]
-        self.movable = len(inputs)
-        tensors = [torch.as_tensor(x).detach() for x in inputs]
-        for i, x in enumerate(tensors):
-            if not x.is_floating_point():
-                raise TypeError(
-                    f"gradcheck: input {i} is of {x.dtype}; takes floating-point inputs, close f over the others"
-                )
-        self.arrays = [x.double().numpy().copy() for x in (*tensors, *[p.detach() for p in self.parameters])]
-        self._seed = torch.initial_seed()
+        elif inspect.isclass(f):
+            self._precise = self._own = f.apply  # type: ignore[attr-defined]
+        self.time_dim = time_dim_of(owner)
+        plain = [x.float() if x.dtype == torch.bfloat16 else x for x in tensors]
+        self.layouts = [x.cpu().numpy() for x in plain]
+        self.given = [host.array(a, order="C") for a in self.layouts]
+        self.arrays = [a.astype("float64") for a in self.given]
+        self.surroundings = Surroundings([self._precise, self._own])
+        self._generators = generators()
 
     def _run(self, arrays: Sequence[Array], leaves: bool) -> tuple[list[Any], list[Any]]:
         """The inputs as tensors, and the floating-point outputs."""
         torch = self._torch
-        count = len(arrays) - len(self.parameters)
-        xs = [torch.from_numpy(host.array(a)).requires_grad_(leaves) for a in arrays[:count]]
-        kept = [p.data for p in self.parameters]
+        own = any(a.dtype != "float64" for a in arrays) and all(a.dtype.kind == "f" for a in arrays)
+        f, parameters = (self._own, self._parameters["own"]) if own else (self._precise, self._parameters["precise"])
+        xs = [_tensor(torch, a).requires_grad_(leaves) for a in arrays[: self.movable]]
+        kept = [p.data for p in parameters]
+        restore_generators(self._generators)
         try:
-            for parameter, array in zip(self.parameters, arrays[count:], strict=True):
-                parameter.data = torch.from_numpy(host.array(array))
-            with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(leaves):
-                torch.manual_seed(self._seed)
-                result = self.f(*xs)
+            for parameter, array in zip(parameters, arrays[self.movable :], strict=True):
+                parameter.data = _tensor(torch, array)
+            with torch.set_grad_enabled(leaves):
+                result = f(*self.arguments.filled(xs, lambda x: _constant(torch, x)))
         finally:
-            for parameter, data in zip(self.parameters, kept, strict=True):
+            for parameter, data in zip(parameters, kept, strict=True):
                 parameter.data = data
-        ys = [y for y in _flat(result) if isinstance(y, torch.Tensor) and (y.is_floating_point() or y.is_complex())]
+        ys = flat_outputs(result, lambda y: isinstance(y, torch.Tensor) and (y.is_floating_point() or y.is_complex()))
         if not ys:
             raise TypeError(f"gradcheck: the function must return a tensor, it returned {type(result).__name__}")
-        return [*xs, *self.parameters], ys
+        return [*xs, *parameters], ys
 
     def values(self, arrays: Sequence[Array]) -> list[Array]:
         if any(a.dtype.kind == "c" for a in arrays):
-            if self.parameters:
+            if len(arrays) > self.movable:
                 raise TypeError("a module's parameters stay real")
             arrays = [a.astype("complex128") for a in arrays]
         try:
-            return [y.detach().resolve_conj().numpy() for y in self._run(arrays, leaves=False)[1]]
-        except (RuntimeError, NotImplementedError) as error:
-            raise TypeError(str(error)) from error
+            return [host.array(y.detach().resolve_conj().cpu().numpy()) for y in self._run(arrays, leaves=False)[1]]
+        finally:
+            self.surroundings.put_back()
 
-    def gradients(self, arrays: Sequence[Array], cotangents: Sequence[Array]) -> list[Array | None]:
+    def gradients(
+        self, arrays: Sequence[Array], cotangents: Sequence[Array], watch: Watch | None = None
+    ) -> list[Array | None]:
         torch = self._torch
-        xs, ys = self._run(arrays, leaves=True)
-        used = [(y, w) for y, w in zip(ys, cotangents, strict=True) if y.requires_grad]
-        if not used:
-            return [None] * len(xs)
-        weights = [torch.from_numpy(host.array(w)).to(y.dtype) for y, w in used]
-        found = torch.autograd.grad([y for y, _ in used], xs, weights, allow_unused=True)
-        return [None if g is None else g.detach().numpy() for g in found]
+        try:
+            xs, ys = self._run(arrays, leaves=True)
+            computed = [y.detach().clone() for y in ys] if watch is not None else []
+            weights = [_tensor(torch, w).to(y.dtype) for y, w in zip(ys, cotangents, strict=True)]
+            used = [(y, w) for y, w in zip(ys, weights, strict=True) if y.requires_grad]
+            if not used:
+                return [None] * len(xs)
+            found = torch.autograd.grad([y for y, _ in used], xs, [w for _, w in used], allow_unused=True)
+            if watch is not None:
+                watch.raw = [None if g is None else g.detach().numpy() for g in found]
+                watch.inputs, watch.cotangents = [_array(x) for x in xs], [_array(w) for w in weights]
+                watch.outputs, watch.computed = [_array(y) for y in ys], [_array(y) for y in computed]
+                if len(arrays) > self.movable:
+                    watch.inputs = watch.inputs[: self.movable]
+            return [None if g is None else _array(g) for g in found]
+        finally:
+            self.surroundings.put_back()
 
 
-def _flat(result: Any) -> list[Any]:
-    if isinstance(result, dict):
-        return [leaf for value in result.values() for leaf in _flat(value)]
-    if isinstance(result, (tuple, list)):
-        return [leaf for value in result for leaf in _flat(value)]
-    return [result]
+def _tensor(torch: Any, a: Array) -> Any:
+    """A tensor that shows an array where PyTorch can: not where it is reversed, nor where it is read-only."""
+    if 0 in a.strides and a.size:
+        part = tuple([slice(0, 1) if stride == 0 else slice(None) for stride in a.strides])
+        return torch.from_numpy(a[part].copy()).expand(a.shape)
+    return torch.from_numpy(a if a.flags.writeable and all(s >= 0 for s in a.strides) else a.copy())
+
+
+def _array(x: Any) -> Array:
+    return host.array(x.detach().cpu().numpy())
+
+
+def _constant(torch: Any, x: Any) -> Any:
+    return torch.from_numpy(x) if isinstance(x, host.ndarray) else x

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .correct import CORRECT, LSTM_INPUTS, ROWS, Case, draws, lstm, lstm_steps, normal, rnn
+from . import elementwise, recurrent  # noqa: F401 # whose entries are changed here
+from .arrays import ROWS
+from .case import CORRECT, WRONG, Case, draws, enter, normal
+from .changes import Change, one_element, scaled, with_change, zeroed
 
-WRONG: dict[str, Case] = {}
 
-
-def changed(name: str, of: str, change: Callable[..., Any], forward: Any = None, draw: Any = None) -> None:
+def changed(name: str, of: str, change: Change, forward: Any = None, draw: Any = None) -> None:
     """The correct case `of`, with change(gradients, g, inputs, output) for its gradients."""
     base = CORRECT[of]
-
-    def backward(g: Any, *rest: Any) -> Any:
-        found = base.backward(g, *rest)
-        several = isinstance(found, tuple)
-        result = change(list(found) if several else [found], g, rest[:-1], rest[-1])
-        return tuple(result) if several else result[0]
-
-    WRONG[f"{of}: {name}"] = Case(forward or base.forward, backward, draw or base.draw)
-
-
-def scaled(by: float, which: int = 0) -> Callable[..., Any]:
-    return lambda d, g, xs, y: [by * v if k == which else v for k, v in enumerate(d)]
-
-
-def one_element(by: float, which: int = 0) -> Callable[..., Any]:
-    """The element in the middle too large by this part of itself."""
-
-    def change(d: Any, g: Any, xs: Any, y: Any) -> Any:
-        d[which] = np.array(d[which], dtype=float)
-        d[which].reshape(-1)[d[which].size // 2] *= 1 + by
-        return d
-
-    return change
-
-
-def zeroed(where: Any, which: int = 0) -> Callable[..., Any]:
-    def change(d: Any, g: Any, xs: Any, y: Any) -> Any:
-        d[which] = np.array(d[which], dtype=float)
-        d[which][where] = 0.0
-        return d
-
-    return change
+    base = base._replace(forward=forward or base.forward, draw=draw or base.draw)
+    enter(WRONG, f"{of}: {name}", with_change(base, change))
 
 
 # --- gross ---
@@ -138,65 +108,6 @@ def overwritten(g: Any, x: Any, y: Any) -> Any:
 
 
 WRONG["rows with repeats: overwritten"] = CORRECT["rows with repeats"]._replace(backward=overwritten)
-
-
-def rnn_wrong(term: str) -> Callable[..., Any]:
-    def backward(g: Any, x: Any, h: Any, U: Any, W: Any, y: Any) -> Any:
-        dx, dU, dW, carried = np.zeros_like(x), np.zeros_like(U), np.zeros_like(W), np.zeros_like(h)
-        for t in reversed(range(len(x))):
-            da = (g[t] + carried) * (1 - y[t] ** 2)
-            before = y[t - 1] if t else (h * 0 if term == "h_0" else h)
-            dx[t] = da @ U
-            dU += da.T @ x[t]
-            dW = dW + da.T @ before if term != "dW overwritten" else da.T @ before
-            carried = da @ (W.T if term == "W transposed" else W)
-            if term == "no carry":
-                carried = carried * 0
-            if term == "cut after 3 steps" and t == len(x) - 3:
-                carried = carried * 0
-        return dx, carried, dU, dW
-
-    return backward
-
-
-for _term in ("h_0", "dW overwritten", "W transposed", "no carry", "cut after 3 steps"):
-    WRONG[f"RNN by hand: {_term}"] = Case(rnn, rnn_wrong(_term), CORRECT["RNN, 5 steps"].draw)
-
-
-def lstm_wrong(term: str) -> Callable[..., Any]:
-    def backward(grad: Any, x: Any, h: Any, c: Any, W: Any, y: Any) -> Any:
-        H, kept = h.shape[-1], lstm_steps(x, h, c, W)
-        dx, dW, dh, dc = np.zeros_like(x), np.zeros_like(W), np.zeros_like(h), np.zeros_like(h)
-        for t in reversed(range(len(x))):
-            joined, i, f, g, o, before, c = kept[t]
-            dh = dh + grad[t]
-            through = dh * o * (1 - np.tanh(c) ** 2)
-            dc = through if term == "cell's carry" else dc + through
-            if term == "tanh' of the cell":
-                dc = dc + dh * o * np.tanh(c) ** 2
-            of_forget = dc * (c if term == "c_t for c_{t-1}" else before) * f * (1 - f)
-            of_output = dh * (c if term == "c for tanh c" else np.tanh(c)) * o * (1 - o)
-            of_input = dc * g * i * (1 - i)
-            if term == "input and forget swapped":
-                of_input, of_forget = of_forget, of_input
-            of_cell = dc * i * (1 - g) if term == "1 - g" else dc * i * (1 - g * g)
-            da = np.concatenate([of_input, of_forget, of_cell, of_output], -1)
-            dW += da.T @ joined
-            both = da @ W
-            dh, dx[t] = both[:, :H], both[:, H:]
-            if term == "hidden's carry":
-                dh = dh * 0
-            dc = dc if term == "forget gate on the cell's carry" else dc * f
-        return dx, dh, dc, dW
-
-    return backward
-
-
-for _term in (
-    "cell's carry", "tanh' of the cell", "c_t for c_{t-1}", "c for tanh c", "input and forget swapped", "1 - g",
-    "hidden's carry", "forget gate on the cell's carry",
-):  # fmt: skip
-    WRONG[f"LSTM by hand: {_term}"] = Case(lstm, lstm_wrong(_term), LSTM_INPUTS)
 
 
 # --- not a function ---

@@ -1,0 +1,202 @@
+"""One input by differences: along directions, output elements that bend or are little known apart from the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, array_module
+from .analytic import LOCATED
+from .compare import SAFETY, bisected, only
+from .findings import Findings
+from .numeric import Slopes
+
+host = array_module(0.0)
+
+LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
+RESERVE = 24  # calls to keep for the points next to the given one
+SINGLY = 64  # entries that are looked at one by one when a direction disagrees
+
+
+class Differences(Findings):
+    """By differences."""
+
+    slopes_along: Slopes
+
+    def _by_differences(self, one_by_one: bool) -> None:
+        """Along random directions, output elements that bend or that are little known apart from the others."""
+        c = self.c
+        if one_by_one:
+            self._every_entry_by_differences()
+            return
+        for exponent in (0.0, 1.0):
+            if exponent == 0.0 and self.measured is not None:
+                d, found = self.measured
+            else:
+                d = c.direction(self.i, exponent)
+                found = c.slopes(self.i, d)
+            self.slopes_along = found
+            for mask in _tiers(found, c.w):
+                if self._tier(d, found, mask):
+                    return
+            bent = found.bent & (c.w != 0)
+            if bent.any():
+                self._bent(bent)
+            if self.report.wrong or self.report.problems:
+                return
+
+    def _tier(self, d: Array, found: Slopes, mask: Array) -> bool:
+        """Some output elements along a direction. Whether anything is wrong."""
+        c, i = self.c, self.i
+        whole = bool(mask[c.w != 0].all())
+        g = self.g if whole else c.gradients_at(c.arrays, mask=mask.astype(float))[i]
+        if g.shape != self.x.shape:
+            return False
+        claimed, numeric = float((g * d).sum()), c.summed(found.value, mask)
+        tolerance = SAFETY * float((abs(c.w) * found.error)[mask].sum()) + max(
+            c.rtol if c.rtol > 1e-8 else 0, 1e-14
+        ) * float(abs(g * d).sum())
+        if abs(claimed - numeric) > tolerance:
+            tolerance += SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum()))
+        if abs(claimed - numeric) <= tolerance:
+            self.tested |= abs(g * d) > 10 * tolerance
+            return False
+        located = self._located(d, g, mask, claimed - numeric, tolerance)
+        off = {k: abs(float(g.reshape(-1)[k]) - value) for k, value, _ in located}
+        part = None if whole else mask.astype(float)
+        left = self._beside_kinks(off, part) if located else []
+        for k, value, error in located:
+            if k in left:
+                if whole:
+                    self._wrong(k, value, error)
+                else:  # of the outputs looked at; as if the others were right
+                    self._wrong(k, float(self.g.reshape(-1)[k]) - float(g.reshape(-1)[k]) + value, error)
+        if not located:
+            where = f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
+            self.require_nearby(where, part, seen=True)
+        return bool(left) or not located
+
+    def _located(self, d: Array, g: Array, mask: Array, off: float, tolerance: float) -> list[tuple[int, float, float]]:
+        """Entries that make a direction disagree: index, derivative, error."""
+        c, found = self.c, []
+        entries = host.flatnonzero(d)
+
+        def measured(part: Array, steps: Any) -> tuple[float, float]:
+            there = c.slopes(self.i, only(d, part), steps)
+            usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
+            return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
+
+        left = c.probe.left - RESERVE
+        if entries.size <= SINGLY:
+            steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
+            for k in entries:
+                numeric, error = measured(host.array([k]), steps)
+                part = d.reshape(-1)[k]
+                if not host.isfinite(error) or len(steps) == 1:
+                    error = 1e-4 * abs(numeric) + tolerance / 10
+                if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
+                    found.append((int(k), numeric / part, error / abs(part)))
+        if not found:
+            found = self._behind_outputs(d, mask, off, tolerance, measured)
+        return found
+
+    def _behind_outputs(
+        self, d: Array, mask: Array, off: float, tolerance: float, measured: Any
+    ) -> list[tuple[int, float, float]]:
+        """The same by halving the output elements, whose derivatives are known, and then the entries behind one."""
+        c, start = self.c, self.c.probe.calls
+        found: list[tuple[int, float, float]] = []
+        values = self.slopes_along.value
+
+        def gradient(part: Array) -> tuple[Array, Array]:
+            some = host.zeros(mask.shape, dtype=bool)
+            some[part] = True
+            return c.gradients_at(c.arrays, mask=some.astype(float))[self.i], some
+
+        def output_off(part: Array) -> float:
+            g, some = gradient(part)
+            return float((g * d).sum()) - c.summed(values, some)
+
+        for j in bisected(host.flatnonzero(mask & (c.w != 0)), off, output_off, tolerance, LOCATED):
+            g, some = gradient(host.array([j]))
+
+            def entry_off(part: Array, g: Array = g, some: Array = some) -> float:
+                there = c.slopes(self.i, only(d, part), (4, 5, 6))
+                return float((g * only(d, part)).sum()) - c.summed(there.value, some)
+
+            part_off = float((g * d).sum()) - c.summed(values, some)
+            likely = host.argsort(-abs(g * d), axis=None)[:2]
+            entries = [int(k) for k in likely] if g.size > 1 else [0]
+            if not any(abs(entry_off(host.array([k]))) > 0.5 * abs(part_off) for k in entries):
+                entries = list(bisected(host.flatnonzero(d), part_off, entry_off, tolerance, 1))
+            whole = self.g if mask[c.w != 0].all() else c.gradients_at(c.arrays, mask=mask.astype(float))[self.i]
+            for k in entries:
+                numeric, error = measured(host.array([k]), (3, 4, 5, 6))
+                part = d.reshape(-1)[k]
+                wrong = abs(whole.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric)
+                if wrong and k not in [known for known, _, _ in found]:
+                    found.append((int(k), numeric / part, error / abs(part)))
+            if c.probe.calls - start > LOCATING and found:
+                break
+        return found
+
+    def _every_entry_by_differences(self) -> None:
+        """Each entry by itself."""
+        c, suspects = self.c, []
+        exact, tolerance = host.zeros(self.x.size), host.zeros(self.x.size)
+        for flat in host.flatnonzero(self.steppable):
+            unit = host.zeros(self.x.size)
+            unit[flat] = self.c.scales[self.i].reshape(-1)[flat]
+            found = c.slopes(self.i, unit.reshape(self.x.shape))
+            ours = float(self.g.reshape(-1)[flat])
+            exact[flat] = c.summed(found.value) / unit[flat]
+            error = SAFETY * float((abs(c.w) * found.error)[c.w != 0].sum()) / unit[flat]
+            if not host.isfinite(error):
+                continue
+            tolerance[flat] = (
+                error + c.rtol * max(abs(ours), abs(exact[flat])) + SAFETY * float(c.noise[self.i].reshape(-1)[flat])
+            )
+            if abs(ours - exact[flat]) > tolerance[flat]:
+                suspects.append(int(flat))
+            else:
+                self.tested.reshape(-1)[flat] = max(abs(ours), abs(exact[flat])) > 10 * tolerance[flat]
+        off = {k: abs(float(self.g.reshape(-1)[k]) - float(exact[k])) for k in suspects}
+        for k in self._beside_kinks(off) if suspects else []:
+            self._wrong(k, float(exact[k]), float(tolerance[k]))
+
+    def _bent(self, bent: Array) -> None:
+        """Output elements at a kink: any gradient of points arbitrarily near is right."""
+        c, i = self.c, self.i
+        whole = bool(bent[c.w != 0].all())
+        near = self._nearby(None if whole else bent.astype(float))
+        if not near.gradients:
+            return
+        g, allowed, bends = near.claimed[i], near.allowed(i), near.bends(i)
+        if near.right(i):
+            self.kinks |= (bends > 0) & allowed
+            self.tested |= allowed & (g != 0)
+            if allowed.all():
+                return
+            if allowed.any() or g.size == 1:
+                middle = host.stack([h[i] for h in near.gradients]).mean(axis=0)
+                for k in host.flatnonzero(~allowed)[:LOCATED]:
+                    value = float((self.g - g + middle).reshape(-1)[k])
+                    self._wrong(
+                        int(k),
+                        value,
+                        float(host.ptp(host.stack([h[i] for h in near.gradients]), axis=0).reshape(-1)[k]),
+                    )
+                return
+            self.report.problems.append("at a kink: no gradient of points arbitrarily near, nor a mean of such")
+        else:
+            self.report.problems.append("next to a kink the gradient is not what the values say")
+
+
+def _tiers(found: Slopes, w: Array) -> list[Array]:
+    """Output elements whose derivative is known well, and those of which it is known roughly."""
+    usable = host.isfinite(found.error) & ~found.bent & (w != 0)
+    if not usable.any():
+        return []
+    size = abs(found.value)[usable]
+    typical = float(host.median(size[size > 0])) if (size > 0).any() else 0.0
+    well = usable & (found.error <= 1e-7 * (abs(found.value) + typical) + 1e-300)
+    return [mask for mask in (well, usable & ~well) if mask.any()]
