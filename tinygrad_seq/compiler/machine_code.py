@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from functools import cache
 from typing import Any
 
 import llvmlite
@@ -33,21 +34,28 @@ def compiled(texts: list[str]) -> dict[str, int]:
     return {text: _known[name] for text, name in names.items()}
 
 
-def _engine(source: str) -> Any:
-    """Machine code of a module, from the cache where it is there."""
+def _machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+    return llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+
+
+_compiling_machine = cache(_machine)  # one for all: what it has compiled with takes it most of a MiB
+
+
+def _engine(source: str) -> Any:
+    """Machine code of a module, from the cache where it is there."""
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     name = hashlib.sha256(
         "\n".join([source, cpu, features, llvmlite.__version__]).encode() + code_cache.FORMAT
     ).hexdigest()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", llvm.create_context()), _machine())
     code = code_cache.read(name)
     if code is None:
-        module = llvm.parse_assembly(source)
+        module = llvm.parse_assembly(source, llvm.create_context())  # whose types and constants go with it
         module.verify()
-        code = machine.emit_object(module)
+        code = _compiling_machine().emit_object(module)
         code_cache.write(name, code)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, DType, array_module, backend_of, is_array
 from ..backend import numpy as host
 from ..recording import CompileError
+from ..several import at
 from .operations import HOLE, REDUCTIONS
 
 numpy = host.module
@@ -34,8 +35,9 @@ def _laid_out(new: Array, old: Array) -> Array:
     """Numbers in memory as those that they replace: by that it is decided what of them is a view."""
     if new.strides == old.strides:
         return new
-    made = array_module(old).empty_like(old)
-    made[...] = new
+    with at(old):
+        made = array_module(old).empty_like(old)
+        made[...] = new
     return made
 
 
@@ -197,7 +199,10 @@ class Traced:
 
     def copy(self, *_: Any) -> Traced:
         self.refresh()
-        value = self.value if self.flags.c_contiguous else self.value.copy()
+        value = self.value
+        if not self.flags.c_contiguous:
+            with at(value):
+                value = value.copy()
         return Traced(self.recorder, value, self.variable)  # nothing is ever written in place
 
     def astype(self, kind: DType, copy: bool = True) -> Traced:
@@ -207,7 +212,8 @@ class Traced:
         self.refresh()
         if self.flags.c_contiguous:
             return self.copy()
-        return Traced(self.recorder, self.value.astype(kind), self.variable)
+        with at(self.value):
+            return Traced(self.recorder, self.value.astype(kind), self.variable)
 
     def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
         return self.recorder.emit(
