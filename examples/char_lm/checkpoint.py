@@ -192,10 +192,14 @@ def _checked(stored: dict[str, Any]) -> Vocabulary:
     _require(len(parameters) == 4 * s.layers + 3, f"{len(parameters)} parameters are not those of {s.layers} layers")
     for name, shape in shapes(len(vocabulary), s.embedding, s.hidden, s.layers).items():
         _require_numbers(parameters[name], shape, name)
+    parameters_by_number = [*parameters.values()]
     for number, entries in stored["optimizer"]["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, tg.Tensor):
-                _require_numbers(value, None, f"the optimizer's {name} of parameter {number}")
+        of = f"of the optimizer's state of parameter {number}"
+        _require({*entries} == {"step", "exp_avg", "exp_avg_sq"}, f"the names {', '.join(map(str, entries))} {of}")
+        steps = entries["step"].item() if isinstance(entries["step"], tg.Tensor) else entries["step"]
+        _require(is_number(steps) and steps >= 1, f"the step {steps!r:.80} {of}")
+        for name in ("exp_avg", "exp_avg_sq"):
+            _require_numbers(entries[name], tuple(parameters_by_number[number].shape), f"{name} {of}")
     if stored["state"] is not None:
         _require(len(stored["state"]) == 2, "its state is not h and c")
         for part in stored["state"]:

@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 def checkpoint_in(path: Path, names: tuple[str, ...] = (BEST, CHECKPOINT)) -> Path:
     """The checkpoint that is meant: the file itself, or in a run's folder the first of `names` that is there."""
-    if not path.is_dir():
+    if path.suffix == ".npz" and not path.is_dir():
         return path
     return next((path / name for name in names if (path / name).is_file()), path / names[-1])
 

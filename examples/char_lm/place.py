@@ -69,12 +69,12 @@ class Place:
 
     def save_at_last(self, run: Run) -> None:
         """Save, in another folder if it must be: one that the user names, or a temporary one."""
-        tried = False
+        meant, tried = self.folder, False
         while not self.save(run):
             if tried:
                 raise UserError(
                     f"step {run.step} could be saved nowhere. What was saved before is as it was. Free some space, "
-                    f"and go on in another folder: train --resume {self.folder} --out ANOTHER"
+                    f"and go on in another folder: train --resume {meant} --out ANOTHER"
                 )
             self.moved = True
             named = ask("Another folder (or Enter, to try this one again): ")
@@ -83,19 +83,17 @@ class Place:
             self.folder = Path(named) if named else self.folder
 
     def curves(self, run: Run, events: curve.Events | None) -> None:
-        """metrics.csv, loss.png, and TensorBoard's events."""
-        try:
-            curve.write_metrics(run, self.folder)
-            curve.draw_losses(run, self.folder)
-            if events is not None:
-                events.add(run)
-        except (OSError, ImportError) as error:
-            problem = f"no loss curve: {reason(error)}" + (
-                f"; {METRICS} has its figures" if isinstance(error, ImportError) else ""
-            )
-            if problem not in self._said:
-                self._said.add(problem)
-                self._progress.say(problem)
+        """metrics.csv, loss.png, and TensorBoard's events; what cannot be written is said once."""
+        for write in (curve.write_metrics, curve.draw_losses):
+            try:
+                write(run, self.folder)
+            except (OSError, ImportError) as error:
+                problem = f"no {'loss curve' if write is curve.draw_losses else METRICS}: {reason(error)}"
+                if problem not in self._said:
+                    self._said.add(problem)
+                    self._progress.say(problem)
+        if events is not None:
+            events.add(run)
 
     def _drop_worse(self, run: Run) -> None:
         """Remove the runs aside that learned the same text and were never judged better."""

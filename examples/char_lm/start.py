@@ -29,10 +29,7 @@ def run_train(given: argparse.Namespace, device: str) -> int:
     if "encoding" in settings:
         settings["encoding"] = known_encoding(settings["encoding"])
     source = given.resume if isinstance(given.resume, Path) else given.out or DEFAULT_OUT
-    if given.resume and not source.is_dir() and source.suffix == ".npz":
-        old = source
-    else:
-        old = checkpoint_in(source, (CHECKPOINT,))
+    old = checkpoint_in(source, (CHECKPOINT,))
     out = given.out or (old.parent if given.resume else DEFAULT_OUT)
     if has_run(out) and not given.overwrite and not (given.resume and out.resolve() == old.parent.resolve()):
         raise UserError(
