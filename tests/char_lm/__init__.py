@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +31,15 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
 
 
+def hear_hang_ups() -> None:
+    """As on a terminal, even where the tests run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def started(*arguments: object, **settings: Any) -> subprocess.Popen[str]:
     """The program in a process of its own."""
-    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()} | settings
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
+    piped |= {"preexec_fn": hear_hang_ups} | settings
     return subprocess.Popen([*PROGRAM, *map(str, arguments)], cwd=ROOT, text=True, **piped)
 
 
