@@ -8,7 +8,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -51,8 +51,10 @@ class Surviving:
 def surviving_output() -> Iterator[None]:
     """Standard output and error as `Surviving`; a file or a pipe gets UTF-8 whatever the locale says."""
     before = sys.stdout, sys.stderr
+    settings = []
     for stream in before:
         if hasattr(stream, "reconfigure"):
+            settings.append((stream, stream.encoding, stream.errors))
             if stream.isatty():
                 stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters that the model has
             else:
@@ -64,6 +66,9 @@ def surviving_output() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         sys.stdout, sys.stderr = before
+        for stream, encoding, errors in settings:
+            with suppress(OSError, ValueError):
+                stream.reconfigure(encoding=encoding, errors=errors)
 
 
 def lost_output() -> OSError | None:
@@ -76,16 +81,19 @@ def say(text: str = "", end: str = "\n") -> None:
     print(text, end=end, flush=True)
 
 
-def shown(text: str) -> str:
-    """A model's text for standard output. On a terminal, characters that would steer it are escaped."""
-    if not sys.stdout.isatty():
-        return text
+def escaped(text: str) -> str:
+    """A text to look at: characters that would steer a terminal, and bytes that are no text, as escapes."""
     return "".join(
         character
         if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def shown(text: str) -> str:
+    """A model's text for standard output: on a terminal to look at, elsewhere as it is."""
+    return escaped(text) if sys.stdout.isatty() else text
 
 
 def minutes(seconds: float) -> str:

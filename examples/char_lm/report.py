@@ -9,7 +9,7 @@ import tinygrad_seq as tg
 from .checkpoint import Run
 from .folder import CURVE, METRICS
 from .model import bits
-from .output import command, minutes, say, shown
+from .output import command, escaped, minutes, say
 from .place import Place
 from .signals import Requests
 from .text import Corpus
@@ -43,7 +43,7 @@ def samples(run: Run, corpus: Corpus, options: Options, asked: Requests) -> None
             written += piece
             if asked.stop:
                 return
-        say(set_off(shown(f"{prime}▸{written}")) + "\n")
+        say(set_off(escaped(f"{prime}▸{written}")) + "\n")
 
 
 def report(run: Run, corpus: Corpus, place: Place, options: Options, asked: Requests) -> None:

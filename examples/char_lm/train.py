@@ -18,7 +18,7 @@ from . import curve
 from .checkpoint import Judgement, Run
 from .judge import Judge
 from .model import bits
-from .output import minutes, shown
+from .output import escaped, minutes
 from .place import Place
 from .progress import Progress
 from .recipe import JUDGING, LAST_RATE, WARM_UP
@@ -221,7 +221,7 @@ def excerpt(run: Run, options: Options, length: int = 200) -> str:
     """A sample of what the model writes now, set off by a bar."""
     generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
     pieces = write(run.model, run.vocabulary, "", length, Taste(), generator, options.device, options.compiled)
-    return set_off(shown("".join(pieces)))
+    return set_off(escaped("".join(pieces)))
 
 
 def set_off(text: str) -> str:
