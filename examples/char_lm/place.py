@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from . import curve
 from .checkpoint import Run, summary
@@ -49,6 +50,7 @@ class Place:
         try:
             if self._replaces:
                 self.aside, self._replaces = put_aside(self.folder), False
+                self.aside = keep_the_best(self.folder, self.aside)
                 self._progress.say(f"the run before is kept in {self.aside} until this one is better")
             run.save(self.checkpoint)
             if best:  # a crash in between is mended by `Place.complete`
@@ -97,13 +99,12 @@ class Place:
 
     def _drop_worse(self, run: Run) -> None:
         """Remove the runs aside that learned the same text and were never judged better."""
+        mine = Grade(run.settings.digest, run.settings.tokens, run.best.nats if run.best else math.inf)
         for folder in runs_aside(self.folder):
-            with contextlib.suppress(UserError, OSError):
-                nats, comparable = judged_best(folder, run)
-                if comparable and run.best is not None and run.best.nats <= nats:
-                    remove_run(folder)
-                    self._progress.say(f"better than the run in {folder}, which is removed")
-                    self.aside = None if folder == self.aside else self.aside
+            if mine.is_no_worse_than(grade(folder)):
+                remove_run(folder)
+                self._progress.say(f"better than the run in {folder}, which is removed")
+                self.aside = None if folder == self.aside else self.aside
 
     def left(self) -> str:
         """What is there when a run ends badly."""
@@ -111,11 +112,36 @@ class Place:
         return said + (f"; the run before this one is in {self.aside}" if self.aside else "")
 
 
-def judged_best(folder: Path, run: Run) -> tuple[float, bool]:
-    """The best judgement of a run in a folder, and whether it can be compared with that of `run`."""
-    settings, judged = summary(folder / CHECKPOINT)
-    comparable = (settings["digest"], settings["tokens"]) == (run.settings.digest, run.settings.tokens)
-    return min((j[3] for j in judged), default=float("inf")), comparable
+class Grade(NamedTuple):
+    """How good a run is, and at what."""
+
+    digest: str
+    tokens: str
+    nats: float
+
+    def is_no_worse_than(self, other: Grade | None) -> bool:
+        return other is not None and self[:2] == other[:2] and self.nats <= other.nats
+
+
+def grade(folder: Path) -> Grade | None:
+    """That of the run in a folder; None if it cannot be read."""
+    try:
+        settings, judged = summary(folder / CHECKPOINT)
+        return Grade(settings["digest"], settings["tokens"], min((j[3] for j in judged), default=math.inf))
+    except (UserError, KeyError, TypeError):
+        return None
+
+
+def keep_the_best(folder: Path, newest: Path) -> Path:
+    """Of the runs aside that learned the same text as the newest of them, only the best. Which that is."""
+    kept, best = newest, grade(newest)
+    for other in runs_aside(folder):
+        theirs = grade(other)
+        if other == kept or best is None or theirs is None or theirs[:2] != best[:2]:
+            continue
+        worse, kept, best = (other, kept, best) if best.nats <= theirs.nats else (kept, other, theirs)
+        remove_run(worse)
+    return kept
 
 
 def reason(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from .settings import Settings
 
 HIDDEN = (128, 256, 384, 512, 768, 1024)
 BATCH, CHUNK = 64, 64  # products of this width are what processors do best; 64 characters is where gradients end
+MOST_SCORES = 1 << 22  # numbers in a step's largest array, so that it takes some ten megabytes
 WARM_UP = 50  # steps over which the learning rate rises
 LAST_RATE = 0.01  # of the highest, where the cosine ends
 EFFICIENCY = 0.5  # of the speed of a bare product, that a step reaches
@@ -42,8 +43,9 @@ def choose(given: dict[str, Any], tokens: int, vocabulary: int) -> Settings:
     chosen = dict(given)
     if not chosen.keys() & {"steps", "minutes"}:
         chosen["minutes"] = 2.0
-    # short texts make short streams: leave each a few pieces
-    chosen.setdefault("batch", max(min(BATCH, tokens // (4 * CHUNK)), 1))
+    # short texts make short streams: leave each a few pieces; and a large vocabulary many scores
+    widest = min(BATCH, tokens // (4 * CHUNK), MOST_SCORES // (CHUNK * vocabulary))
+    chosen.setdefault("batch", max(widest, 1))
     chosen.setdefault("chunk", max(min(CHUNK, (tokens // chosen["batch"] - 1) // 2), 1))
     chosen.setdefault("layers", 1)
     chosen.setdefault("embedding", 64)

@@ -274,6 +274,9 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_is_better(
     assert f"run before  {out / 'previous-1'}, not judged worse" in capsys.readouterr().out
     assert (out / "previous-1" / "checkpoint.npz").read_bytes() == good
     assert (out / "previous-1" / "best.npz").read_bytes() == best
+    train(text, out, "--steps", "6", "--overwrite")  # of the two before, the better one is kept
+    assert [path.name for path in out.glob("previous-*")] == ["previous-1"]
+    assert (out / "previous-1" / "best.npz").read_bytes() == best
     assert train(text, out, "--steps", "120", "--lr", "0.03", "--overwrite", quiet=False) == 0  # better than both
     assert f"better than the run in {out / 'previous-1'}, which is removed" in capsys.readouterr().out
     assert not [*out.glob("previous-*")]
