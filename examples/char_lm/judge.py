@@ -11,6 +11,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 
 from .model import CharLM, State
+from .recipe import MOST_SCORES
 from .vocabulary import Tokens
 
 STREAMS = 64  # read in parallel, at most
@@ -50,7 +51,8 @@ class Judge:
         """
         there = len(self._tokens) - 1 - self._start  # tokens that have one after them
         size = there if size is None else min(size, there)
-        streams = max(min(STREAMS, size // SHORTEST), 1)
+        vocabulary = len(self._model.head.weight)
+        streams = max(min(STREAMS, size // SHORTEST, MOST_SCORES // (PIECE * vocabulary)), 1)
         length, spacing = size // streams, there // streams
         starts = self._start + np.arange(streams) * spacing
         warm = min(WARM_UP, self._start)

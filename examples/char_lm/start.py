@@ -74,6 +74,11 @@ def to_the_end(run: Run, corpus: Corpus, place: Place, options: Options, progres
                 report(run, corpus, place, options, asked)
         except UserError as error:
             raise UserError(f"{error}. {place.left()}") from None
+        except MemoryError:
+            raise UserError(
+                "out of memory: take a smaller --hidden, --layers, --batch or --chunk, or close other programs. "
+                f"{place.left()}"
+            ) from None
         except KeyboardInterrupt:
             progress.warn(f"stopped at step {run.step}, without saving it. {place.left()}")
             return 130
@@ -97,14 +102,12 @@ def begin(
         for name in ("hidden", "embedding", "layers", "tokens"):
             given.setdefault(name, getattr(before.settings, name))
         same_run({k: given[k] for k in ("hidden", "embedding", "layers", "tokens")}, before.settings, init_from)
-    vocabulary = text.vocabulary()
-    require_enough(text.length, given)
-    settings = recipe.choose(given, text.length * 9 // 10, len(vocabulary))
-    recipe.require_room(settings, len(vocabulary))
+    corpus = text.corpus(out)
+    require_enough(len(corpus.tokens), given)
+    settings = recipe.choose(given, len(corpus.train), len(corpus.vocabulary))
+    recipe.require_room(settings, len(corpus.vocabulary))
     settings.text = None if paths is None else [str(path.resolve()) for path in paths]
     settings.digest = text.digest
-    corpus = text.corpus(out, vocabulary)
-    require_enough(len(corpus.tokens), {"batch": settings.batch, "chunk": settings.chunk})
     run = Run.new(settings, corpus.vocabulary, device)
     if before is not None:
         shared = take_over(run, before)
