@@ -64,7 +64,7 @@ def _train(learn: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--overwrite", action="store_true", help="begin anew where there is a run; it is kept until this one is better"
     )
-    start.add_argument(
+    learn.add_argument(
         "--init-from", type=Path, metavar="CHECKPOINT",
         help="begin with what another model learned, on another text: what both know keeps its numbers",
     )  # fmt: skip

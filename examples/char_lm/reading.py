@@ -131,6 +131,5 @@ def likeliest_encoding(path: Path, sample: bytes, error: UnicodeDecodeError) -> 
     best = from_bytes(sample).best()
     if best is None or best.encoding == "ascii":
         raise UserError(f"{wrong}, nor anything that charset-normalizer knows. Say with --encoding what it is")
-    print(f"{path} is not UTF-8; read as {best.encoding}, its likeliest encoding (--encoding says otherwise)")
-    sys.stdout.flush()
+    print(f"char_lm: {path} is not UTF-8; read as {best.encoding}, the likeliest (--encoding decides)", file=sys.stderr)
     return best.encoding

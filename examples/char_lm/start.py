@@ -28,6 +28,8 @@ def run_train(given: argparse.Namespace, device: str) -> int:
     settings = {f.name: getattr(given, f.name) for f in fields(Settings) if hasattr(given, f.name)}
     if "encoding" in settings:
         settings["encoding"] = known_encoding(settings["encoding"])
+    if given.resume and given.init_from:
+        raise UserError("--init-from begins a new run, and --resume goes on with one: leave one of them out")
     source = given.resume if isinstance(given.resume, Path) else given.out or DEFAULT_OUT
     old = checkpoint_in(source, (CHECKPOINT,))
     out = given.out or (old.parent if given.resume else DEFAULT_OUT)
@@ -53,9 +55,9 @@ def run_train(given: argparse.Namespace, device: str) -> int:
         )
         place = Place(out, progress, replaces=has_run(out) and given.overwrite)
         if given.resume:
+            place.complete(run)
             if finished(run) and run.judged and run.judged[-1].step == run.step:
                 return nothing_to_do(run, place, device, progress)
-            place.complete(run)
         progress.say(
             f"{len(corpus.train):,} {corpus.vocabulary.kind} to learn from, {len(corpus.vocabulary):,} different; "
             f"{sum(p.numel() for p in run.model.parameters()):,} parameters"

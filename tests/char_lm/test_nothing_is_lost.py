@@ -19,6 +19,7 @@ from examples.char_lm import place as places
 from examples.char_lm import train as loop
 from examples.char_lm.checkpoint import Run
 from examples.char_lm.cli import main
+from examples.char_lm.judge import Judge
 
 from . import ROOT, SMALL, environment, load, started, train
 
@@ -324,8 +325,22 @@ def test_a_run_worse_than_one_that_knows_nothing_is_not_saved(
 def test_a_kill_between_the_last_and_the_best_model(text: Path, tmp_path: Path) -> None:
     train(text, tmp_path, "--steps", "20", "--lr", "0.01")
     (tmp_path / "best.npz").unlink()
-    assert main(["train", "--resume", "--no-compile", "--quiet", "--steps", "21", "--out", str(tmp_path)]) == 0
-    assert load(tmp_path, "best.npz").step in (20, 21)
+    assert main(["train", "--resume", "--no-compile", "--quiet", "--out", str(tmp_path)]) == 0
+    assert load(tmp_path, "best.npz").step == 20
+
+
+def test_a_kill_in_the_last_judgement(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is saved before it is judged, and judged when the run goes on."""
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt  # a second Ctrl-C
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Judge, "__call__", stopped)
+        assert train(text, tmp_path, "--steps", "5") == 130
+    assert (load(tmp_path).step, load(tmp_path).judged) == (5, [])
+    assert main(["train", "--resume", "--no-compile", "--quiet", "--out", str(tmp_path)]) == 0
+    assert [j.step for j in load(tmp_path).judged] == [5]
 
 
 def test_ctrl_c_during_imports() -> None:

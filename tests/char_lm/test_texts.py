@@ -75,9 +75,9 @@ def test_other_encodings_are_found_out(
     path = tmp_path / "t.txt"
     path.write_bytes(content.encode(encoding))
     assert read(path) == content
-    assert "is not UTF-8; read as" in capsys.readouterr().out
+    assert "is not UTF-8; read as" in capsys.readouterr().err
     assert read(path, encoding) == content
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_without_the_extra_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

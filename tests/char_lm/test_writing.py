@@ -160,6 +160,11 @@ def test_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     tokens_said = [line.split("\t") for line in capsys.readouterr().out.splitlines()[:-2]]
     assert [eval(token) for _, token in tokens_said] == [*text]
     np.testing.assert_allclose([float(value) for value, _ in tokens_said], nats, atol=2e-4)
+    standard_input = subprocess.run(
+        [*PROGRAM, *command[:-1], "-", "--no-compile"], input=text, cwd=ROOT, env=environment(), text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert (standard_input.stdout, standard_input.stderr) == (said, "")
     path.write_text("ÄÖ", "utf-8")
     assert "the text contains" in refusal(command)
     assert "is empty" in refusal([*command, "--skip-unknown"])
@@ -196,6 +201,7 @@ def test_init_from_keeps_what_both_texts_know(
             for c in shared:
                 mine, theirs = (r.vocabulary.tokens.index(c) for r in (new, old))
                 np.testing.assert_allclose(x.detach().numpy()[mine], y[theirs], atol=1e-9)
+    assert "leave one of them out" in refusal([*begin, "--resume"])
     other = [*begin[:4], str(tmp_path / "other"), *begin[5:], "--steps", "1", "--hidden", "9"]
     assert "was trained with --hidden 8, not 9" in refusal(other)
 
