@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,13 @@ class Events:
             raise UserError(
                 '--tensorboard needs the package: pip install "tinygrad-seq[tensorboard]". Or leave the option out'
             ) from None
-        self._writer: Any = Writer(str(folder / EVENTS))
+        self._make: Callable[[], Any] = lambda: Writer(str(folder / EVENTS))
+        self._writer: Any = None  # until there is something: a run before may have files there, to be put aside
 
     def add(self, run: Run) -> None:
         """The newest judgement."""
         newest = run.judged[-1]
+        self._writer = self._writer or self._make()
         self._writer.add_scalar("held out", newest.nats, newest.step)
         self._writer.add_scalar("training, as it goes", newest.training, newest.step)
         self._writer.flush()

@@ -69,7 +69,7 @@ class Place:
         if run.best is not None and run.best.step == run.step:
             self.save(run, best=True)
 
-    def save_at_last(self, run: Run) -> None:
+    def save_at_last(self, run: Run, may_ask: bool = True) -> None:
         """Save, in another folder if it must be: one that the user names, or a temporary one."""
         meant, tried = self.folder, False
         while not self.save(run):
@@ -78,11 +78,11 @@ class Place:
                     f"step {run.step} could be saved nowhere. What was saved before is as it was. Free some space, "
                     f"and go on in another folder: train --resume {meant} --out ANOTHER"
                 )
-            self.moved = True
-            named = ask("Another folder (or Enter, to try this one again): ")
+            named = ask("Another folder (or Enter, to try this one again): ") if may_ask else None
             if named is None:
                 tried, named = True, tempfile.mkdtemp(prefix="char_lm-")
             self.folder = Path(named) if named else self.folder
+        self.moved = self.folder != meant
 
     def curves(self, run: Run, events: curve.Events | None) -> None:
         """metrics.csv, loss.png, and TensorBoard's events; what cannot be written is said once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import tinygrad_seq as tg
 
 from . import curve
 from .checkpoint import Judgement, Run
+from .errors import UserError
 from .judge import Judge
 from .model import bits
 from .output import escaped, minutes
@@ -158,7 +160,7 @@ def train(run: Run, corpus: Corpus, place: Place, options: Options, progress: Pr
                 if place.save(run) and asked.save:
                     progress.say(f"saved at step {run.step} to {place.checkpoint}")
                 asked.save = False
-        place.save_at_last(run)
+        place.save_at_last(run, may_ask=asked.stop in (0, signal.SIGINT))
 
 
 def judged(run: Run, judge: Judge, place: Place, options: Options, progress: Progress, asked: Requests) -> None:
@@ -175,6 +177,8 @@ def judged(run: Run, judge: Judge, place: Place, options: Options, progress: Pro
     found = judge(run.settings.judged_tokens, tick)
     if found is None:
         return
+    if not math.isfinite(found[0]):
+        raise UserError(f"the held-out loss became {found[0]} at step {run.step}: lower --lr. This model was not saved")
     before = run.best
     run.judged.append(Judgement(run.step, run.seconds, run.training_loss, found[0]))
     newest, best = run.judged[-1], run.best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import signal
 import sys
@@ -89,6 +90,18 @@ def test_it_is_judged_at_equal_shares_and_the_best_is_kept(text: Path, tmp_path:
     assert float(rows[-1]["best_held_out_nats"]) == last.best.nats
 
 
+def test_a_held_out_loss_that_is_no_number_is_not_saved(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint could not be read again."""
+    train(text, tmp_path, "--steps", "20")
+    monkeypatch.setattr(Judge, "__call__", lambda *_: (math.nan, 100))
+    again = ["train", "--resume", "--no-compile", "--quiet", "--steps", "40", "--out", str(tmp_path)]
+    assert main(again) == 2
+    assert "the held-out loss became nan at step 40: lower --lr" in capsys.readouterr().err
+    assert [j.step for j in load(tmp_path).judged] == [20]
+
+
 @pytest.fixture
 def worse_and_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judgements of a model that is best at first."""
@@ -144,6 +157,7 @@ def test_tensorboard_gets_the_same_figures(
     class Writer:
         def __init__(self, folder: str) -> None:
             assert folder == str(tmp_path / "out" / "events")
+            assert (tmp_path / "out" / "checkpoint.npz").exists()  # what was there before is aside by now
 
         def add_scalar(self, tag: str, value: float, step: int) -> None:
             scalars.append((tag, value, step))
