@@ -18,6 +18,7 @@ from . import (  # noqa: F401 # each fills the lists
     mistakes,
     modules,
     precision,
+    programs,
     raising,
     recurrent,
     sequences,

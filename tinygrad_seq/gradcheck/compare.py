@@ -178,7 +178,7 @@ class Comparison:
         self,
         i: int,
         d: Array,
-        steps: Sequence[int] = range(STEPS),
+        steps: Sequence[int] | None = None,
         arrays: Sequence[Array] | None = None,
         here: Array | None = None,
     ) -> Slopes:

@@ -17,6 +17,8 @@ COMPLEX_STEP = 2.0**-100
 FALL = 8.0  # from one step to the next
 WIDEST = 0.05  # as a part of the direction
 STEPS = 8  # down to 2.4e-8 of it
+FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
+SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 
 
 class Slopes(NamedTuple):
@@ -39,20 +41,42 @@ def flat(ys: Sequence[Array]) -> Array:
 
 
 def along(
-    f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] = range(STEPS)
+    f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] | None = None
 ) -> Slopes:
     """The slopes at 0 of f, which gives all output elements at a point of a line (None where it has no values).
 
     Args:
         here: f(0).
         rounding: the unit of rounding of each output element, as a part of it.
-        steps: which of the steps WIDEST / FALL**k to take.
+        steps: which of the steps WIDEST / FALL**k to take; by default as many as it takes.
     """
+    samples: dict[int, list[Array | None]] = {}
+    for some in (FIRST, range(STEPS)) if steps is None else (steps,):
+        for k in some:
+            if k not in samples:
+                samples[k] = [f(sign * WIDEST / FALL**k) for sign in (1.0, -1.0)]
+        found = _slopes(samples, here, rounding)
+        if _settled(found):
+            break
+    return found
+
+
+def _settled(found: Slopes) -> bool:
+    """Whether all slopes are known well."""
+    size = abs(found.value)
+    usual = float(host.median(size[size > 0])) if (size > 0).any() else 0.0
+    return bool((found.error <= SETTLED * (size + usual)).all()) and not found.bent.any()
+
+
+def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array) -> Slopes:
+    """Of samples to both sides, by the number of the step."""
+    steps = sorted(samples)
     widths = host.array([WIDEST / FALL**k for k in steps])[:, None]
     gap = host.full(here.shape, host.nan)
-    sides = [[f(sign * float(h)) for h in widths[:, 0]] for sign in (1.0, -1.0)]
     with host.errstate(all="ignore"):
-        high, low = [host.stack([gap if y is None else y for y in side]) for side in sides]
+        high, low = [
+            host.stack([gap if samples[k][side] is None else samples[k][side] for k in steps]) for side in (0, 1)
+        ]
         high, low = [host.where(host.isfinite(y), y, host.nan) for y in (high, low)]
         size = rounding * host.fmax(host.fmax(abs(high), abs(low)), abs(here))
         right, left = (high - here) / widths, (here - low) / widths
