@@ -195,6 +195,11 @@ class Comparison:
         used = self.w != 0 if mask is None else (self.w != 0) & mask
         return float((self.w[used] * derivatives[used]).sum())
 
+    def error(self, slopes: Slopes, mask: Array | None = None) -> float:
+        """How far that sum may be off: of many errors some cancel, if they do not all come from the same."""
+        errors = (abs(self.w) * slopes.error)[self.w != 0 if mask is None else (self.w != 0) & mask]
+        return max(float(errors.sum()), SAFETY * float(host.sqrt((errors**2).sum())))
+
     def agreement(self, exact: Array, slopes: Slopes) -> float | None:
         """How far two witnesses are apart, as a part of the whole; above what the errors explain, infinite.
 

@@ -14,6 +14,7 @@ host = array_module(0.0)
 
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one
+ROUGH = 1e-6  # error of a direction, as a part of it, above which short steps say nothing
 SINGLY = 64  # entries that are looked at one by one when a direction disagrees
 
 
@@ -52,9 +53,8 @@ class Differences(Findings):
         if g.shape != self.x.shape:
             return False
         claimed, numeric = float((g * d).sum()), c.summed(found.value, mask)
-        tolerance = SAFETY * float((abs(c.w) * found.error)[mask].sum()) + max(
-            c.rtol if c.rtol > 1e-8 else 0, 1e-14
-        ) * float(abs(g * d).sum())
+        rtol = c.rtol if c.rtol > 1e-8 else 1e-14
+        tolerance = c.error(found, mask) + rtol * float(abs(g * d).sum())
         if abs(claimed - numeric) > tolerance:
             tolerance += SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum()))
         if abs(claimed - numeric) <= tolerance:
@@ -83,16 +83,19 @@ class Differences(Findings):
         def measured(part: Array, steps: Any) -> tuple[float, float]:
             there = c.slopes(self.i, only(d, part), steps)
             usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
-            return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
+            return c.summed(there.value, usable), c.error(there, usable)
 
         left = c.probe.left - RESERVE
         if entries.size <= SINGLY:
             steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
+            rough = c.error(self.slopes_along, mask) > ROUGH * abs(g * d).sum()
+            if rough:
+                steps = (0,)
             for k in entries:
                 numeric, error = measured(host.array([k]), steps)
                 part = d.reshape(-1)[k]
                 if not host.isfinite(error) or len(steps) == 1:
-                    error = 1e-4 * abs(numeric) + tolerance / 10
+                    error = (1e-2 if rough else 1e-4) * abs(numeric) + tolerance / 10
                 if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
                     found.append((int(k), numeric / part, error / abs(part)))
         if not found:
@@ -149,7 +152,7 @@ class Differences(Findings):
             found = c.slopes(self.i, unit.reshape(self.x.shape))
             ours = float(self.g.reshape(-1)[flat])
             exact[flat] = c.summed(found.value) / unit[flat]
-            error = SAFETY * float((abs(c.w) * found.error)[c.w != 0].sum()) / unit[flat]
+            error = c.error(found) / unit[flat]
             if not host.isfinite(error):
                 continue
             tolerance[flat] = (

@@ -79,7 +79,8 @@ class Nearby:
         for k in host.flatnonzero(c.scales[i]) if here is not None else ():
             unit = only(self.reach * c.scales[i], k)
             slopes = c.slopes(i, unit, (0, 1), point, here)
-            if host.isfinite(slopes.value[c.w != 0]).all():
+            usual = max(float(abs(slopes.value).max(initial=0.0)), self.reach * float(abs(here).max(initial=0.0)))
+            if (slopes.error <= 1e-3 * usual)[c.w != 0].all():
                 found[k] = (
                     c.summed(slopes.value, self.mask if self.mask is None else self.mask > 0) / unit.reshape(-1)[k]
                 )
@@ -127,7 +128,7 @@ class Nearby:
         whole = self.mask is None and bool(usable[c.w != 0].all())
         g = g if whole else c.gradients_at(point, mask=usable.astype(float))[i]
         numeric = c.summed(found.value, usable) / self.reach
-        slack = SAFETY * float((abs(c.w) * found.error)[usable].sum()) / self.reach
+        slack = c.error(found, usable) / self.reach
         return abs(float((g * d).sum()) - numeric) <= slack + noise + 1e-7 * float(abs(g * d).sum())
 
     def allowed(self, i: int) -> Array:
