@@ -15,6 +15,7 @@ host = array_module(0.0)
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one
 ROUGH = 1e-6  # error of a direction, as a part of it, above which short steps say nothing
+FEW = 8  # entries for each of which there are calls to know them well
 SINGLY = 64  # entries that are looked at one by one when a direction disagrees
 
 
@@ -88,6 +89,8 @@ class Differences(Findings):
         left = c.probe.left - RESERVE
         if entries.size <= SINGLY:
             steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
+            if entries.size <= FEW:
+                steps = (2, 3, 4)
             rough = c.error(self.slopes_along, mask) > ROUGH * abs(g * d).sum()
             if rough:
                 steps = (0,)
@@ -173,8 +176,9 @@ class Differences(Findings):
         near = self._nearby(None if whole else bent.astype(float))
         if not near.gradients:
             return
+        right = near.right(i) or near.by_values(i)
         g, allowed, bends = near.claimed[i], near.allowed(i), near.bends(i)
-        if near.right(i):
+        if right:
             self.kinks |= (bends > 0) & allowed
             self.tested |= allowed & (g != 0)
             if allowed.all():

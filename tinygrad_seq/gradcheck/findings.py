@@ -98,6 +98,7 @@ class Findings:
         allowed = near.allowed(self.i).reshape(-1)
         innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})
         self.kinks.reshape(-1)[innocent] = True
+        self.kinks |= allowed.reshape(self.x.shape) & (near.bends(self.i) > 0)
         return [k for k in suspects if k not in innocent]
 
     def _nearby(self, mask: Array | None) -> Nearby:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..backend import Array, array_module
 from .compare import RTOL, SAFETY, Comparison, only
+from .numeric import WIDEST, grain
 
 host = array_module(0.0)
 
@@ -29,6 +30,7 @@ class Nearby:
 
     def __init__(self, comparison: Comparison, certified: bool, mask: Array | None = None) -> None:
         self.c, self.certified, self.mask = comparison, certified, mask
+        comparison.probe.more_for_kinks()
         self.reach = 1e-9 if certified else 1e-6
         self._from_values: int | None = None  # of which input the gradients are those that the values show
         self.points: list[list[Array]] = []
@@ -70,20 +72,24 @@ class Nearby:
         self._from_values, self.points, self.gradients = i, [], []
         for _ in range(PAIRS):
             self._look()
-        return bool(self.points)
+        return bool(self.points) and bool(self.bends(i).any())
 
     def _shown(self, i: int, point: list[Array]) -> Array:
         """The gradient of input i at a point, from values; nan where they do not show it."""
         c, found = self.c, host.full(self.c.arrays[i].size, host.nan)
         here = c.probe.outputs(point, c.weights)
         for k in host.flatnonzero(c.scales[i]) if here is not None else ():
-            unit = only(self.reach * c.scales[i], k)
-            slopes = c.slopes(i, unit, (0, 1), point, here)
-            usual = max(float(abs(slopes.value).max(initial=0.0)), self.reach * float(abs(here).max(initial=0.0)))
-            if (slopes.error <= 1e-3 * usual)[c.w != 0].all():
-                found[k] = (
-                    c.summed(slopes.value, self.mask if self.mask is None else self.mask > 0) / unit.reshape(-1)[k]
-                )
+            step = only(WIDEST * self.reach * c.scales[i], k)
+            high, low = [
+                c.probe.outputs([*point[:i], point[i] + sign * step, *point[i + 1 :]], c.weights) for sign in (1.0, -1.0)
+            ]
+            if high is None or low is None:
+                continue
+            moved, coarse = abs(high - low), grain(host.stack([high, low, here]))
+            curved = abs(high + low - 2 * here) > 1e-3 * moved.max()  # another kink in between
+            if not (curved | ((moved > 0) & (coarse > 1e-3 * moved.max())))[c.w != 0].any():
+                mask = None if self.mask is None else self.mask > 0
+                found[k] = c.summed((high - low) / 2, mask) / step.reshape(-1)[k]
         return found.reshape(c.arrays[i].shape)
 
     def right(self, i: int, among: Any = None) -> bool:

@@ -57,19 +57,26 @@ def along(
         for k in some:
             if k not in samples:
                 samples[k] = [f(sign * WIDEST / FALL**k) for sign in (1.0, -1.0)]
-        found, grain = _slopes(samples, here, rounding)
+        found, coarse = _slopes(samples, here, rounding)
         if _settled(found):
             break
-        if steps is None and some is FIRST and bool((grain > NOISY * abs(here)).mean() > 0.5):
-            return _better(found, _fitted(f, here, grain))
+        if steps is None and some is FIRST and _is_coarse(coarse, samples):
+            return _better(found, _fitted(f, here, coarse))
     return found
 
 
+def _is_coarse(coarse: Array, samples: dict[int, list[Array | None]]) -> bool:
+    """Whether most values are rounded to far less than double precision."""
+    size = host.max([abs(y) for pair in samples.values() for y in pair if y is not None], axis=0, initial=0.0)
+    return bool((coarse > NOISY * size).mean() > 0.5) if coarse.size else False
+
+
 def _better(one: Slopes, other: Slopes) -> Slopes:
-    return Slopes(*[host.where(other.error < one.error, b, a) for a, b in zip(one, other, strict=True)])
+    better = ~one.bent & (other.error < one.error)
+    return Slopes(*[host.where(better, b, a) for a, b in zip(one, other, strict=True)])
 
 
-def _fitted(f: Callable[[float], Array | None], here: Array, grain: Array) -> Slopes:
+def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array) -> Slopes:
     """By the odd polynomial of fifth degree that comes nearest at wide steps; errors by what it leaves over.
 
     That is an error of which much is known, so that half of it will do where others are taken as they are.
@@ -85,7 +92,7 @@ def _fitted(f: Callable[[float], Array | None], here: Array, grain: Array) -> Sl
     inverse = host.linalg.pinv(powers)
     coefficients = inverse @ odd
     left_over = ((odd - powers @ coefficients) ** 2).sum(axis=0) / (len(parts) - 3)
-    spread = host.fmax(host.sqrt(left_over), grain / 4)  # what is rounded to a grain is off by a quarter of it
+    spread = host.fmax(host.sqrt(left_over), coarse / 4)  # what is rounded to a grain is off by a quarter of it
     error = 0.5 * spread * float(host.sqrt((inverse[0] ** 2).sum())) / WIDEST
     error = host.where(host.isfinite(left_over), error, host.inf)
     return Slopes(coefficients[0] / WIDEST, error, host.zeros(here.shape, dtype=bool))
@@ -110,8 +117,8 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         high, low = [host.where(host.isfinite(y), y, host.nan) for y in (high, low)]
         size = rounding * host.fmax(host.fmax(abs(high), abs(low)), abs(here))
         moves = (high != here).any(axis=0) | (low != here).any(axis=0)
-        grain = host.where(moves, _grain(host.concatenate([high, low, here[None]])), 0.0)
-        size = host.fmax(size, grain)
+        coarse = host.where(moves, grain(host.concatenate([high, low, here[None]])), 0.0)
+        size = host.fmax(size, coarse)
         right, left = (high - here) / widths, (here - low) / widths
         slopes = (high - low) / (2 * widths)
         seen = _scatter(slopes, widths)
@@ -126,7 +133,7 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
         noise = host.fmax(host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size), seen)
         bent = _bent(right, left, noise / widths) & host.isfinite(central.error)
-        return result._replace(bent=bent), host.fmax(grain, _noise(high - low)[0])
+        return result._replace(bent=bent), host.fmax(coarse, _noise(high - low)[0])
 
 
 def _noise(moves: Array) -> Array:
@@ -137,7 +144,7 @@ def _noise(moves: Array) -> Array:
     return host.where(some & ~every, grain, 0.0) * host.ones_like(moves)
 
 
-def _grain(values: Array) -> Array:
+def grain(values: Array) -> Array:
     """The largest power of two of which all values of an element are multiples: single precision, cancellation."""
     mantissa, exponent = host.frexp(host.nan_to_num(values, posinf=0.0, neginf=0.0))
     digits = (abs(mantissa) * 2.0**53).astype("int64")
