@@ -19,6 +19,7 @@ PAIRS = 2  # of points next to the given one
 TINY = 4  # entries whose gradients nearby can be had from values
 FEW = 8  # entries at kinks
 MORE = 12  # of pairs, where the first do not show the piece that is claimed
+LEAST = 6  # of these, however many calls have been made
 
 
 class Nearby:
@@ -33,6 +34,7 @@ class Nearby:
         comparison.probe.more_for_kinks()
         self.reach = 1e-9 if certified else 1e-6
         self._from_values: int | None = None  # of which input the gradients are those that the values show
+        self._lines: list[Array] = []
         self.points: list[list[Array]] = []
         self.gradients: list[list[Array]] = []
         self.claimed = comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
@@ -49,6 +51,8 @@ class Nearby:
         """
         c = self.c
         moves = [self.reach * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
+        if self._from_values is not None:
+            moves[i] = self._apart(i)
         moves[i] = moves[i] * stretched
         if along is not None and along.any():
             unit = float(abs(along).max()) / float(c.scales[i].max())
@@ -64,6 +68,15 @@ class Nearby:
             if all(host.isfinite(g).all() for g in found):
                 self.points.append(point)
                 self.gradients.append(found)
+
+    def _apart(self, i: int) -> Array:
+        """A move of input i as far as possible from the lines of those before: with few points no piece is left out."""
+        c = self.c
+        drawn = c.rng.standard_normal((32, c.arrays[i].size))
+        drawn /= host.linalg.norm(drawn, axis=1, keepdims=True)
+        alike = abs(drawn @ host.stack(self._lines).T).max(axis=1) if self._lines else host.zeros(32)
+        self._lines.append(drawn[int(alike.argmin())])
+        return self.reach * c.scales[i] * self._lines[-1].reshape(c.arrays[i].shape)
 
     def by_values(self, i: int) -> bool:
         """Take the gradients that the values show nearby, of a small input whose rule is right at this point alone."""
@@ -160,7 +173,7 @@ class Nearby:
                 and all(self._along(d, widened=0.02 if shown else 0.5) for d in random)
                 and (many or self._along(itself, widened=0.1))
             )
-            if (inside.all() and fits) or extra == MORE or (extra > 3 and c.probe.left < 2):
+            if (inside.all() and fits) or extra == MORE or (extra > LEAST and c.probe.left < 2):
                 break
             self._look(i, host.where(inside, 1.0, (1.0, 0.05, 3.0)[extra % 3]))
         return inside if fits else host.zeros(inside.shape, dtype=bool)
@@ -196,7 +209,7 @@ class Nearby:
         for extra in range(MORE + 1):
             bends = self.bends(i).reshape(-1)
             explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
-            if len(explained) == len(off) or extra == MORE or (extra > 3 and self.c.probe.left < 2):
+            if len(explained) == len(off) or extra == MORE or (extra > LEAST and self.c.probe.left < 2):
                 break
             self._look()
         return explained
