@@ -280,7 +280,12 @@ def bilinear_back(g: Any, image: Any, p: Any, y: Any, add: bool = True) -> Any:
     k = np.floor(p).astype(int)
     (r, c), (u, v) = k, p - k
     d = np.zeros_like(image)
-    corners = (((r, c), (1 - u) * (1 - v)), ((r, c + 1), (1 - u) * v), ((r + 1, c), u * (1 - v)), ((r + 1, c + 1), u * v))
+    corners = (
+        ((r, c), (1 - u) * (1 - v)),
+        ((r, c + 1), (1 - u) * v),
+        ((r + 1, c), u * (1 - v)),
+        ((r + 1, c + 1), u * v),
+    )
     for at, weight in corners:
         if add:
             np.add.at(d, at, g * weight)
@@ -542,7 +547,11 @@ SIMPSON = np.array([1, 4, 2, 4, 2, 4, 2, 4, 2, 4, 1.0])
 CLIPPED = Case(lambda x: x**3, lambda g, x, y: np.clip(3 * g * x * x, -1000, 1000), normal(6))
 enter(WRONG, "cube: gradients clipped at 1000", CLIPPED)
 enter(WRONG, "cube: 1e-12 added", CLIPPED._replace(backward=lambda g, x, y: 3 * g * x * x + 1e-11))
-enter(WRONG, "cube: the sign of small cotangents", CLIPPED._replace(backward=lambda g, x, y: 3 * abs(g) * np.sign(np.round(g, 3) + 1e-9) * x * x))
+enter(
+    WRONG,
+    "cube: the sign of small cotangents",
+    CLIPPED._replace(backward=lambda g, x, y: 3 * abs(g) * np.sign(np.round(g, 3) + 1e-9) * x * x),
+)
 MEMORY: dict[Any, Any] = {}
 
 

@@ -96,6 +96,8 @@ class Findings:
         if not near.right(self.i, suspects) and not near.by_values(self.i):
             return suspects
         allowed = near.allowed(self.i).reshape(-1)
+        if not near.right(self.i, suspects):  # at the points that were added
+            return suspects
         innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})
         self.kinks.reshape(-1)[innocent] = True
         self.kinks |= allowed.reshape(self.x.shape) & (near.bends(self.i) > 0)

@@ -34,6 +34,7 @@ class Nearby:
         comparison.probe.more_for_kinks()
         self.reach = 1e-9 if certified else 1e-6
         self._from_values: int | None = None  # of which input the gradients are those that the values show
+        self._said: dict[Any, bool | None] = {}  # of input, point and entries, whether it is right there
         self._lines: list[Array] = []
         self.points: list[list[Array]] = []
         self.gradients: list[list[Array]] = []
@@ -82,9 +83,10 @@ class Nearby:
         """Take the gradients that the values show nearby, of a small input whose rule is right at this point alone."""
         if self.certified or self.c.arrays[i].size > TINY:
             return False
-        self._from_values, self.points, self.gradients = i, [], []
-        for _ in range(PAIRS):
-            self._look()
+        self._from_values, self.points, self.gradients, self._said = i, [], [], {}
+        for _ in range(2 * PAIRS):
+            if len(self.points) < 2 * PAIRS:  # some may lie at another kink
+                self._look()
         return bool(self.points) and bool(self.bends(i).any())
 
     def _shown(self, i: int, point: list[Array]) -> Array:
@@ -94,7 +96,8 @@ class Nearby:
         for k in host.flatnonzero(c.scales[i]) if here is not None else ():
             step = only(WIDEST * self.reach * c.scales[i], k)
             high, low = [
-                c.probe.outputs([*point[:i], point[i] + sign * step, *point[i + 1 :]], c.weights) for sign in (1.0, -1.0)
+                c.probe.outputs([*point[:i], point[i] + sign * step, *point[i + 1 :]], c.weights)
+                for sign in (1.0, -1.0)
             ]
             if high is None or low is None:
                 continue
@@ -108,11 +111,16 @@ class Nearby:
     def right(self, i: int, among: Any = None) -> bool:
         """Whether the gradient of input i, or of some of its entries, is right at two of the points.
 
-        At the first two that say anything: next to another kink they may not.
+        At the two with the largest gradients there that say anything: next to another kink they may not.
         """
+        part = slice(None) if among is None else among
+        sizes = [-float(abs(g[i].reshape(-1)[part]).sum()) for g in self.gradients]
         said: list[bool] = []
-        for k in range(len(self.points)):
-            found = self._right_at(i, k, among)
+        for k in host.argsort(sizes, kind="stable"):
+            key = (i, int(k), None if among is None else tuple(among))
+            if key not in self._said:
+                self._said[key] = self._right_at(i, int(k), among)
+            found = self._said[key]
             said += [] if found is None else [found]
             if len(said) == 2 or False in said:
                 break
