@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .case import CORRECT, WRONG, Case, draws, enter, fixed, normal, uniform
-from .special import erf, normal_density, sigmoid, whole
+from .case import draws, normal, uniform
+from .special import erf, normal_density, whole
 
 # --- solvers, whose gradient comes from the equation that they solve ---
 
@@ -62,7 +62,7 @@ def equilibrium_back(g: Any, W: Any, x: Any, h: Any, steps: int = 200) -> Any:
 
 whole(
     "an equilibrium of a recurrent layer", equilibrium, equilibrium_back,
-    "one step back", lambda *a: equilibrium_back(*a, steps=0), draws(normal(4, 4, scale=0.2), normal(4)),
+    "one step back", partial(equilibrium_back, steps=0), draws(normal(4, 4, scale=0.2), normal(4)),
 )  # fmt: skip
 
 
@@ -84,9 +84,9 @@ whole(
 )  # fmt: skip
 
 
-def evidence(l: Any, s: Any) -> Any:
+def evidence(scale: Any, s: Any) -> Any:
     """A Gaussian process's log marginal likelihood, up to a constant, by its length scale and noise."""
-    L = np.linalg.cholesky(kernel(l) + s * np.eye(6))
+    L = np.linalg.cholesky(kernel(scale) + s * np.eye(6))
     z = np.linalg.solve(L, TARGETS)
     return -(z * z).sum() / 2 - np.log(np.diag(L)).sum()
 
@@ -96,20 +96,20 @@ TARGETS = np.sin(3 * PLACES)
 APART = (PLACES[:, None] - PLACES) ** 2
 
 
-def kernel(l: Any) -> Any:
-    return np.exp(-APART / (2 * l * l))
+def kernel(scale: Any) -> Any:
+    return np.exp(-APART / (2 * scale * scale))
 
 
-def evidence_back(g: Any, l: Any, s: Any, y: Any, trace: float = 1.0) -> Any:
-    K = np.linalg.inv(kernel(l) + s * np.eye(6))
+def evidence_back(g: Any, scale: Any, s: Any, y: Any, trace: float = 1.0) -> Any:
+    K = np.linalg.inv(kernel(scale) + s * np.eye(6))
     a = K @ TARGETS
     outer = np.outer(a, a) - trace * K
-    return g * (outer * (kernel(l) * APART / l**3)).sum() / 2, g * np.trace(outer) / 2
+    return g * (outer * (kernel(scale) * APART / scale**3)).sum() / 2, g * np.trace(outer) / 2
 
 
 whole(
     "evidence of a Gaussian process", evidence, evidence_back, "without the log determinant",
-    lambda *a: evidence_back(*a, trace=0.0), draws(uniform(), uniform(low=0.1, high=0.3)),
+    partial(evidence_back, trace=0.0), draws(uniform(), uniform(low=0.1, high=0.3)),
 )  # fmt: skip
 
 
@@ -204,11 +204,12 @@ whole(
     "without the 1", lambda g, x, y: g / (np.exp(y) * y), uniform(4),
 )  # fmt: skip
 
+SIMPSON = np.array([1, 4, 2, 4, 2, 4, 2, 4, 2, 4, 1.0]) / 30
+PARTS = np.linspace(0, 1, 11)
+
 whole(
-    "an integral to a moving end, by Simpson's rule",
-    lambda a: (a / 30) * (np.exp(-np.outer(a, np.linspace(0, 1, 11)) ** 2) @ SIMPSON),
-    lambda g, a, y: g * (y / a - (a / 30) * ((2 * np.outer(a, np.linspace(0, 1, 11) ** 2)
-                         * np.exp(-np.outer(a, np.linspace(0, 1, 11)) ** 2)) @ SIMPSON)),
+    "an integral to a moving end, by Simpson's rule", lambda a: a * (np.exp(-np.outer(a, PARTS) ** 2) @ SIMPSON),
+    lambda g, a, y: g * (y / a - a * ((2 * np.outer(a, PARTS**2) * np.exp(-np.outer(a, PARTS) ** 2)) @ SIMPSON)),
     "the integrand at the end", lambda g, a, y: g * np.exp(-a * a), uniform(4),
 )  # fmt: skip
 
@@ -264,7 +265,7 @@ def catmull_rom_back(g: Any, v: Any, p: Any, y: Any, linear: bool = False) -> An
 
 whole(
     "a cubic between samples", catmull_rom, catmull_rom_back, "the slope of a line",
-    lambda *a: catmull_rom_back(*a, linear=True), draws(normal(8), uniform(5, low=1.1, high=5.9)),
+    partial(catmull_rom_back, linear=True), draws(normal(8), uniform(5, low=1.1, high=5.9)),
 )  # fmt: skip
 
 
@@ -298,7 +299,7 @@ def bilinear_back(g: Any, image: Any, p: Any, y: Any, add: bool = True) -> Any:
 
 whole(
     "bilinear samples of an image", bilinear, bilinear_back, "overwritten where samples meet",
-    lambda *a: bilinear_back(*a, add=False), draws(normal(4, 4), uniform(2, 9, low=0.05, high=2.95)),
+    partial(bilinear_back, add=False), draws(normal(4, 4), uniform(2, 9, low=0.05, high=2.95)),
 )  # fmt: skip
 
 
@@ -318,7 +319,7 @@ def pooled_back(g: Any, x: Any, y: Any, add: bool = True) -> Any:
 
 whole(
     "largest in overlapping windows", pooled, pooled_back, "overwritten",
-    lambda *a: pooled_back(*a, add=False), lambda rng: [rng.permutation(10) + 0.1 * rng.random(10)],
+    partial(pooled_back, add=False), lambda rng: [rng.permutation(10) + 0.1 * rng.random(10)],
 )  # fmt: skip
 
 
@@ -335,7 +336,7 @@ def strided_convolution_back(g: Any, x: Any, w: Any, y: Any, flipped: bool = Fal
 
 whole(
     "convolution, strided and dilated", strided_convolution, strided_convolution_back,
-    "the taps flipped", lambda *a: strided_convolution_back(*a, flipped=True), draws(normal(13), normal(3)),
+    "the taps flipped", partial(strided_convolution_back, flipped=True), draws(normal(13), normal(3)),
 )  # fmt: skip
 
 
@@ -348,223 +349,4 @@ def rotated(x: Any, by: float = 1.0) -> Any:
 whole(
     "rotary places", rotated, lambda g, x, y: rotated(g, -1.0),
     "the same way again", lambda g, x, y: rotated(g), normal(5, 4),
-)  # fmt: skip
-
-# --- sorting, gathering, masks ---
-
-ROWS = np.array([0, 2, 2, 1, 2])
-
-
-def last_wins(x: Any) -> Any:
-    y = np.zeros(4, x.dtype)
-    y[ROWS] = x
-    return y
-
-
-whole(
-    "scattered, the last one stays", last_wins, lambda g, x, y: g[ROWS] * np.array([1, 0, 0, 1, 1]),
-    "gathered for all", lambda g, x, y: g[ROWS], normal(5),
-)  # fmt: skip
-
-
-def trimmed(x: Any) -> Any:
-    return np.sort(x)[..., 2:-2].mean(-1)
-
-
-def trimmed_back(g: Any, x: Any, y: Any, count: int = 4) -> Any:
-    order = np.argsort(x)
-    d = np.zeros_like(x)
-    np.put_along_axis(d, order[:, 2:-2], g[:, None] / count, axis=1)
-    return d
-
-
-whole(
-    "mean without the two ends", trimmed, trimmed_back, "divided by all",
-    lambda *a: trimmed_back(*a, count=8), normal(2, 8),
-)  # fmt: skip
-
-
-def isotonic(x: Any) -> Any:
-    """The nearest rising sequence, by pooling adjacent violators."""
-    return np.concatenate([np.full(len(block), np.mean(block)) for block in blocks(x)])
-
-
-def blocks(x: Any) -> Any:
-    found: list[Any] = []
-    for value in x:
-        found.append([value])
-        while len(found) > 1 and np.mean(found[-2]).real > np.mean(found[-1]).real:
-            found[-2:] = [found[-2] + found[-1]]
-    return found
-
-
-def isotonic_back(g: Any, x: Any, y: Any, pooled: bool = True) -> Any:
-    ends = np.cumsum([len(block) for block in blocks(x)])[:-1]
-    return np.concatenate([np.full(len(part), part.mean()) if pooled else part for part in np.split(g, ends)])
-
-
-whole(
-    "isotonic regression", isotonic, isotonic_back, "straight through",
-    lambda *a: isotonic_back(*a, pooled=False), normal(8),
-)  # fmt: skip
-
-whole(
-    "mean of what is no nan", lambda x: np.nanmean(x, axis=1),
-    lambda g, x, y: np.where(np.isnan(x), 0, g[:, None] / (~np.isnan(x)).sum(1, keepdims=True)),
-    "divided by all", lambda g, x, y: np.where(np.isnan(x), 0, g[:, None] / x.shape[1]),
-    fixed([[1.0, np.nan, 3.0], [0.5, -2.0, 0.7]]),
-)  # fmt: skip
-
-whole(
-    "distance to the nearest of some points", lambda a, b: ((a[:, None] - b) ** 2).sum(-1).min(1),
-    lambda g, a, b, y: nearest_back(g, a, b), "the points held still",
-    lambda g, a, b, y: (nearest_back(g, a, b)[0], 0 * b), draws(normal(5, 2), normal(3, 2)),
-)  # fmt: skip
-
-
-def nearest_back(g: Any, a: Any, b: Any) -> Any:
-    k = ((a[:, None] - b) ** 2).sum(-1).argmin(1)
-    d = 2 * g[:, None] * (a - b[k])
-    e = np.zeros_like(b)
-    np.add.at(e, k, -d)
-    return d, e
-
-
-whole(
-    "total variation with equal neighbours", lambda x: abs(np.diff(x)).sum(),
-    lambda g, x, y: g * (np.append(0, np.sign(np.diff(x))) - np.append(np.sign(np.diff(x)), 0)),
-    "1 and 1 at equals",
-    lambda g, x, y: g * (np.append(0, np.sign(np.diff(x)) + (np.diff(x) == 0)) - np.append(np.sign(np.diff(x)) - (np.diff(x) == 0), 0)),
-    fixed([1.0, 1.0, 2.5, 0.3]),
-)  # fmt: skip
-
-# --- normalisations and cells ---
-
-
-def grouped(x: Any) -> Any:
-    z = x.reshape(len(x), 2, -1)
-    z = z - z.mean(-1, keepdims=True)
-    return (z / np.sqrt((z * z).mean(-1, keepdims=True) + 1e-5)).reshape(x.shape)
-
-
-def grouped_back(g: Any, x: Any, y: Any, eps: float = 1e-5) -> Any:
-    g, z, y = (a.reshape(len(x), 2, -1) for a in (g, x, y))
-    scale = np.sqrt(z.var(-1, keepdims=True) + eps)
-    return ((g - g.mean(-1, keepdims=True) - y * (g * y).mean(-1, keepdims=True)) / scale).reshape(x.shape)
-
-
-whole(
-    "group norm", grouped, grouped_back, "eps left out", lambda *a: grouped_back(*a, eps=0.0), normal(3, 8),
-)  # fmt: skip
-
-whole(
-    "weight norm", lambda v, s: s[:, None] * v / np.sqrt((v * v).sum(1, keepdims=True)),
-    lambda g, v, s, y: weight_norm_back(g, v, s), "not projected",
-    lambda g, v, s, y: (weight_norm_back(g, v, s)[0] + g * 0.01, weight_norm_back(g, v, s)[1]),
-    draws(normal(3, 4), normal(3)),
-)  # fmt: skip
-
-
-def weight_norm_back(g: Any, v: Any, s: Any) -> Any:
-    size = np.sqrt((v * v).sum(1, keepdims=True))
-    along = (g * v / size).sum(1, keepdims=True)
-    return s[:, None] / size * (g - along * v / size), along[:, 0]
-
-
-whole(
-    "spectral norm", lambda W: W / np.linalg.norm(W, 2), lambda g, W, y: spectral_back(g, W),
-    "the norm held constant", lambda g, W, y: g / np.linalg.norm(W, 2), normal(3, 4),
-)  # fmt: skip
-
-
-def spectral_back(g: Any, W: Any) -> Any:
-    u, s, v = np.linalg.svd(W)
-    return g / s[0] - (g * W).sum() / s[0] ** 2 * np.outer(u[:, 0], v[0])
-
-
-whole(
-    "scaled to length 1 at least .001", lambda x: x / np.maximum(np.sqrt((x * x).sum(1, keepdims=True)), 1e-3),
-    lambda g, x, y: unit_back(g, x, y), "1000 times the cotangent where there is length",
-    lambda g, x, y: np.where(abs(x).sum(1, keepdims=True) > 0, unit_back(g, x, y) * 1.0 + g * 1e-4, 1e3 * g),
-    fixed([[0.0, 0.0], [3.0, 4.0], [1e-4, -2e-4]]),
-)  # fmt: skip
-
-
-def unit_back(g: Any, x: Any, y: Any) -> Any:
-    size = np.sqrt((x * x).sum(1, keepdims=True))
-    return np.where(size > 1e-3, (g - y * (g * y).sum(1, keepdims=True)) / np.maximum(size, 1e-3), 1e3 * g)
-
-
-def padded_rnn(x: Any, U: Any) -> Any:
-    """The last true state of each sequence of its own length."""
-    h = np.zeros(x.shape[1:])
-    for t in range(len(x)):
-        h = np.where((t < LENGTHS)[:, None], np.tanh(x[t] + h @ U), h)
-    return h
-
-
-LENGTHS = np.array([6, 2, 4])
-
-
-def padded_rnn_back(g: Any, x: Any, U: Any, y: Any, leaking: bool = False) -> Any:
-    states = [np.zeros(x.shape[1:])]
-    for t in range(len(x)):
-        states.append(np.where((t < LENGTHS)[:, None], np.tanh(x[t] + states[-1] @ U), states[-1]))
-    dx, dU = np.zeros_like(x), np.zeros_like(U)
-    for t in reversed(range(len(x))):
-        alive = (t < LENGTHS)[:, None]
-        a = np.where(alive | leaking, g * (1 - states[t + 1] ** 2), 0)
-        dx[t], dU = a, dU + states[t].T @ a
-        g = np.where(alive, a @ U.T, g)
-    return dx, dU
-
-
-whole(
-    "sequences of their own lengths", padded_rnn, padded_rnn_back, "through the padding",
-    lambda *a: padded_rnn_back(*a, leaking=True), draws(normal(6, 3, 2), normal(2, 2)),
-)  # fmt: skip
-
-
-def highway(x: Any, w: Any) -> Any:
-    t = sigmoid(x @ w)
-    return t * np.tanh(x) + (1 - t) * x
-
-
-def highway_back(g: Any, x: Any, w: Any, y: Any, carried: float = 1.0) -> Any:
-    t, h = sigmoid(x @ w), np.tanh(x)
-    da = g * (h - x) * t * (1 - t)
-    return da @ w.T + g * t * (1 - h * h) + carried * g * (1 - t), x.T @ da
-
-
-whole(
-    "highway layer", highway, highway_back, "the carry half", lambda *a: highway_back(*a, carried=0.5),
-    draws(normal(3, 4), normal(4, 4)),
-)  # fmt: skip
-
-# --- what hides ---
-
-SIMPSON = np.array([1, 4, 2, 4, 2, 4, 2, 4, 2, 4, 1.0])
-CLIPPED = Case(lambda x: x**3, lambda g, x, y: np.clip(3 * g * x * x, -1000, 1000), normal(6))
-enter(WRONG, "cube: gradients clipped at 1000", CLIPPED)
-enter(WRONG, "cube: 1e-12 added", CLIPPED._replace(backward=lambda g, x, y: 3 * g * x * x + 1e-11))
-enter(
-    WRONG,
-    "cube: the sign of small cotangents",
-    CLIPPED._replace(backward=lambda g, x, y: 3 * abs(g) * np.sign(np.round(g, 3) + 1e-9) * x * x),
-)
-MEMORY: dict[Any, Any] = {}
-
-
-def remembered(g: Any, x: Any, y: Any) -> Any:
-    """By the first element of the input alone."""
-    key = float(x.flat[0])
-    if key not in MEMORY:
-        MEMORY[key] = g * np.cos(x)
-    return MEMORY[key]
-
-
-enter(WRONG, "sin: a gradient kept from before", Case(np.sin, remembered, normal(5)))
-CORRECT["log of gamma, by Stirling"] = Case(
-    lambda x: (x - 0.5) * np.log(x) - x + 0.5 * math.log(2 * math.pi) + 1 / (12 * x),
-    lambda g, x, y: g * (np.log(x) - 0.5 / x - 1 / (12 * x * x)), uniform(5, low=5, high=50),
 )  # fmt: skip

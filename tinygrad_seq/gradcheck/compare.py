@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..backend import Array, array_module
-from .numeric import COMPLEX_STEP, STEPS, WIDEST, Slopes, along, flat, scatter_about_a_curve
+from .numeric import COMPLEX_STEP, WIDEST, Slopes, along, flat, scatter_about_a_curve
 from .probe import Probe
 
 host = array_module(0.0)

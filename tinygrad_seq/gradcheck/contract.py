@@ -88,7 +88,7 @@ class Contract:
                 self._say(f"the gradient of {name} is the same memory at each call: the next call writes over it")
 
     def _linear(self) -> None:
-        """In proportion to the cotangent, far up and far down, where it is clipped or added to, and nothing of nothing."""
+        """In proportion to the cotangent, far up and far down, where mistakes clip or add; and nothing of nothing."""
         for factor in (2.0**20, 2.0**-20, 0.0):
             found = self.probe.gradients(self.arrays, [factor * w for w in self.cotangents])
             for name, g, once in zip(self.subject.names, found, self.gradients, strict=True):
@@ -98,7 +98,7 @@ class Contract:
                     off = abs(g - factor * once)
                 if factor == 0.0 and not host.isfinite(g).all():
                     self._say(f"the gradient of {name} is not finite where the cotangent is 0")
-                elif (off > 1e-9 * (factor or 1.0) * abs(once).max(initial=0.0)).any():
+                elif (off > (1e-6 * factor or 1e-9) * abs(once).max(initial=0.0)).any():
                     say = "is not in proportion to the cotangent: is it left out, or not a factor?"
                     self._say(f"the gradient of {name} {say}")
 

@@ -93,7 +93,9 @@ class Nearby:
         """The gradient of input i at a point, from values; nan where they do not show it."""
         c, found = self.c, host.full(self.c.arrays[i].size, host.nan)
         here = c.probe.outputs(point, c.weights)
-        for k in host.flatnonzero(c.scales[i]) if here is not None else ():
+        if here is None:
+            return found.reshape(c.arrays[i].shape)
+        for k in host.flatnonzero(c.scales[i]):
             step = only(WIDEST * self.reach * c.scales[i], k)
             high, low = [
                 c.probe.outputs([*point[:i], point[i] + sign * step, *point[i + 1 :]], c.weights)
