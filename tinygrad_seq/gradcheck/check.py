@@ -178,7 +178,7 @@ def _check(probe: Probe, report: Report, exhaustive: bool | None, seed: int) -> 
         _together(comparison, looks)
     check_own_precision(comparison, report)
     if report.verdict == "pass":
-        _elsewhere(probe, report, rng, values, [bool(look.certified) for look in looks])
+        _elsewhere(probe, report, rng, values, looks)
 
 
 def _together(c: Comparison, looks: Sequence[Look]) -> None:
@@ -198,11 +198,11 @@ def _together(c: Comparison, looks: Sequence[Look]) -> None:
         looks[0].require_nearby("along a direction in which all inputs move")
 
 
-def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], certified: Sequence[bool]) -> None:
+def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], looks: Sequence[Look]) -> None:
     """Under equal cotangents, as a sum gives, and at larger inputs where the function is finite: along a direction."""
     arrays = probe.subject.arrays
     equal = [host.where(host.isfinite(y), 1.0, 0.0) for y in values]
-    _once_more(probe, report, Comparison(probe, arrays, equal, rng, values), certified, "under equal cotangents")
+    _once_more(probe, report, Comparison(probe, arrays, equal, rng, values), looks, "under equal cotangents")
     larger = [_larger(a) if i < probe.subject.movable else a for i, a in enumerate(arrays)]
     if report.verdict != "pass" or all(a is b for a, b in zip(larger, arrays, strict=True)):
         return
@@ -213,16 +213,18 @@ def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], 
             if not all(host.isfinite(y).all() for y in ys):
                 return
             there = Comparison(probe, larger, random_cotangents(ys, rng), rng, ys, rtol=1e-3)  # much is saturated there
-            _once_more(probe, report, there, certified, "at inputs eight times as large")
+            _once_more(probe, report, there, looks, "at inputs eight times as large")
     except Exception:  # outside of what the function takes
         return
 
 
-def _once_more(probe: Probe, report: Report, c: Comparison, certified: Sequence[bool], where: str) -> None:
-    for i, before in enumerate(report.inputs):
+def _once_more(probe: Probe, report: Report, c: Comparison, looks: Sequence[Look], where: str) -> None:
+    """Of the entries that are at no kink: there all has been said."""
+    c.scales = [host.where(look.kinks, 0.0, scale) for look, scale in zip(looks, c.scales, strict=True)]
+    for i, (look, before) in enumerate(zip(looks, report.inputs, strict=True)):
         if probe.left < 8 * len(report.inputs):
             return
-        after = Look(c, i, exhaustive=False, certified=certified[i]).again(QUICK)
+        after = Look(c, i, exhaustive=False, certified=bool(look.certified)).again(QUICK)
         if after.verdict == "fail":
             before.verdict, before.wrong = "fail", after.wrong
             before.problems += [where, *after.problems]

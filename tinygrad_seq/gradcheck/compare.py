@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..backend import Array, array_module
-from .numeric import COMPLEX_STEP, STEPS, WIDEST, Slopes, along, flat, scatter_about_a_curve
+from .numeric import COMPLEX_STEP, WIDEST, Slopes, along, flat, scatter_about_a_curve
 from .probe import Probe
 
 host = array_module(0.0)
@@ -178,7 +178,7 @@ class Comparison:
         self,
         i: int,
         d: Array,
-        steps: Sequence[int] = range(STEPS),
+        steps: Sequence[int] | None = None,
         arrays: Sequence[Array] | None = None,
         here: Array | None = None,
     ) -> Slopes:
@@ -194,6 +194,11 @@ class Comparison:
         """The derivative of the weighted sum of the outputs; what has weight 0 does not count."""
         used = self.w != 0 if mask is None else (self.w != 0) & mask
         return float((self.w[used] * derivatives[used]).sum())
+
+    def error(self, slopes: Slopes, mask: Array | None = None) -> float:
+        """How far that sum may be off: of many errors some cancel, if they do not all come from the same."""
+        errors = (abs(self.w) * slopes.error)[self.w != 0 if mask is None else (self.w != 0) & mask]
+        return max(float(errors.sum()), SAFETY * float(host.sqrt((errors**2).sum())))
 
     def agreement(self, exact: Array, slopes: Slopes) -> float | None:
         """How far two witnesses are apart, as a part of the whole; above what the errors explain, infinite.

@@ -14,6 +14,8 @@ host = array_module(0.0)
 
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one
+ROUGH = 1e-6  # error of a direction, as a part of it, above which short steps say nothing
+FEW = 8  # entries for each of which there are calls to know them well
 SINGLY = 64  # entries that are looked at one by one when a direction disagrees
 
 
@@ -52,9 +54,8 @@ class Differences(Findings):
         if g.shape != self.x.shape:
             return False
         claimed, numeric = float((g * d).sum()), c.summed(found.value, mask)
-        tolerance = SAFETY * float((abs(c.w) * found.error)[mask].sum()) + max(
-            c.rtol if c.rtol > 1e-8 else 0, 1e-14
-        ) * float(abs(g * d).sum())
+        rtol = c.rtol if c.rtol > 1e-8 else 1e-14
+        tolerance = c.error(found, mask) + rtol * float(abs(g * d).sum())
         if abs(claimed - numeric) > tolerance:
             tolerance += SAFETY * float(host.sqrt(((c.noise[i] * d) ** 2).sum()))
         if abs(claimed - numeric) <= tolerance:
@@ -70,6 +71,8 @@ class Differences(Findings):
                     self._wrong(k, value, error)
                 else:  # of the outputs looked at; as if the others were right
                     self._wrong(k, float(self.g.reshape(-1)[k]) - float(g.reshape(-1)[k]) + value, error)
+        if not located and self.exhaustive and abs(claimed - numeric) <= c.rtol * float(abs(g * d).sum()):
+            return False  # as little as is no mistake of an entry
         if not located:
             where = f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
             self.require_nearby(where, part, seen=True)
@@ -83,16 +86,21 @@ class Differences(Findings):
         def measured(part: Array, steps: Any) -> tuple[float, float]:
             there = c.slopes(self.i, only(d, part), steps)
             usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
-            return c.summed(there.value, usable), SAFETY * float((abs(c.w) * there.error)[usable].sum())
+            return c.summed(there.value, usable), c.error(there, usable)
 
         left = c.probe.left - RESERVE
         if entries.size <= SINGLY:
             steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
+            if entries.size <= FEW:
+                steps = (2, 3, 4)
+            rough = c.error(self.slopes_along, mask) > ROUGH * abs(g * d).sum()
+            if rough:
+                steps = (0,)
             for k in entries:
                 numeric, error = measured(host.array([k]), steps)
                 part = d.reshape(-1)[k]
                 if not host.isfinite(error) or len(steps) == 1:
-                    error = 1e-4 * abs(numeric) + tolerance / 10
+                    error = (1e-2 if rough else 1e-4) * abs(numeric) + tolerance / 10
                 if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
                     found.append((int(k), numeric / part, error / abs(part)))
         if not found:
@@ -149,7 +157,7 @@ class Differences(Findings):
             found = c.slopes(self.i, unit.reshape(self.x.shape))
             ours = float(self.g.reshape(-1)[flat])
             exact[flat] = c.summed(found.value) / unit[flat]
-            error = SAFETY * float((abs(c.w) * found.error)[c.w != 0].sum()) / unit[flat]
+            error = c.error(found) / unit[flat]
             if not host.isfinite(error):
                 continue
             tolerance[flat] = (
@@ -170,8 +178,9 @@ class Differences(Findings):
         near = self._nearby(None if whole else bent.astype(float))
         if not near.gradients:
             return
+        right = near.right(i) or near.by_values(i)
         g, allowed, bends = near.claimed[i], near.allowed(i), near.bends(i)
-        if near.right(i):
+        if right:
             self.kinks |= (bends > 0) & allowed
             self.tested |= allowed & (g != 0)
             if allowed.all():

@@ -96,8 +96,11 @@ class Findings:
         if not near.right(self.i, suspects) and not near.by_values(self.i):
             return suspects
         allowed = near.allowed(self.i).reshape(-1)
+        if not near.right(self.i, suspects):  # at the points that were added
+            return suspects
         innocent = near.explains(self.i, {k: by for k, by in off.items() if allowed[k]})
         self.kinks.reshape(-1)[innocent] = True
+        self.kinks |= allowed.reshape(self.x.shape) & (near.bends(self.i) > 0)
         return [k for k in suspects if k not in innocent]
 
     def _nearby(self, mask: Array | None) -> Nearby:

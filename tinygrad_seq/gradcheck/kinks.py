@@ -11,6 +11,7 @@ from typing import Any
 
 from ..backend import Array, array_module
 from .compare import RTOL, SAFETY, Comparison, only
+from .numeric import WIDEST, grain
 
 host = array_module(0.0)
 
@@ -18,6 +19,7 @@ PAIRS = 2  # of points next to the given one
 TINY = 4  # entries whose gradients nearby can be had from values
 FEW = 8  # entries at kinks
 MORE = 12  # of pairs, where the first do not show the piece that is claimed
+LEAST = 6  # of these, however many calls have been made
 
 
 class Nearby:
@@ -29,8 +31,11 @@ class Nearby:
 
     def __init__(self, comparison: Comparison, certified: bool, mask: Array | None = None) -> None:
         self.c, self.certified, self.mask = comparison, certified, mask
+        comparison.probe.more_for_kinks()
         self.reach = 1e-9 if certified else 1e-6
         self._from_values: int | None = None  # of which input the gradients are those that the values show
+        self._said: dict[Any, bool | None] = {}  # of input, point and entries, whether it is right there
+        self._lines: list[Array] = []
         self.points: list[list[Array]] = []
         self.gradients: list[list[Array]] = []
         self.claimed = comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
@@ -47,6 +52,8 @@ class Nearby:
         """
         c = self.c
         moves = [self.reach * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
+        if self._from_values is not None:
+            moves[i] = self._apart(i)
         moves[i] = moves[i] * stretched
         if along is not None and along.any():
             unit = float(abs(along).max()) / float(c.scales[i].max())
@@ -63,36 +70,59 @@ class Nearby:
                 self.points.append(point)
                 self.gradients.append(found)
 
+    def _apart(self, i: int) -> Array:
+        """A move of input i as far as possible from the lines of those before: with few points no piece is left out."""
+        c = self.c
+        drawn = c.rng.standard_normal((32, c.arrays[i].size))
+        drawn /= host.linalg.norm(drawn, axis=1, keepdims=True)
+        alike = abs(drawn @ host.stack(self._lines).T).max(axis=1) if self._lines else host.zeros(32)
+        self._lines.append(drawn[int(alike.argmin())])
+        return self.reach * c.scales[i] * self._lines[-1].reshape(c.arrays[i].shape)
+
     def by_values(self, i: int) -> bool:
         """Take the gradients that the values show nearby, of a small input whose rule is right at this point alone."""
         if self.certified or self.c.arrays[i].size > TINY:
             return False
-        self._from_values, self.points, self.gradients = i, [], []
-        for _ in range(PAIRS):
-            self._look()
-        return bool(self.points)
+        self._from_values, self.points, self.gradients, self._said = i, [], [], {}
+        for _ in range(2 * PAIRS):
+            if len(self.points) < 2 * PAIRS:  # some may lie at another kink
+                self._look()
+        return bool(self.points) and bool(self.bends(i).any())
 
     def _shown(self, i: int, point: list[Array]) -> Array:
         """The gradient of input i at a point, from values; nan where they do not show it."""
         c, found = self.c, host.full(self.c.arrays[i].size, host.nan)
         here = c.probe.outputs(point, c.weights)
-        for k in host.flatnonzero(c.scales[i]) if here is not None else ():
-            unit = only(self.reach * c.scales[i], k)
-            slopes = c.slopes(i, unit, (0, 1), point, here)
-            if host.isfinite(slopes.value[c.w != 0]).all():
-                found[k] = (
-                    c.summed(slopes.value, self.mask if self.mask is None else self.mask > 0) / unit.reshape(-1)[k]
-                )
+        if here is None:
+            return found.reshape(c.arrays[i].shape)
+        for k in host.flatnonzero(c.scales[i]):
+            step = only(WIDEST * self.reach * c.scales[i], k)
+            high, low = [
+                c.probe.outputs([*point[:i], point[i] + sign * step, *point[i + 1 :]], c.weights)
+                for sign in (1.0, -1.0)
+            ]
+            if high is None or low is None:
+                continue
+            moved, coarse = abs(high - low), grain(host.stack([high, low, here]))
+            curved = abs(high + low - 2 * here) > 1e-3 * moved.max()  # another kink in between
+            if not (curved | ((moved > 0) & (coarse > 1e-3 * moved.max())))[c.w != 0].any():
+                mask = None if self.mask is None else self.mask > 0
+                found[k] = c.summed((high - low) / 2, mask) / step.reshape(-1)[k]
         return found.reshape(c.arrays[i].shape)
 
     def right(self, i: int, among: Any = None) -> bool:
         """Whether the gradient of input i, or of some of its entries, is right at two of the points.
 
-        At the first two that say anything: next to another kink they may not.
+        At the two with the largest gradients there that say anything: next to another kink they may not.
         """
+        part = slice(None) if among is None else among
+        sizes = [-float(abs(g[i].reshape(-1)[part]).sum()) for g in self.gradients]
         said: list[bool] = []
-        for k in range(len(self.points)):
-            found = self._right_at(i, k, among)
+        for k in host.argsort(sizes, kind="stable"):
+            key = (i, int(k), None if among is None else tuple(among))
+            if key not in self._said:
+                self._said[key] = self._right_at(i, int(k), among)
+            found = self._said[key]
             said += [] if found is None else [found]
             if len(said) == 2 or False in said:
                 break
@@ -127,7 +157,7 @@ class Nearby:
         whole = self.mask is None and bool(usable[c.w != 0].all())
         g = g if whole else c.gradients_at(point, mask=usable.astype(float))[i]
         numeric = c.summed(found.value, usable) / self.reach
-        slack = SAFETY * float((abs(c.w) * found.error)[usable].sum()) / self.reach
+        slack = c.error(found, usable) / self.reach
         return abs(float((g * d).sum()) - numeric) <= slack + noise + 1e-7 * float(abs(g * d).sum())
 
     def allowed(self, i: int) -> Array:
@@ -153,7 +183,7 @@ class Nearby:
                 and all(self._along(d, widened=0.02 if shown else 0.5) for d in random)
                 and (many or self._along(itself, widened=0.1))
             )
-            if (inside.all() and fits) or extra == MORE or (extra > 3 and c.probe.left < 2):
+            if (inside.all() and fits) or extra == MORE or (extra > LEAST and c.probe.left < 2):
                 break
             self._look(i, host.where(inside, 1.0, (1.0, 0.05, 3.0)[extra % 3]))
         return inside if fits else host.zeros(inside.shape, dtype=bool)
@@ -189,7 +219,7 @@ class Nearby:
         for extra in range(MORE + 1):
             bends = self.bends(i).reshape(-1)
             explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
-            if len(explained) == len(off) or extra == MORE or (extra > 3 and self.c.probe.left < 2):
+            if len(explained) == len(off) or extra == MORE or (extra > LEAST and self.c.probe.left < 2):
                 break
             self._look()
         return explained

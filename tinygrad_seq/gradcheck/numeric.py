@@ -17,6 +17,10 @@ COMPLEX_STEP = 2.0**-100
 FALL = 8.0  # from one step to the next
 WIDEST = 0.05  # as a part of the direction
 STEPS = 8  # down to 2.4e-8 of it
+FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
+SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
+NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
+WIDE = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)  # parts of the widest
 
 
 class Slopes(NamedTuple):
@@ -39,33 +43,97 @@ def flat(ys: Sequence[Array]) -> Array:
 
 
 def along(
-    f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] = range(STEPS)
+    f: Callable[[float], Array | None], here: Array, rounding: Array, steps: Sequence[int] | None = None
 ) -> Slopes:
     """The slopes at 0 of f, which gives all output elements at a point of a line (None where it has no values).
 
     Args:
         here: f(0).
         rounding: the unit of rounding of each output element, as a part of it.
-        steps: which of the steps WIDEST / FALL**k to take.
+        steps: which of the steps WIDEST / FALL**k to take; by default as many as it takes.
     """
+    samples: dict[int, list[Array | None]] = {}
+    for some in (FIRST, range(STEPS)) if steps is None else (steps,):
+        for k in some:
+            if k not in samples:
+                samples[k] = [f(sign * WIDEST / FALL**k) for sign in (1.0, -1.0)]
+        found, coarse = _slopes(samples, here, rounding)
+        if _settled(found):
+            break
+        if steps is None and some is FIRST and _is_coarse(coarse, samples):
+            return _better(found, _fitted(f, here, coarse))
+    return found
+
+
+def _is_coarse(coarse: Array, samples: dict[int, list[Array | None]]) -> bool:
+    """Whether most values are rounded to far less than double precision."""
+    size = host.max([abs(y) for pair in samples.values() for y in pair if y is not None], axis=0, initial=0.0)
+    return bool((coarse > NOISY * size).mean() > 0.5) if coarse.size else False
+
+
+def _better(one: Slopes, other: Slopes) -> Slopes:
+    better = ~one.bent & (other.error < one.error)
+    return Slopes(*[host.where(better, b, a) for a, b in zip(one, other, strict=True)])
+
+
+def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array) -> Slopes:
+    """By the odd polynomial of fifth degree that comes nearest at wide steps; errors by what it leaves over.
+
+    That is an error of which much is known, so that half of it will do where others are taken as they are.
+    """
+    parts = host.array(WIDE)[:, None]
+    gap = host.full(here.shape, host.nan)
+    high, low = [
+        host.stack([gap if y is None else y for y in [f(sign * float(t) * WIDEST) for t in parts[:, 0]]])
+        for sign in (1.0, -1.0)
+    ]
+    powers = parts ** host.array([1, 3, 5])
+    odd = (high - low) / 2
+    inverse = host.linalg.pinv(powers)
+    coefficients = inverse @ odd
+    left_over = ((odd - powers @ coefficients) ** 2).sum(axis=0) / (len(parts) - 3)
+    spread = host.fmax(host.sqrt(left_over), coarse / 4)  # what is rounded to a grain is off by a quarter of it
+    error = 0.5 * spread * float(host.sqrt((inverse[0] ** 2).sum())) / WIDEST
+    error = host.where(host.isfinite(left_over), error, host.inf)
+    return Slopes(coefficients[0] / WIDEST, error, host.zeros(here.shape, dtype=bool))
+
+
+def _settled(found: Slopes) -> bool:
+    """Whether all slopes are known well."""
+    size = abs(found.value)
+    usual = float(host.median(size[size > 0])) if (size > 0).any() else 0.0
+    return bool((found.error <= SETTLED * (size + usual)).all()) and not found.bent.any()
+
+
+def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array) -> tuple[Slopes, Array]:
+    """Of samples to both sides, by the number of the step; and to what the values are rounded."""
+    steps = sorted(samples)
     widths = host.array([WIDEST / FALL**k for k in steps])[:, None]
     gap = host.full(here.shape, host.nan)
-    sides = [[f(sign * float(h)) for h in widths[:, 0]] for sign in (1.0, -1.0)]
     with host.errstate(all="ignore"):
-        high, low = [host.stack([gap if y is None else y for y in side]) for side in sides]
+        high, low = [
+            host.stack([gap if samples[k][side] is None else samples[k][side] for k in steps]) for side in (0, 1)
+        ]
         high, low = [host.where(host.isfinite(y), y, host.nan) for y in (high, low)]
         size = rounding * host.fmax(host.fmax(abs(high), abs(low)), abs(here))
+        moves = (high != here).any(axis=0) | (low != here).any(axis=0)
+        coarse = host.where(moves, grain(host.concatenate([high, low, here[None]])), 0.0)
+        size = host.fmax(size, coarse)
         right, left = (high - here) / widths, (here - low) / widths
-        central = _extrapolated((high - low) / (2 * widths), host.fmax(_noise(high - low), size) / widths, widths, 2)
-        result = central
+        slopes = (high - low) / (2 * widths)
+        seen = _scatter(slopes, widths)
+        noise = host.fmax(host.fmax(_noise(high - low), size), seen)
+        result = central = _extrapolated(slopes, noise / widths, widths, 2)
         one_sided = ~host.isfinite(central.error)
         if one_sided.any():  # at an edge of the domain
             for side, move in ((right, high - here), (left, here - low)):
-                found = _extrapolated(side, 2 * host.fmax(_noise(move), size) / widths, widths, 1)
+                noise = host.fmax(2 * host.fmax(_noise(move), size), _scatter(side, widths))
+                found = _extrapolated(side, noise / widths, widths, 1)
                 better = one_sided & (found.error < result.error)
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
-        rounding = host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size) / widths
-        return result._replace(bent=_bent(right, left, rounding) & host.isfinite(central.error))
+        noise = host.fmax(host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size), seen)
+        bent = _bent(right, left, noise / widths) & host.isfinite(central.error)
+        return result._replace(bent=bent), host.fmax(coarse, _noise(high - low)[0])
 
 
 def _noise(moves: Array) -> Array:
@@ -76,6 +144,24 @@ def _noise(moves: Array) -> Array:
     return host.where(some & ~every, grain, 0.0) * host.ones_like(moves)
 
 
+def grain(values: Array) -> Array:
+    """The largest power of two of which all values of an element are multiples: single precision, cancellation."""
+    mantissa, exponent = host.frexp(host.nan_to_num(values, posinf=0.0, neginf=0.0))
+    digits = (abs(mantissa) * 2.0**53).astype("int64")
+    lowest = host.ldexp((digits & -digits).astype("float64"), exponent - 53)
+    smallest = host.where(digits == 0, host.inf, lowest).min(axis=0)
+    return host.where(host.isfinite(smallest), smallest, 0.0)
+
+
+def _scatter(slopes: Array, widths: Array) -> Array:
+    """The same by the slopes at the shortest steps, which differ by rounding; at a kink they do not."""
+    last = min(max(len(slopes) - 3, 0), 2)
+    if not last:
+        return 0 * slopes[0]
+    apart = (abs(host.diff(slopes, axis=0)) * widths[1:])[-last:].max(axis=0)
+    return host.where(host.isfinite(apart), apart, 0.0)
+
+
 def _extrapolated(slopes: Array, rounding: Array, widths: Array, powers: int) -> Slopes:
     """Richardson's tableau of slopes at falling steps, whose error is a series in h to multiples of `powers`.
 
@@ -84,9 +170,6 @@ def _extrapolated(slopes: Array, rounding: Array, widths: Array, powers: int) ->
     series says, but for rounding. Where f bends within a step, slopes at wide steps agree and are wrong.
     """
     count = len(slopes)
-    apart = abs(host.diff(slopes, axis=0)) * widths[1:]
-    seen = apart[-2:].max(axis=0) if count > 4 else 0 * slopes[0]  # at the shortest steps the slopes differ by rounding
-    rounding = host.fmax(rounding, host.where(host.isfinite(seen), seen, 0.0) / widths)
     value, best = slopes[-1], host.full(slopes[0].shape, host.inf)
     previous: list[Array] = []
     for k in range(count):

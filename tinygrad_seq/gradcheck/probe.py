@@ -31,11 +31,16 @@ class Probe:
         self.subject = subject
         self.calls, self.words = 0, ""
         self.limit = sum(a.size + CALLS for a in subject.arrays)
+        self._for_kinks = CALLS * len(subject.arrays)
         self._start, self._next = time.monotonic(), SILENT
 
     @property
     def left(self) -> int:
         return max(self.limit - self.calls, 0)
+
+    def more_for_kinks(self) -> None:
+        """As many calls again for each input, once, where points next to the given one must be looked at."""
+        self.limit, self._for_kinks = self.limit + self._for_kinks, 0
 
     def _count(self) -> None:
         self.calls += 1
