@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from . import numpy as numpy_backend
 from .blas import blas_function as blas_function
 from .blas import blas_threads as blas_threads
+from .blas import set_blas_threads as set_blas_threads
 from .cores import usable_cores as usable_cores
 
 Array: TypeAlias = Any  # an array of some backend; typing one would tie us to a library

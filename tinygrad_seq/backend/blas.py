@@ -41,6 +41,17 @@ def blas_threads() -> int | None:
     return None
 
 
+def set_blas_threads(count: int) -> None:
+    """Let it use so many threads, where it can be told."""
+    library = _library()
+    for symbol in ("scipy_openblas_set_num_threads{}", "openblas_set_num_threads{}"):
+        for end in ("64_", ""):
+            found = getattr(library, symbol.format(end), None)
+            if found is not None:
+                found(ctypes.c_int(count))
+                return
+
+
 def _library() -> Any:
     return ctypes.CDLL(
         import_module("numpy._core._multiarray_umath").__file__
