@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import figures, functional, init, optim, utils
+from . import figures, functional, init, optim, parallel, utils
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .layers import (
@@ -116,5 +116,6 @@ __all__ = [
     "interchange",
     "lens",
     "optim",
+    "parallel",
     "utils",
 ]

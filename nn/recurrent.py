@@ -212,9 +212,8 @@ class Recurrent(Module):
         draws = self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational)
         if draws and self.training and len(set(batch_sizes)) > 1 and rows.shared(self._name) is not None:
             raise RuntimeError(
-                f"{self._name}: in a process group, dropout between layers and zoneout draw for sequences of one length "
-                "alone: of different lengths each rank would draw another amount; use variational=True and "
-                "recurrent_dropout, or evaluate"
+                f"{self._name}: in a process group, dropout between layers and zoneout take sequences of one length "
+                "alone, for of others each rank would draw another amount; use variational=True and recurrent_dropout"
             )
 
     def _zoned_out(self, before: Tensors, after: Tensors) -> Tensors:

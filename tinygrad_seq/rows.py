@@ -33,6 +33,11 @@ def share(*rows: Rows | None) -> None:
     _shared[:] = rows
 
 
+def known() -> Rows | None:
+    """The rows that this process has; None for the whole batch, and where nobody has said which."""
+    return _shared[0] if _shared else None
+
+
 def shared(name: str) -> Rows | None:
     """The rows that this process has; None for the whole batch.
 

@@ -13,14 +13,20 @@ class Stream:
     """One long sequence as B parallel streams, T steps of each at a time. Iterating is one pass.
 
     Each stream goes on in the next piece where it stopped in this one, so the state that a network had at the end of a
-    piece is where it begins with the next. What is left over by cutting into B equal streams is not seen.
+    piece is where it begins with the next. What is left over by cutting into B equal streams is not seen. Of an array
+    only the pieces are read, when it is their turn: with `np.memmap`, a text may be larger than memory.
+
+    Args:
+        tokens: (N, ...).
+        streams: which of the B streams to give, as `distributed.shard(batch)` says; all by default.
 
     Attributes:
         position: the step at which the next piece begins; set it to go on from there. 0 after a whole pass.
     """
 
-    def __init__(self, tokens: Any, batch: int, steps: int) -> None:
-        tokens = tg.as_tensor(tokens)
+    def __init__(self, tokens: Any, batch: int, steps: int, streams: slice = slice(None)) -> None:
+        if not hasattr(tokens, "dtype"):
+            tokens = tg.as_tensor(tokens)
         if tokens.ndim == 0 or batch < 1 or steps < 1:
             raise ValueError(
                 f"stream: takes a sequence, batch and steps from 1 on, got shape {tokens.shape}, batch={batch}, "
@@ -32,32 +38,38 @@ class Stream:
                 f"stream: {len(tokens)} tokens make {batch} streams of {length}, too short to predict anything; take a "
                 "longer sequence or a smaller batch"
             )
-        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:]).transpose(0, 1)
+        if not isinstance(streams, slice):
+            raise TypeError(f"stream: streams= takes a slice, as shard() gives one, got a {type(streams).__name__}")
+        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:])[streams]
         self._steps = steps
         self.position = 0
 
     def __len__(self) -> int:
         """The number of pieces in a whole pass."""
-        return -(-(len(self._streams) - 1) // self._steps)
+        return -(-(self._streams.shape[1] - 1) // self._steps)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets, each (T, B); the targets are one step ahead. The last piece may be shorter."""
-        last = len(self._streams) - 1
+        last = self._streams.shape[1] - 1
         while self.position < last:
             start, stop = self.position, min(self.position + self._steps, last)
             self.position = stop
-            yield self._streams[start:stop], self._streams[start + 1 : stop + 1]
+            yield self._piece(start, stop), self._piece(start + 1, stop + 1)
         self.position = 0
 
+    def _piece(self, start: int, stop: int) -> Tensor:
+        """Some steps, (T, B, ...); of an array, such as a memory map, these alone are read."""
+        return tg.as_tensor(self._streams[:, start:stop]).transpose(0, 1)
 
-def stream(tokens: Any, batch: int, steps: int) -> Stream:
+
+def stream(tokens: Any, batch: int, steps: int, streams: slice = slice(None)) -> Stream:
     """One long sequence (N,) as `batch` parallel streams, `steps` of each at a time. See `Stream`.
 
     >>> state = None
     >>> for x, y in nn.utils.stream(tokens, batch=50, steps=50):
     ...     scores, state = model(x, state if state is None else state.detach())
     """
-    return Stream(tokens, batch, steps)
+    return Stream(tokens, batch, steps, streams)
 
 
 def tbptt(

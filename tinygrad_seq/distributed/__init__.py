@@ -10,7 +10,7 @@
 """
 
 from .collectives import ReduceOp, all_gather, all_reduce, barrier, broadcast
-from .gradients import average_gradients
+from .gradients import average_gradients, call_after_backward
 from .group import DistributedError, get_rank, get_world_size, is_initialized
 from .parameters import broadcast_parameters, require_identical
 from .process_group import destroy_process_group, init_process_group, request_stop, should_stop
@@ -25,6 +25,7 @@ __all__ = [
     "barrier",
     "broadcast",
     "broadcast_parameters",
+    "call_after_backward",
     "destroy_process_group",
     "get_rank",
     "get_world_size",

@@ -135,5 +135,6 @@ def barrier() -> None:
     """Wait until all ranks are here."""
     group = current("barrier")
     outside("barrier")
+    group.require_whole("barrier")
     if group.size > 1:
         group.meet("barrier", lambda: "")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any
+from weakref import WeakMethod
 
 from ..backend import Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
 from ..grad_mode import no_grad
+from ..hooks import after_backward
 from ..public import public
 from ..recording import active as recording
 from ..several import at
@@ -119,3 +122,17 @@ def _named(parameters: Iterable[Any]) -> tuple[list[str], list[Tensor]]:
         what = "none" if not tensors else type(strange).__name__
         raise TypeError(f"{NAME}: takes parameters that require a gradient, such as model.parameters(), got {what}")
     return names, tensors
+
+
+def call_after_backward(method: Callable[[Any], None]) -> None:
+    """Call a method, as long as its object is there, with the nodes that gradients arrived at in a `backward()`."""
+    known: WeakMethod[Any] = WeakMethod(method)
+
+    def told(reached: Any) -> None:
+        call: MethodType | None = known()
+        if call is None:
+            after_backward.remove(told)
+        else:
+            call(reached)
+
+    after_backward.append(told)

@@ -6,14 +6,16 @@ import zlib
 from typing import Any
 
 from ..backend import backend_of
+from ..backend import numpy_module as numpy
 from ..grad_mode import no_grad
+from ..streams import default_generator
 from ..tensor import Tensor
 from .group import Group, current
 from .message import described, outside
 
 
 def broadcast_parameters(module: Any, src: int = 0) -> None:
-    """Let the parameters and buffers of a module be rank `src`'s, on all ranks.
+    """Let the parameters and buffers of a module be rank `src`'s on all ranks, and the generator stand where its does.
 
     Args:
         module: with `state_dict()`, or a dictionary of names and tensors.
@@ -33,6 +35,9 @@ def broadcast_parameters(module: Any, src: int = 0) -> None:
             host = backend.to_host(x.array).copy(order="C")
             group.link.broadcast(host, src)
             x.copy_(host)
+    stands = numpy.array(default_generator.get_state(), numpy.uint64)
+    group.link.broadcast(stands, src)
+    default_generator.set_state((int(stands[0]), int(stands[1])))
 
 
 def require_identical(module: Any) -> None:
