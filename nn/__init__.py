@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import figures, functional, init, optim, parallel, utils
+from . import figures, functional, init, optim, utils
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .layers import (
@@ -47,16 +47,16 @@ from .stateless import functional_call
 from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
 
 if TYPE_CHECKING:
-    from . import interchange
+    from . import interchange, parallel
 else:
 
     def __getattr__(name: str) -> Any:
-        """`nn.interchange`, imported when it is first used: few programs need it."""
-        if name != "interchange":
+        """`nn.interchange` and `nn.parallel`, imported when they are first used: few programs need them."""
+        if name not in ("interchange", "parallel"):
             raise AttributeError(f"module 'nn' has no attribute {name!r}")
         from importlib import import_module
 
-        return import_module(".interchange", __name__)
+        return import_module(f".{name}", __name__)
 
 
 __all__ = [

@@ -197,8 +197,11 @@ def missing() -> Any:
     a, b, c = [tg.tensor([1.0, 2.0], requires_grad=True) for _ in range(3)]
     (a.sum() + (b.sum() if dist.get_rank() == 0 else 0)).backward()
     if dist.get_rank() == 1:
-        a.grad = a.grad * float("nan")
+        a.grad = tg.full((2,), float("nan"))
     loss = dist.average_gradients([a, b, c], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach())
+    assert a.grad is not None
+    assert b.grad is not None
+    assert loss is not None
     return [a.grad.tolist(), b.grad.tolist(), c.grad is None, loss.item()]
 
 
@@ -282,7 +285,7 @@ def periodic() -> Any:
     seen = []
     for _ in range(4):
         with tg.no_grad():
-            model.weight += float(dist.get_rank())
+            model.weight.add_(float(dist.get_rank()))
         averager.average_parameters(model.parameters())
         seen.append(len({tuple(w.reshape(-1).tolist()) for w in dist.all_gather(model.weight.detach())}))
     return seen

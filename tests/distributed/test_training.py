@@ -40,7 +40,8 @@ def test_one_checkpoint_for_any_number_of_ranks(tmp_path: Path) -> None:
     given(0, f"resumed:{path}:0:3", folder=tmp_path)
     given(3, f"resumed:{path}:3:5", folder=tmp_path)
     last = given(2, f"resumed:{path}:5:8", folder=tmp_path)[0]
-    np.testing.assert_allclose(*[next(iter(found.values())) for found in (last, whole)], rtol=0, atol=1e-12)
+    numbers, expected = [next(iter(found.values())) for found in (last, whole)]
+    np.testing.assert_allclose(numbers, expected, rtol=0, atol=1e-12)
 
 
 def test_special_cases(alone: dict[str, object], tmp_path: Path) -> None:

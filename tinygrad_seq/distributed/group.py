@@ -100,7 +100,7 @@ class Group:
         try:
             return self.link.exchange(words, self.timeout)
         except Silence as silence:
-            absent = [r for r in range(self.size) if r not in silence.waiting]
+            absent = [r for r in range(self.size) if r not in silence.waiting] if silence.waiting else []
             who = ranks(absent) if absent else "another rank"
             speaks = self.rank == min(silence.waiting, default=self.rank)
             self.fail(
@@ -108,6 +108,9 @@ class Group:
                 "may hang, or take longer: see timeout= of init_process_group()",
                 speaks,
             )
+            raise
+        except RuntimeError as error:  # a transport that notices by itself that a rank is gone
+            self.fail(f"a rank is gone: {_action(kind, self.step)} got no answer ({error})", True)
             raise
 
     def exchange_texts(self, text: str, kind: str) -> list[str]:

@@ -6,14 +6,14 @@ import os
 from types import ModuleType
 
 from . import group as groups
-from . import mpi
+from . import gloo, mpi
 from .failure import Watchman
 from .group import Group, current, is_initialized
 from .launcher import launched
 from .message import outside
 from .threads import share_cores
 
-_BACKENDS: dict[str, ModuleType] = {"mpi": mpi}
+_BACKENDS: dict[str, ModuleType] = {"mpi": mpi, "gloo": gloo}
 _watchmen: list[Watchman] = []
 
 
