@@ -33,7 +33,8 @@ def _outcomes(*calls: str) -> list[tuple[int, str]]:
         for rank in range(2)
     ]
     try:
-        return [(p.wait(PATIENCE), p.stdout.read() if p.stdout else "") for p in processes]
+        texts = [p.communicate(timeout=PATIENCE)[0] for p in processes]
+        return [(p.returncode, text) for p, text in zip(processes, texts, strict=True)]
     finally:
         for p in processes:
             p.kill()

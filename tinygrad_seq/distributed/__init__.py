@@ -1,4 +1,4 @@
-"""Many processes that train as one: process groups on MPI, gloo and NCCL, in PyTorch's names.
+"""Many processes that train as one: process groups on MPI and gloo, in PyTorch's names.
 
 >>> from tinygrad_seq import distributed as dist
 >>> dist.init_process_group()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from . import group as groups
 from . import gloo, mpi
+from . import group as groups
 from .failure import Watchman
 from .group import Group, current, is_initialized
 from .launcher import launched
@@ -23,8 +23,8 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
     Without a launcher the group is this process alone, in which every operation is one of nothing.
 
     Args:
-        backend: "mpi" through mpi4py; "gloo" through PyTorch; "nccl" through CuPy, for arrays on GPUs. By default what
-            the launcher calls for: gloo for torchrun, MPI for others.
+        backend: "mpi" through mpi4py, or "gloo" through PyTorch. By default what the launcher calls for: gloo for
+            torchrun, MPI for others.
         timeout: the seconds after which it is an error that another rank does not come to an operation.
 
     Raises:

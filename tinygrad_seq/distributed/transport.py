@@ -23,7 +23,7 @@ class Transport(Protocol):
     """One of the engines, for a group of more than one process. Arrays are contiguous and on the host.
 
     Attributes:
-        name: MPI's, gloo's or NCCL's.
+        name: MPI's or gloo's.
         rank, size: which process this is, of how many.
         local_size: how many of them are on this host.
     """
