@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import against, compiled, engines, gpu, import_time, memory, recording, recurrent
+from . import against, compiled, distributed, engines, gpu, import_time, memory, recording, recurrent
 from .processes import HERE, environment
 
 KERNELS: dict[str, tuple[str | None, ...]] = {"free": (None,), "Haswell": ("Haswell",), "both": (None, "Haswell")}
@@ -25,7 +25,12 @@ def own_process(part: str, kernels: Sequence[str | None]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ("compiled", "recurrent", "products", "import", "recording", "memory", "engines")
-    parser.add_argument("part", nargs="?", choices=[*names, "gpu"], help="which benchmark; all but gpu if not said")
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=[*names, "gpu", "distributed"],
+        help="which benchmark; all but the last two if not said",
+    )
     parser.add_argument("--against", type=Path, metavar="PATH", help="compare with the checkout there")
     parser.add_argument("--rounds", type=int, help="how many turns each candidate has (2 for a quick look)")
     parser.add_argument("--kernels", choices=KERNELS, help="OpenBLAS's: its own choice, pinned, or each in turn")
@@ -56,6 +61,7 @@ def main() -> None:
         "recording": lambda: recording.main(**rounds),
         "memory": lambda: memory.main(**rounds),
         "engines": engines.main,
+        "distributed": lambda: distributed.main(**rounds),
     }
     parts[given.part]()
 

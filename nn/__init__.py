@@ -52,15 +52,16 @@ from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, Pee
 
 if TYPE_CHECKING:
     from . import interchange as interchange  # not in __all__, which a star import loads
+    from . import parallel
 else:
 
     def __getattr__(name: str) -> Any:
-        """`nn.interchange`, imported when it is first used: few programs need it."""
-        if name != "interchange":
+        """`nn.interchange` and `nn.parallel`, imported when they are first used: few programs need them."""
+        if name not in ("interchange", "parallel"):
             raise AttributeError(f"module 'nn' has no attribute {name!r}")
         from importlib import import_module
 
-        return import_module(".interchange", __name__)
+        return import_module(f".{name}", __name__)
 
 
 __all__ = [
@@ -125,5 +126,6 @@ __all__ = [
     "init",
     "lens",
     "optim",
+    "parallel",
     "utils",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor
+from tinygrad_seq import Tensor, rows
 
 from . import functional as F
 from .cells import Cell
@@ -149,6 +149,7 @@ class Recurrent(Module):
             ValueError: if a size does not fit; the message names it.
         """
         layout = Layout.of(self._name, x, self.input_size, self.batch_first, lengths, mask)
+        self._require_rows(layout.batch_sizes)
         cells = self._cells()
         initial = self._initial(state, layout)
         final: list[Tensors] = []
@@ -171,7 +172,7 @@ class Recurrent(Module):
         """
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
-        scale = F.dropout(tg.ones_like(state[0]), p) if p else None
+        scale = F.dropout(tg.ones_like(state[0]), p, batch_dim=0) if p else None
         projected = cell.project(data)
         # on nothing, a step of no rows: so the parameters get the gradient 0
         steps = list(projected.split([n for n in layout.batch_sizes if n])) or [projected]
@@ -207,22 +208,37 @@ class Recurrent(Module):
             self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
         return tg.cat(outputs), state
 
+    def _require_rows(self, batch_sizes: list[int]) -> None:
+        """Raise a RuntimeError if several processes would draw different amounts for their sequences."""
+        draws = self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational)
+        if draws and self.training and len(set(batch_sizes)) > 1 and rows.shared(self._name) is not None:
+            raise RuntimeError(
+                f"{self._name}: in a process group, dropout between layers and zoneout take sequences of one length "
+                "alone, for of others each rank would draw another amount; use variational=True and recurrent_dropout"
+            )
+
     def _zoned_out(self, before: Tensors, after: Tensors) -> Tensors:
         """The state after a step, some elements of which stay as they were."""
         ps = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(after)
         kept = []
         for old, new, p in zip(before, after, ps, strict=True):
             if self.training:
-                kept.append(tg.where(tg.rand(new.shape, device=new.device) < p, old, new))
+                kept.append(tg.where(tg.rand(new.shape, device=new.device, batch_dim=0) < p, old, new))
             else:
                 kept.append(p * old + (1 - p) * new)
         return tuple(kept)
 
     def _dropped(self, data: Tensor, batch_sizes: list[int]) -> Tensor:
         """What of a layer's output reaches the next one."""
-        if not self.variational or not self.training or not self.dropout:
-            return F.dropout(data, self.dropout, self.training)
-        scale = F.dropout(tg.ones(batch_sizes[0], data.shape[1], dtype=data.dtype, device=data.device), self.dropout)
+        if not self.training or not self.dropout:
+            return data
+        if not self.variational:
+            if rows.shared(self._name) is None:
+                return F.dropout(data, self.dropout)
+            steps = data.reshape(len(batch_sizes), batch_sizes[0], data.shape[1])
+            return F.dropout(steps, self.dropout, batch_dim=1).reshape(data.shape)
+        ones = tg.ones(batch_sizes[0], data.shape[1], dtype=data.dtype, device=data.device)
+        scale = F.dropout(ones, self.dropout, batch_dim=0)
         return data * scale[tg.cat([tg.arange(n, device=data.device) for n in batch_sizes])]
 
     # --- states in and out ---

@@ -9,7 +9,7 @@ from weakref import ref
 from .autodiff import recorded_sweep, sweep
 from .backend import SCALAR, Array, array_module, backend_of
 from .graph import Leaf, Node, Output, Value
-from .hooks import RemovableHandle, Retained
+from .hooks import RemovableHandle, Retained, after_backward
 from .inplace import InPlace
 from .memory import owner_of
 from .recording import active as recording
@@ -163,6 +163,8 @@ class Differentiable(InPlace):
                 if recording:
                     recording[-1].reads_grad(leaf)
                 leaf.grad = new if leaf.grad is None else leaf.grad + new
+        for told in [*after_backward]:
+            told(found)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.

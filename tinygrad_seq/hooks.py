@@ -7,6 +7,8 @@ from typing import Any
 
 from .graph import Node
 
+after_backward: list[Callable[[Any], None]] = []  # called at the end of each `backward()`, with the nodes it reached
+
 
 class RemovableHandle:
     """Takes a hook away again."""

@@ -32,11 +32,18 @@ def rand(
     dtype: DType = float32,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    batch_dim: int | None = None,
 ) -> Tensor:
-    """Uniform in [0, 1)."""
-    drawn: Tensor = Tensor.wrap(
-        uniform(lengths("rand", size), streams.floating("rand", dtype), resolve(device), generator)
-    )
+    """Uniform in [0, 1).
+
+    Args:
+        batch_dim: the dimension along which the rows of a batch lie, for a draw of which each process of a group is to
+            have its rows' part: see `distributed.shard`.
+    """
+    shape = lengths("rand", size)
+    if batch_dim is not None and not 0 <= batch_dim < len(shape):
+        raise ValueError(f"rand: batch_dim={batch_dim} is no dimension of shape {shape}")
+    drawn: Tensor = Tensor.wrap(uniform(shape, streams.floating("rand", dtype), resolve(device), generator, batch_dim))
     return drawn.requires_grad_(requires_grad)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor
+from tinygrad_seq import Tensor, rows
 
 from .checks import floating, in_float32, require_classes, require_integers, target_for
 
@@ -50,18 +50,28 @@ def dropout(
     inplace: bool = False,
     *,
     generator: tg.Generator | None = None,
+    batch_dim: int | None = None,
 ) -> Tensor:
-    """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014)."""
+    """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014).
+
+    In a process group, what is drawn for the rows that `distributed.shard` gave this process is what one process draws
+    for them in the whole batch; of a parameter, what all ranks draw. A generator of its own is drawn from as it is.
+
+    Args:
+        batch_dim: the dimension along which the rows lie, if not where `shard` said.
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
     if inplace:
-        return input.copy_(dropout(input, p, training, generator=generator))
+        return input.copy_(dropout(input, p, training, generator=generator, batch_dim=batch_dim))
     if not training or p == 0:
         return input
     if p == 1:
         return input * 0.0
-    kept = tg.rand(input.shape, dtype=tg.float32, device=input.device, generator=generator) >= p
-    return input * (kept.to(input.dtype) * (1.0 / (1.0 - p)))
+    of_batch = generator is None and not (input.is_leaf and input.requires_grad)
+    shape, dim = rows.located("dropout", input.shape, batch_dim) if of_batch else (input.shape, None)
+    kept = tg.rand(shape, dtype=tg.float32, device=input.device, generator=generator, batch_dim=dim) >= p
+    return input * (kept.reshape(input.shape).to(input.dtype) * (1.0 / (1.0 - p)))
 
 
 def layer_norm(

@@ -13,15 +13,18 @@ class Stream:
     """One long sequence as B parallel streams, T steps of each at a time. Iterating is one pass.
 
     Each stream goes on in the next piece where it stopped in this one, so the state that a network had at the end of a
-    piece is where it begins with the next. What is left over by cutting into B equal streams is not seen.
+    piece is where it begins with the next. What is left over by cutting into B equal streams is not seen. Of an array
+    only the pieces are read, when it is their turn: with `np.memmap`, a text may be larger than memory.
 
-    Of an array, only the pieces are read, when they are due: it may be a large file, memory-mapped.
+    Args:
+        tokens: (N, ...).
+        streams: which of the B streams to give, as `distributed.shard(batch)` says; all by default.
 
     Attributes:
         position: the step at which the next piece begins; set it to go on from there. 0 after a whole pass.
     """
 
-    def __init__(self, tokens: Any, batch: int, steps: int, device: Any = None) -> None:
+    def __init__(self, tokens: Any, batch: int, steps: int, device: Any = None, streams: slice = slice(None)) -> None:
         if not hasattr(tokens, "__array__"):  # a list, say
             tokens = tg.as_tensor(tokens)
         if tokens.ndim == 0 or batch < 1 or steps < 1:
@@ -35,17 +38,19 @@ class Stream:
                 f"stream: {len(tokens)} tokens make {batch} streams of {length}, too short to predict anything; take a "
                 "longer sequence or a smaller batch"
             )
-        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:]).swapaxes(0, 1)
+        if not isinstance(streams, slice):
+            raise TypeError(f"stream: streams= takes a slice, as shard() gives one, got a {type(streams).__name__}")
+        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:])[streams].swapaxes(0, 1)
         self._steps, self._device = steps, device
         self.position = 0
 
     def __len__(self) -> int:
         """The number of pieces in a whole pass."""
-        return -(-(len(self._streams) - 1) // self._steps)
+        return -(-(self._streams.shape[1] - 1) // self._steps)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets, each (T, B); the targets are one step ahead. The last piece may be shorter."""
-        last = len(self._streams) - 1
+        last = self._streams.shape[1] - 1
         while self.position < last:
             start, stop = self.position, min(self.position + self._steps, last)
             self.position = stop
@@ -61,14 +66,14 @@ class Stream:
         return tg.tensor(piece, dtype=tg.int64 if piece.dtype.kind == "u" else None, device=self._device)
 
 
-def stream(tokens: Any, batch: int, steps: int, device: Any = None) -> Stream:
+def stream(tokens: Any, batch: int, steps: int, device: Any = None, streams: slice = slice(None)) -> Stream:
     """One long sequence (N,) as `batch` parallel streams, `steps` of each at a time, on a device. See `Stream`.
 
     >>> state = None
     >>> for x, y in nn.utils.stream(tokens, batch=50, steps=50):
     ...     scores, state = model(x, state if state is None else state.detach())
     """
-    return Stream(tokens, batch, steps, device)
+    return Stream(tokens, batch, steps, device, streams)
 
 
 def tbptt(

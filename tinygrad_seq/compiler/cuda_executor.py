@@ -17,7 +17,7 @@ from ..backend import numpy_module as numpy
 from ..recording import CompileError
 from .cuda_groups import Group, Layout, module
 from .memory_plan import MemoryPlan
-from .operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from .operations import EFFECTS, HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from .program import Instr, Number, Program, Var
 
 Step = Callable[[], Any]
@@ -166,7 +166,7 @@ class CudaExecutor:
 
     def _waits(self, instr: Instr) -> bool:
         """Whether an operation depends on the host at each call: on a number, or on what Python makes of arrays."""
-        if instr.op == "require":
+        if instr.op in EFFECTS:
             return True
         return instr.op != "random_words" and any(type(a) is Number for a in instr.args)
 

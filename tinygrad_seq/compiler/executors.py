@@ -48,6 +48,14 @@ def described() -> list[str]:
     return [f"compiled functions on the CPU: {native}; {because}", kept()]
 
 
+def forget_threads() -> None:
+    """BLAS has another number of threads from now on: take as many."""
+    if find_spec("llvmlite") is not None:
+        from .crew import size
+
+        size.cache_clear()
+
+
 @cache
 def _fault_of_llvmlite() -> str:
     """What goes wrong when a function is compiled with the llvmlite that is installed."""

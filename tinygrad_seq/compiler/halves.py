@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import DType
-from .operations import VIEWS
+from .operations import EFFECTS, VIEWS
 from .program import Instr, Program, Source, Var
 
-_AT_THE_CALL = frozenset({"require", "random_words", "concat"})  # checks; draws; pieces are made in their place
+_AT_THE_CALL = EFFECTS | {"random_words", "concat"}  # checks, messages; draws; pieces are made in their place
 
 
 class Halves(NamedTuple):
@@ -88,10 +88,10 @@ class _Cut:
 
 
 def _only_needed(instrs: list[Instr], outputs: list[Var]) -> list[Instr]:
-    """Those that the outputs are computed from, and the checks."""
+    """Those that the outputs are computed from, checks, and messages to other processes."""
     needed, kept = set(outputs), []
     for instr in reversed(instrs):
-        if instr.op == "require" or instr.out in needed:
+        if instr.op in EFFECTS or instr.out in needed:
             needed.update(instr.inputs())
             kept.append(instr)
     return kept[::-1]

@@ -103,6 +103,11 @@ class NumpyExecutor:
         if op in ("require", "random_words", "call"):
             generic = self._generic if any(type(a) is Number for a in instr.args) else self._called
             return [(partial(generic, instr, out), tuple([self.plan.arrays.get(a, a) for a in instr.args]))]
+        if op == "collective":
+            given = instr.args[: instr.params["count"]]
+            return [
+                (partial(self._sent, instr.params["message"], out), tuple([self.plan.arrays.get(a, a) for a in given]))
+            ]
         args = [self.operand(a, list(instr.args)) for a in instr.args]
         if op in ("maximum", "minimum"):  # whose third argument is not to be the result
             return [(partial(getattr(numpy, op), out=out), tuple(args))]
@@ -153,6 +158,9 @@ class NumpyExecutor:
 
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
         numpy.copyto(out, evaluate(op, args, params))
+
+    def _sent(self, message: Any, out: Array, *args: Any) -> None:
+        message(*[self._now[a.place] if type(a) is Number else a for a in args], out=out)
 
     def _generic(self, instr: Instr, out: Array, *args: Any) -> None:
         self._called(instr, out, *[self._now[a.place] if type(a) is Number else a for a in args])

@@ -3,6 +3,8 @@
 Operations are NumPy's, with one spelling for each thing: all basic indexing is `slice`, all advanced indexing `take`,
 and nothing is written in place: `update` and `scatter_add` return a changed copy. `after` is its first operand, as
 something that is not there before the others are: what is computed of it is computed again, `again` counts how often.
+`collective` is a message between processes: its last operand, past `count`, is what came of the one before it, so that
+all processes send theirs in one order.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
+
+EFFECTS = frozenset({"require", "collective"})  # what is done though nobody reads the result
 
 HOLE = object()  # in a static index, where an index array goes
 
@@ -69,6 +73,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "random_words": _random_words,
     "require": _require,
     "call": lambda *args, function, **_: function(*args),
+    "collective": lambda *args, message, count: message(*args[:count]),
 }
 FUNCTIONS |= {
     name: (lambda x, axis, keepdims, name=name: getattr(x, name)(axis=axis, keepdims=keepdims)) for name in REDUCTIONS

@@ -23,7 +23,7 @@ from ..recording import CompileError, active
 from .guards import Place, alike, reader
 from .home import Home
 from .live_number import LiveNumber
-from .operations import VIEWS, evaluate
+from .operations import EFFECTS, VIEWS, evaluate
 from .optimizers import Optimizers
 from .overlay import Overlay
 from .places import argument_grad_array, grad_array
@@ -81,6 +81,7 @@ class Recorder(Home):
         self.attributes: dict[Any, LiveNumber] = {}  # of modules: those that are followed
         self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
         self.refused: CompileError | None = None
+        self._sent: Traced | None = None  # what came of the last message to other processes
 
     # --- operations ---
 
@@ -90,7 +91,7 @@ class Recorder(Home):
 
     def emit(self, op: str, *args: Any, **params: Any) -> Traced:
         """Compute an operation, and write it down unless it will be the same every time."""
-        given, values, constant = [], [], op not in ("require", "random_words")
+        given, values, constant = [], [], op not in (*EFFECTS, "random_words")
         for a in args:
             if type(a) is Traced or is_array(a):
                 a = self.traced(a)
@@ -108,7 +109,7 @@ class Recorder(Home):
                 given.append(a)
                 values.append(a)
         with self.home.on(self.index):
-            value = evaluate(op, values, params)
+            value = evaluate(op, values, params) if op != "collective" else params["message"].alone(*values)
         view = op in VIEWS and type(args[0]) is Traced and shares_memory(value, args[0].value)
         viewed = None
         if view:
@@ -122,6 +123,12 @@ class Recorder(Home):
 
     def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: Traced) -> Traced:
         return self.emit(op, whole, *rest, **params)
+
+    def collective(self, message: Any, x: Any, *rest: Any) -> Traced:
+        """A message to other processes, sent at each call, after the one before it; while recording nothing is sent."""
+        before = () if self._sent is None else (self._sent,)
+        self._sent = sent = self.emit("collective", x, *rest, *before, message=message, count=1 + len(rest))
+        return sent
 
     def read_since(self, count: int) -> list[tuple[Value, Var]]:
         """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""
@@ -313,8 +320,8 @@ class Recorder(Home):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
-    def words(self, generator: Any, count: int, target: Any) -> Traced:
-        """The next random words of a generator."""
+    def stands(self, generator: Any) -> tuple[LiveNumber, LiveNumber]:
+        """The seed of a generator, and its position after what was drawn so far."""
         known = self.generators.get(id(generator))
         if known is None:
             seed = self.number(generator.seed, lambda: generator.seed)
@@ -322,12 +329,16 @@ class Recorder(Home):
             known = self.generators[id(generator)] = (generator, generator.get_state(), seed, start)
         _, (_, first), seed, start = known
         moved = generator.offset - first
+        return seed, self.number(generator.offset, lambda offset: offset + moved, start)
+
+    def words(self, generator: Any, count: int, target: Any) -> Traced:
+        """The next random words of a generator."""
+        seed, position = self.stands(generator)
         self.settle(target.backend_module, str(target), "random numbers are drawn")
         drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
-        place = self.number(generator.offset, lambda offset: offset + moved, start).place
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
-        self.program.instrs.append(Instr("random_words", (seed.place, place), params, out, self.line()))
+        self.program.instrs.append(Instr("random_words", (seed.place, position.place), params, out, self.line()))
         generator.offset += (count + 7) // 8
         return self._result(drawn, out)
 
@@ -357,6 +368,7 @@ class Recorder(Home):
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
+        self._sent = None
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time

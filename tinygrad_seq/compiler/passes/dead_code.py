@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from ..operations import EFFECTS
 from ..program import Program
 
 
 def without_dead_code(program: Program) -> Program:
-    """Only what the outputs are computed from, and the checks, which see for themselves."""
+    """Only what the outputs are computed from, checks, which see for themselves, and messages to other processes."""
     needed = set(program.outputs)
     kept = []
     for instr in reversed(program.instrs):
-        if instr.op == "require" or instr.out in needed:
+        if instr.op in EFFECTS or instr.out in needed:
             needed.update(instr.inputs())
             kept.append(instr)
     program.instrs = kept[::-1]

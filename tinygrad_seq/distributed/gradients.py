@@ -1,0 +1,138 @@
+"""Averaging gradients over all ranks, weighted by what each of them has seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import Any
+from weakref import WeakMethod
+
+from ..backend import Array, array_module, backend_of, is_array
+from ..backend import numpy_module as numpy
+from ..grad_mode import no_grad
+from ..hooks import after_backward
+from ..public import public
+from ..recording import active as recording
+from ..several import at
+from ..streams import default_generator
+from ..tensor import Tensor
+from .agreement import NAME, Agreement
+from .group import current
+from .message import Message, described, send
+
+
+class _Average(Message):
+    """The gradients of one dtype, side by side in one array: the sum of weight · gradient / (the mean weight)."""
+
+    def __init__(self, agreement: Agreement, first: bool) -> None:
+        self._agreement, self._first = agreement, first
+
+    def transfer(self, x: Array, out: Array, weight: Any = 1.0, seed: Any = 0, offset: Any = 0) -> None:
+        agreement = self._agreement
+        if self._first and agreement.static:
+            agreement.reach(float(weight), int(seed), int(offset))
+        link = agreement.group.link
+        if agreement.factor == 1:
+            link.all_reduce(x, out, "sum")
+            return
+        if agreement.factor:
+            numpy.multiply(x, agreement.factor, out=out)
+        else:
+            out[...] = 0  # what it has may be nan, the mean of nothing
+        link.all_reduce(out, out, "sum")
+
+
+@public
+def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor | None = None) -> Tensor | None:
+    """Let the gradients be their means over all ranks: Σ weight · gradient / Σ weight, on each of them.
+
+    With the number of terms that this rank's loss is a mean of as the weight, that is the gradient of the mean over all
+    ranks, and what follows, as clipping, is as in one process with the whole batch. A rank without data takes part with
+    the weight 0, whatever gradients it has. A parameter without a gradient on some ranks counts as 0 there, and without
+    one on all of them stays without. One message for each dtype, with which requests to stop travel: see `should_stop`.
+
+    >>> loss.backward()
+    >>> dist.average_gradients(model.parameters(), weight=y.numel())
+
+    Args:
+        parameters: the same ones in the same order on all ranks; or pairs of names and parameters.
+        weight: a number, or a tensor with one.
+        loss: a scalar, to be averaged in the same message.
+
+    Returns:
+        The mean of the losses, if a rank gave one.
+
+    Raises:
+        TypeError: if something is no parameter.
+        DistributedError: on all ranks, if they have other parameters, do something else, or have no data at all.
+    """
+    group = current(NAME)
+    names, tensors = _named(parameters)
+    weight = getattr(weight, "array", weight)
+    if group.size == 1:
+        return None if loss is None else loss.detach()
+    static = bool(recording and recording[-1].mine())
+    with no_grad():
+        grads = [p.grad for p in tensors]
+        grads.append(None if loss is None else loss.detach().to(tensors[0].dtype).reshape(()))
+        shapes = [*[p.shape for p in tensors], ()]
+        kinds = [*[p.dtype for p in tensors], tensors[0].dtype]
+        whats = [f"{name} {described(p.array)}" for name, p in zip(names, tensors, strict=True)]
+        agreement = Agreement(group, [*whats, "the loss"], [g is not None for g in grads], static)
+        if static:
+            rest = (weight, *recording[-1].stands(default_generator))
+        else:
+            number = float(backend_of(weight).to_host(weight) if is_array(weight) else weight)
+            agreement.reach(number, *default_generator.get_state())
+            rest = ()
+        like = next(x.array for x in (*grads, *tensors) if x is not None)
+        averages: dict[int, Tensor] = {}
+        for kind in dict.fromkeys(kinds) if any(agreement.present) or static else ():
+            places = [i for i, there in enumerate(agreement.present) if there and kinds[i] == kind]
+            arrays = [_flat(grads[i], shapes[i], kind, like) for i in places]
+            flat = array_module(like).concatenate(arrays) if arrays else _flat(None, (0,), kind, like)
+            summed = send(_Average(agreement, first=kind == kinds[0]), flat, *rest)
+            start = 0
+            for i, array in zip(places, arrays, strict=True):
+                end = start + array.size
+                averages[i] = Tensor.wrap(summed[start:end].reshape(shapes[i]) * (1.0 / group.size))
+                start = end
+        for i, p in enumerate(tensors):
+            if i in averages:
+                p.grad = averages[i]
+    return averages.get(len(tensors))
+
+
+def _flat(gradient: Tensor | None, shape: tuple[int, ...], kind: Any, like: Array) -> Array:
+    """A gradient in one dimension, zeros if there is none."""
+    if gradient is not None:
+        return gradient.array.reshape(-1)
+    with at(like):
+        return array_module(like).zeros(math.prod(shape), kind)
+
+
+def _named(parameters: Iterable[Any]) -> tuple[list[str], list[Tensor]]:
+    """Names and tensors, of tensors or of pairs."""
+    given: list[Any] = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    pairs = [x if isinstance(x, tuple) and len(x) == 2 else (f"parameter {i}", x) for i, x in enumerate(given)]
+    names, tensors = [str(name) for name, _ in pairs], [x for _, x in pairs]
+    strange = next((x for x in tensors if not isinstance(x, Tensor) or not x.requires_grad), None)
+    if strange is not None or not tensors:
+        what = "none" if not tensors else type(strange).__name__
+        raise TypeError(f"{NAME}: takes parameters that require a gradient, such as model.parameters(), got {what}")
+    return names, tensors
+
+
+def call_after_backward(method: Callable[[Any], None]) -> None:
+    """Call a method, as long as its object is there, with the nodes that gradients arrived at in a `backward()`."""
+    known: WeakMethod[Any] = WeakMethod(method)
+
+    def told(reached: Any) -> None:
+        call: MethodType | None = known()
+        if call is None:
+            after_backward.remove(told)
+        else:
+            call(reached)
+
+    after_backward.append(told)
