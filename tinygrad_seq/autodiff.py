@@ -14,14 +14,15 @@ from .backend import array_module
 from .grad_mode import enable_grad
 from .graph import Application, Leaf, Node, Output, Value, observers
 from .memory import memory
+from .ops.assign import Cleared, setitem
 from .ops.elementwise import add, cast, real_part
-from .ops.index import Scattered, gather_scattered
+from .ops.index import Scattered, add_at, gather_scattered
 from .ops.linalg import MANY, Product, gather_products
 from .ops.reduce import reduce_sum
 from .ops.shape import reshape_to
 from .several import at, on_gpu, several_gpus, there
 
-_LATER = (Scattered, Product)
+_LATER = (Scattered, Product, Cleared)
 _by_number = operator.attrgetter("number")
 
 
@@ -86,6 +87,8 @@ class _Gradients:
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[Scattered]] = {}
         self._products: dict[Node, list[Product]] = {}
+        self._cleared: dict[Node, Any] = {}  # what a chain of assignments carries back, in an array of ours
+        self._own: Any = None  # such an array, on its way through a rule
         self._buffers: set[Node] = set()  # whose gradient is ours to write into
 
     def add(self, node: Node, g: Any) -> None:
@@ -111,6 +114,13 @@ class _Gradients:
         if type(g) is Scattered:
             self._scattered.setdefault(node, []).append(g)
             return
+        if type(g) is Cleared:
+            rest = g.dense(own=g.g is self._own)
+            if node in self._cleared:
+                self.add(node, rest)
+            else:
+                self._cleared[node] = rest
+            return
         parts = self._products.setdefault(node, [])
         if parts:
             g.count += parts[-1].count
@@ -128,10 +138,24 @@ class _Gradients:
         """The whole gradient of a node whose users have all been visited; None if none arrived."""
         if self._products and node in self._products:
             self.add(node, gather_products(self._products.pop(node)))
+        if self._cleared and node in self._cleared:
+            return self._collected(node)
         if self._scattered and node in self._scattered:
             self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
         g = self._dense.pop(node, None)
         return self._complete(g, node) if type(g) is list else g
+
+    def _collected(self, node: Node) -> Any:
+        """What came back through an assignment, and all else added to it, in place."""
+        g = self._cleared.pop(node)
+        if node in self._dense:
+            g += self._dense.pop(node)
+        for part in self._scattered.pop(node, ()):
+            add_at(g, part.values, part.arrays, part.index)
+        chained = isinstance(node, Application) and node.primitive is setitem
+        if chained and not observers and not getattr(node, "hooks", None):  # else somebody may keep it
+            self._own = g
+        return g
 
     def _complete(self, parts: list[Any], node: Node) -> tuple[Any, ...]:
         """The gradients of all outputs, zeros for those that nothing came back to."""

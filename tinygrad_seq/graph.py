@@ -26,7 +26,7 @@ from .backend import (
     is_plain,
 )
 from .grad_mode import grad_enabled
-from .memory import memory, next_number, share, shares_memory
+from .memory import memory, next_number, share, shares_memory, show
 from .node import Application as Application
 from .node import Later as Later
 from .node import Leaf as Leaf
@@ -222,7 +222,7 @@ class Primitive:
         value.array = y
         value.node = node
         if self.is_view and shares_memory(y, arrays[0]):
-            share(inputs[0], value)
+            show(inputs[0], value, self, params)
         return value
 
     def _bare(self, inputs: tuple[Any, ...], params: dict[str, Any], arrays: bool) -> Any:

@@ -1,105 +1,39 @@
-"""Changing a tensor in place: in its memory, noted so that no gradient is wrong, or as a recorded new result."""
+"""The methods that change a tensor in place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import recomputation, streams
-from .backend import array_module, float64, is_array
+from . import streams
+from .assignment import Assignment
+from .backend import float64
 from .conversion import require_fit, to_array
 from .device import device_of
-from .grad_mode import is_grad_enabled
 from .graph import Leaf, Value
-from .hooks import Retained
-from .memory import is_shared, is_writable, memory, owner_of, unshare
-from .methods import Dim, Methods
+from .memory import is_shared, unshare
+from .methods import Dim
 from .operators import Number, Operand
-from .ops.elementwise import where
-from .ops.index import masks
-from .public import MISTAKES, explained, require_numbers
-from .recording import active as recording
-from .several import at, several_gpus
 from .streams import Generator
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-class InPlace(Methods):
-    """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index.
-
-    Where no gradient is at stake, the memory changes, and with it whatever shares it. A change that is recorded makes
-    the tensor a new result instead, and is refused where another tensor shows the same memory.
-    """
+class InPlace(Assignment):
+    """The methods of `Tensor` that end in an underscore, and `+=` and its kin. What they do: see `Assignment`."""
 
     __slots__ = ()
-
-    def _assign(self, new: Tensor, name: str) -> Tensor:
-        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
-        if new.shape != self.array.shape:
-            raise ValueError(
-                f"{name}: the result has shape {new.shape}, which does not fit in place of {self.array.shape}"
-            )
-        if self.array.dtype.kind in "biu" and new.array.dtype.kind in "fc":
-            raise TypeError(
-                f"{name}: the result is {new.array.dtype}, which does not fit in place of {self.array.dtype}; "
-                "convert the tensor first: .float()"
-            )
-        self._require_here(new, name)
-        new = new.to(self.array.dtype)
-        if is_grad_enabled() and (self.node is not None or new.node is not None):
-            if isinstance(self.node, Leaf):
-                raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use no_grad()")
-            self._require_alone(name)
-            if new.node is None:  # still a result of what this tensor was, with a gradient of 0
-                new = where(array_module(self.array).ones((), "bool"), new, self)
-            self._become(new.clone() if _is_lent(new) or is_shared(new) else new)
-            unshare(self)
-        else:
-            if not is_writable(self.array):
-                raise RuntimeError(
-                    f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
-                )
-            if recording:
-                recording[-1].captured((self,))  # it may be the first that is seen of it
-            recomputation.writes(self.array)
-            with at(self.array):
-                array_module(self.array).copyto(self.array, new.array)
-            memory.mark(self.array)
-        return self  # type: ignore[return-value]
-
-    def _require_here(self, value: Any, name: str) -> None:
-        """Raise a RuntimeError if `value` is a tensor or an array on another device: nothing is moved in silence."""
-        array = getattr(value, "array", value)
-        if not is_array(array) or (type(array) is type(self.array) and not several_gpus):
-            return
-        here, there = device_of(self.array), device_of(array)
-        if here != there:
-            raise RuntimeError(f"{name}: operands are on {here} and {there}; move one with .to({str(here)!r})")
-
-    def _require_alone(self, name: str) -> None:
-        """Raise a RuntimeError if somebody else shows this memory, whom a recorded change would not reach."""
-        lent = _is_lent(self)
-        if lent or is_shared(self):
-            whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
-            raise RuntimeError(
-                f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
-                "first, or put parts together with cat(), stack() or where()"
-            )
-
-    def _become(self, new: Tensor) -> None:
-        """Take over another tensor's numbers and graph; `retain_grad` is about what this tensor is last."""
-        retained = Retained.of(self.node)
-        if retained is not None and self.node is not None and new.node is not None:
-            self.node.hooks = [hook for hook in self.node.hooks if hook is not retained]
-            new.node.hooks = [*getattr(new.node, "hooks", ()), retained]
-        self.array, self.node = new.array, new.node
 
     def _arrange(self, new: Tensor, name: str) -> Tensor:
         """Become a view of this tensor in another shape."""
         if isinstance(self.node, Leaf):
             raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use {name[:-1]}()")
+        alone = not is_shared(self, knowing=1)  # `new`
         self._become(new)
+        if alone:
+            unshare(self)
+        else:
+            self.sharers.arranged = True
         return self  # type: ignore[return-value]
 
     def _as_operand(self, source: Operand) -> Tensor:
@@ -268,29 +202,3 @@ class InPlace(Methods):
 
     def __ixor__(self, other: Operand) -> Tensor:
         return self._assign(self ^ other, "^=")
-
-    def __setitem__(self, key: Any, value: Operand) -> None:
-        if is_grad_enabled() and (self.node is not None or getattr(value, "requires_grad", False)):
-            raise RuntimeError("assigning to an index is not recorded; use where() or cat(), or no_grad()")
-        require_numbers((value,), "assigning to an index: ")
-        self._require_here(value, "assigning to an index")
-        if not hasattr(value, "shape"):
-            value = require_fit("assigning to an index", value, self.array.dtype)
-        elif self.array.dtype.kind in "biu" and value.dtype.kind in "fc":
-            raise TypeError(
-                f"assigning to an index: {value.dtype} does not fit in {self.array.dtype}; convert the tensor first: "
-                ".float()"
-            )
-        key = tuple(k.array if isinstance(k, Value) else k for k in masks(key))
-        recomputation.writes(self.array)
-        try:
-            with at(self.array, key, value):
-                self.array[key] = value.array if isinstance(value, Value) else value
-        except MISTAKES as error:
-            raise explained("assigning to an index", error, (self, value), {}) from error
-        memory.mark(self.array)
-
-
-def _is_lent(tensor: Value) -> bool:
-    """Whether somebody outside can write to the memory of a tensor."""
-    return id(owner_of(tensor.array)) in memory.lent

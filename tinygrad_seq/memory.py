@@ -27,10 +27,12 @@ class Sharers:
 
     Attributes:
         views: NumPy's arrays of this memory that the user got; missing where there are none.
+        arranged: whether one of them has another shape than when the others were taken of it; missing if not.
     """
 
-    __slots__ = ("views",)
+    __slots__ = ("arranged", "views")
     views: list[ref[Array]]
+    arranged: bool
 
 
 def share(one: Any, *others: Any) -> None:
@@ -42,13 +44,27 @@ def share(one: Any, *others: Any) -> None:
         other.sharers = sharers
 
 
-def is_shared(tensor: Any) -> bool:
-    """Whether somebody else shows the memory of a tensor, too."""
+def show(whole: Any, view: Any, function: Any, params: dict[str, Any]) -> None:
+    """Note that a tensor is a view of another one, and by what."""
+    share(whole, view)
+    view.shown = (ref(whole), function, params, getattr(whole, "shown", None))
+
+
+def is_shared(tensor: Any, knowing: int = 0) -> bool:
+    """Whether somebody else shows the memory of a tensor, too, besides so many whom we know."""
     if not hasattr(tensor, "sharers"):
         return False
-    if getrefcount(tensor.sharers) > 2:  # the tensor's, and that of getrefcount's argument
+    if getrefcount(tensor.sharers) > 2 + knowing:  # the tensor's, and that of getrefcount's argument
         return True
     return any(view() is not None for view in getattr(tensor.sharers, "views", ()))
+
+
+def is_alone(tensor: Any, views: int = 0) -> bool:
+    """Whether a tensor, and so many views of it, are all that can see its memory: no other tensor and no node."""
+    if not hasattr(tensor.array, "strides"):
+        return False  # one that `compile` watches
+    own = tensor.array.base is None and tensor.array.flags.c_contiguous and is_writable(tensor.array)
+    return own and getrefcount(tensor.array) <= 2 + views  # the tensor's, and that of getrefcount's argument
 
 
 def lend_view(tensor: Any, view: Array) -> None:
@@ -60,8 +76,9 @@ def lend_view(tensor: Any, view: Array) -> None:
 
 def unshare(tensor: Any) -> None:
     """Note that a tensor has memory of its own now."""
-    if hasattr(tensor, "sharers"):
-        del tensor.sharers
+    for name in ("sharers", "shown"):
+        if hasattr(tensor, name):
+            delattr(tensor, name)
 
 
 def shares_memory(a: Array, b: Array) -> bool:
@@ -120,6 +137,12 @@ class _Memory:
             if known is None:  # else it is this one's, since one that goes takes its entry along
                 known = ref(owner, partial(self._forget, key))
             self._of_owner[key] = (known, self.last)
+
+    def mark_alone(self, array: Array) -> None:
+        """As `mark`, of memory that no node has saved: none has to be checked for it."""
+        last = self.last
+        self.mark(array)
+        self.last = last
 
     def date(self, array: Array, time: int) -> None:
         """Have the last write to this memory, which was noted just now, at an earlier time."""

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 
 class Value:
-    """An array and the node that it came from (None: a constant). `Tensor` adds operators and methods to it."""
+    """An array and the node that it came from (None: a constant). `Tensor` adds operators and methods to it.
 
-    __slots__ = ("__weakref__", "array", "node", "sharers")  # the last is set where memory is shared
+    Attributes:
+        sharers: what all that show this memory have in common; missing where nobody else does.
+        shown: of a view, what it was a view of when it was taken (a weak reference), the primitive that took it with
+            its settings, and the `shown` of that; missing elsewhere.
+    """
+
+    __slots__ = ("__weakref__", "array", "node", "sharers", "shown")
     result_class: ClassVar[type[Value]]
     array: Array
     node: Node | None
     sharers: Sharers
+    shown: tuple[ref[Value], Primitive, dict[str, Any], Any]
 
     @classmethod
     def wrap(cls, array: Array, node: Node | None = None) -> Any:

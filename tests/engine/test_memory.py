@@ -58,18 +58,35 @@ def test_without_recording_there_is_no_graph(expression: str, result: str) -> No
     assert (y.node is None) == (result != "itself")
 
 
+def assert_refused(x: tg.Tensor) -> None:
+    with pytest.raises(RuntimeError, match=r"add_: this tensor shares memory with another tensor.*clone\(\)"):
+        x.add_(1.0)
+
+
+SEVERAL = ("expand", "unbind", "split", "chunk", "unfold", "broadcast_to", "meshgrid", "detach", ".data")
+
+
 @pytest.mark.parametrize(("expression", "result"), [row for row in ROWS if row[1] == "view"])
 def test_a_recorded_change_reaches_all_that_show_the_memory_or_is_refused(expression: str, result: str) -> None:
-    x = numbers().requires_grad_() * 1.0
+    leaf = numbers().requires_grad_()
+    x = leaf * 1.0
     y = evaluated(expression, x)
     before = x.tolist()
-    for one in (x, y):
-        if one.requires_grad:
-            with pytest.raises(RuntimeError, match=r"add_: this tensor shares memory with another tensor.*clone\(\)"):
-                one.add_(1.0)
-    assert x.tolist() == before
+    assert_refused(x)
+    if any(name in expression for name in SEVERAL):
+        if y.requires_grad:
+            assert_refused(y)
+        assert x.tolist() == before
+    elif "s)" not in expression:  # the whole of which is gone
+        shown = y.detach().clone()
+        y.mul_(3.0)
+        assert y.tolist() == (shown * 3).tolist() == evaluated(expression, x).tolist()
+        assert x.sum().item() == 21 + 2 * shown.sum().item()
+        (x * x).sum().backward()
+        assert leaf.grad is not None
+        assert leaf.grad.tolist() == (2 * x.detach() * (1 + 2 * (x.detach() != leaf.detach()))).tolist()
     if y.requires_grad:
-        del x, one
+        del x
         assert y.add_(1.0).requires_grad  # nobody else shows it any more
 
 
@@ -82,7 +99,7 @@ def test_every_function_of_tensors_is_in_the_table_or_gives_a_copy() -> None:
             continue
         try:
             y = getattr(x, name)()
-        except (TypeError, ValueError, RuntimeError):
+        except (AttributeError, TypeError, ValueError, RuntimeError):  # of slots, one that is not filled
             continue
         for part in y if isinstance(y, tuple) else (y,):
             if isinstance(part, tg.Tensor) and not (part is x and name in ("cpu", "cuda")):  # if it is there already

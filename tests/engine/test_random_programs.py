@@ -68,8 +68,8 @@ class Program:
     def run(self) -> Seen:
         """A few random lines, and a backward pass through all that is left."""
         lines = [self.elementwise, self.binary, self.view, self.change, self.write, self.detach, self.freeze]
-        lines += [self.retain, self.backward, self.drop]
-        for line in self.rng.choices(lines, weights=[2, 2, 4, 4, 1, 2, 1, 1, 1, 1], k=self.rng.randint(4, 12)):
+        lines += [self.retain, self.backward, self.drop, self.put]
+        for line in self.rng.choices(lines, weights=[2, 2, 4, 4, 1, 2, 1, 1, 1, 1, 2], k=self.rng.randint(4, 12)):
             line(self.rng.randrange(len(self.values)))
         total = sum([(v * v).sum() for v in self.values if v.requires_grad], self.number(0.0))
         if total.requires_grad:
@@ -125,6 +125,23 @@ class Program:
         self.lines.append(f"v{i}[:1] = 0.5, under no_grad")
         with self.lib.no_grad():
             self.values[i][0 if self.values[i].ndim else ...] = 0.5
+
+    def put(self, i: int) -> None:
+        """Another value, or its sum, at an index; or added to what is there."""
+        x, j = self.values[i], self.rng.randrange(len(self.values))
+        key: Any = self.rng.choice([0, -1, slice(1, None), slice(None), [0], ..., None, "mask"])
+        added = self.rng.random() < 0.3
+        if not x.ndim or (x.is_leaf and x.requires_grad):
+            return
+        self.lines.append(f"v{i}[{key}] {'+=' if added else '='} v{j}")
+        key = x > 0.8 if key == "mask" else key
+        other = self.values[j]
+        fits = other.ndim and x[key].shape == other.shape
+        other = other if fits else other.sum()
+        if added:
+            x[key] += other
+        else:
+            x[key] = other
 
     def detach(self, i: int) -> None:
         name = self.rng.choice(["detach()", "data"])

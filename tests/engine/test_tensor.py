@@ -167,8 +167,9 @@ def test_assignment_by_index() -> None:
     x[tg.tensor([True, False])] = tg.tensor([1.0, 2.0])
     x[1, 0] = 5
     assert x.tolist() == [[1, 2], [5, 0]]
-    with pytest.raises(RuntimeError, match="not recorded"):
-        (tg.ones(2, requires_grad=True) * 1.0)[0] = 1.0
+    x = tg.zeros(2, 3, 3)
+    x[0, :, [2, 0, 1]] = tg.arange(9.0).reshape(3, 3)  # the dimensions where they stand, as when it is read
+    assert x[0].tolist() == [[1, 2, 0], [4, 5, 3], [7, 8, 6]]
 
 
 def test_to() -> None:

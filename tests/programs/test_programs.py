@@ -21,6 +21,7 @@ BACK = [  # these imports, and no other line, are what was changed
     (r"^import nn\.functional as F$", "import torch.nn.functional as F"),
     (r"^from nn import optim$", "from torch import optim"),
     (r"^from nn\.utils\.rnn import ", "from torch.nn.utils.rnn import "),
+    (r"\btinygrad_seq\b", "torch"),
 ]
 
 

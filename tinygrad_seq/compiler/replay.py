@@ -86,7 +86,7 @@ class Replay:
         self.guards: list[Callable[[], bool]] = [found, *recorder.guards]
         self._name = recorder.name
         self._same = list(recorder.same.values())
-        self._known_leaves = recorder.known_leaves
+        self._known_leaves, self._left = recorder.known_leaves, recorder.left
         self._met = self._leaves_among(given)
         program = recorder.program
         program.backend, program.index = recorder.home, recorder.index
@@ -208,7 +208,11 @@ class Replay:
                 results.append(call.numbers[out.place])
             else:
                 results.append(given[out.place] if type(out) is Argument else out)
-        return rebuild(self.form, iter(results))
+        rest = iter(results)
+        result = rebuild(self.form, rest)
+        for (module, name), value in zip(self._left, rest, strict=True):
+            vars(module)[name] = value
+        return result
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])

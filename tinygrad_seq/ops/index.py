@@ -28,7 +28,8 @@ class Slot:
 ARRAY = Slot()
 
 
-def _filled(index: Index, arrays: tuple[Array, ...]) -> Index:
+def with_arrays(index: Index, arrays: tuple[Array, ...]) -> Index:
+    """A static index with the arrays where it says ARRAY."""
     rest = iter(arrays)
     return tuple([next(rest) if i is ARRAY else i for i in index])
 
@@ -50,7 +51,7 @@ class Scattered:
 def getitem(x: Array, *arrays: Array, index: Index) -> Array:
     """x[index], with `arrays` put in where the index says ARRAY. A view if there are none."""
     if arrays:
-        return x[_filled(index, arrays)]
+        return x[with_arrays(index, arrays)]
     y = x[index]
     return x[(*index, Ellipsis)] if isinstance(y, SCALAR) else y  # the dots keep a 0-d entry a view
 
@@ -68,16 +69,18 @@ def scatter_values(
 
     `inputs` holds for each of the `indices` the values and then its index arrays, `counts` of them.
     """
-    backend = backend_of(inputs[0])
     out = array_module(inputs[0]).zeros(shape, inputs[0].dtype)
     for values, arrays, index in _contributions(inputs, indices, counts):
-        if not arrays:
-            out[index] += values
-        elif index == (ARRAY,):
-            backend.scatter_add(out, arrays, values)
-        else:
-            backend.scatter_add(out, _filled(index, arrays), values)
+        add_at(out, values, arrays, index)
     return out
+
+
+def add_at(out: Array, values: Array, arrays: tuple[Array, ...], index: Index) -> None:
+    """out[index] += values; equal indices add up."""
+    if not arrays:
+        out[index] += values
+    else:
+        backend_of(out).scatter_add(out, arrays if index == (ARRAY,) else with_arrays(index, arrays), values)
 
 
 def _contributions(inputs: tuple[Any, ...], indices: tuple[Index, ...], counts: tuple[int, ...]) -> Any:
@@ -112,11 +115,20 @@ def index(x: Any, key: Any) -> Any:
     """x[key] for integers, slices, None, Ellipsis, and tensors, arrays or lists of integers or booleans."""
     if type(key) is int:  # the commonest one: half the time
         return getitem(x, index=(key,))
-    keys = masks(key)
+    first, static, arrays = resolved(x, key)
+    return getitem(x if first is None else getitem(x, index=first), *arrays, index=static)
+
+
+def resolved(x: Any, key: Any) -> tuple[Index | None, Index, list[Array]]:
+    """What x[key] means: an index for whole numbers that stand beside arrays, if there are any, then one for the rest.
+
+    The second has ARRAY where the arrays, which come last, belong.
+    """
+    keys, first = masks(key), None
     if len(keys) > 1 and any(_is_whole(k) for k in keys) and any(_is_array(k) for k in keys):
         # the numbers first: NumPy would take them for index arrays, and put the dimension of these in front
         chosen = [k if _is_whole(k) or k is Ellipsis else slice(None) for k in keys for _ in range(_consumed(k))]
-        return index(getitem(x, index=tuple(chosen)), tuple([k for k in keys if not _is_whole(k)]))
+        first, keys = tuple(chosen), tuple([k for k in keys if not _is_whole(k)])
     static: list[Any] = []
     arrays = []
     recorded = bool(recording) and recording[-1].mine()  # by compile: numbers may be others at each call
@@ -135,7 +147,7 @@ def index(x: Any, key: Any) -> Any:
                 f"indexing: got an index of type {type(k).__name__}; takes integers, slices, None, ... and "
                 "integer or boolean tensors"
             )
-    return getitem(x, *arrays, index=tuple(static))
+    return first, tuple(static), arrays
 
 
 def masks(key: Any) -> tuple[Any, ...]:
