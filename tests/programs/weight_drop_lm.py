@@ -22,7 +22,9 @@ class WeightDrop(nn.Module):
     def _setweights(self):
         for name_w in self.weights:
             raw_w = getattr(self.module, name_w + "_raw")
-            kept = [[float(random.random() >= self.dropout) for _ in range(raw_w.size(1))] for _ in range(raw_w.size(0))]
+            kept = [
+                [float(random.random() >= self.dropout) for _ in range(raw_w.size(1))] for _ in range(raw_w.size(0))
+            ]
             w = raw_w * raw_w.new_tensor(kept) / (1 - self.dropout) if self.training else raw_w * 1
             setattr(self.module, name_w, w)
 

@@ -90,7 +90,9 @@ def require_once(shape: tuple[int, ...], arrays: Sequence[Any], index: Index) ->
 
 def _require_once(*arrays: Any, shape: tuple[int, ...], index: Index) -> None:
     xp, rest = array_module(arrays[0]), iter(arrays)
-    used = sum([isinstance(i, (int, slice)) for i in index]) + sum([a.ndim if a.dtype.kind == "b" else 1 for a in arrays])
+    used = sum([isinstance(i, (int, slice)) for i in index]) + sum(
+        [a.ndim if a.dtype.kind == "b" else 1 for a in arrays]
+    )
     if used > len(shape):
         return  # which the array library says better
     place: Any = 0
@@ -110,4 +112,3 @@ def _require_once(*arrays: Any, shape: tuple[int, ...], index: Index) -> None:
             "assigning to an index: the index names a place twice, and which of the two values would get the gradient? "
             "Use index_add or scatter_add, or an index without repetition"
         )
-
