@@ -46,11 +46,11 @@ class Stream:
 
     def __len__(self) -> int:
         """The number of pieces in a whole pass."""
-        return -(-(self._streams.shape[1] - 1) // self._steps)
+        return -(-(len(self._streams) - 1) // self._steps)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets, each (T, B); the targets are one step ahead. The last piece may be shorter."""
-        last = self._streams.shape[1] - 1
+        last = len(self._streams) - 1
         while self.position < last:
             start, stop = self.position, min(self.position + self._steps, last)
             self.position = stop
