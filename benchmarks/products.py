@@ -20,7 +20,7 @@ def main() -> None:
         return
     from threadpoolctl import threadpool_limits
 
-    from tinygrad_seq.compiler.packed_products import panel_of
+    from tinygrad_seq.compiler.native.gemm_microkernel import panel_of
 
     if panel_of("f") is None:
         print("\nProducts of packed panels: this CPU has none")
@@ -48,11 +48,11 @@ def main() -> None:
 
 def packed_product(a: Any, b: Any, c: Any) -> Callable[[], None]:
     """C = A B, of which B is packed now, and A and C lie in rows."""
-    from tinygrad_seq.compiler import native_calls
-    from tinygrad_seq.compiler.machine_code import compiled, function_of_table
-    from tinygrad_seq.compiler.memory_plan import aligned
-    from tinygrad_seq.compiler.native_products import Matrix, Native, Products
-    from tinygrad_seq.compiler.packed_products import panel_of
+    from tinygrad_seq.compiler.memory.plan import aligned
+    from tinygrad_seq.compiler.native import runtime
+    from tinygrad_seq.compiler.native.gemm import Matrix, Native, Products
+    from tinygrad_seq.compiler.native.gemm_microkernel import panel_of
+    from tinygrad_seq.compiler.native.jit import compiled, function_of_table
 
     (m, k), n, panel = a.shape, b.shape[1], panel_of("f")
     left, right, whole = [Matrix(x.ctypes.data, False, x.shape[1]) for x in (a, b, c)]
@@ -60,11 +60,11 @@ def packed_product(a: Any, b: Any, c: Any) -> Callable[[], None]:
     products = Products()
 
     def one_call(natives: list[Native]) -> Callable[[], None]:
-        addresses = compiled(sorted({native_calls.RUN, *[native.text for native in natives]}))
+        addresses = compiled(sorted({runtime.RUN, *[native.text for native in natives]}))
         tables = [np.array(native.table, np.int64) for native in natives]
         calls = [x for native, t in zip(natives, tables, strict=True) for x in (addresses[native.text], t.ctypes.data)]
         given = np.array([len(natives), *calls], np.int64)
-        run = function_of_table(addresses[native_calls.RUN])
+        run = function_of_table(addresses[runtime.RUN])
         kept = (a, b, c, panels, products, tables)
         return lambda kept=kept: run(given.ctypes.data)  # type: ignore[misc]
 

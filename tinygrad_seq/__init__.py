@@ -285,7 +285,7 @@ def __getattr__(name: str) -> _Any:
 
 def _launcher() -> _Any:
     """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
-    from .compiler.elements import launcher
+    from .compiler.cuda.eager_fusion import launcher
 
     return launcher
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_seq.compiler.arena import Stay, arranged
+from tinygrad_seq.compiler.memory.arena import Stay, arranged
 
 stays = st.builds(
     lambda size, first, more: Stay(size, first, first + more), *[st.integers(1, 9), *[st.integers(0, 9)] * 2]

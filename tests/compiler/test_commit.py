@@ -15,7 +15,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.recording import CompileError
 
 pytest.importorskip("llvmlite", reason="the native executor is about kernels")
-from tinygrad_seq.compiler.native_executor import NativeExecutor
+from tinygrad_seq.compiler.native.executor import NativeExecutor
 
 pytestmark = pytest.mark.host("about the CPU's executors")
 

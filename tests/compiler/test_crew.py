@@ -13,8 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
 if find_spec("llvmlite") is not None:
-    from tinygrad_seq.compiler import crew
-    from tinygrad_seq.compiler.machine_code import compiled, function_of_table
+    from tinygrad_seq.compiler.native import thread_pool
+    from tinygrad_seq.compiler.native.jit import compiled, function_of_table
 
 # Adds one to a number, after a while: its table has the number's address, and how long.
 COUNT = """define void @"NAME"(ptr %table) {
@@ -39,7 +39,7 @@ done:
 
 @pytest.fixture(params=[1, 2, 5])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(crew, "size", lambda: request.param)
+    monkeypatch.setattr(thread_pool, "size", lambda: request.param)
     return int(request.param)
 
 
@@ -48,9 +48,9 @@ class Counting:
 
     def __init__(self, lengths: list[int], long: int = 100) -> None:
         self.counts = np.zeros(sum(lengths), np.int64)
-        self.crew = crew.ThreadPool()
-        addresses = compiled([COUNT, crew.REGION])
-        self.section = function_of_table(addresses[crew.REGION])
+        self.crew = thread_pool.ThreadPool()
+        addresses = compiled([COUNT, thread_pool.REGION])
+        self.section = function_of_table(addresses[thread_pool.REGION])
         self.tables = [np.array([self.counts.ctypes.data + 8 * i, long], np.int64) for i in range(sum(lengths))]
         calls = [n for table in self.tables for n in (addresses[COUNT], table.ctypes.data)]
         self.sections, start = [], 0
@@ -141,45 +141,45 @@ def test_a_process_that_was_forked_has_helpers_of_its_own(threads: int) -> None:
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    crew.size.cache_clear()
+    thread_pool.size.cache_clear()
     yield monkeypatch
-    crew.size.cache_clear()
+    thread_pool.size.cache_clear()
 
 
 def test_as_many_as_blas_has_but_no_more_than_cores(limits: Any) -> None:
-    limits.setattr(crew, "blas_threads", lambda: 3)
-    limits.setattr(crew, "usable_cores", lambda: 8)
-    assert crew.size() == 3
-    crew.size.cache_clear()
-    limits.setattr(crew, "usable_cores", lambda: 2)
-    assert crew.size() == 2
-    crew.size.cache_clear()
-    limits.setattr(crew, "_yield_address", lambda: 0)
-    assert crew.size() == 1
+    limits.setattr(thread_pool, "blas_threads", lambda: 3)
+    limits.setattr(thread_pool, "usable_cores", lambda: 8)
+    assert thread_pool.size() == 3
+    thread_pool.size.cache_clear()
+    limits.setattr(thread_pool, "usable_cores", lambda: 2)
+    assert thread_pool.size() == 2
+    thread_pool.size.cache_clear()
+    limits.setattr(thread_pool, "_yield_address", lambda: 0)
+    assert thread_pool.size() == 1
 
 
 @pytest.mark.host("about the CPU's threads")
 def test_an_interrupt_when_a_run_begins_leaves_nobody_working(monkeypatch: pytest.MonkeyPatch) -> None:
     import tinygrad_seq as tg
-    from tinygrad_seq.compiler import native_executor
+    from tinygrad_seq.compiler.native import executor
 
-    monkeypatch.setattr(crew, "size", lambda: 2)
-    monkeypatch.setattr(native_executor, "size", lambda: 2)
+    monkeypatch.setattr(thread_pool, "size", lambda: 2)
+    monkeypatch.setattr(executor, "size", lambda: 2)
     w = tg.randn(300, 300) / 30
     run = tg.compile(lambda x: (x @ w @ w @ w).tanh(), executor="native")
     x = tg.randn(600, 300)
     expected = run(x).tolist()
     found: list[Any] = []
-    wake = crew._wake
+    wake = thread_pool._wake
 
     def interrupted(helper: int, other: Any) -> None:
         wake(helper, other)
         found.append(other)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crew, "_wake", interrupted)
+    monkeypatch.setattr(thread_pool, "_wake", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(x)
-    assert found[0]._state[crew._DONE] == 1
-    monkeypatch.setattr(crew, "_wake", wake)
+    assert found[0]._state[thread_pool._DONE] == 1
+    monkeypatch.setattr(thread_pool, "_wake", wake)
     assert run(x).tolist() == expected

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq.compiler.operations import HOLE
-from tinygrad_seq.compiler.passes.fold import folded
+from tinygrad_seq.compiler.passes.gather_matmul_reordering import folded
 from tinygrad_seq.compiler.program import Instr, Program
 
 

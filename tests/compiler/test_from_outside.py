@@ -9,7 +9,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.numpy_executor import NumpyExecutor
+from tinygrad_seq.compiler.numpy.executor import NumpyExecutor
 
 both = pytest.mark.parametrize("executor", ["numpy", *(["native"] if find_spec("llvmlite") else [])])
 

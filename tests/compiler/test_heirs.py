@@ -12,9 +12,9 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
-from tinygrad_seq.compiler.groups import _overlap, _span
-from tinygrad_seq.compiler.heirs import _tiles
-from tinygrad_seq.compiler.memory_plan import MemoryPlan
+from tinygrad_seq.compiler.memory.buffer_reuse import _tiles
+from tinygrad_seq.compiler.memory.plan import MemoryPlan
+from tinygrad_seq.compiler.native.fusion import _overlap, _span
 from tinygrad_seq.compiler.program import Instr, Program, Source, Var
 
 FLOAT = np.dtype(np.float32)
@@ -232,7 +232,7 @@ def test_what_lies_where_something_lay_trains_alike(kind: str, executor: str) ->
 @pytest.mark.host("about the plans of the CPU's executors")
 @native
 def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_seq.compiler.native_executor import NativeExecutor
+    from tinygrad_seq.compiler.native.executor import NativeExecutor
 
     real, tries = NativeExecutor._groups, []
 
@@ -251,7 +251,7 @@ def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch:
 
 @native
 def test_what_a_kernel_has_read_it_can_read_again_when_something_lies_there() -> None:
-    from tinygrad_seq.compiler.native_executor import NativeExecutor
+    from tinygrad_seq.compiler.native.executor import NativeExecutor
 
     w = Written()
     a = w.put("matmul", w.source(4, 4), w.source(4, 4), shape=(4, 4))

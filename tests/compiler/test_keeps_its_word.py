@@ -16,7 +16,7 @@ import nn
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq import CompileError
-from tinygrad_seq.compiler.numpy_executor import NumpyExecutor
+from tinygrad_seq.compiler.numpy.executor import NumpyExecutor
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 Case = Callable[[Wrap], Any]

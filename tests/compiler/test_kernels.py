@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="the native executor takes llvmlite")
 
-from tinygrad_seq.compiler import machine_code
-from tinygrad_seq.compiler.kernels import FUNCTIONS, kernel
+from tinygrad_seq.compiler.native import jit
+from tinygrad_seq.compiler.native.pointwise import FUNCTIONS, kernel
 
 TRUTH: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
 
@@ -20,7 +20,7 @@ def applied(name: str, x: np.ndarray) -> np.ndarray:
     text = kernel("f", ((name, "in0"),), (("f", False),), (("f", "v0"),))
     y = np.empty_like(x)
     table = np.array([1, x.size, x.ctypes.data, 0, y.ctypes.data, 0], np.int64)
-    machine_code.function_of_table(machine_code.compiled([text])[text])(table.ctypes.data)
+    jit.function_of_table(jit.compiled([text])[text])(table.ctypes.data)
     return y
 
 
@@ -44,12 +44,12 @@ def test_at_the_ends(name: str) -> None:
 
 def test_the_second_process_finds_the_code_of_the_first(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     x = np.linspace(-3, 3, 50, dtype=np.float32)
     first = applied("tanh", x)
     assert len(list(tmp_path.glob("*.o"))) == 1
-    monkeypatch.setattr(machine_code, "_known", {})
-    llvm: Any = vars(machine_code)["llvm"]
+    monkeypatch.setattr(jit, "_known", {})
+    llvm: Any = vars(jit)["llvm"]
     monkeypatch.setattr(llvm, "parse_assembly", _empty_only(llvm.parse_assembly))
     assert np.array_equal(applied("tanh", x), first)
 
@@ -68,12 +68,12 @@ def test_a_damaged_file_is_compiled_again(
 ) -> None:
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
     x = np.linspace(-3, 3, 50, dtype=np.float32)
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     first = applied("tanh", x)
     (file,) = tmp_path.glob("*.o")
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     assert np.array_equal(applied("tanh", x), first)
     assert file.read_bytes() == whole
 
@@ -81,6 +81,6 @@ def test_a_damaged_file_is_compiled_again(
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "file" / "inside"))
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     x = np.ones(3, np.float32)
     assert np.allclose(applied("exp", x), np.e)

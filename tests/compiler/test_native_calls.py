@@ -102,9 +102,9 @@ def test_sums_of_rows_are_numpys(n: int, kind: Any) -> None:
 
 
 def test_without_blas_products_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_seq.compiler import native_executor
+    from tinygrad_seq.compiler.native import executor
 
-    monkeypatch.setattr(native_executor, "blas_function", lambda *_: None)
+    monkeypatch.setattr(executor, "blas_function", lambda *_: None)
     a, b = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
     result, notes = native(lambda a, b: a @ b, a, b)
     assert result.tolist() == [[4.0] * 5] * 3

@@ -6,8 +6,8 @@ import operator
 
 import pytest
 
-from tinygrad_seq.compiler.numbers import evaluation
 from tinygrad_seq.compiler.program import Number
+from tinygrad_seq.compiler.scalar_program import evaluation
 
 
 @pytest.mark.parametrize("sign", ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lt", "neg"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.outside import Outside
+from tinygrad_seq.compiler.captures import Outside
 from tinygrad_seq.compiler.program import Program, Source
 
 

@@ -10,17 +10,17 @@ import pytest
 
 pytestmark = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
 if find_spec("llvmlite") is not None:
-    from tinygrad_seq.compiler import crew, native_products, packed_products
-    from tinygrad_seq.compiler.machine_code import compiled, function_of_table
-    from tinygrad_seq.compiler.memory_plan import aligned
-    from tinygrad_seq.compiler.native_products import Matrix, ParallelRegion, Products
+    from tinygrad_seq.compiler.memory.plan import aligned
+    from tinygrad_seq.compiler.native import gemm, gemm_microkernel, thread_pool
+    from tinygrad_seq.compiler.native.gemm import Matrix, ParallelRegion, Products
+    from tinygrad_seq.compiler.native.jit import compiled, function_of_table
 
     PANELS = {  # of float32
-        "AVX-512": packed_products.Panel(16, 4),
-        "AVX2": packed_products.Panel(8, 2),
-        "NEON": packed_products.Panel(4, 4, masks=False),
+        "AVX-512": gemm_microkernel.Panel(16, 4),
+        "AVX2": gemm_microkernel.Panel(8, 2),
+        "NEON": gemm_microkernel.Panel(4, 4, masks=False),
     }
-    HAS = packed_products.panel_of("f")
+    HAS = gemm_microkernel.panel_of("f")
 else:
     PANELS, HAS = {}, None
 SHAPES = [(6, 64, 8), (1, 1, 1), (7, 65, 33), (50, 130, 20), (64, 63, 515), (200, 17, 3), (13, 128, 1030)]
@@ -36,7 +36,7 @@ def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     def panel_of(kind: str) -> Any:
         return single if kind == "f" else single._replace(lanes=single.lanes // 2)
 
-    monkeypatch.setattr(native_products, "panel_of", panel_of)
+    monkeypatch.setattr(gemm, "panel_of", panel_of)
     return panel_of
 
 
@@ -79,8 +79,8 @@ def test_products(
     room: int,
     monkeypatch: Any,
 ) -> None:
-    monkeypatch.setattr(crew, "size", lambda: threads)
-    monkeypatch.setattr(native_products, "_ROOM", room)
+    monkeypatch.setattr(thread_pool, "size", lambda: threads)
+    monkeypatch.setattr(gemm, "_ROOM", room)
     (m, n, k), random = shape, np.random.default_rng(0)
     a = laid(random.uniform(-1, 1, (m, k)).astype(kind), turned[0], 3)
     b = laid(random.uniform(-1, 1, (k, n)).astype(kind), turned[1], 5)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import nn
 import tinygrad_seq as tg
 from nn import optim
-from tinygrad_seq.compiler.numpy_executor import NumpyExecutor
+from tinygrad_seq.compiler.numpy.executor import NumpyExecutor
 from tinygrad_seq.compiler.operations import VIEWS, evaluate
 from tinygrad_seq.compiler.program import Instr
 

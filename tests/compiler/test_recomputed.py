@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tinygrad_seq.compiler.passes import recomputed as module
-from tinygrad_seq.compiler.passes.recomputed import recomputed
-from tinygrad_seq.compiler.passes.shared import shared_pieces
+from tinygrad_seq.compiler.passes import rematerialization as module
+from tinygrad_seq.compiler.passes.concat_dedup import shared_pieces
+from tinygrad_seq.compiler.passes.rematerialization import recomputed
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 from .test_heirs import FLOAT, both, tokens, training, trains_alike

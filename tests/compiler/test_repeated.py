@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.passes.repeated import packed_once, turned_once
+from tinygrad_seq.compiler.passes.weight_prepacking import packed_once, turned_once
 from tinygrad_seq.compiler.program import Instr, Program
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.compiler.passes.slices import sliced
+from tinygrad_seq.compiler.passes.slice_pushdown import sliced
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 

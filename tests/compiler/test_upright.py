@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq.compiler.operations import evaluate
-from tinygrad_seq.compiler.passes.upright import upright
+from tinygrad_seq.compiler.passes.transpose_folding import upright
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 FLOAT = np.dtype(np.float64)

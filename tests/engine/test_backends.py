@@ -296,12 +296,11 @@ def test_cupy_has_what_the_engine_calls() -> None:
 def test_cupy_has_what_programs_call() -> None:
     """Operations that stand in a program by name, and methods of arrays, memory, streams and graphs."""
     cupy = pytest.importorskip("cupy", reason='the extras "cuda12" and "cuda13"')
-    from tinygrad_seq.compiler import cuda_kernels, operations
+    from tinygrad_seq.compiler import operations
+    from tinygrad_seq.compiler.cuda import codegen
 
     words = ("where", "sigmoid", "erf", "cast", "copy")  # which are no functions of the namespace
-    assert not [
-        op for op in cuda_kernels._EXPRESSIONS if op not in words and not isinstance(getattr(cupy, op), cupy.ufunc)
-    ]
+    assert not [op for op in codegen._EXPRESSIONS if op not in words and not isinstance(getattr(cupy, op), cupy.ufunc)]
     for name in operations.REDUCTIONS:
         assert {"axis", "keepdims", "out"} <= (parameters_of(getattr(cupy.ndarray, name)) or set()), name
     assert "copy_from_host_async" in dir(cupy.cuda.MemoryPointer)

@@ -15,8 +15,8 @@ import tinygrad_seq as tg
 from tinygrad_seq import autodiff
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import cupy as cupy_backend
-from tinygrad_seq.compiler import elements
-from tinygrad_seq.compiler.element_kernels import Kernel
+from tinygrad_seq.compiler.cuda import eager_fusion
+from tinygrad_seq.compiler.cuda.pointwise import Kernel
 from tinygrad_seq.ops import elementwise, linalg
 
 from . import host_kernels, nvrtc
@@ -63,9 +63,9 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Kernel]]:
             return call
 
         monkeypatch.setattr(gpu, "elementwise", elementwise, raising=False)
-        elements._plan.cache_clear()
+        eager_fusion._plan.cache_clear()
         yield launched
-    elements._plan.cache_clear()
+    eager_fusion._plan.cache_clear()
 
 
 def numbers(kind: str) -> Any:
@@ -208,7 +208,7 @@ def test_kernels_of_arrays_that_lie_anyhow(shape: tuple[int, ...], kind: str, on
             array = np.dtype(kind), ones
             for functions, args in ((rules, (x, None, z, x)), ((elementwise.add.forward,), (x, z))):
                 kinds = tuple([(type(a), a) if a is None else (True, *array) for a in args])
-                plan = elements._plan(cupy_backend, functions, kinds, ())
+                plan = eager_fusion._plan(cupy_backend, functions, kinds, ())
                 assert plan is not None
                 found = plan.bound(cupy_backend, args, several=len(functions) > 1)(args)
                 expected = [x * x, x * z] if len(functions) > 1 else [x + z]
@@ -224,7 +224,7 @@ def test_kernels_of_arrays_that_broadcast(on_host: list[str]) -> None:
     for a, b in shapes:
         x, z = np.arange(math.prod(a), dtype="f").reshape(a), 1 + np.arange(math.prod(b), dtype="f").reshape(b)
         kinds = tuple([(True, v.dtype, tuple([n == 1 for n in v.shape])) for v in (x, z)])
-        plan = elements._plan(cupy_backend, (elementwise.sub.forward,), kinds, ())
+        plan = eager_fusion._plan(cupy_backend, (elementwise.sub.forward,), kinds, ())
         assert plan is not None
         np.testing.assert_array_equal(plan.bound(cupy_backend, (x, z), several=False)((x, z)), x - z)
         with pytest.raises(ValueError, match="broadcast"):

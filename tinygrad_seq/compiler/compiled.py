@@ -18,20 +18,20 @@ from ..graph import Value, observers
 from ..memory import next_number
 from ..recording import CompileError, active
 from ..tree import leaves, rebuild
+from .executable import Argument, Grown, Made, Prepared, Replay, Worked, executor_for
 from .executors import native_fault
+from .guard_keys import form_of, kind_of, twice, varying_numbers
 from .guards import HOOKS, Found, module_guards
-from .live_number import LiveNumber
 from .locks import lock
 from .names import Names
-from .outcome import Unsteady, finish
 from .program import Program
-from .recorder import Recorder, Watch
-from .replay import Argument, Grown, Made, Prepared, Replay, Worked, executor_for
-from .side_effects import Around
-from .signature import form_of, kind_of, twice, varying_numbers
-from .sweep import is_own_leaf, swept, watch_captured
-from .traced import Traced
-from .traced_backend import enroll
+from .purity import Around
+from .tracing.joint_graph import is_own_leaf, swept, watch_captured
+from .tracing.proxies import Traced
+from .tracing.proxy_backend import enroll
+from .tracing.side_effects import Unsteady, finish
+from .tracing.symbolic_scalar import LiveNumber
+from .tracing.tracer import Recorder, Watch
 from .verification import verified
 
 _VARIES = object()  # in place of a number that is an input of the program

@@ -21,7 +21,7 @@ from ..streams import Generator, default_generator
 from ..tree import leaves
 from .guards import is_compiled
 from .names import is_filled, is_library
-from .sweep import without_hooks
+from .tracing.joint_graph import without_hooks
 
 _TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
 _LEFT_OUT = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes)
