@@ -11,7 +11,7 @@ from tinygrad_seq.compiler.passes.concat_dedup import shared_pieces
 from tinygrad_seq.compiler.passes.rematerialization import recomputed
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
-from .test_heirs import FLOAT, both, tokens, training, trains_alike
+from .test_buffer_reuse import FLOAT, both, tokens, training, trains_alike
 
 LARGE = (128, 128)  # 64 KiB
 
