@@ -12,9 +12,9 @@ from typing import Any
 
 from .backend import backend_for, blas_threads, cublas, float32, numpy_backend, set_blas_threads, usable_cores
 from .compiler import executors
-from .conversion import as_dtype
-from .device import default_device, set_default_device
-from .old_names import dtype_of
+from .graph.conversion import as_dtype
+from .graph.device import default_device, set_default_device
+from .tensor.legacy_types import dtype_of
 from .version import __version__
 
 

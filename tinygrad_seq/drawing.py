@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .autodiff import ancestors
+from .backend.pytree import leaves
 from .compiler.program import Program
 from .graph import Application, Leaf, Node, Output
 from .tensor import Tensor
-from .tree import leaves
 
 
 class Drawing:

@@ -12,7 +12,7 @@ import pytest
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
-from tinygrad_seq.recording import CompileError
+from tinygrad_seq.graph.tracing_hook import CompileError
 
 pytest.importorskip("llvmlite", reason="the native executor is about kernels")
 from tinygrad_seq.compiler.native.executor import NativeExecutor

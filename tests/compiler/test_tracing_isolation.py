@@ -13,8 +13,8 @@ import nn
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq.graph import Leaf, Value
-from tinygrad_seq.recording import active
-from tinygrad_seq.streams import default_generator
+from tinygrad_seq.graph.tracing_hook import active
+from tinygrad_seq.tensor.rng import default_generator
 
 
 def trained() -> tuple[Any, Any, Any]:

@@ -20,8 +20,8 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq.autodiff import ancestors
-from tinygrad_seq.device import default_device
 from tinygrad_seq.graph import Application
+from tinygrad_seq.graph.device import default_device
 from tinygrad_seq.ops import elementwise
 
 from ..profiles import one_in

@@ -12,7 +12,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq.memory import shares_memory
+from tinygrad_seq.graph.saved_tensors import shares_memory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text("utf-8")
 

@@ -26,7 +26,7 @@ except Exception as error:  # a library that it needs is not there, or two of it
     xp = None
 else:
     _missing = None
-    from .launching import (  # noqa: F401
+    from .gpu_runtime import (  # noqa: F401
         address,
         capture,
         device_index,

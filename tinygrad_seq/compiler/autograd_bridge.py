@@ -15,12 +15,12 @@ from weakref import ref
 
 from ..autodiff import recorded_sweep
 from ..backend import Array, array_module, is_array
-from ..grad_mode import enable_grad
+from ..backend.pytree import leaves
 from ..graph import Primitive, Value
-from ..memory import memory, next_number, owner_of
-from ..recording import CompileError, active
+from ..graph.grad_mode import enable_grad
+from ..graph.saved_tensors import memory, next_number, owner_of
+from ..graph.tracing_hook import CompileError, active
 from ..tensor import Tensor
-from ..tree import leaves
 from .partition import Halves
 from .program import Program, Source, Var
 from .tracing.joint_graph import Sweep, without_hooks

@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any
 
 from ..backend import Array
-from ..memory import owner_of
+from ..graph.saved_tensors import owner_of
 from .program import Program, Source
 
 

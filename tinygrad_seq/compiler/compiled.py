@@ -13,11 +13,11 @@ from types import MethodType
 from typing import Any
 
 from ..backend import numpy_backend
-from ..grad_mode import grad_enabled, is_grad_enabled
+from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
-from ..memory import next_number
-from ..recording import CompileError, active
-from ..tree import leaves, rebuild
+from ..graph.grad_mode import grad_enabled, is_grad_enabled
+from ..graph.saved_tensors import next_number
+from ..graph.tracing_hook import CompileError, active
 from .executable import Argument, Grown, Made, Prepared, Replay, Worked, executor_for
 from .executors import native_fault
 from .guard_keys import form_of, kind_of, twice, varying_numbers

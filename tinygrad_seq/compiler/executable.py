@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
+from ..backend.pytree import rebuild
 from ..graph import Leaf, Value
-from ..memory import memory
-from ..tree import rebuild
+from ..graph.saved_tensors import memory
 from .autograd_bridge import Derivative, Function
 from .captures import Outside
 from .executors import native_taken

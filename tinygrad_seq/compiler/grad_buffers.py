@@ -7,8 +7,8 @@ import weakref
 from typing import Any
 
 from ..backend import Array, array_module
+from ..backend.dispatch import at
 from ..graph import Later, Leaf
-from ..several import at
 from ..tensor import Tensor
 from .locks import lock
 from .program import Var

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backend import SCALAR, Array, backend_of, is_array, numpy_backend
 from ..graph import Leaf, Node, Value
-from ..recording import CompileError
+from ..graph.tracing_hook import CompileError
 
 
 def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> set[int]:

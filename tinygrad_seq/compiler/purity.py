@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..backend import numpy_module as numpy
-from ..recording import CompileError
+from ..graph.tracing_hook import CompileError
 from .guards import Found
 from .names import Names
 

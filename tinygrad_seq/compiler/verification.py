@@ -15,10 +15,10 @@ from typing import Any
 from ..autodiff import sweep
 from ..backend import Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
+from ..backend.pytree import leaves
 from ..graph import Leaf, Value
-from ..recording import CompileError
-from ..streams import Generator, default_generator
-from ..tree import leaves
+from ..graph.tracing_hook import CompileError
+from ..tensor.rng import Generator, default_generator
 from .guards import is_compiled
 from .names import is_filled, is_library
 from .tracing.joint_graph import without_hooks

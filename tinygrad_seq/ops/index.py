@@ -6,11 +6,11 @@ from operator import index as whole
 from typing import Any
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
-from ..conversion import is_scalar, require_fit
-from ..device import beside, device_of
 from ..graph import Value, primitive
-from ..public import public, require_numbers
-from ..recording import active as recording
+from ..graph.conversion import is_scalar, require_fit
+from ..graph.device import beside, device_of
+from ..graph.errors import public, require_numbers
+from ..graph.tracing_hook import active as recording
 from .dims import normalize_dim
 from .elementwise import add, cast, where
 from .shape import numbers_too, reshape, unbind

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
-from ..public import public
+from ..graph.errors import public
 from .dims import lengths, normalize_dim
 from .elementwise import cast, where
 from .index import ARRAY, Scattered, chosen, filled, getitem, scatter_values

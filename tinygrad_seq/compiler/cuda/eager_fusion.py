@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from ...backend import Array, numpy_module, on_gpu, register, several_gpus
 from ...backend import numpy as host
+from ...backend.dispatch import known, there
 from ...graph import Node
-from ...several import known, there
 from ..operations import evaluate
 from ..program import Instr, Var
 from ..tracing.proxies import Traced

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...backend import Array, array_module
 from ...backend import numpy_module as numpy
-from ...recording import CompileError
+from ...graph.tracing_hook import CompileError
 from ..memory.plan import MemoryPlan
 from ..operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from ..program import Instr, Number, Program, Var

@@ -10,7 +10,7 @@ from ...autodiff import sweep
 from ...backend import array_module
 from ...backend import numpy_module as numpy
 from ...graph import Application, Leaf, Node, Output, Value
-from ...recording import CompileError
+from ...graph.tracing_hook import CompileError
 from ..program import Source, Var
 from .tracer import Recorder
 

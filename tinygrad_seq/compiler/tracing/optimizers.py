@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...graph import Value
-from ...recording import CompileError
+from ...graph.tracing_hook import CompileError
 from ..guards import Found, Place
 from .accessors import setting_number, state_array, state_number
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...graph import Leaf, Value
-from ...recording import watched
-from ...streams import Generator
+from ...graph.tracing_hook import watched
+from ...tensor.rng import Generator
 from .proxies import Traced
 
 

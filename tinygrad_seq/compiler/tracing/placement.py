@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import numpy as host
-from ...recording import CompileError
+from ...graph.tracing_hook import CompileError
 
 
 class Home:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ...backend import Array, DType, array_module, backend_of, is_array
 from ...backend import numpy as host
-from ...recording import CompileError
-from ...several import at
+from ...backend.dispatch import at
+from ...graph.tracing_hook import CompileError
 from ..operations import HOLE, REDUCTIONS
 
 numpy = host.module

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...backend import SCALAR, array_module, backend_of, is_array, register
 from ...backend import numpy as host
-from ...recording import CompileError
+from ...graph.tracing_hook import CompileError
 from ..operations import HOLE, UFUNCS
 from .proxies import Traced, Viewed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...graph import Application, Leaf, Node, Output, Value
-from ...memory import owner_of
-from ...recording import CompileError
+from ...graph.saved_tensors import owner_of
+from ...graph.tracing_hook import CompileError
 from ..program import Source, Var
 from .accessors import offset_setter, state_setter
 from .proxies import Traced

@@ -18,8 +18,8 @@ from weakref import ref
 
 from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
-from ...memory import shares_memory
-from ...recording import CompileError, active
+from ...graph.saved_tensors import shares_memory
+from ...graph.tracing_hook import CompileError, active
 from ..guards import Place, alike, owner, reader
 from ..operations import VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var

@@ -1,0 +1,99 @@
+"""Streams of random numbers, as arrays: a function of (seed, position) alone, so the same on every device.
+
+Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011 (Philox).
+"""
+
+from __future__ import annotations
+
+import math
+from math import isfinite
+from operator import index
+from types import NoneType
+
+from ..backend import Array, DType, array_module, dtype, float16, float64
+from ..backend.dispatch import at
+from ..graph import recomputation
+from ..graph.conversion import as_dtype
+from ..graph.device import device as Device
+from ..graph.tracing_hook import active as recording
+
+Size = tuple[int, ...]
+
+
+class Generator:
+    """A stream of random numbers. Drawing moves it on; `get_state` and `set_state` note and restore where it stands."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed from its beginning."""
+        if recording:
+            recording[-1].seeded()
+        try:
+            self.seed = (int(seed) if isinstance(seed, float) and isfinite(seed) else index(seed)) % 2**64
+        except TypeError:
+            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}") from None
+        self.offset = 0
+        return self
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, position)."""
+        return self.seed, self.offset
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Go to where `get_state` was called."""
+        try:
+            self.seed, self.offset = [index(n) for n in state]
+        except (TypeError, ValueError):
+            raise TypeError(f"set_state: takes what get_state returned, got {state!r}") from None
+
+    def words(self, count: int, target: Device) -> Array:
+        """The next `count` uniform 32-bit words, on a device."""
+        recomputation.draws(self)
+        if recording and recording[-1].mine():
+            return recording[-1].words(self, count, target)
+        drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
+        self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
+        return drawn
+
+
+default_generator = Generator()
+
+
+def floating(name: str, kind: DType) -> DType:
+    """The dtype of what is drawn.
+
+    Raises:
+        TypeError: if it is not floating-point; the message names the function `name`.
+    """
+    kind = as_dtype(kind)
+    if kind.kind != "f":
+        raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
+    return kind
+
+
+def uniform(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
+    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16."""
+    if not isinstance(generator, (Generator, NoneType)):
+        raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
+    count = math.prod(size)
+    draw = (generator or default_generator).words
+    words = draw(2 * count if kind == float64 else count, target)
+    with at(words):
+        if kind == float64:
+            return ((words.view("uint64") >> 11) * 2.0**-53).reshape(size)
+        bits = 11 if kind == float16 else 24
+        return ((words >> (32 - bits)).astype(kind) * dtype(kind).type(2.0**-bits)).reshape(size)
+
+
+def normal(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
+    """Normal, as an array (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
+    count = math.prod(size)
+    half = (count + 1) // 2
+    u = uniform((2, half), kind, target, generator)
+    xp = array_module(u)
+    with at(u):
+        radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
+        angle = (2.0 * math.pi) * u[1]
+        return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(size)
