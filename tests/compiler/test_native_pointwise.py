@@ -54,10 +54,10 @@ def test_the_second_process_finds_the_code_of_the_first(tmp_path: Any, monkeypat
     assert np.array_equal(applied("tanh", x), first)
 
 
-def _empty_only(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def parsed(text: str) -> Any:
+def _empty_only(parse: Callable[..., Any]) -> Callable[..., Any]:
+    def parsed(text: str, *rest: Any) -> Any:
         assert not text, "compiled again"
-        return parse(text)
+        return parse(text, *rest)
 
     return parsed
 

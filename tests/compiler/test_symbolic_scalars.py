@@ -265,6 +265,14 @@ def test_two_numbers_of_which_one_varies() -> None:
     assert compiled(x, 3, 5.0).tolist() == (x * 5).reshape(3, -1).tolist()
 
 
+def test_a_number_for_which_another_branch_is_taken() -> None:
+    compiled = tg.compile(lambda y, p: y * 0 if p == 1 else y / (1 - p))
+    for p in (0.5, 0.25, 0.75, 1.0, 0.5, 1.0):
+        assert compiled(x, p).tolist() == (x * 0 if p == 1 else x / (1 - p)).tolist()
+    with pytest.raises(ZeroDivisionError):
+        tg.compile(lambda y, p: y / (1 / (1 - p)))(x, 1.0)
+
+
 def test_gradients_through_a_number_that_varies() -> None:
     w = nn.Parameter(tg.ones(2))
     compiled = tg.compile(lambda v: (w * w * v).sum())

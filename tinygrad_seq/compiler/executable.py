@@ -149,6 +149,9 @@ class Replay:
                 return None
         try:
             numbers = self._evaluate(given)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return None  # where Python would have taken another branch, as one that does not divide by 0
+        try:
             arrays = self._outside.arrays(given, self._executor)
             if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
                 return None
