@@ -24,8 +24,8 @@ def test_compiled_as_eagerly_or_refused(executor: str | None) -> None:
 
 
 def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_seq.compiler.scalar_program import evaluation
     from tinygrad_seq.compiler.executable import Replay
+    from tinygrad_seq.compiler.scalar_program import evaluation
 
     def late(numbers: list[tuple[object, tuple[object, ...]]]) -> object:
         first: list[list[object]] = []
