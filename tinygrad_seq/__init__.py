@@ -232,7 +232,8 @@ if _TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from . import utils as utils
-    from .compiler.compiled import RecompileWarning, compile
+    from .compiler.compile import compile
+    from .compiler.compiled import RecompileWarning
     from .config import (
         get_default_dtype,
         get_float32_matmul_precision,
@@ -251,7 +252,7 @@ if _TYPE_CHECKING:
 # loaded on first use: what they import takes half as long as all the rest
 _LAZY = {
     "RecompileWarning": "compiler.compiled",
-    "compile": "compiler.compiled",
+    "compile": "compiler.compile",
     "draw_graph": "drawing",
     "finfo": "tensor.finfo",
     "get_default_dtype": "config",

@@ -13,7 +13,7 @@ import nn
 import tinygrad_seq as tg
 from tinygrad_seq.graph import recomputation
 from tinygrad_seq.graph.hooks import Retained
-from tinygrad_seq.tensor.autograd_methods import Differentiable
+from tinygrad_seq.tensor.autograd_methods import AutogradMethods
 from tinygrad_seq.transforms import checkpoint
 
 from . import matrix
@@ -55,8 +55,8 @@ def hooks_in_the_inner_sweep(monkeypatch: Patch) -> None:
 
 def another_leaf(monkeypatch: Patch) -> None:
     """A tensor that is frozen and free again is another leaf: its gradient and its place in graphs are gone."""
-    keeper = Differentiable._keeper
-    monkeypatch.setattr(Differentiable, "_keeper", lambda self: None if self.node is None else keeper(self))
+    keeper = AutogradMethods._keeper
+    monkeypatch.setattr(AutogradMethods, "_keeper", lambda self: None if self.node is None else keeper(self))
 
 
 def generator_goes_on(monkeypatch: Patch) -> None:

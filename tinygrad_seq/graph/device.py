@@ -106,6 +106,13 @@ def device_of(array: Array) -> device:
     return device(backend_of(array).device_name(array))
 
 
+def home_of(data: Any) -> device:
+    """Where a tensor of this data is made, if nobody says: what is on a GPU stays there."""
+    array = getattr(data, "array", data)
+    found = device_of(array) if is_array(array) else None
+    return default_device() if found is None or found.type == "cpu" else found
+
+
 def beside(array: Array, data: Any) -> Array:
     """Numbers and lists as an array on the device of another one. What is an array stays where it is."""
     if is_array(data) and not isinstance(data, SCALAR):

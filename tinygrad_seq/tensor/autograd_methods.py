@@ -10,10 +10,11 @@ from ..autodiff import recorded_sweep, sweep
 from ..backend import SCALAR, Array, array_module, backend_of
 from ..backend.dispatch import at
 from ..graph import Leaf, Node, Output, Value
+from ..graph.conversion import require_fit, to_array
+from ..graph.device import device_of
 from ..graph.hooks import RemovableHandle, Retained
 from ..graph.saved_tensors import owner_of
 from ..graph.tracing_hook import active as recording
-from .inplace import InPlace
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -36,7 +37,18 @@ def owned(gradient: Tensor, taken: set[int]) -> Tensor:
         return type(gradient).wrap(gradient.array.copy()) if shared else gradient
 
 
-class Differentiable(InPlace):
+def as_operand(source: Any, beside: Array) -> Tensor:
+    """`source` as a tensor; numbers and arrays with the dtype and on the device of the array `beside`."""
+    if isinstance(source, Value):
+        return source  # type: ignore[return-value]
+    array = to_array(source, None, device_of(beside))
+    if array.ndim == 0 and beside.dtype.kind in "biu":
+        array = to_array(require_fit("copy_", array.item(), beside.dtype), None, device_of(beside))
+    fits = array.dtype.kind not in "fc" or beside.dtype.kind in "fc"
+    return wrapped(array.astype(beside.dtype) if fits else array)
+
+
+class AutogradMethods(Value):
     """The methods of `Tensor` that have to do with gradients."""
 
     __slots__ = ("_former_keeper",)  # set when a tensor is frozen or detached
@@ -213,7 +225,7 @@ class Differentiable(InPlace):
                 )
             with at(self.array):
                 return self.result_class.wrap(array_module(self.array).ones_like(self.array))
-        seed = self._as_operand(gradient)
+        seed = as_operand(gradient, self.array)
         if seed.shape != self.array.shape:
             raise RuntimeError(
                 f"backward: the tensor has shape {self.array.shape}, but gradient has shape {seed.shape}"

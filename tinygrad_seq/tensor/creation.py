@@ -1,14 +1,16 @@
-"""Tensors made from nothing but a shape."""
+"""Tensors made from a shape, from data, and on the memory of other libraries' arrays."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..backend import DType, float64, int64
-from ..graph.conversion import as_dtype, is_scalar
+from ..backend import Array, DType, backend_of, float64, int64, is_array
+from ..graph import Value
+from ..graph.conversion import as_dtype, is_scalar, require_numbers_in, to_array
 from ..graph.device import device as Device
-from ..graph.device import resolve
+from ..graph.device import device_of, resolve
 from ..graph.errors import public
+from ..graph.saved_tensors import memory
 from ..ops.dims import lengths
 from .legacy_types import OF_DTYPE, Size
 from .tensor import Tensor, tensor
@@ -197,3 +199,77 @@ def arange(
     exact = int64 if integral else float64  # in float32 the rounding of the step would add up
     made: Tensor = Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))
     return made.requires_grad_(requires_grad)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """A tensor on the memory of a NumPy array, without a copy.
+
+    What the graph needs of it for the backward pass it copies, since the array can be written to without the tensor's
+    knowledge.
+    """
+    if not is_array(array):
+        raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
+    require_numbers_in("from_numpy", array)
+    array = backend_of(array).asarray(array)  # of a NumPy scalar
+    memory.lend(array)
+    return Tensor.wrap(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor on the memory of another library's array, without a copy: NumPy's, CuPy's, PyTorch's, JAX's, ...
+
+    As with `from_numpy`, the graph copies what it needs of it for the backward pass.
+    """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: takes an array that has __dlpack__, got a {type(source).__name__}; use tg.tensor"
+        )
+    cuda = 2  # kDLCUDA, DLPack's number for it
+    xp = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp
+    try:
+        array = xp.from_dlpack(source)
+    except (BufferError, RuntimeError, TypeError) as error:  # it carries a gradient, or has a dtype that we lack
+        raise TypeError(f"from_dlpack: cannot take this {type(source).__name__}: {error}") from error
+    require_numbers_in("from_dlpack", array)
+    memory.lend(array)
+    return Tensor.wrap(array)
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether something is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+@public
+def clone(x: Any) -> Tensor:
+    """A copy; gradients pass through it."""
+    return as_tensor(x).clone()
+
+
+@public
+def numel(x: Any) -> int:
+    """The number of elements."""
+    return as_tensor(x).numel()
+
+
+@public
+def is_floating_point(x: Any) -> bool:
+    """Whether the numbers are floating-point."""
+    return as_tensor(x).is_floating_point()
+
+
+def as_tensor(
+    data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None
+) -> Tensor:
+    """`data` as a tensor: itself if it is one, else a new one, which copies what it is given.
+
+    Args:
+        like: put numbers and lists on the device of this tensor, and give them its dtype.
+    """
+    if isinstance(data, Tensor):
+        return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
+    if like is None or device is not None:
+        return tensor(data, dtype, device)
+    if is_array(data) and dtype is None:
+        return tensor(data, device=device_of(data))
+    return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))

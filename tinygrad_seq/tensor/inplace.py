@@ -14,10 +14,14 @@ from ..graph.grad_mode import is_grad_enabled
 from ..graph.hooks import Retained
 from ..graph.saved_tensors import is_shared, is_writable, memory, owner_of, unshare
 from ..graph.tracing_hook import active as recording
+from ..ops import activation, arithmetic, elementwise, layout
+from ..ops import index as _index
+from ..ops import shape as _shape
 from ..ops.elementwise import where
 from ..ops.index import masks
-from . import rng
-from .methods import Dim, Methods
+from . import random, rng
+from .autograd_methods import as_operand
+from .methods import Dim
 from .operators import Number, Operand
 from .rng import Generator
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-class InPlace(Methods):
+class InPlaceMethods(Value):
     """The methods of `Tensor` that end in an underscore, `+=` and its kin, and assignment to an index.
 
     Where no gradient is at stake, the memory changes, and with it whatever shares it. A change that is recorded makes
@@ -102,19 +106,9 @@ class InPlace(Methods):
         self._become(new)
         return self  # type: ignore[return-value]
 
-    def _as_operand(self, source: Operand) -> Tensor:
-        """`source` as a tensor; numbers and arrays with the dtype and on the device of this one."""
-        if isinstance(source, Value):
-            return source  # type: ignore[return-value]
-        array = to_array(source, None, device_of(self.array))
-        if array.ndim == 0 and self.array.dtype.kind in "biu":
-            array = to_array(require_fit("copy_", array.item(), self.array.dtype), None, device_of(self.array))
-        fits = array.dtype.kind not in "fc" or self.array.dtype.kind in "fc"
-        return self.result_class.wrap(array.astype(self.array.dtype) if fits else array)
-
     def copy_(self, source: Operand) -> Tensor:
         """Take over the numbers of `source`, broadcast to this shape."""
-        new = self._as_operand(source)
+        new = as_operand(source, self.array)
         try:
             return self._assign(new.broadcast_to(self.array.shape), "copy_")
         except ValueError:
@@ -146,12 +140,12 @@ class InPlace(Methods):
 
         Without one, in a dtype's range from 0 on, of floats as far as they are exact.
         """
-        from . import finfo, random
-
         kind = self.array.dtype
         if high is None and low == 0:
             bits = kind.itemsize * 8 - (kind.kind == "i")
-            exact = int(2 / finfo.finfo(kind).eps) if kind.kind == "f" else 2 if kind.kind == "b" else 2**bits
+            exact = (
+                int(2 / array_module(0.0).finfo(kind).eps) if kind.kind == "f" else 2 if kind.kind == "b" else 2**bits
+            )
             high = min(exact, 2**53)  # what a draw has bits for
         bounds = (0, low) if high is None else (low, high)
         return self.copy_(
@@ -160,36 +154,34 @@ class InPlace(Methods):
 
     def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Take over 1 with probability p and else 0; a tensor of probabilities is broadcast to this shape."""
-        from . import random
-
         p = self.result_class.wrap(to_array(p, float64, device_of(self.array))).broadcast_to(self.array.shape)
         return self.copy_(random.bernoulli(p, generator=generator).to(self.array.dtype))
 
     def unsqueeze_(self, dim: int) -> Tensor:
-        return self._arrange(self.unsqueeze(dim), "unsqueeze_")
+        return self._arrange(_shape.unsqueeze(self, dim), "unsqueeze_")
 
     def squeeze_(self, dim: Dim = None) -> Tensor:
-        return self._arrange(self.squeeze(dim), "squeeze_")
+        return self._arrange(_shape.squeeze(self, dim), "squeeze_")
 
     def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
-        return self._assign(self.clamp(min, max), "clamp_")
+        return self._assign(activation.clamp(self, min, max), "clamp_")
 
     clip_ = clamp_
 
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
-        return self._assign(self.masked_fill(mask, value), "masked_fill_")
+        return self._assign(_index.masked_fill(self, mask, value), "masked_fill_")
 
     def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
-        return self._assign(self.scatter(dim, index, src), "scatter_")
+        return self._assign(_index.scatter(self, dim, index, src), "scatter_")
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
-        return self._assign(self.scatter_add(dim, index, src), "scatter_add_")
+        return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_")
 
     def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
-        return self._assign(self.index_add(dim, index, source, alpha=alpha), "index_add_")
+        return self._assign(layout.index_add(self, dim, index, source, alpha=alpha), "index_add_")
 
     def index_fill_(self, dim: int, index: Operand, value: Operand) -> Tensor:
-        return self._assign(self.index_fill(dim, index, value), "index_fill_")
+        return self._assign(layout.index_fill(self, dim, index, value), "index_fill_")
 
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
@@ -201,43 +193,43 @@ class InPlace(Methods):
         return self._assign(self * other, "mul_")
 
     def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        return self._assign(self.div(other, rounding_mode=rounding_mode), "div_")
+        return self._assign(arithmetic.div(self, other, rounding_mode=rounding_mode), "div_")
 
     def pow_(self, exponent: Operand) -> Tensor:
         return self._assign(self**exponent, "pow_")
 
     def neg_(self) -> Tensor:
-        return self._assign(-self, "neg_")
+        return self._assign(elementwise.neg(self), "neg_")
 
     def exp_(self) -> Tensor:
-        return self._assign(self.exp(), "exp_")
+        return self._assign(elementwise.exp(self), "exp_")
 
     def log_(self) -> Tensor:
-        return self._assign(self.log(), "log_")
+        return self._assign(elementwise.log(self), "log_")
 
     def sqrt_(self) -> Tensor:
-        return self._assign(self.sqrt(), "sqrt_")
+        return self._assign(elementwise.sqrt(self), "sqrt_")
 
     def abs_(self) -> Tensor:
-        return self._assign(self.abs(), "abs_")
+        return self._assign(elementwise.abs(self), "abs_")
 
     def tanh_(self) -> Tensor:
-        return self._assign(self.tanh(), "tanh_")
+        return self._assign(elementwise.tanh(self), "tanh_")
 
     def sigmoid_(self) -> Tensor:
-        return self._assign(self.sigmoid(), "sigmoid_")
+        return self._assign(elementwise.sigmoid(self), "sigmoid_")
 
     def relu_(self) -> Tensor:
-        return self._assign(self.relu(), "relu_")
+        return self._assign(elementwise.relu(self), "relu_")
 
     def lerp_(self, end: Operand, weight: Operand) -> Tensor:
-        return self._assign(self.lerp(end, weight), "lerp_")
+        return self._assign(arithmetic.lerp(self, end, weight), "lerp_")
 
     def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
-        return self._assign(self.addcmul(tensor1, tensor2, value=value), "addcmul_")
+        return self._assign(arithmetic.addcmul(self, tensor1, tensor2, value=value), "addcmul_")
 
     def addcdiv_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
-        return self._assign(self.addcdiv(tensor1, tensor2, value=value), "addcdiv_")
+        return self._assign(arithmetic.addcdiv(self, tensor1, tensor2, value=value), "addcdiv_")
 
     def __iadd__(self, other: Operand) -> Tensor:
         return self._assign(self + other, "+=")

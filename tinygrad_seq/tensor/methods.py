@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..backend import DType
+from ..graph import Value
 from ..graph.conversion import as_dtype, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of
@@ -18,7 +19,8 @@ from ..ops import layout, linalg, logic, order, reduce
 from ..ops import shape as _shape
 from ..ops import softmax as _softmax
 from ..ops.dims import lengths
-from .operators import Number, Operand, Operators
+from . import random
+from .operators import Number, Operand
 from .rng import Generator
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 Dim: TypeAlias = int | tuple[int, ...] | None
 
 
-class Methods(Operators):
+class Methods(Value):
     """The methods of `Tensor`. Where one takes `dim` and `keepdim`, `axis` and `keepdims` do as well."""
 
     __slots__ = ()
@@ -349,14 +351,10 @@ class Methods(Operators):
 
     def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
         """Numbers of classes, drawn with these probabilities; see `tg.multinomial`."""
-        from . import random
-
         return random.multinomial(self, num_samples, replacement, generator=generator)
 
     def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
         """1 with these probabilities and else 0; see `tg.bernoulli`."""
-        from . import random
-
         return random.bernoulli(self, generator=generator)  # type: ignore[arg-type]
 
     # --- new tensors of the same kind ---

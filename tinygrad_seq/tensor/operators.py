@@ -26,7 +26,7 @@ def _boolean(x: Operand) -> Operand:
     return x
 
 
-class Operators(Value):
+class Elementwise(Value):
     """The operators of `Tensor`, and the methods that work element by element."""
 
     __slots__ = ()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, DType, array_module, float32, float64, int64
 from ..backend.dispatch import at
-from ..graph.conversion import as_dtype, require_fit
+from ..graph import Value
+from ..graph.conversion import as_dtype, require_fit, to_array
 from ..graph.device import device as Device
-from ..graph.device import resolve
+from ..graph.device import home_of, resolve
 from ..graph.errors import public
 from ..graph.grad_mode import no_grad
 from ..graph.tracing_hook import require
 from ..ops.dims import lengths
 from . import rng
+from .autograd_methods import wrapped
 from .rng import Generator, Size, default_generator, uniform
-from .tensor import Tensor, as_tensor
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 
 @public
@@ -34,7 +38,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    drawn: Tensor = Tensor.wrap(uniform(lengths("rand", size), rng.floating("rand", dtype), resolve(device), generator))
+    drawn: Tensor = wrapped(uniform(lengths("rand", size), rng.floating("rand", dtype), resolve(device), generator))
     return drawn.requires_grad_(requires_grad)
 
 
@@ -47,7 +51,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1."""
-    drawn: Tensor = Tensor.wrap(
+    drawn: Tensor = wrapped(
         rng.normal(lengths("randn", size), rng.floating("randn", dtype), resolve(device), generator)
     )
     return drawn.requires_grad_(requires_grad)
@@ -99,12 +103,12 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
     """
     if isinstance(std, (int, float)) and not std >= 0:
         raise ValueError(f"normal: std must not be negative, got {std}")
-    like = next((v for v in (mean, std) if isinstance(v, Tensor)), None)
+    like = next((v for v in (mean, std) if isinstance(v, Value)), None)
     if like is None:
         return randn(() if size is None else size, generator=generator) * std + mean
     if size is not None:
         raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
-    if isinstance(std, Tensor):
+    if isinstance(std, Value):
         require(_require_std, std)
     zeros = (mean + std * 0).detach()
     return mean + std * randn_like(zeros, generator=generator)
@@ -113,6 +117,12 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
 def _require_std(std: Array) -> None:
     if not bool((std >= 0).all()):
         raise ValueError("normal: std must not be negative, and an entry of it is")
+
+
+def _weights(given: Any) -> Tensor:
+    """What is given, as a tensor without a graph."""
+    made: Tensor = given if isinstance(given, Value) else wrapped(to_array(given, None, home_of(given)))  # type: ignore[assignment]
+    return made.detach()
 
 
 def _require_probabilities(p: Array) -> None:
@@ -134,7 +144,7 @@ def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Ten
     Raises:
         ValueError: if one is not from 0 to 1.
     """
-    p = as_tensor(probability).detach()
+    p = _weights(probability)
     require(_require_probabilities, p)
     return (rand(p.shape, dtype=float64, device=p.device, generator=generator) < p).to(p.dtype)
 
@@ -166,7 +176,7 @@ def randint(
     u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
     with at(u):
         drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
-        return Tensor.wrap(array_module(u).asarray(drawn.astype(kind)))  # a 0-d result is a NumPy scalar
+        return wrapped(array_module(u).asarray(drawn.astype(kind)))  # a 0-d result is a NumPy scalar
 
 
 @public
@@ -174,7 +184,7 @@ def randperm(n: int, *, generator: Generator | None = None, device: str | Device
     """The integers 0 to n - 1 in random order."""
     u = uniform(lengths("randperm", (n,)), float64, resolve(device), generator)
     with at(u):
-        return Tensor.wrap(u.argsort())
+        return wrapped(u.argsort())
 
 
 @public
@@ -192,7 +202,7 @@ def multinomial(
     """
     (num_samples,) = lengths("multinomial", (num_samples,))
     with no_grad():
-        p = as_tensor(probabilities).detach()
+        p = _weights(probabilities)
         require(_require_weights, p)
         xp = array_module(p.array)
         cumulative = xp.cumsum(p.array.astype(float64), axis=-1)
@@ -209,7 +219,7 @@ def multinomial(
             require(check, p)
             u = uniform(p.shape, float64, p.device, generator)
             keys = xp.where(p.array > 0, xp.log(1.0 - u) / xp.where(p.array > 0, p.array, 1.0), -xp.inf)
-            return Tensor.wrap(xp.argsort(-keys, axis=-1)[..., :num_samples])
+            return wrapped(xp.argsort(-keys, axis=-1)[..., :num_samples])
         u = uniform((*p.shape[:-1], num_samples), float64, p.device, generator)
         drawn = (u[..., None] * total[..., None] >= cumulative[..., None, :]).sum(axis=-1)
-        return Tensor.wrap(drawn.astype(int64))
+        return wrapped(drawn.astype(int64))

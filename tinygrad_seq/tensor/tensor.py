@@ -9,22 +9,24 @@ from typing import Any
 from ..backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
 from ..graph import Application, Leaf, Output, Value
 from ..graph.conversion import as_dtype, names_dtype, require_numbers_in, to_array
-from ..graph.device import default_device, device_of, resolve
 from ..graph.device import device as Device
-from ..graph.errors import public
+from ..graph.device import device_of, home_of, resolve
 from ..graph.grad_mode import is_grad_enabled
 from ..graph.saved_tensors import is_writable, lend_view, memory, share, unshare
 from ..graph.tracing_hook import active as recording
 from ..ops import elementwise, shape
 from ..ops.dims import normalize_dim
 from . import numpy_protocols
-from .autograd_methods import Differentiable
+from .autograd_methods import AutogradMethods
+from .inplace import InPlaceMethods
 from .legacy_types import Size, dtype_of, old_name, sized
+from .methods import Methods
+from .operators import Elementwise
 
 bool_type = bool  # a method has its name
 
 
-class Tensor(Differentiable):
+class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     """An array of numbers on some device, with a reverse-mode derivative.
 
     `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32 unless
@@ -327,13 +329,6 @@ class Tensor(Differentiable):
 Value.result_class = Tensor
 
 
-def _home(data: Any) -> Device:
-    """Where a tensor of this data is made, if nobody says: what is on a GPU stays there."""
-    array = getattr(data, "array", data)
-    found = device_of(array) if is_array(array) else None
-    return default_device() if found is None or found.type == "cpu" else found
-
-
 def _restored(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
     require_numbers_in("copy", array)
     restored: Tensor = cls.wrap(array)
@@ -349,79 +344,5 @@ def tensor(data: Any, dtype: DType = None, device: str | Device | None = None, r
 
     Floats become float32 unless they come in an array, which keeps its dtype. Arguments as of `Tensor`.
     """
-    made: Tensor = Tensor.wrap(to_array(data, dtype, resolve(device) if device is not None else _home(data)))
+    made: Tensor = Tensor.wrap(to_array(data, dtype, resolve(device) if device is not None else home_of(data)))
     return made.requires_grad_() if requires_grad else made
-
-
-def from_numpy(array: Array) -> Tensor:
-    """A tensor on the memory of a NumPy array, without a copy.
-
-    What the graph needs of it for the backward pass it copies, since the array can be written to without the tensor's
-    knowledge.
-    """
-    if not is_array(array):
-        raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
-    require_numbers_in("from_numpy", array)
-    array = backend_of(array).asarray(array)  # of a NumPy scalar
-    memory.lend(array)
-    return Tensor.wrap(array)
-
-
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor on the memory of another library's array, without a copy: NumPy's, CuPy's, PyTorch's, JAX's, ...
-
-    As with `from_numpy`, the graph copies what it needs of it for the backward pass.
-    """
-    if not hasattr(source, "__dlpack__"):
-        raise TypeError(
-            f"from_dlpack: takes an array that has __dlpack__, got a {type(source).__name__}; use tg.tensor"
-        )
-    cuda = 2  # kDLCUDA, DLPack's number for it
-    xp = Device("cuda" if source.__dlpack_device__()[0] == cuda else "cpu").backend.xp
-    try:
-        array = xp.from_dlpack(source)
-    except (BufferError, RuntimeError, TypeError) as error:  # it carries a gradient, or has a dtype that we lack
-        raise TypeError(f"from_dlpack: cannot take this {type(source).__name__}: {error}") from error
-    require_numbers_in("from_dlpack", array)
-    memory.lend(array)
-    return Tensor.wrap(array)
-
-
-def is_tensor(obj: Any) -> bool:
-    """Whether something is a tensor."""
-    return isinstance(obj, Tensor)
-
-
-@public
-def clone(x: Any) -> Tensor:
-    """A copy; gradients pass through it."""
-    return as_tensor(x).clone()
-
-
-@public
-def numel(x: Any) -> int:
-    """The number of elements."""
-    return as_tensor(x).numel()
-
-
-@public
-def is_floating_point(x: Any) -> bool:
-    """Whether the numbers are floating-point."""
-    return as_tensor(x).is_floating_point()
-
-
-def as_tensor(
-    data: Any, dtype: DType = None, device: str | Device | None = None, *, like: Value | None = None
-) -> Tensor:
-    """`data` as a tensor: itself if it is one, else a new one, which copies what it is given.
-
-    Args:
-        like: put numbers and lists on the device of this tensor, and give them its dtype.
-    """
-    if isinstance(data, Tensor):
-        return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
-    if like is None or device is not None:
-        return tensor(data, dtype, device)
-    if is_array(data) and dtype is None:
-        return tensor(data, device=device_of(data))
-    return Tensor.wrap(to_array(data, dtype or like.array.dtype, device_of(like.array)))
