@@ -5,7 +5,7 @@ ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler tests/combina
 # one process per core, each with one BLAS thread: two that share cores wait for each other
 PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-deep test-strict test-gpu check format bench bench-gpu peers clean
+.PHONY: demo test test-deep test-strict test-gpu test-versions check format bench bench-gpu peers release clean
 
 demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
 	@# products this small gain little from a second BLAS thread, and wait for it at every step on a busy machine
@@ -22,6 +22,9 @@ test-strict: .venv/.installed-test  ## the engine's and the layers' tests, on an
 
 test-gpu: .venv/.installed-test  ## every test, on a GPU where one has a device; says so where there is none
 	TINYGRAD_SEQ_TEST_DEVICE=cuda $(BIN)/python -m pytest
+
+test-versions: .venv/.installed-test  ## the tests on each Python that is here, with the oldest and the newest dependencies
+	$(BIN)/python -m tests.versions
 
 check: .venv/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -40,6 +43,15 @@ bench-gpu: .venv/.installed-bench  ## speed and memory on a GPU, beside PyTorch 
 
 peers: .venv/.installed-bench  ## install what the benchmarks compare with
 	$(BIN)/python -m pip install -q torch==2.13.0 autograd jax micrograd mygrad
+
+release: .venv/.installed-release  ## build and check what goes to a package index, and say what to tag
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	@version=$$($(BIN)/python -c "from tinygrad_seq.version import __version__; print(__version__)"); \
+	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no section $$version"; exit 1; }; \
+	echo "good: git tag v$$version && twine upload dist/*"
 
 clean:  ## remove what the other targets made, but not the runs
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -647,3 +647,34 @@ def twice(x: tg.Tensor) -> tg.Tensor:
 
 def test_a_decorated_function_is_pickled_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(twice)) is twice
+
+
+def test_data_after_a_change_in_place() -> None:
+    p = nn.Parameter(tg.ones(2))
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        with tg.no_grad():
+            p.mul_(0.5)
+        p.data = x.detach() * 3
+        return x + p.detach()
+
+    compiled = tg.compile(f, mode="verify")
+    for k in range(3):
+        assert compiled(tg.full((2,), float(k))).tolist() == [4.0 * k] * 2
+        assert p.tolist() == [3.0 * k] * 2
+
+
+def test_memory_as_an_eager_call_has_it() -> None:
+    """Of a clone of a strided tensor the rows are a view, compiled too, and what is written there is seen."""
+    x = tg.arange(12.0).reshape(3, 4)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = x[:, ::2].clone()
+        y.reshape(-1)[:2].mul_(10.0)
+        z = x.transpose(0, 1).contiguous()
+        z.view(-1)[0] = 7.0
+        return tg.cat([y.reshape(-1), z.reshape(-1)])
+
+    compiled = tg.compile(f)
+    for _ in range(3):
+        assert compiled(x).tolist() == f(x).tolist()

@@ -7,6 +7,8 @@ import dataclasses
 import math
 import threading
 import types
+import weakref
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +44,14 @@ class OfDataclass:
 class Slotted:
     __slots__ = ("rate",)
     rate: float
+
+
+class OfMeta(type):
+    rate = 1.0
+
+
+class Made(metaclass=OfMeta):
+    pass
 
 
 class Hidden:
@@ -84,6 +94,10 @@ dataclass, slotted, hidden, model, scaled = OfDataclass(), Slotted(), Hidden(), 
 slotted.rate = 1.0
 
 
+chained: ChainMap[str, float] = ChainMap({}, {"rate": 1.0})
+weak = weakref.ref(dataclass)
+
+
 def item(holder: Any, key: Any) -> Callable[[Any], None]:
     return lambda value: holder.__setitem__(key, value)
 
@@ -115,6 +129,10 @@ FOUND: dict[str, tuple[Callable[[tg.Tensor], tg.Tensor], Callable[[Any], None]]]
     "namespace": (lambda x: x * namespace.rate, attribute(namespace, "rate")),
     "getattr": (lambda x: x * getattr(namespace, "rate"), attribute(namespace, "rate")),  # noqa: B009
     "module of settings": (lambda x: x * here.rate, attribute(here, "rate")),
+    "metaclass": (lambda x: x * Made.rate, attribute(OfMeta, "rate")),
+    "ChainMap": (lambda x: x * chained["rate"], item(chained.maps[1], "rate")),
+    "weak reference": (lambda x: x * weak().rate, attribute(dataclass, "rate")),  # type: ignore[union-attr]
+    "globals": (lambda x: x * globals()["rate"], item(globals(), "rate")),
     "class": (lambda x: x * OfClass.rate, attribute(OfClass, "rate")),
     "base class": (lambda x: x * Derived.rate, attribute(OfClass, "rate")),
     "dataclass": (lambda x: x * dataclass.rate, attribute(dataclass, "rate")),

@@ -269,7 +269,7 @@ class Compiled:
             of_module, parts = module_guards(module, recorder.read[id(module)])
             places += of_module
             recorder.guards.append(parts)
-        return Found(places, followed | recorder.attributes.keys(), recorder.owners)
+        return Found(places, followed | recorder.attributes.keys())
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the leaves of its arguments."""

@@ -96,17 +96,15 @@ class Found:
     Args:
         places: where to look.
         followed: the identities of places whose numbers are inputs of the program.
-        apart: owners of arrays, by id, whose elements are looked up by the program itself.
     """
 
     def __init__(
         self,
         places: Iterable[Place],
         followed: Iterable[Any] = (),
-        apart: Iterable[int] = (),
     ) -> None:
         self.places = [*{place.identity: place for place in places}.values()]
-        self._followed, self._apart = {*followed}, {*apart}
+        self._followed = {*followed}
         self._live: list[tuple[Place, Any, Any]] = []  # numbers that are followed, with what was there
         self._compared = [place for place in self.places if place.identity not in self._followed]
         lines = [_TEXT[place.how].format(n=n, key=place.key) for n, place in enumerate(self._compared)]
@@ -117,7 +115,7 @@ class Found:
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
-        self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values, self._apart)]
+        self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
             self._known[f"v{n}"] = len(place.holder) if place.how == "names" else value
 
@@ -224,7 +222,7 @@ def _keys(container: Any) -> Iterator[Any]:
         yield from [key for key, x in entries if type(x) in (int, float)]
 
 
-def _containers(values: Iterable[Any], apart: set[int] = frozenset()) -> list[tuple[Any, Any]]:  # type: ignore[assignment]
+def _containers(values: Iterable[Any]) -> list[tuple[Any, Any]]:
     """What holds something among values and inside them: lists, dictionaries, sets, arrays; each with a copy."""
     found: dict[int, tuple[Any, Any]] = {}
     todo = [*values]
@@ -233,7 +231,7 @@ def _containers(values: Iterable[Any], apart: set[int] = frozenset()) -> list[tu
         if isinstance(x, _PLAIN) or id(x) in found:
             continue
         if isinstance(x, numpy.ndarray):
-            if x.nbytes <= _MOST and not x.dtype.hasobject and id(owner(x)) not in apart:
+            if x.nbytes <= _MOST and not x.dtype.hasobject:
                 found[id(x)] = (x, x.tobytes())
         elif isinstance(x, (*_LISTS, dict, set)):
             found[id(x)] = (x, x.copy() if hasattr(x, "copy") else x[:])
@@ -241,12 +239,6 @@ def _containers(values: Iterable[Any], apart: set[int] = frozenset()) -> list[tu
         elif isinstance(x, tuple):
             todo += x
     return [*found.values()]
-
-
-def owner(x: Any) -> Any:
-    while isinstance(getattr(x, "base", None), numpy.ndarray):
-        x = x.base
-    return x
 
 
 def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:

@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property, partial
 from typing import Any
+from weakref import ref
 
 from ..graph import Value
 from .guards import Place, is_compiled, is_module
 
 _OURS = __name__.partition(".")[0]
 _LIBRARIES = {_OURS, "nn", "numpy", "builtins", "__future__", *sys.stdlib_module_names} - {"__main__"}
+_HOLDERS = ("collections", "types", "argparse")  # libraries of objects that are there to hold others
 _WRAPPERS = (staticmethod, classmethod, types.MethodType)
 
 
@@ -68,6 +70,8 @@ class Names:
             yield from (x.fget, x.fset)
         elif isinstance(x, cached_property):
             yield x.func
+        elif isinstance(x, ref):
+            yield x()
         elif isinstance(x, types.ModuleType):
             if self._is_users(x.__name__):
                 yield from self._of_dict(vars(x), x.__name__)
@@ -122,12 +126,20 @@ class Names:
                     self.places.append(Place(base, key, "class", f"{base.__name__}.{key}"))
                     yield held[key]
             self.places.append(Place(held, frozenset(self.names), "names", f"{base.__name__}'s attributes"))
-            yield from [x for key, x in held.items() if key[:2] == "__" and isinstance(x, types.FunctionType)]
+            for key, x in held.items():
+                if key[:2] == "__" and isinstance(x, types.FunctionType) and key not in self.names:  # what Python calls
+                    self.places.append(Place(base, key, "class", f"{base.__name__}.{key}"))
+                    yield x
+        if type(kind) is not type:
+            yield type(kind)
 
     def _of_object(self, x: Any) -> Iterator[Any]:
         kind, held = type(x), getattr(x, "__dict__", None)
         if isinstance(held, dict):
             yield from self._of_dict(held, kind.__name__)
+            if _top(kind.__module__) in _HOLDERS:  # whose own code reads what it holds
+                self.places += [Place(held, key, "item", f"{kind.__name__}.{key}") for key in held]
+                yield from held.values()
             self.places.append(Place(held, frozenset(self.names), "names", f"{kind.__name__}'s attributes"))
         if self._is_users(kind.__module__):
             for base in kind.__mro__:
@@ -172,7 +184,7 @@ def _is_installed(package: str) -> bool:
 def _names(code: types.CodeType) -> frozenset[str]:
     """The names in a function's code, and in that of the functions inside it; words, where it may look up by them."""
     found = {*code.co_names}
-    if not found.isdisjoint(("getattr", "attrgetter", "vars", "__dict__")):
+    if not found.isdisjoint(("getattr", "attrgetter", "vars", "__dict__", "globals")):
         found |= {x for x in code.co_consts if isinstance(x, str) and x.isidentifier()}
     return frozenset(found).union(*[_names(x) for x in code.co_consts if isinstance(x, types.CodeType)])
 

@@ -54,13 +54,21 @@ def finish(recorder: Recorder) -> tuple[list[tuple[Source, Var]], list[tuple[Lea
 
 def _stores(recorder: Recorder) -> list[tuple[Source, Var]]:
     stores: dict[Var, tuple[Source, Var]] = {}
+    last: dict[Var, Var] = {}
     for tensor, _, node, var in recorder.tensors:
         if id(tensor) not in recorder.overlay.made:
             _require_alike(recorder, tensor, node, var)
-        if type(tensor.array) is Traced and tensor.array.variable is not var and var in recorder.program.sources:
-            stores[var] = (recorder.program.sources[var], tensor.array.variable)
+        if type(tensor.array) is Traced and var in recorder.program.sources:
+            after = tensor.array.variable
+            if last.setdefault(var, after) is not after:
+                raise CompileError(
+                    f"compile: {recorder.name} gives {recorder.program.sources[var].name} another array, as by "
+                    ".data =, while another tensor shows the old one, which a replay could not tell apart; use copy_()"
+                )
+            if after is not var:
+                stores[var] = (recorder.program.sources[var], after)
     for var, (traced, _) in recorder.initial.items():
-        if traced.variable is not var:
+        if traced.variable is not var and var not in last:  # of a tensor's array it is known what is there at last
             stores[var] = (recorder.program.sources[var], traced.variable)
     for optimizer, groups in recorder.optimizers.groups:
         pairs = zip(optimizer.param_groups, groups, strict=False)

@@ -20,7 +20,7 @@ from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import shares_memory
 from ...graph.tracing_hook import CompileError, active
-from ..guards import Place, alike, owner, reader
+from ..guards import Place, alike, reader
 from ..operations import VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
 from .accessors import argument_grad_array, grad_array
@@ -79,7 +79,6 @@ class Recorder(Home):
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
         self.attributes: dict[Any, LiveNumber] = {}  # of modules: those that are followed
-        self.owners: set[int] = set()  # of the arrays from outside, by identity
         self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
         self.refused: CompileError | None = None
 
@@ -225,7 +224,6 @@ class Recorder(Home):
         traced = Traced(self, array, var)
         self.program.sources[var] = source
         self.arrays[id(array)] = (array, traced, source)
-        self.owners.add(id(owner(array)))
         self.initial[var] = (traced, array)
         return traced
 

@@ -1,3 +1,3 @@
-"""`nn.utils.data` under another of PyTorch's paths."""
+"""`nn.utils.data`, under the path of PyTorch's datasets."""
 
 from nn.utils.data import *
