@@ -26,21 +26,21 @@ def main() -> None:
         print("\nProducts of packed panels: this CPU has none")
         return
     rows: list[tuple[str, ...]] = [
-        ("M, N, K", "GFLOP/s", "BLAS", "BLAS, turned B", "BLAS's time / ours", "turned / ours")
+        ("M, N, K", "GFLOP/s", "BLAS", "BLAS, transposed B", "BLAS's time / ours", "transposed / ours")
     ]
     for m, n, k in SHAPES:
         random = np.random.default_rng(0)
         a, b = random.standard_normal((m, k), np.float32), random.standard_normal((k, n), np.float32)
-        turned, c = np.ascontiguousarray(b.T).T, np.empty((m, n), np.float32)
+        transposed, c = np.ascontiguousarray(b.T).T, np.empty((m, n), np.float32)
         candidates: dict[str, Callable[[], Any]] = {
             "ours": packed_product(a, b, np.empty_like(c)),
             "BLAS": partial(np.matmul, a, b, out=c),
-            "turned": partial(np.matmul, a, turned, out=c),
+            "transposed": partial(np.matmul, a, transposed, out=c),
         }
         with threadpool_limits(1):
             seconds = interleaved(candidates, turn=max(int(2e8 / (m * n * k)), 1))
         rates = [f"{2e-9 * m * n * k / seconds[name]:.0f}" for name in candidates]
-        ratios = [f"{seconds[name] / seconds['ours']:.2f}" for name in ("BLAS", "turned")]
+        ratios = [f"{seconds[name] / seconds['ours']:.2f}" for name in ("BLAS", "transposed")]
         rows.append((f"{m}, {n}, {k}", *rates, *ratios))
     print("\nProducts with a matrix that is packed already, float32, one thread, GFLOP/s:")
     print(table(rows))

@@ -61,7 +61,7 @@ LONGER: dict[str, int] = {  # exceptions, and how long they may be
     "tests/compiler/test_autograd_bridge.py": 700,
     "tests/compiler/test_compile.py": 850,
     "tests/compiler/test_cuda.py": 550,
-    "tests/compiler/test_guards.py": 650,
+    "tests/compiler/test_guards.py": 750,
     "tests/engine/strict_array.py": 500,
     "tests/engine/test_backward.py": 450,
     "tests/engine/test_cuda_backend.py": 600,

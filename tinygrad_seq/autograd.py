@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from .autodiff import ancestors, recorded_sweep, sweep
+from .autodiff import recorded_sweep, sweep, topological_order
 from .autodiff.anomaly_mode import detect_anomaly as detect_anomaly
 from .graph import Node, Primitive, Value
 from .graph.grad_mode import enable_grad as enable_grad
@@ -90,7 +90,7 @@ def grad(
     nodes: list[Any] = [x.node for x in targets]
     # a sweep ends at its targets: those that others lie behind are looked at as it passes
     passed = {
-        node for node in nodes if node.parents and set(ancestors([node])) & (set(nodes) - {node})
+        node for node in nodes if node.parents and set(topological_order([node])) & (set(nodes) - {node})
     }  # fmt: skip
     caught: dict[Node, Any] = {}
     handles = [RemovableHandle(node, _Catch(caught, node)) for node in passed]

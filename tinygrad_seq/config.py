@@ -56,7 +56,7 @@ def set_float32_matmul_precision(precision: str) -> None:
         raise ValueError(f"set_float32_matmul_precision: takes 'highest' or 'high', got {precision!r}")
     cublas.precision = precision
     with suppress(RuntimeError):  # no GPU
-        backend_for("cuda").let_products_round(precision == "high")
+        backend_for("cuda").allow_tf32(precision == "high")
 
 
 def get_float32_matmul_precision() -> str:

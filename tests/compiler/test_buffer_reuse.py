@@ -78,8 +78,8 @@ def test_what_is_seen_outside_keeps_its_place() -> None:
 def test_a_view_keeps_what_it_is_a_view_of() -> None:
     w = Written()
     a = w.put("multiply", w.source(4, 4), 2.0, shape=(4, 4))
-    turned = w.put("transpose", a, shape=(4, 4), dims=(1, 0))
-    b = w.put("add", a, turned, shape=(4, 4))
+    transposed = w.put("transpose", a, shape=(4, 4), dims=(1, 0))
+    b = w.put("add", a, transposed, shape=(4, 4))
     plan = w.plan(b)
     assert place(plan, a) != place(plan, b)
 
@@ -114,8 +114,8 @@ def test_a_part_of_which_there_is_another_view_stays() -> None:
     w = Written()
     tall = w.put("matmul", w.source(4, 3), w.source(3, 2), shape=(4, 2))
     slices = [w.rows(tall, 0, 2), w.rows(tall, 2, 4)]
-    turned = [w.put("transpose", s, shape=(2, 2), dims=(1, 0)) for s in slices]
-    made = [w.put("add", *pair, shape=(2, 2)) for pair in zip(slices, turned, strict=True)]
+    transposed = [w.put("transpose", s, shape=(2, 2), dims=(1, 0)) for s in slices]
+    made = [w.put("add", *pair, shape=(2, 2)) for pair in zip(slices, transposed, strict=True)]
     plan = w.plan(w.put("multiply", *made, shape=(2, 2)))
     assert all(place(plan, v) != place(plan, s) for v, s in zip(made, slices, strict=True))
 

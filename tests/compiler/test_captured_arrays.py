@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.captures import Outside
+from tinygrad_seq.compiler.captures import CapturedInputs
 from tinygrad_seq.compiler.program import Program, Source
 
 
@@ -22,7 +22,7 @@ class Executor:
         return all(isinstance(a, np.ndarray) for a in arrays)
 
 
-def made() -> tuple[Outside, dict[str, Any], Executor, list[Source]]:
+def made() -> tuple[CapturedInputs, dict[str, Any], Executor, list[Source]]:
     """Two captured arrays (3,), of which the first is written to, and an argument (3,)."""
     program, held = Program(), {"a": np.zeros(3), "b": np.ones(3)}
     sources = [
@@ -31,7 +31,7 @@ def made() -> tuple[Outside, dict[str, Any], Executor, list[Source]]:
         Source("b", lambda _args: held["b"]),
     ]
     program.sources = {program.new((3,), np.dtype(np.float64)): source for source in sources}
-    return Outside(program, {sources[1]}), held, Executor(), [*program.sources.values()]
+    return CapturedInputs(program, {sources[1]}), held, Executor(), [*program.sources.values()]
 
 
 def test_those_that_stay_come_first_and_are_looked_at_once() -> None:

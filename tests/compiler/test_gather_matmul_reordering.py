@@ -59,15 +59,15 @@ def test_sums_of_columns_and_rows_that_are_needed_as_they_are_stay() -> None:
     kind, made = np.dtype(np.float32), Program()
     shapes = {"table": (3, 4), "W": (4, 5), "g": (9, 5), "b": (5,), "y": (9, 5), "z": (9, 5), "E": (9, 4)}
     v = {name: made.new(shape, kind) for name, shape in shapes.items()}
-    turned, grad, sums = made.new((5, 9), kind), made.new((5, 4), kind), made.new((9,), kind)
+    transposed, grad, sums = made.new((5, 9), kind), made.new((5, 4), kind), made.new((9,), kind)
     i = made.new((9,), np.dtype(np.int64))
     made.instrs = [
         Instr("take", (v["table"], i), {"index": (HOLE,)}, v["E"]),
         Instr("matmul", (v["E"], v["W"]), {}, v["y"]),
         Instr("add", (v["y"], v["b"]), {}, v["z"]),
         Instr("sum", (v["g"],), {"axis": (1,), "keepdims": False}, sums),
-        Instr("transpose", (v["g"],), {"dims": (1, 0)}, turned),
-        Instr("matmul", (turned, v["E"]), {}, grad),
+        Instr("transpose", (v["g"],), {"dims": (1, 0)}, transposed),
+        Instr("matmul", (transposed, v["E"]), {}, grad),
     ]
     made.outputs = [v["z"], v["y"], sums, grad]
     found = folded(made).instrs

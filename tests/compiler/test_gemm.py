@@ -48,12 +48,12 @@ def run(sections: list[ParallelRegion]) -> None:
             function_of_table(addresses[call.text])(table.ctypes.data)
 
 
-def laid(a: np.ndarray, turned: bool, spare: int) -> np.ndarray:
+def laid(a: np.ndarray, transposed: bool, spare: int) -> np.ndarray:
     """The matrix in rows or in columns, with so much between them."""
-    a = a.T if turned else a
+    a = a.T if transposed else a
     whole = np.full((a.shape[0], a.shape[1] + spare), np.nan, a.dtype)
     whole[:, : a.shape[1]] = a
-    return whole[:, : a.shape[1]].T if turned else whole[:, : a.shape[1]]
+    return whole[:, : a.shape[1]].T if transposed else whole[:, : a.shape[1]]
 
 
 def at(a: np.ndarray) -> Matrix:
@@ -68,13 +68,13 @@ def close(a: np.ndarray, b: np.ndarray, k: int) -> None:
 
 @pytest.mark.parametrize("kind", ["f", "d"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("transposed", [(False, False), (False, True), (True, False), (True, True)])
 @pytest.mark.parametrize(("threads", "room"), [(1, 1 << 21), (3, 1 << 21), (2, 1 << 14)])
 def test_products(
     panel: Any,
     kind: str,
     shape: tuple[int, int, int],
-    turned: tuple[bool, bool],
+    transposed: tuple[bool, bool],
     threads: int,
     room: int,
     monkeypatch: Any,
@@ -82,8 +82,8 @@ def test_products(
     monkeypatch.setattr(thread_pool, "size", lambda: threads)
     monkeypatch.setattr(gemm, "_ROOM", room)
     (m, n, k), random = shape, np.random.default_rng(0)
-    a = laid(random.uniform(-1, 1, (m, k)).astype(kind), turned[0], 3)
-    b = laid(random.uniform(-1, 1, (k, n)).astype(kind), turned[1], 5)
+    a = laid(random.uniform(-1, 1, (m, k)).astype(kind), transposed[0], 3)
+    b = laid(random.uniform(-1, 1, (k, n)).astype(kind), transposed[1], 5)
     whole = np.full((m, n + 2), np.nan, kind)
     c = whole[:, :n]
     products = Products()

@@ -12,7 +12,7 @@ import pytest
 
 import tinygrad_seq as tg
 from nn import Parameter, optim
-from tinygrad_seq.graph import Later, Leaf
+from tinygrad_seq.graph import LazyGrad, Leaf
 
 from ..engine.strict_array import stand_in_only
 
@@ -40,7 +40,7 @@ def squares() -> tuple[Parameter, Any]:
 
 
 def is_waiting(w: tg.Tensor) -> bool:
-    return isinstance(leaf_of(w)._grad, Later)
+    return isinstance(leaf_of(w)._grad, LazyGrad)
 
 
 def test_a_gradient_is_copied_out_when_somebody_looks() -> None:

@@ -45,7 +45,7 @@ def planned() -> Iterator[list[NumpyExecutor]]:
 def check(executor: Any) -> None:
     """Go through the program, with numbers that say who wrote them in the place of results."""
     arrays, program = executor.plan.arrays, executor.program
-    fleeting = set(executor.plan._fleeting)
+    fusion_temporaries = set(executor.plan._fusion_temporaries)
     own = {*program.sources, *program.constants}
     parts: list[list[Instr]] = getattr(executor, "_parts", [[i] for i in program.instrs if i.op not in VIEWS])
     views = [i for i in program.instrs if i.op in VIEWS]
@@ -68,11 +68,16 @@ def check(executor: Any) -> None:
         inside = {i.out for i in part}
         for instr in part:
             for v in instr.inputs():
-                if v not in own and v not in inside and v not in fleeting and (found := numbers(v)) is not None:
+                if (
+                    v not in own
+                    and v not in inside
+                    and v not in fusion_temporaries
+                    and (found := numbers(v)) is not None
+                ):
                     assert np.array_equal(arrays[v], found), f"{v} is not there for {instr}"
         for instr in part:
             out = instr.out
-            if out.dtype.char not in "fdl" or out in fleeting:
+            if out.dtype.char not in "fdl" or out in fusion_temporaries:
                 expected[out] = None
             elif instr.op == "concat" and all(numbers(a) is not None for a in instr.args):
                 expected[out] = np.concatenate([numbers(a) for a in instr.args], instr.params["axis"])

@@ -34,14 +34,14 @@ def close(a: np.ndarray, b: np.ndarray, terms: int = 300) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("k", SIZES)
-def test_a_row_times_a_matrix(n: int, k: int, turned: bool, kind: Any) -> None:
+def test_a_row_times_a_matrix(n: int, k: int, transposed: bool, kind: Any) -> None:
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(1, k)).astype(kind), rng.normal(size=(n, k) if turned else (k, n)).astype(kind)
-    result, notes = native((lambda x, w: x @ w.T) if turned else (lambda x, w: x @ w), x, w)
-    close(result, x @ (w.T if turned else w))
+    x, w = rng.normal(size=(1, k)).astype(kind), rng.normal(size=(n, k) if transposed else (k, n)).astype(kind)
+    result, notes = native((lambda x, w: x @ w.T) if transposed else (lambda x, w: x @ w), x, w)
+    close(result, x @ (w.T if transposed else w))
     assert "1 of 1 steps native" in notes[-1]
 
 

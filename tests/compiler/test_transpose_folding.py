@@ -1,4 +1,4 @@
-"""Products that are only read turned are computed turned."""
+"""Products that are only read transposed are computed transposed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FLOAT = np.dtype(np.float64)
 def written(*, also_read: bool = False, output: bool = False) -> tuple[Program, list[Var], Var]:
     """(x yᵀ)ᵀ + 1, for x (2, 4) and y (3, 4)."""
     made = Program()
-    x, y, turned, product, back, out = [
+    x, y, transposed, product, back, out = [
         made.new(shape, FLOAT) for shape in ((2, 4), (3, 4), (4, 3), (2, 3), (3, 2), (3, 2))
     ]
     made.instrs = [
-        Instr("transpose", (y,), {"dims": (1, 0)}, turned),
-        Instr("matmul", (x, turned), {}, product),
+        Instr("transpose", (y,), {"dims": (1, 0)}, transposed),
+        Instr("matmul", (x, transposed), {}, product),
         Instr("transpose", (product,), {"dims": (1, 0)}, back),
         Instr("add", (back, 1.0), {}, out),
     ]
@@ -46,7 +46,7 @@ def test_the_product_is_the_other_way_round_and_the_same() -> None:
     program = upright(after[0])
     assert [i.op for i in program.instrs] == ["transpose", "transpose", "matmul", "add"]
     (product,) = [i for i in program.instrs if i.op == "matmul"]
-    assert product.args[0] is after[1][1], "what was turned is taken as it lies"
+    assert product.args[0] is after[1][1], "what was transposed is taken as it lies"
     assert product.out.shape == (3, 2)
     np.testing.assert_allclose(run(program, *after[1:]), run(*before), rtol=1e-12)
 
@@ -60,7 +60,7 @@ def test_what_is_read_as_it_is_stays(settings: dict[str, bool]) -> None:
 @pytest.mark.host("about the CPU's executors")
 def test_the_gradient_of_a_weight_lies_as_the_weight_does() -> None:
     pytest.importorskip("llvmlite", reason="the pass is the native executor's")
-    weight = tg.randn(5, 200, requires_grad=True)  # fewer rows than columns: its gradient is computed turned
+    weight = tg.randn(5, 200, requires_grad=True)  # fewer rows than columns: its gradient is computed transposed
 
     @tg.compile
     def step(x: tg.Tensor) -> None:

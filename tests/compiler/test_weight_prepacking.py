@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.passes.weight_prepacking import packed_once, turned_once
+from tinygrad_seq.compiler.passes.weight_prepacking import packed_once, transposed_once
 from tinygrad_seq.compiler.program import Instr, Program
 
 
 def program(products: int, rows: int) -> Program:
-    """So many products of so many rows with one matrix, turned."""
+    """So many products of so many rows with one matrix, transposed."""
     made = Program()
     kind = np.dtype(np.float32)
-    weight, turned = made.new((5, 3), kind), made.new((3, 5), kind)
-    made.instrs.append(Instr("transpose", (weight,), {"dims": (1, 0)}, turned))
+    weight, transposed = made.new((5, 3), kind), made.new((3, 5), kind)
+    made.instrs.append(Instr("transpose", (weight,), {"dims": (1, 0)}, transposed))
     for _ in range(products):
         x, y = made.new((rows, 3), kind), made.new((rows, 5), kind)
-        made.instrs.append(Instr("matmul", (x, turned), {}, y))
+        made.instrs.append(Instr("matmul", (x, transposed), {}, y))
     return made
 
 
@@ -26,7 +26,7 @@ def program(products: int, rows: int) -> Program:
     ("products", "rows", "often"), [(20, 64, True), (20, 1, False), (2, 512, False), (20, 8, False)]
 )
 def test_it_is_done_where_it_pays(products: int, rows: int, often: bool) -> None:
-    made = turned_once(program(products, rows))
+    made = transposed_once(program(products, rows))
     assert [i.op for i in made.instrs] == ["transpose", *["copy"] * often, *["matmul"] * products]
     made = packed_once(program(products, rows), lambda kind: 4)
     op = "matmul_packed" if often else "matmul"
@@ -38,7 +38,7 @@ def test_it_is_done_where_it_pays(products: int, rows: int, often: bool) -> None
 def test_what_does_not_lie_the_other_way_round_stays() -> None:
     made = program(20, 64)
     made.instrs = made.instrs[1:]
-    assert {i.op for i in turned_once(made).instrs} == {"matmul"}
+    assert {i.op for i in transposed_once(made).instrs} == {"matmul"}
     assert {i.op for i in packed_once(made, lambda kind: None).instrs} == {"matmul"}
 
 

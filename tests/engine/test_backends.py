@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
-from tinygrad_seq.autodiff import ancestors
-from tinygrad_seq.graph import Application
+from tinygrad_seq.autodiff import topological_order
+from tinygrad_seq.graph import FunctionNode
 from tinygrad_seq.graph.device import default_device
 from tinygrad_seq.ops import elementwise
 
@@ -48,8 +48,8 @@ def on_host(a: Any) -> tg.Tensor:
 
 
 def assert_all_strict(nodes: list[Any]) -> None:
-    for node in ancestors(nodes):
-        if isinstance(node, Application):
+    for node in topological_order(nodes):
+        if isinstance(node, FunctionNode):
             saved = [*node.inputs, *(node.output if isinstance(node.output, tuple) else [node.output])]
             assert not [a for a in saved if isinstance(a, (np.ndarray, np.generic))]
 

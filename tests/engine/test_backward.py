@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.graph import Application
+from tinygrad_seq.graph import FunctionNode
 
 
 def leaf(*shape: int) -> tg.Tensor:
@@ -81,11 +81,11 @@ def test_saved_arrays_are_freed_as_the_sweep_passes() -> None:
 def test_only_what_a_rule_asks_for_is_kept() -> None:
     x, w = leaf(3), tg.ones(3, dtype=tg.float64)
     total = (x + w).node
-    assert isinstance(total, Application)
+    assert isinstance(total, FunctionNode)
     assert total.output is None
     assert total.inputs[0] is x.node, "add needs no values"
     product = (x * w).node
-    assert isinstance(product, Application)
+    assert isinstance(product, FunctionNode)
     assert product.inputs[0] is x.node, "the gradient by x needs w, not x"
     assert product.inputs[1] is w.array
     kept = (w + x).node.inputs[0]  # type: ignore[union-attr]

@@ -12,16 +12,16 @@ from typing import Any
 
 from ..backend import array_module
 from ..backend.dispatch import at, on_gpu, several_gpus, there
-from ..graph import Application, Leaf, Node, Output, Value, observers
+from ..graph import FunctionNode, Leaf, Node, Output, Value, observers
 from ..graph.grad_mode import enable_grad
 from ..graph.saved_tensors import memory
 from ..ops.elementwise import add, cast, real_part
-from ..ops.index import Scattered, gather_scattered
+from ..ops.index import SparseGrad, gather_scattered
 from ..ops.linalg import MANY, Product, gather_products
 from ..ops.reduce import reduce_sum
 from ..ops.shape import reshape_to
 
-_LATER = (Scattered, Product)
+_LATER = (SparseGrad, Product)
 _by_number = operator.attrgetter("number")
 
 
@@ -39,7 +39,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     return reshape_to(g, shape=shape)
 
 
-def ancestors(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:
+def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:
     """All nodes that the roots were computed from, themselves included, oldest first; nothing behind the `stops`.
 
     Raises:
@@ -61,7 +61,7 @@ def ancestors(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozen
 
 
 def _freed(node: Node, is_root: bool) -> RuntimeError:
-    name = node.primitive.name if isinstance(node, Application) else "an output"
+    name = node.primitive.name if isinstance(node, FunctionNode) else "an output"
     if is_root:
         return RuntimeError(
             f"backward: the graph of this result ('{name}') was freed by an earlier backward pass. Pass "
@@ -84,13 +84,13 @@ class _Gradients:
         self._wrap = wrap  # of a recorded sweep, which must not change a buffer
         self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
         self._dense: dict[Node, Any] = {}
-        self._scattered: dict[Node, list[Scattered]] = {}
+        self._scattered: dict[Node, list[SparseGrad]] = {}
         self._products: dict[Node, list[Product]] = {}
         self._buffers: set[Node] = set()  # whose gradient is ours to write into
 
     def add(self, node: Node, g: Any) -> None:
         if type(g) in _LATER:
-            self._put_off(node, g)
+            self._defer(node, g)
             return
         if g.shape != node.shape:
             g = sum_to(g, node.shape)
@@ -106,9 +106,9 @@ class _Gradients:
             if self._wrap is None:
                 self._buffers.add(node)
 
-    def _put_off(self, node: Node, g: Any) -> None:
+    def _defer(self, node: Node, g: Any) -> None:
         """Keep what is cheaper to add up together."""
-        if type(g) is Scattered:
+        if type(g) is SparseGrad:
             self._scattered.setdefault(node, []).append(g)
             return
         parts = self._products.setdefault(node, [])
@@ -181,7 +181,7 @@ def sweep(
         RuntimeError: if part of the graph was freed before, or a rule that is needed does not exist.
     """
     stops = frozenset(targets or ())
-    order: list[Any] = ancestors([node for node, _ in roots], stops)
+    order: list[Any] = topological_order([node for node, _ in roots], stops)
     useful = None
     if targets is not None:
         useful = _leading_to(stops, order)
@@ -204,7 +204,7 @@ def sweep(
                 results[node] = g
             continue
         if g is not None:
-            if kind is not Application:
+            if kind is not FunctionNode:
                 gradients.add_part(node.parents[0], node.index, g)
             else:
                 if memory.last > node.number:
@@ -270,7 +270,7 @@ def _leading_to(targets: frozenset[Node], order: Sequence[Node]) -> set[Node]:
     return useful
 
 
-def _recorded(node: Application, wrap: Callable[..., Any]) -> tuple[list[Any], Any]:
+def _recorded(node: FunctionNode, wrap: Callable[..., Any]) -> tuple[list[Any], Any]:
     """What an application saved, as values with the graph that they came from."""
     inputs = [
         wrap(x, p) if hasattr(x, "dtype") and not isinstance(x, Node) else x
@@ -289,7 +289,7 @@ def _through_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def _tell_observers(node: Application, g: Any, results: Any) -> None:
+def _tell_observers(node: FunctionNode, g: Any, results: Any) -> None:
     for observe in observers:
         observe(node.primitive, g if isinstance(g, tuple) else (g,), results, node, True)
 

@@ -28,13 +28,13 @@ else:
     _missing = None
     from .gpu_runtime import (  # noqa: F401
         address,
+        allow_tf32,
         capture,
         device_index,
         empty,
         empty_cache,
         is_pinned,
         kernels,
-        let_products_round,
         memory_allocated,
         memory_info,
         memory_reserved,

@@ -100,7 +100,7 @@ def product(a: Any, b: Any, out: Any) -> None:
         xp.matmul(a, b, out=out)
 
 
-def let_products_round(rounded: bool) -> None:
+def allow_tf32(rounded: bool) -> None:
     """Let the products that CuPy itself has computed round their float32 operands to TF32, or not."""
     linalg = import_module("cupy._core._routines_linalg")  # what the environment variable CUPY_TF32 sets as well
     kind = linalg.COMPUTE_TYPE_TF32 if rounded else linalg.COMPUTE_TYPE_DEFAULT

@@ -21,7 +21,7 @@ from ..graph.grad_mode import enable_grad
 from ..graph.saved_tensors import memory, next_number, owner_of
 from ..graph.tracing_hook import CompileError, active
 from ..tensor import Tensor
-from .partition import Halves
+from .partition import Partition
 from .program import Program, Source, Var
 from .tracing.joint_graph import Sweep, without_hooks
 
@@ -44,16 +44,16 @@ class _Call:
     """What one call leaves for its backward pass. The node holds it, and lets go of it when it is freed.
 
     Attributes:
-        blocks: what the forward half computed, once it had to make room for another call.
+        saved_buffers: what the forward half computed, once it had to make room for another call.
         outside: the arrays that came from outside.
     """
 
-    __slots__ = ("__weakref__", "blocks", "given", "inputs", "numbers", "outside", "results", "streams", "time")
+    __slots__ = ("__weakref__", "given", "inputs", "numbers", "outside", "results", "saved_buffers", "streams", "time")
 
     def __init__(self, given: list[Any], numbers: list[Any], outside: list[Array], streams: list[Any]) -> None:
         self.given = [_frozen(x) for x in given]
         self.numbers, self.outside, self.streams = numbers, outside, streams
-        self.blocks: list[Array] | None = None
+        self.saved_buffers: list[Array] | None = None
         self.inputs: list[Tensor] = []  # of the primitive, until it is applied
         self.results: tuple[Array, ...] = ()
         self.time = next_number()
@@ -86,7 +86,7 @@ def _handed_over(*inputs: Any) -> tuple[Array, ...]:
     return results
 
 
-class Derivative:
+class CompiledBackward:
     """The backward half of a replay.
 
     Args:
@@ -99,7 +99,7 @@ class Derivative:
     def __init__(
         self,
         sweep: Sweep,
-        cut: Halves,
+        cut: Partition,
         gradients: list[Var | None],
         results: list[Var],
         function: Function,
@@ -119,10 +119,10 @@ class Derivative:
         self._more: list[tuple[Source, bool]] = []  # inputs that want no gradient, and whether to copy them
         self._find: list[tuple[str, int]] = []  # for each source of the backward half, where its array is
         for var, source in cut.backward.sources.items():
-            if var in cut.blocks:
-                self._find.append(("block", cut.blocks.index(var)))
-            elif var in sweep.arriving:
-                self._find.append(("arriving", sweep.arriving.index(var)))
+            if var in cut.saved_buffers:
+                self._find.append(("block", cut.saved_buffers.index(var)))
+            elif var in sweep.cotangents:
+                self._find.append(("cotangents", sweep.cotangents.index(var)))
             else:
                 if var not in places:
                     places[var] = len(sweep.wanted) + len(self._more)
@@ -153,7 +153,7 @@ class Derivative:
 
     def applied(self, call: _Call, values: dict[Var, Array]) -> tuple[Tensor, ...]:
         """The results that carry a gradient, as results of the primitive."""
-        self._blocks = [values[block] for block in self._cut.blocks]
+        self._blocks = [values[block] for block in self._cut.saved_buffers]
         self._owner = ref(call)
         call.results = tuple([values[y].copy() for y in self._results])
         inputs, call.inputs = call.inputs, []
@@ -165,8 +165,8 @@ class Derivative:
         """Copy out what an earlier call needs, which is about to be written over."""
         owner = self._owner()
         self._owner = lambda: None
-        if owner is not None and owner.blocks is None:
-            owner.blocks = [block.copy() for block in self._blocks]
+        if owner is not None and owner.saved_buffers is None:
+            owner.saved_buffers = [block.copy() for block in self._blocks]
 
     # --- the rule ---
 
@@ -179,12 +179,12 @@ class Derivative:
             )
         rest = [None] * (len(self._more) + 1)
         if any(isinstance(part, Value) for part in g):
-            return [*self._again(g, call, inputs), *rest]
+            return [*self._rerun_eagerly(g, call, inputs), *rest]
         with self._lock:
             self._bring_back(call)
             if self._executor is None:
                 self._executor = self._executor_for(self._moving(call, inputs))
-            found = {"block": self._blocks, "arriving": g, "input": inputs}
+            found = {"block": self._blocks, "cotangents": g, "input": inputs}
             values = self._executor.run([found[kind][k] for kind, k in self._find], call.numbers)
             made = [None if v is None else self._own(k, values[v]) for k, v in enumerate(self._gradients)]
         return [*made, *rest]
@@ -201,7 +201,7 @@ class Derivative:
         """Let the numbers of this call be where the backward half looks for them."""
         if self._owner() is not call:
             self._make_room()
-            for block, kept in zip(self._blocks, call.blocks or (), strict=True):
+            for block, kept in zip(self._blocks, call.saved_buffers or (), strict=True):
                 array_module(block).copyto(block, kept)
             self._owner = ref(call)
 
@@ -213,7 +213,7 @@ class Derivative:
             array_module(array).copyto(self._handed[k], array)
         return self._handed[k]
 
-    def _again(self, g: tuple[Any, ...], call: _Call, inputs: tuple[Any, ...]) -> list[Any]:
+    def _rerun_eagerly(self, g: tuple[Any, ...], call: _Call, inputs: tuple[Any, ...]) -> list[Any]:
         """The gradients as tensors, which can be differentiated: the function is run in Python, as it was run first."""
         nodes: list[Any] = [x.node if isinstance(x, Value) else x for x in inputs[: len(self._sweep.wanted)]]
         self._require_as_it_was(call, nodes)

@@ -16,7 +16,7 @@ from ..graph.saved_tensors import owner_of
 from .program import Program, Source
 
 
-class Outside:
+class CapturedInputs:
     """The sources of a program, those that stay first.
 
     Args:

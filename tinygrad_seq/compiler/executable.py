@@ -9,42 +9,42 @@ from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
 from ..graph import Leaf, Value
 from ..graph.saved_tensors import memory
-from .autograd_bridge import Derivative, Function
-from .captures import Outside
+from .autograd_bridge import CompiledBackward, Function
+from .captures import CapturedInputs
 from .executors import native_taken
 from .grad_buffers import Gradients
 from .guards import Found
 from .numpy.executor import NumpyExecutor
 from .operations import VIEWS
-from .partition import halves
+from .partition import partition
 from .passes import optimized
 from .program import Instr, Program, Source, Var
 from .scalar_program import evaluation
 from .tracing.joint_graph import Sweep
-from .tracing.tracer import Recorder
+from .tracing.tracer import Tracer
 
 
-class Made(NamedTuple):
+class PlainOutput(NamedTuple):
     """The result is an array, in a tensor unless `kind` is None."""
 
     var: Var
     kind: type[Value] | None
 
 
-class Grown(NamedTuple):
+class DifferentiableOutput(NamedTuple):
     """The result is a tensor that carries a gradient: which of them."""
 
     var: Var
     place: int
 
 
-class Argument(NamedTuple):
+class AliasOutput(NamedTuple):
     """The result is an argument, or the leaf that gets a gradient is one's: which."""
 
     place: int
 
 
-class Worked(NamedTuple):
+class ScalarOutput(NamedTuple):
     """The result is a Python number, one of those that are worked out at each call: which."""
 
     place: int
@@ -65,12 +65,12 @@ class Prepared(NamedTuple):
     targets: list[Array]
 
 
-class Replay:
+class Executable:
     """A program with what belongs to it outside: where its numbers come from and go to."""
 
     def __init__(
         self,
-        recorder: Recorder,
+        tracer: Tracer,
         found: Found,
         form: Any,
         outputs: list[Any],
@@ -82,22 +82,24 @@ class Replay:
         lock: Any,
         given: list[Any],
     ) -> None:
-        self.found, self.commits, self.form = found, recorder.commits, form
-        self.guards: list[Callable[[], bool]] = [found, *recorder.guards]
-        self._name = recorder.name
-        self._same = list(recorder.same.values())
-        self._known_leaves = recorder.known_leaves
+        self.found, self.commits, self.form = found, tracer.commits, form
+        self.guards: list[Callable[[], bool]] = [found, *tracer.guards]
+        self._name = tracer.name
+        self._same = list(tracer.same.values())
+        self._known_leaves = tracer.known_leaves
         self._met = self._leaves_among(given)
-        program = recorder.program
-        program.backend, program.index = recorder.home, recorder.index
+        program = tracer.program
+        program.backend, program.index = tracer.home, tracer.index
         made_by = {instr.out: instr for instr in program.instrs}
         stores = [(source, _apart(program, made_by, var)) for source, var in stores]
         grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
         outputs = [
-            out._replace(var=_apart(program, made_by, out.var)) if isinstance(out, (Made, Grown)) else out
+            out._replace(var=_apart(program, made_by, out.var))
+            if isinstance(out, (PlainOutput, DifferentiableOutput))
+            else out
             for out in outputs
         ]
-        made = [out.var for out in outputs if isinstance(out, (Made, Grown))]
+        made = [out.var for out in outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
         made += [var for _, var in stores] + [var for _, var in grads if var is not None]
         back = [w.gradient for w in sweep.wanted] if sweep is not None else []
         program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
@@ -105,14 +107,15 @@ class Replay:
             self.program = optimized(program)
         now = self.program.renamed
         self.outputs = [
-            out._replace(var=now.get(out.var, out.var)) if isinstance(out, (Made, Grown)) else out for out in outputs
+            out._replace(var=now.get(out.var, out.var)) if isinstance(out, (PlainOutput, DifferentiableOutput)) else out
+            for out in outputs
         ]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
         self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
-        self.derivative: Derivative | None = None
+        self.derivative: CompiledBackward | None = None
         if sweep is not None:
-            function = Function(recorder.name, call, bool(stores or grads))
+            function = Function(tracer.name, call, bool(stores or grads))
             self.derivative = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
         if self.derivative is None:  # which may need the old numbers
@@ -121,26 +124,26 @@ class Replay:
             self.program.stores = {
                 of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
             }
-        self._outside = Outside(self.program, written)
+        self._outside = CapturedInputs(self.program, written)
         self._targets = [source.read for source, _ in stores]
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
     def _differentiable(
         self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
-    ) -> Derivative:
+    ) -> CompiledBackward:
         """Keep the half of the program that runs at a call; the other one is the derivative's."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
-        grown = {out.place: out.var for out in self.outputs if isinstance(out, Grown)}
-        seen = [out.var for out in self.outputs if isinstance(out, (Made, Grown))]
+        grown = {out.place: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
+        seen = [out.var for out in self.outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
         seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
         changed = {var for var, source in self.program.sources.items() if source in written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
-        cut = halves(self.program, list(dict.fromkeys(seen)), wanted, changed)
+        cut = partition(self.program, list(dict.fromkeys(seen)), wanted, changed)
         self.program = cut.forward
         results = [grown[place] for place in range(len(grown))]
-        return Derivative(sweep, cut, gradients, results, function, self.guards, *rest)
+        return CompiledBackward(sweep, cut, gradients, results, function, self.guards, *rest)
 
     def prepared(self, given: list[Any]) -> Prepared | None:
         """What this call takes from outside; None if the program is not right for it."""
@@ -177,7 +180,7 @@ class Replay:
         return [node if node in self._known_leaves else None for node in nodes]
 
     def run(self, call: Prepared) -> Any:
-        """Replay the program, and then leave its results outside: all of them, or where it is interrupted before, none.
+        """Run the program, and then leave its results outside: all of them, or where it is interrupted before, none.
 
         Gradients of last time that nobody has looked at are gone then, as they are after a check that fails: what is
         computed lies over them.
@@ -199,15 +202,15 @@ class Replay:
         grown = derivative.applied(noted, values) if derivative is not None else ()
         results: list[Any] = []
         for out in self.outputs:
-            if isinstance(out, Made):
+            if isinstance(out, PlainOutput):
                 array = values[out.var].copy()
                 results.append(array if out.kind is None else out.kind.wrap(array))
-            elif isinstance(out, Grown):
+            elif isinstance(out, DifferentiableOutput):
                 results.append(grown[out.place])
-            elif type(out) is Worked:
+            elif type(out) is ScalarOutput:
                 results.append(call.numbers[out.place])
             else:
-                results.append(given[out.place] if type(out) is Argument else out)
+                results.append(given[out.place] if type(out) is AliasOutput else out)
         return rebuild(self.form, iter(results))
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:

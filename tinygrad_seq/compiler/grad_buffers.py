@@ -8,13 +8,13 @@ from typing import Any
 
 from ..backend import Array, array_module
 from ..backend.dispatch import at
-from ..graph import Later, Leaf
+from ..graph import LazyGrad, Leaf
 from ..tensor import Tensor
 from .locks import lock
 from .program import Var
 
 
-class _Lent(Later):
+class _Lent(LazyGrad):
     """A gradient in memory that the next call will write to.
 
     Attributes:

@@ -20,23 +20,23 @@ def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> s
     return found
 
 
-def form_of(tree: Any, found: list[Any]) -> Any:
+def tree_structure(tree: Any, found: list[Any]) -> Any:
     """The structure of a container, as something to look up by; its leaves are added to those found before."""
     if isinstance(tree, Iterator):
         raise CompileError(
             f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
         )
     if isinstance(tree, (list, tuple)):
-        return (type(tree), tuple([form_of(value, found) for value in tree]))
+        return (type(tree), tuple([tree_structure(value, found) for value in tree]))
     if isinstance(tree, dict):
-        return (type(tree), tuple([(key, form_of(value, found)) for key, value in tree.items()]))
+        return (type(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
     found.append(tree)
     return 0
 
 
-def twice(given: list[Any]) -> tuple[int, ...]:
+def aliased_arguments(given: list[Any]) -> tuple[int, ...]:
     """Which arguments are the array of an earlier one, and which have its node: for each, the place of the first."""
     first: dict[int, int] = {}
     arrays = [getattr(x, "array", x) for x in given]
@@ -45,7 +45,7 @@ def twice(given: list[Any]) -> tuple[int, ...]:
     return tuple(places + [i if n is None else first.setdefault(id(n), i) for i, n in enumerate(nodes)])
 
 
-def kind_of(x: Any) -> Any:
+def guard_key(x: Any) -> Any:
     """What of an argument a program depends on."""
     if isinstance(x, Value):
         grad = x.node.has_grad if isinstance(x.node, Leaf) else None

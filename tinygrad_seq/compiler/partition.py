@@ -1,4 +1,4 @@
-"""One program, a function and its backward sweep, as two: what runs at the call, and what waits for a gradient.
+"""The partitioner: a joint graph, a function and its backward sweep, as a forward and a backward program.
 
 What depends on the gradients that arrive at the results is the backward half. Of what it takes from the forward half,
 views and whatever else costs no memory to do later are done later; the rest lies side by side in one block for each
@@ -16,21 +16,21 @@ from .program import Instr, Program, Source, Var
 _AT_THE_CALL = frozenset({"require", "random_words", "concat"})  # checks; draws; pieces are made in their place
 
 
-class Halves(NamedTuple):
+class Partition(NamedTuple):
     """The two programs.
 
     Attributes:
-        forward: gives results, stores, gradients that the function leaves itself, and the blocks.
-        backward: takes blocks, gradients that arrive, and what comes from outside; gives gradients.
-        blocks: for each block its Var, which is an output of the one and a source of the other.
+        forward: gives results, stores, gradients that the function leaves itself, and the saved buffers.
+        backward: takes the saved buffers, the cotangents, and captured inputs; gives gradients.
+        saved_buffers: the Var of each, which is an output of the one and a source of the other.
     """
 
     forward: Program
     backward: Program
-    blocks: list[Var]
+    saved_buffers: list[Var]
 
 
-def halves(program: Program, seen: list[Var], gradients: list[Var], changed: set[Var]) -> Halves:
+def partition(program: Program, seen: list[Var], gradients: list[Var], changed: set[Var]) -> Partition:
     """Cut an optimized program in two.
 
     Args:
@@ -43,16 +43,16 @@ def halves(program: Program, seen: list[Var], gradients: list[Var], changed: set
     made = {instr.out for instr in late}
     wanted = [v for instr in late for v in instr.inputs()] + gradients
     kept = [v for v in dict.fromkeys(wanted) if v not in made and not cut.is_outside(v)]
-    blocks, packing, unpacking = _packed(program, kept)
+    saved_buffers, packing, unpacking = _packed(program, kept)
     early = [instr for instr in program.instrs if instr.out not in cut.behind]
-    forward = program.part(_only_needed(early, [*seen, *kept]) + packing, [*seen, *blocks])
+    forward = program.part(_only_needed(early, [*seen, *kept]) + packing, [*seen, *saved_buffers])
     backward = program.part(unpacking + late, list(dict.fromkeys(gradients)))
-    for block in blocks:
+    for block in saved_buffers:
         backward.sources[block] = Source("what the call kept", lambda _args: None)
-    size = sum([v.nbytes for v in blocks])
+    size = sum([v.nbytes for v in saved_buffers])
     forward.notes.append(f"a backward program of {len(late)} operations, for which a call keeps {size} bytes")
     forward.backward = backward
-    return Halves(forward, backward, blocks)
+    return Partition(forward, backward, saved_buffers)
 
 
 class _Cut:
@@ -102,7 +102,7 @@ def _packed(program: Program, kept: list[Var]) -> tuple[list[Var], list[Instr], 
     kinds: dict[DType, list[Var]] = {}
     for v in kept:
         kinds.setdefault(v.dtype, []).append(v)
-    blocks, packing, unpacking = [], [], []
+    saved_buffers, packing, unpacking = [], [], []
     for kind, members in kinds.items():
         block = program.new((sum([v.size for v in members]),), kind)
         flat, start = [], 0
@@ -114,5 +114,5 @@ def _packed(program: Program, kept: list[Var]) -> tuple[list[Var], list[Instr], 
             unpacking.append(Instr("reshape", (piece,), {"shape": v.shape}, v))
             start += v.size
         packing.append(Instr("concat", tuple(flat), {"axis": 0}, block))
-        blocks.append(block)
-    return blocks, packing, unpacking
+        saved_buffers.append(block)
+    return saved_buffers, packing, unpacking

@@ -13,7 +13,7 @@ from .guards import Found
 from .names import Names
 
 
-class Around:
+class PurityCheck:
     """How all that a function can find was before it is recorded, so that it is so afterwards.
 
     Args:

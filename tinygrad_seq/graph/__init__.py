@@ -1,7 +1,7 @@
 """What is recorded: primitives, the nodes that they leave behind, and who watches."""
 
-from .node import Application as Application
-from .node import Later as Later
+from .node import FunctionNode as FunctionNode
+from .node import LazyGrad as LazyGrad
 from .node import Leaf as Leaf
 from .node import Node as Node
 from .node import Output as Output

@@ -63,7 +63,7 @@ class Node:
         return size
 
 
-class Later:
+class LazyGrad:
     """A gradient that is there as soon as somebody looks."""
 
     def take(self) -> Any:
@@ -93,7 +93,7 @@ class Leaf(Node):
     def grad(self) -> Any:
         """The gradient: a tensor, or None."""
         grad = self._grad
-        if isinstance(grad, Later):
+        if isinstance(grad, LazyGrad):
             later, grad = grad, grad.take()
             if self._grad is later:
                 self._grad = grad
@@ -119,7 +119,7 @@ class Leaf(Node):
         self.memory = id(owner_of(array))
 
 
-class Application(Node):
+class FunctionNode(Node):
     """One application of a primitive.
 
     Attributes:
@@ -158,7 +158,7 @@ class Output(Node):
 
     __slots__ = ("index",)
 
-    def __init__(self, array: Array, application: Application, index: int) -> None:
+    def __init__(self, array: Array, application: FunctionNode, index: int) -> None:
         self.parents = (application,)
         self.shape = array.shape
         self.dtype = array.dtype

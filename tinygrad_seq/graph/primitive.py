@@ -28,7 +28,7 @@ from ..backend import (
 from ..backend.dispatch import at, on_gpu, there
 from .errors import MISTAKES, explained, require_numbers
 from .grad_mode import grad_enabled
-from .node import Application, Node, Output, Value
+from .node import FunctionNode, Node, Output, Value
 from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
 from .saved_tensors import memory, next_number, share, shares_memory
 from .tracing_hook import active as recording
@@ -176,7 +176,7 @@ class Primitive:
             elif kind.kind not in "biufc":
                 raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
             elif (self.promotes is not None or kind is float64 or kind is float16) and "dtype" not in params:
-                y = self._settled(y, arrays, params)
+                y = self._promote(y, arrays, params)
                 kind = y.dtype
         node = None
         try:
@@ -188,7 +188,7 @@ class Primitive:
             and (kind is float32 or (kind is not None and kind.kind in "fc"))
             and grad_enabled.get()
         ):
-            node = Application()
+            node = FunctionNode()
             node.primitive = self
             node.parents = parents
             if drop is None:  # one for both: 0.15 µs less for Python's collector
@@ -266,7 +266,7 @@ class Primitive:
         except MISTAKES as error:
             raise self._explain(error, arrays, params) from error
 
-    def _settled(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
+    def _promote(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
         """The result in the dtype that it has here, if NumPy may have given it another one.
 
         Operands are promoted as in PyTorch; what NumPy makes float64 or float16 of integers and numbers is float32.
@@ -300,7 +300,7 @@ class Primitive:
         return explained(self.name, error, arrays, params)
 
 
-def _output(array: Array, application: Application, index: int) -> Output | None:
+def _output(array: Array, application: FunctionNode, index: int) -> Output | None:
     """The node of one of several outputs; None for integers, which carry no gradient."""
     return Output(array, application, index) if array.dtype.kind in "fc" else None
 

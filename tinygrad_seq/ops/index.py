@@ -33,7 +33,7 @@ def _filled(index: Index, arrays: tuple[Array, ...]) -> Index:
     return tuple([next(rest) if i is ARRAY else i for i in index])
 
 
-class Scattered:
+class SparseGrad:
     """The gradient of an indexing: zeros, with `values` added at an index.
 
     The sweep gathers these before adding them up, so that T steps cut out of a (T, ...) tensor cost one such tensor and
@@ -56,7 +56,7 @@ def getitem(x: Array, *arrays: Array, index: Index) -> Array:
 
 
 getitem.vjp_joint(
-    lambda g, _y, _x, *arrays, index: (Scattered(g, arrays, index), *[None for _ in arrays]),
+    lambda g, _y, _x, *arrays, index: (SparseGrad(g, arrays, index), *[None for _ in arrays]),
 )
 
 
@@ -97,7 +97,7 @@ def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, indices: Any, counts
 scatter_values.vjp_joint(_scatter_vjp, keeps=lambda wanted: not wanted)  # the index arrays, not the values
 
 
-def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
+def gather_scattered(parts: list[SparseGrad], shape: tuple[int, ...]) -> Any:
     """The sum of scattered gradients as one dense one."""
     inputs = [x for part in parts for x in (part.values, *part.arrays)]
     return scatter_values(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
-from ..graph import Application, Leaf, Output, Value
+from ..graph import FunctionNode, Leaf, Output, Value
 from ..graph.conversion import as_dtype, names_dtype, require_numbers_in, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of, home_of, resolve
@@ -127,7 +127,9 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             tail += ", requires_grad=True"
         elif self.node is not None:
             made_by = self.node.parents[0] if isinstance(self.node, Output) and self.node.parents else self.node
-            tail += f", grad_fn=<{made_by.primitive.name}>" if isinstance(made_by, Application) else ", grad_fn=<freed>"
+            tail += (
+                f", grad_fn=<{made_by.primitive.name}>" if isinstance(made_by, FunctionNode) else ", grad_fn=<freed>"
+            )
         return backend_of(text).format_array(text, prefix="tensor(", suffix=f"{tail})")
 
     def __format__(self, spec: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ..autodiff import recorded_sweep, sweep
 from ..backend import array_module, is_array
 from ..backend.pytree import leaves, rebuild, tree_map
-from ..graph import Application, Leaf, Node, Primitive, Value
+from ..graph import FunctionNode, Leaf, Node, Primitive, Value
 from ..graph.grad_mode import enable_grad, is_grad_enabled
 from ..graph.recomputation import Run
 from ..graph.saved_tensors import memory, next_number, owner_of
@@ -178,7 +178,7 @@ def _behind(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]
         if node.number < start:
             older.append(node)
             continue
-        if isinstance(node, Application):
+        if isinstance(node, FunctionNode):
             saved.update([id(owner_of(x)) for x in node.inputs if is_array(x)])
         for parent in node.parents or ():
             if parent is not None and parent not in seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..autodiff import ancestors, recorded_sweep, sweep
+from ..autodiff import recorded_sweep, sweep, topological_order
 from ..backend import array_module
 from ..backend.dispatch import at
 from ..backend.pytree import leaves, rebuild, tree_map
@@ -118,7 +118,7 @@ def _evaluate(
     roots = [y.node for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
     outer = nested and any(
         (node in stops and node.parents) or (isinstance(node, Leaf) and not node.closed and node not in stops)
-        for node in ancestors(roots, stops)
+        for node in topological_order(roots, stops)
     )
     return _Evaluation(result, variables, outer)
 

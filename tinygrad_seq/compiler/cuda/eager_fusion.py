@@ -19,8 +19,8 @@ from ...backend.dispatch import known, there
 from ...graph import Node
 from ..operations import evaluate
 from ..program import Instr, Var
-from ..tracing.proxies import Traced
-from ..tracing.proxy_backend import TracedBackend
+from ..tracing.proxies import ProxyArray
+from ..tracing.proxy_backend import ProxyBackend
 from .codegen import OPERATIONS, REDUCTIONS, TYPES, loop_kind
 from .pointwise import Kernel
 
@@ -51,12 +51,12 @@ class Watch:
         self.instrs: list[Instr] = []
         self.count = 0
 
-    def array(self, shape: tuple[int, ...], kind: Any) -> Traced:
+    def array(self, shape: tuple[int, ...], kind: Any) -> ProxyArray:
         self.count += 1
         value = numpy_module.ones(shape, kind)
         return _Element(self, value, Var(self.count, shape, value.dtype))
 
-    def emit(self, op: str, *args: Any, **params: Any) -> Traced:
+    def emit(self, op: str, *args: Any, **params: Any) -> ProxyArray:
         given = tuple([self.traced(a).variable if hasattr(a, "dtype") else a for a in args])
         value = evaluate(op, [getattr(a, "value", a) for a in args], params)
         made = self.array(value.shape, value.dtype)
@@ -95,12 +95,12 @@ class Watch:
         return ""
 
 
-class _Element(Traced):
+class _Element(ProxyArray):
     """An array that is watched, as one of a compiled function is."""
 
     __slots__ = ()
 
-    def copy(self, *_: Any) -> Traced:
+    def copy(self, *_: Any) -> ProxyArray:
         return self
 
 
@@ -247,7 +247,7 @@ def _watched(functions: Any, kinds: tuple[Kind, ...], params: tuple[Any, ...], l
     """The recorder of these functions, the operands that it gave them, and what they returned."""
     with _watching:
         watch = Watch(length)
-        register(_Element, TracedBackend(watch))  # type: ignore[arg-type]
+        register(_Element, ProxyBackend(watch))  # type: ignore[arg-type]
         given = [watch.operand(kind) for kind in kinds]
         with numpy_module.errstate(all="ignore"):
             return watch, given, [function(*given, **dict(params)) for function in functions]

@@ -33,7 +33,9 @@ class CudaExecutor:
     """
 
     name = "cuda"
-    patience = 64  # see `MemoryPlan`: a kernel would end where a result takes the place of something that it has read
+    reuse_distance = (
+        64  # see `MemoryPlan`: a kernel would end where a result takes the place of something that it has read
+    )
 
     def __init__(self, program: Program) -> None:
         self.program, self.backend, self.index = program, program.backend, program.index
@@ -101,7 +103,9 @@ class CudaExecutor:
         self.program.constants = {
             v: self.backend.asarray(a, None, self.index) for v, a in self.program.constants.items()
         }
-        self.plan = MemoryPlan(self.program, outside, self.patience, block=lambda size: empty((size,), numpy.uint8))
+        self.plan = MemoryPlan(
+            self.program, outside, self.reuse_distance, block=lambda size: empty((size,), numpy.uint8)
+        )
         count = max(len(self.program.numbers), 1)
         self._numbers, self._words = empty((count,), numpy.float64), empty((count,), numpy.uint64)
         self._parts = self._all_parts()
@@ -154,10 +158,10 @@ class CudaExecutor:
         groups: list[Group | Instr] = []
         group: Group | None = None
         for instr in instrs:
-            if group is not None and group.take(instr):
+            if group is not None and group.try_add(instr):
                 continue
             group = Group(layout)
-            if group.take(instr):
+            if group.try_add(instr):
                 groups.append(group)
             else:
                 group = None

@@ -72,7 +72,7 @@ class Layout:
 
 
 class Group:
-    """Operations that become one kernel: `take` them one after another, then ask for `text` and `arguments`.
+    """Operations that become one kernel: `try_add` them one after another, then ask for `text` and `arguments`.
 
     Attributes:
         instrs: the operations.
@@ -91,7 +91,7 @@ class Group:
 
     # --- what belongs to it ---
 
-    def take(self, instr: Instr) -> bool:
+    def try_add(self, instr: Instr) -> bool:
         """Add an operation, if it can be a part of this kernel."""
         reduction = self._is_reduction(instr)
         if not reduction and loop_kind(instr) is None:

@@ -1,4 +1,4 @@
-"""One piece of memory in which everything has its span, on paper: who is there when is known beforehand."""
+"""The arena: all buffers of a program share one allocation, since their lifetimes are known beforehand."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from ...backend import numpy_module as numpy
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
-class Stay(NamedTuple):
-    """So many bytes that are needed from one time to another one, both included."""
+class LiveInterval(NamedTuple):
+    """A buffer of so many bytes, live from `first` to `last`, both included."""
 
     size: int
     first: int
     last: int
 
 
-def arranged(stays: Sequence[Stay]) -> tuple[list[int], int]:
-    """Where each begins, and the bytes that all take. No two that are there at the same time overlap.
+def assign_offsets(intervals: Sequence[LiveInterval]) -> tuple[list[int], int]:
+    """The offset of each buffer, and the size of the arena. No two that are live at the same time overlap.
 
-    The largest come first, each to the lowest place that is free all the while: what is large and stays long finds no
-    holes of others in its way, and what is small fits into those that it leaves.
+    The largest come first, each at the lowest offset that is free during its lifetime; small ones fill the gaps.
     """
-    size, first, last = (numpy.array(numbers, numpy.int64) for numbers in zip(*stays, strict=True))
-    starts = numpy.full(len(stays), -1, numpy.int64)
-    for i in sorted(range(len(stays)), key=lambda i: (-stays[i].size, stays[i].first)):
+    size, first, last = (numpy.array(numbers, numpy.int64) for numbers in zip(*intervals, strict=True))
+    starts = numpy.full(len(intervals), -1, numpy.int64)
+    for i in sorted(range(len(intervals)), key=lambda i: (-intervals[i].size, intervals[i].first)):
         (there,) = numpy.nonzero((starts >= 0) & (first <= last[i]) & (last >= first[i]))
         there = there[numpy.argsort(starts[there], kind="stable")]
         at = 0
         for start, end in zip(starts[there].tolist(), (starts[there] + size[there]).tolist(), strict=True):
-            if start - at >= stays[i].size:
+            if start - at >= intervals[i].size:
                 break
             at = max(at, end)
         starts[i] = at
@@ -39,5 +38,5 @@ def arranged(stays: Sequence[Stay]) -> tuple[list[int], int]:
 
 
 def rounded(size: int) -> int:
-    """A number of bytes that keeps what comes behind it aligned."""
+    """The size rounded up, so that the next buffer is aligned."""
     return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT

@@ -1,8 +1,8 @@
-"""What takes the place of something that nobody needs any longer.
+"""In-place reuse: results take the buffers of dead operands.
 
-A kernel reads an element of all its operands before it writes that element of any result: so a result may lie where an
-operand lies that is read there for the last time. Part by part, the gates of a recurrent network take the place of the
-product that they are made of, and their gradients take theirs.
+A kernel reads an element of all its operands before it writes that element of any result: so a result may reuse the
+buffer of an operand whose last use is in that kernel. Part by part, the gates of a recurrent network reuse the buffer
+of the product that they are slices of, and their gradients reuse theirs.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ _Span = tuple[int, int]
 _Rectangle = tuple[_Span, _Span]  # rows and columns
 
 
-class _Tenant(NamedTuple):
-    """What lies in a rectangle of something larger: from when on, and when it is read for the last time."""
+class _SubBuffer(NamedTuple):
+    """A value that lives in a rectangle of a larger buffer, between its definition and its last use."""
 
     var: Var
     where: _Rectangle
-    birth: int
-    death: int
+    first_def: int
+    last_use: int
 
 
-_In = tuple[_Span, _Tenant]
+_In = tuple[_Span, _SubBuffer]
 
 
-class Heirs:
-    """Finds them, and adds where they lie to `places`.
+class InplaceReuse:
+    """Finds which results can reuse which buffers, and adds them to `aliases`.
 
     Args:
         instrs: the operations.
         times: for each operation, when it happens: those with one number are one kernel.
-        apart: what has no memory in the plan: comes from outside, is constant, or lives inside of a kernel only.
-        outputs: what is needed to the end.
-        places: where the pieces of `concat`s lie.
-        scattered: whether what takes a place may lie in rows that do not follow each other.
+        external: what has no buffer in the plan: inputs, constants, and values that live inside one kernel only.
+        outputs: what is live to the end.
+        aliases: for each value in another one's buffer, which and where; at first the pieces of `concat`s.
+        allow_strided: whether a result may be put into rows that are not contiguous.
     """
 
     def __init__(
         self,
         instrs: list[Instr],
         times: Sequence[int],
-        apart: Collection[Var],
+        external: Collection[Var],
         outputs: Collection[Var],
-        places: dict[Var, Place],
-        scattered: bool = True,
+        aliases: dict[Var, Place],
+        allow_strided: bool = True,
     ) -> None:
-        self._apart, self._outputs, self._places = apart, set(outputs), places
+        self._external, self._outputs, self._aliases = external, set(outputs), aliases
         self._made_by = {instr.out: instr for instr in instrs}
         self._time = {instr.out: now for instr, now in zip(instrs, times, strict=True)}
         self._parts: dict[int, list[Instr]] = {}  # what is computed at each time
@@ -64,13 +64,13 @@ class Heirs:
             for v in instr.inputs():
                 self._readers.setdefault(v, []).append(instr)
         self._end = self._ends(instrs)
-        self._tenants: dict[Var, list[_Tenant]] = {}
-        self._filled = {home for home, _ in places.values()}  # with pieces, which may be needed longer than the whole
-        for instr in instrs if scattered else ():
-            self._let(instr.out)
+        self._sub_buffers: dict[Var, list[_SubBuffer]] = {}
+        self._filled = {home for home, _ in aliases.values()}  # with pieces, which may be needed longer than the whole
+        for instr in instrs if allow_strided else ():
+            self._reuse_parts(instr.out)
         for instr in instrs:
             if instr.op == "concat":
-                self._move(instr.out)
+                self._reuse_for_concat(instr.out)
         self._replace_all(instrs)
 
     def _ends(self, instrs: list[Instr]) -> dict[Var, int]:
@@ -83,26 +83,26 @@ class Heirs:
                 end[v] = max(end.get(v, -1), then)
         return end
 
-    # --- something tall, whose parts are read one by one, and what is made of them ---
+    # --- a matrix read slice by slice: what is computed of the slices reuses its buffer ---
 
-    def _let(self, tall: Var) -> None:
-        """Let what is made of the parts of a matrix lie there, if that fills all of it."""
-        made = self._made_by[tall]
-        if len(tall.shape) != 2 or made.op in VIEWS or tall in self._apart or tall in self._outputs:
+    def _reuse_parts(self, parent: Var) -> None:
+        """Put what is computed of the slices of a matrix into its buffer, if that fills all of it."""
+        made = self._made_by[parent]
+        if len(parent.shape) != 2 or made.op in VIEWS or parent in self._external or parent in self._outputs:
             return
-        if tall in self._filled:
+        if parent in self._filled:
             return
-        parts = self._read_parts(tall, ((0, tall.shape[0]), (0, tall.shape[1])))
-        if parts is None or not _tiles([where for _, where in parts], tall.shape):
+        parts = self._read_parts(parent, ((0, parent.shape[0]), (0, parent.shape[1])))
+        if parts is None or not _tiles([where for _, where in parts], parent.shape):
             return
-        tenants: list[_Tenant] = []
+        sub_buffers: list[_SubBuffer] = []
         for part, where in parts:
-            heir = self._made_of(part, {t.var for t in tenants})
-            if heir is None:
+            reuse = self._made_of(part, {t.var for t in sub_buffers})
+            if reuse is None:
                 return
-            tenants.append(_Tenant(heir, where, self._time[heir], self._end.get(heir, self._time[heir])))
-        self._tenants[tall] = tenants
-        self._places.update({t.var: (tall, tuple([slice(*span) for span in t.where])) for t in tenants})
+            sub_buffers.append(_SubBuffer(reuse, where, self._time[reuse], self._end.get(reuse, self._time[reuse])))
+        self._sub_buffers[parent] = sub_buffers
+        self._aliases.update({t.var: (parent, tuple([slice(*span) for span in t.where])) for t in sub_buffers})
 
     def _read_parts(self, v: Var, where: _Rectangle) -> list[tuple[Var, _Rectangle]] | None:
         """The slices in which it is read, and where they lie; None if it is read in other ways."""
@@ -119,7 +119,7 @@ class Heirs:
         return found
 
     def _made_of(self, part: Var, taken: set[Var]) -> Var | None:
-        """The first thing that is made of a slice where it is read for the last time, and can lie in rows apart."""
+        """The first result of the kernel in which a slice has its last use that can be strided."""
         readers = self._readers.get(part, ())
         if not readers or any(r.op in VIEWS for r in readers):
             return None
@@ -138,39 +138,39 @@ class Heirs:
         return None
 
     def _is_free(self, v: Var) -> bool:
-        return v not in self._places and v not in self._apart and v not in self._outputs
+        return v not in self._aliases and v not in self._external and v not in self._outputs
 
     def _read_by_elements(self, v: Var) -> bool:
         """Whether all that reads it takes rows that do not follow each other in memory."""
         readers = self._readers.get(v, ())
         return all(r.op in _ELEMENTWISE or (r.op == "slice" and self._read_by_elements(r.out)) for r in readers)
 
-    # --- something that is put together, in the place of that ---
+    # --- a concat, in the buffer of a dead matrix ---
 
-    def _move(self, whole: Var) -> None:
-        """Let a matrix lie where another one lies, each piece of which is made when what was there is not needed."""
-        pieces = self._pieces(whole, ((0, 0), (0, 0))) if len(whole.shape) == 2 and whole not in self._places else None
+    def _reuse_for_concat(self, whole: Var) -> None:
+        """Put a `concat` into the buffer of a matrix, each piece once what it overwrites is dead."""
+        pieces = self._pieces(whole, ((0, 0), (0, 0))) if len(whole.shape) == 2 and whole not in self._aliases else None
         if pieces is None:
             return
-        for tall in self._tenants:
-            if tall in self._places or (tall.shape, tall.dtype) != (whole.shape, whole.dtype):
+        for parent in self._sub_buffers:
+            if parent in self._aliases or (parent.shape, parent.dtype) != (whole.shape, whole.dtype):
                 continue  # what lies in something itself is looked at with that
-            if self._follow(pieces, [*self._all_in(tall)]):
-                self._places[whole] = (tall, (Ellipsis,))
-                self._close(tall)  # one is enough
+            if self._fits(pieces, [*self._all_in(parent)]):
+                self._aliases[whole] = (parent, (Ellipsis,))
+                self._close(parent)  # one is enough
                 return
 
-    def _close(self, tall: Var) -> None:
-        for t in self._tenants.pop(tall, ()):
+    def _close(self, parent: Var) -> None:
+        for t in self._sub_buffers.pop(parent, ()):
             self._close(t.var)
 
-    def _pieces(self, whole: Var, corner: _Rectangle) -> list[_Tenant] | None:
+    def _pieces(self, whole: Var, corner: _Rectangle) -> list[_SubBuffer] | None:
         """What is made in its place within a `concat`, and when, from the inside out; None if that is not all."""
-        found: list[_Tenant] = []
+        found: list[_SubBuffer] = []
         axis = self._made_by[whole].params["axis"]
         at = [corner[0][0], corner[1][0]]
         for piece in self._made_by[whole].args:
-            if self._places.get(piece, (None,))[0] is not whole or len(piece.shape) != 2:
+            if self._aliases.get(piece, (None,))[0] is not whole or len(piece.shape) != 2:
                 return None
             where = ((at[0], at[0] + piece.shape[0]), (at[1], at[1] + piece.shape[1]))
             at[axis] += piece.shape[axis]
@@ -180,21 +180,21 @@ class Heirs:
                     return None
                 found += inner
             else:
-                found.append(_Tenant(piece, where, self._time[piece], len(self._time)))
+                found.append(_SubBuffer(piece, where, self._time[piece], len(self._time)))
         return found
 
-    def _all_in(self, tall: Var, down: int = 0, right: int = 0, band: _Span | None = None) -> Iterator[_In]:
-        """The tenants, and theirs in turn, each with the rows of the one that lies in the matrix itself."""
-        for t in self._tenants.get(tall, ()):
+    def _all_in(self, parent: Var, down: int = 0, right: int = 0, band: _Span | None = None) -> Iterator[_In]:
+        """The sub-buffers, and theirs in turn, each with the rows of the one that lies in the matrix itself."""
+        for t in self._sub_buffers.get(parent, ()):
             (top, bottom), (left, end) = t.where
             where = ((top + down, bottom + down), (left + right, end + right))
             yield band or where[0], t._replace(where=where)
             yield from self._all_in(t.var, where[0][0], where[1][0], band or where[0])
 
-    def _follow(self, pieces: list[_Tenant], tenants: list[_In]) -> bool:
-        """Whether each piece is made when the tenants that are in its way have had their day."""
-        in_rows: dict[_Span, list[_Tenant]] = {}
-        for band, t in tenants:
+    def _fits(self, pieces: list[_SubBuffer], sub_buffers: list[_In]) -> bool:
+        """Whether each piece is defined after the last use of the sub-buffers that it overwrites."""
+        in_rows: dict[_Span, list[_SubBuffer]] = {}
+        for band, t in sub_buffers:
             in_rows.setdefault(band, []).append(t)
         for piece in pieces:
             rows, (left, right) = piece.where
@@ -203,15 +203,15 @@ class Heirs:
                 return False
             for t in there:
                 beside = t.where[1][1] <= left or right <= t.where[1][0]
-                if beside or t.where[0][1] <= rows[0] or rows[1] <= t.where[0][0] or t.death < piece.birth:
+                if beside or t.where[0][1] <= rows[0] or rows[1] <= t.where[0][0] or t.last_use < piece.first_def:
                     continue
                 direct = all(r.op not in VIEWS for r in self._readers.get(t.var, ()))
-                last = t.death == piece.birth and t.where == piece.where and direct
-                if not last or not _in_place(self._parts[piece.birth]):
+                last = t.last_use == piece.first_def and t.where == piece.where and direct
+                if not last or not _in_place(self._parts[piece.first_def]):
                     return False
         return True
 
-    # --- a result in the place of an operand ---
+    # --- a result in the buffer of a dead operand ---
 
     def _replace_all(self, instrs: list[Instr]) -> None:
         homes: dict[Var, Var] = {}  # in whose memory each one lies
@@ -222,7 +222,7 @@ class Heirs:
                     homes[v] = self._home(v)
                     end[homes[v]] = max(end.get(homes[v], -1), self._end.get(v, -1))
         whole = {
-            v for v in homes.values() if v in self._made_by and v not in self._apart
+            v for v in homes.values() if v in self._made_by and v not in self._external
         }  # begin where their home does
         for now, kernel in self._parts.items():
             if not _in_place(kernel):
@@ -230,12 +230,12 @@ class Heirs:
             operands = list(dict.fromkeys([v for instr in kernel for v in instr.inputs() if v in whole]))
             for instr in kernel:
                 out = instr.out
-                if out not in whole or not out.shape or out in self._places:
+                if out not in whole or not out.shape or out in self._aliases:
                     continue
                 for v in operands:
                     alike = (v.shape, v.dtype) == (out.shape, out.dtype)
                     if alike and end[homes[v]] == now and all(r.op not in VIEWS for r in self._readers[v]):
-                        self._places[out] = (v, (Ellipsis,))
+                        self._aliases[out] = (v, (Ellipsis,))
                         end[homes[v]] = end[out]
                         homes[out] = homes[v]
                         operands.remove(v)
@@ -243,8 +243,8 @@ class Heirs:
 
     def _home(self, v: Var) -> Var:
         while True:
-            if v in self._places:
-                v = self._places[v][0]
+            if v in self._aliases:
+                v = self._aliases[v][0]
             elif v in self._made_by and self._made_by[v].op in VIEWS:
                 v = self._made_by[v].args[0]
             else:
@@ -252,7 +252,7 @@ class Heirs:
 
 
 def _in_place(kernel: list[Instr]) -> bool:
-    """Whether results may lie where operands lie."""
+    """Whether results may reuse the buffers of operands."""
     return len(kernel) > 1 or kernel[0].op in _IN_PLACE
 
 

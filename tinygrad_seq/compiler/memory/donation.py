@@ -15,7 +15,7 @@ from ..operations import VIEWS
 from ..program import Instr, Program, Var
 
 
-def last_kernels(kernels: Sequence[bool]) -> int:
+def trailing_kernels(kernels: Sequence[bool]) -> int:
     """Of a program's parts, from which on all are kernels."""
     first = len(kernels)
     while first and kernels[first - 1]:
@@ -23,7 +23,9 @@ def last_kernels(kernels: Sequence[bool]) -> int:
     return first
 
 
-def settled(program: Program, parts: list[list[Instr]], first: int, arrays: dict[Var, Array]) -> dict[Var, Array]:
+def donated_outputs(
+    program: Program, parts: list[list[Instr]], first: int, arrays: dict[Var, Array]
+) -> dict[Var, Array]:
     """What can be made where the source lies that it is to replace, with the source's array.
 
     Args:

@@ -1,7 +1,7 @@
-"""Where each array of a program lies.
+"""The memory plan: a buffer for each value of a program.
 
-Views lie in what they are views of, pieces are made where they are put together, and the rest lies in blocks that are
-handed on as soon as nobody needs what is in them.
+Views alias their base, pieces of a `concat` are computed in place, results reuse the buffers of dead operands, and all
+buffers share one arena at the lowest offset free during their lifetime.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from ...backend import Array, array_module
 from ...backend import numpy_module as numpy
 from ..operations import VIEWS, evaluate
 from ..program import Instr, Program, Var
-from .arena import ALIGNMENT, Stay, arranged, rounded
-from .buffer_reuse import Heirs, Place
+from .arena import ALIGNMENT, LiveInterval, assign_offsets, rounded
+from .buffer_reuse import InplaceReuse, Place
 
 
 class MemoryPlan:
@@ -21,12 +21,12 @@ class MemoryPlan:
 
     Args:
         outside: the arrays that come from outside.
-        patience: for how many operations what a Var had is given to no other, so that those can be taken together.
+        reuse_distance: how many operations a buffer rests before it is reused, so that those can be fused.
         times: for each operation, when it happens: those with one number happen at once.
-        fleeting: what is made at one of those times and gone at its end, and so needs no memory.
+        fusion_temporaries: values that live inside one kernel only, and so need no memory.
         block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
-        inherit: whether results take the place of operands that are not needed any longer; see `Heirs`.
-        scattered: whether that may be a part of a matrix, whose rows do not follow each other.
+        inherit: whether results reuse the buffers of dead operands in place; see `InplaceReuse`.
+        allow_strided: whether such a buffer may be part of a matrix, so that its rows are not contiguous.
 
     Attributes:
         arrays: the arrays.
@@ -37,12 +37,12 @@ class MemoryPlan:
         self,
         program: Program,
         outside: dict[Var, Array],
-        patience: int = 0,
+        reuse_distance: int = 0,
         times: Sequence[int] | None = None,
-        fleeting: Collection[Var] = (),
+        fusion_temporaries: Collection[Var] = (),
         block: Callable[[int], Array] | None = None,
         inherit: bool = True,
-        scattered: bool = True,
+        allow_strided: bool = True,
     ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
@@ -51,26 +51,32 @@ class MemoryPlan:
         self._make_reshapes_views(program)
         self._made_by = {instr.out: instr for instr in program.instrs}
         self._claim_places()
-        self._patience, self._block, self._fleeting = patience, block or aligned, fleeting
+        self._reuse_distance, self._block, self._fusion_temporaries = (
+            reuse_distance,
+            block or aligned,
+            fusion_temporaries,
+        )
         times = times or range(len(self._instrs))
-        if inherit and not patience:
-            Heirs(self._instrs, times, {*self.arrays, *fleeting}, program.outputs, self._place, scattered)
+        if inherit and not reuse_distance:
+            InplaceReuse(
+                self._instrs, times, {*self.arrays, *fusion_temporaries}, program.outputs, self._place, allow_strided
+            )
         self._allocate(program.outputs, times)
 
     def _make_reshapes_views(self, program: Program) -> None:
         """Put a copy before each reshape that takes one."""
-        scattered: set[Var] = {v for v, array in self.arrays.items() if not array.flags.c_contiguous}
+        strided: set[Var] = {v for v, array in self.arrays.items() if not array.flags.c_contiguous}
         new: list[Instr] = []
         for instr in self._instrs:
             x = instr.args[0] if instr.args else None
-            if instr.op == "reshape" and x in scattered:
+            if instr.op == "reshape" and x in strided:
                 copied = program.new(x.shape, x.dtype)
                 new.append(Instr("copy", (x,), {}, copied, instr.line))
                 instr = Instr("reshape", (copied,), instr.params, instr.out, instr.line)
             elif instr.op in ("transpose", "broadcast") or (
-                instr.op in VIEWS and (x in scattered or (instr.op == "slice" and not _is_of_rows(instr)))
+                instr.op in VIEWS and (x in strided or (instr.op == "slice" and not _is_of_rows(instr)))
             ):
-                scattered.add(instr.out)
+                strided.add(instr.out)
             new.append(instr)
         program.instrs = self._instrs = new
 
@@ -80,12 +86,12 @@ class MemoryPlan:
         for instr in reversed(self._instrs):
             if instr.op == "reshape" or (instr.op in VIEWS and instr.out in reshaped):
                 reshaped.add(instr.args[0])
-        apart: set[Var] = set()  # what lies in rows that do not follow each other
+        strided: set[Var] = set()  # whose rows are not contiguous
         for instr in reversed(self._instrs):
             if instr.op != "concat":
                 continue
             axis, start = instr.params["axis"], 0
-            whole_rows = all(n == 1 for n in instr.out.shape[:axis]) and instr.out not in apart
+            whole_rows = all(n == 1 for n in instr.out.shape[:axis]) and instr.out not in strided
             for piece in instr.args:
                 end = start + piece.shape[axis]
                 where = (*[slice(None)] * axis, slice(start, end))
@@ -99,7 +105,7 @@ class MemoryPlan:
                 if piece.dtype == instr.out.dtype and (whole_rows or piece not in reshaped):
                     self._place[piece] = (instr.out, where)
                     if not whole_rows:
-                        apart.add(piece)
+                        strided.add(piece)
 
     def _home(self, var: Var) -> Var:
         """The Var in whose memory this one lies."""
@@ -116,7 +122,9 @@ class MemoryPlan:
         memory = self._block(self.peak)
         for var, start in starts.items():
             self.arrays[var] = memory[start : start + var.nbytes].view(var.dtype).reshape(var.shape)
-        scratch = numpy.empty(max([v.nbytes for v in self._fleeting], default=0), numpy.uint8)  # nobody writes to it
+        scratch = numpy.empty(
+            max([v.nbytes for v in self._fusion_temporaries], default=0), numpy.uint8
+        )  # nobody writes to it
         for instr in self._instrs:
             out = instr.out
             if instr.op in VIEWS:
@@ -124,15 +132,15 @@ class MemoryPlan:
                 self.arrays[out] = view = evaluate(instr.op, (source,), instr.params)
                 if view.size and not array_module(view).may_share_memory(view, source):
                     raise RuntimeError(f"compile: {instr} is no view of an array with strides {source.strides}")
-            elif out in self._fleeting:
+            elif out in self._fusion_temporaries:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
             elif out in self._place:
                 self._put(out)
 
     def _starts(self, outputs: list[Var], times: Sequence[int]) -> dict[Var, int]:
-        """For each Var that has memory of its own, where in the one piece of memory that begins."""
+        """The offset in the arena of each Var that has a buffer of its own."""
         homes = {v: self._home(v) for instr in self._instrs for v in (*instr.inputs(), instr.out)}
-        last: dict[Var, int] = {}  # when a span is needed for the last time
+        last: dict[Var, int] = {}  # the last use of each buffer
         for now, instr in zip(times, self._instrs, strict=True):
             for v in (*instr.inputs(), instr.out):
                 last[homes[v]] = now
@@ -140,10 +148,10 @@ class MemoryPlan:
         first: dict[Var, int] = {}
         for now, instr in zip(times, self._instrs, strict=True):
             home = homes[instr.out]
-            if home not in self.arrays and instr.out not in self._fleeting:
+            if home not in self.arrays and instr.out not in self._fusion_temporaries:
                 first.setdefault(home, now)
-        stays = [Stay(rounded(v.nbytes), then, last[v] + self._patience) for v, then in first.items()]
-        starts, self.peak = arranged(stays) if stays else ([], 0)
+        intervals = [LiveInterval(rounded(v.nbytes), then, last[v] + self._reuse_distance) for v, then in first.items()]
+        starts, self.peak = assign_offsets(intervals) if intervals else ([], 0)
         return dict(zip(first, starts, strict=True))
 
     def _put(self, var: Var) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...backend import Array, blas_function
 from ...backend import numpy_module as numpy
-from ..memory.donation import last_kernels, settled
+from ..memory.donation import donated_outputs, trailing_kernels
 from ..memory.plan import MemoryPlan
 from ..numpy.executor import NumpyExecutor, Step
 from ..operations import HOLE, VIEWS
@@ -96,10 +96,10 @@ class NativeExecutor(NumpyExecutor):
         something did shortly before; its memory is never written to.
         """
         program = self.program
-        self.plan = MemoryPlan(program, outside, patience=_MANY)
+        self.plan = MemoryPlan(program, outside, reuse_distance=_MANY)
         self._parts = self._parted()
         times: list[int] = []
-        fleeting: set[Var] = set()
+        fusion_temporaries: set[Var] = set()
         rest = iter([*[(instr, n) for n, part in enumerate(self._parts) for instr in part], (None, -1)])
         instr, n = next(rest)
         now = 0
@@ -110,13 +110,15 @@ class NativeExecutor(NumpyExecutor):
             times.append(now)
         for part in self._parts:
             inside = Counter([v for instr in part for v in instr.inputs()])
-            fleeting.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
-        self._plain = partial(MemoryPlan, program, outside, times=times, fleeting=fleeting, inherit=False)
-        return self._settled(MemoryPlan(program, outside, times=times, fleeting=fleeting))
+            fusion_temporaries.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
+        self._plain = partial(
+            MemoryPlan, program, outside, times=times, fusion_temporaries=fusion_temporaries, inherit=False
+        )
+        return self._with_donations(MemoryPlan(program, outside, times=times, fusion_temporaries=fusion_temporaries))
 
-    def _settled(self, plan: MemoryPlan) -> MemoryPlan:
+    def _with_donations(self, plan: MemoryPlan) -> MemoryPlan:
         """The plan, with what the last kernels make in the place of what it replaces."""
-        found = settled(self.program, self._parts, last_kernels(self._kernels), plan.arrays)
+        found = donated_outputs(self.program, self._parts, trailing_kernels(self._kernels), plan.arrays)
         plan.arrays |= found
         self._settles = bool(found)
         return plan
@@ -130,11 +132,11 @@ class NativeExecutor(NumpyExecutor):
         for instr in self.program.instrs:
             if instr.op in VIEWS:
                 continue
-            if group is not None and group.take(instr):
+            if group is not None and group.try_add(instr):
                 parts[-1].append(instr)
                 continue
             group = Group(self, self._uses, self.plan.arrays[instr.out].shape)
-            group = group if group.take(instr) else None
+            group = group if group.try_add(instr) else None
             parts.append([instr])
             self._kernels.append(group is not None)
         return parts
@@ -143,7 +145,7 @@ class NativeExecutor(NumpyExecutor):
         self._tables, self._spares = Tables(), []
         self._pool, self._products = ThreadPool(), Products()
         steps: list[Native | ParallelRegion | Step] = []
-        found, first, last = self._groups(), last_kernels(self._kernels), None
+        found, first, last = self._groups(), trailing_kernels(self._kernels), None
         if found is None or (self._settles and None in found[first:]):
             # what takes another one's place lies in a way that a kernel cannot follow
             self.plan, self._settles = self._plain(), False
@@ -170,7 +172,7 @@ class NativeExecutor(NumpyExecutor):
         found: list[Group | None] = []
         for part in self._parts:
             group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
-            taken = all(group.take(instr) for instr in part)
+            taken = all(group.try_add(instr) for instr in part)
             if not taken and len(part) > 1:
                 return None
             found.append(group if taken else None)

@@ -37,7 +37,7 @@ class Group:
         self._text = ""
         self._stores: list[Var] = []
 
-    def take(self, instr: Instr) -> bool:
+    def try_add(self, instr: Instr) -> bool:
         """Add an operation, if it can be a part of this kernel."""
         arrays = self.executor.plan.arrays
         out = arrays[instr.out]
@@ -149,7 +149,7 @@ class Group:
     def _layout(self) -> tuple[int, int, list[tuple[int, int]]]:
         """Rows, columns, and the strides of all that is read and made."""
         layout = _rows([*self.loads.values(), *self._outs], self.shape)
-        if layout is None:  # `take` has seen that there is one, and it never changes
+        if layout is None:  # `try_add` has seen that there is one, and it never changes
             raise RuntimeError("compile: the arrays of a kernel have moved since it was put together")
         return layout
 

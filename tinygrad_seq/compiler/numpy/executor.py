@@ -13,7 +13,7 @@ from ...graph.tracing_hook import CompileError
 from ..memory.plan import MemoryPlan
 from ..operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
 from ..passes.rematerialization import recomputed
-from ..passes.weight_prepacking import turned_once
+from ..passes.weight_prepacking import transposed_once
 from ..program import Instr, Number, Program, Var
 
 _COLUMNS = 16
@@ -56,7 +56,7 @@ class NumpyExecutor:
 
     def _rewritten(self, program: Program) -> Program:
         """The program as this executor wants it."""
-        return turned_once(recomputed(program))
+        return transposed_once(recomputed(program))
 
     def _execute(self) -> None:
         with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit
@@ -80,7 +80,7 @@ class NumpyExecutor:
         self._planned, self._bound = True, arrays
 
     def _planned_for(self, outside: dict[Var, Array]) -> MemoryPlan:
-        return MemoryPlan(self.program, outside, scattered=False)  # NumPy takes twice as long where rows lie apart
+        return MemoryPlan(self.program, outside, allow_strided=False)  # NumPy takes twice as long where rows lie apart
 
     def _all_steps(self) -> list[Step]:
         """What to call, with what."""

@@ -83,9 +83,9 @@ class _Folder:
             self.taken(small, rows, instr)
             self.program.notes.append(f"a lookup and a product are a product of the table: {instr.line}")
             return True
-        turned = self.of_weight(instr)
-        if turned is not None:
-            g, found = turned
+        transposed = self.of_weight(instr)
+        if transposed is not None:
+            g, found = transposed
             total = self.sum(g, found.args[0].shape[0], found.args[1], instr)
             left = self.put("transpose", (total,), instr, total.shape[::-1], dims=(1, 0))
             self.new.append(Instr("matmul", (left, found.args[0]), {}, instr.out, instr.line))
@@ -95,10 +95,10 @@ class _Folder:
     def of_weight(self, instr: Instr) -> tuple[Var, Instr] | None:
         """Of a product gᵀ @ E[i], g and the lookup."""
         a, b = instr.args
-        found, turned = self.lookup(b), self.made_by.get(a)
-        if found is None or turned is None or turned.op != "transpose" or len(a.shape) != 2:
+        found, transposed = self.lookup(b), self.made_by.get(a)
+        if found is None or transposed is None or transposed.op != "transpose" or len(a.shape) != 2:
             return None
-        return turned.args[0], found
+        return transposed.args[0], found
 
     def gradient(self, instr: Instr) -> bool:
         """Rewrite the gradient of a table whose rows went into a product; whether it was one."""

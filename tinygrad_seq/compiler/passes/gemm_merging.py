@@ -114,10 +114,10 @@ def _joined(
     def product(part: list[Instr]) -> Var:
         part = sorted(part, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
         lefts, rights = [p.args[0] for p in part], [p.args[1] for p in part]
-        turned = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
+        transposed = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
         right = below(rights)
-        if all(t is not None for t in turned):
-            tall = below([t for t in turned if t is not None])
+        if all(t is not None for t in transposed):
+            tall = below([t for t in transposed if t is not None])
             left = put("transpose", (tall,), {"dims": (1, 0)}, tall.shape[::-1])
         elif len(lefts) == 1:
             left = lefts[0]

@@ -1,4 +1,4 @@
-"""A product that is only read turned is computed turned, from its operands turned and swapped: Cᵀ = Bᵀ Aᵀ.
+"""A product that is only read transposed is computed transposed, from its operands transposed and swapped: Cᵀ = Bᵀ Aᵀ.
 
 The engine computes the gradient of a weight in the way that BLAS does faster, and turns the result. Products of our
 own do both in the same time, and then what follows, such as an optimizer's step, reads rows that lie in one piece.

@@ -2,7 +2,7 @@
 
 At each step of a sequence the state is multiplied by the same weight. A layer computes `h @ W.T`, as its weight lies
 the other way round in memory, and OpenBLAS puts what it multiplies with into the order in which it reads it, anew for
-each product: of one with a few rows that takes a fifth of the time with a turned matrix and AVX-512.
+each product: of one with a few rows that takes a fifth of the time with a transposed matrix and AVX-512.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ _WORTH = 1024  # rows that go through a matrix in all before it pays
 _FEW = 512  # rows of one product, for which its own ordering hardly counts
 
 
-def turned_once(program: Program) -> Program:
-    """With a copy of what many products take turned, in the order in which they read it."""
-    turned = {instr.out for instr in program.instrs if instr.op == "transpose"}
-    return _prepared(program, lambda b: Instr("copy", (b,), {}, program.new(b.shape, b.dtype)) if b in turned else None)
+def transposed_once(program: Program) -> Program:
+    """With a copy of what many products take transposed, in the order in which they read it."""
+    transposed = {instr.out for instr in program.instrs if instr.op == "transpose"}
+    return _prepared(
+        program, lambda b: Instr("copy", (b,), {}, program.new(b.shape, b.dtype)) if b in transposed else None
+    )
 
 
 def packed_once(program: Program, width: Callable[[str], int | None]) -> Program:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from ...autodiff import sweep
 from ...backend import array_module
 from ...backend import numpy_module as numpy
-from ...graph import Application, Leaf, Node, Output, Value
+from ...graph import FunctionNode, Leaf, Node, Output, Value
 from ...graph.tracing_hook import CompileError
 from ..program import Source, Var
-from .tracer import Recorder
+from .tracer import Tracer
 
 
 class Wanted(NamedTuple):
@@ -34,21 +34,21 @@ class Sweep(NamedTuple):
 
     Attributes:
         places: which leaves of the result carry a gradient, one for each node.
-        arriving: the gradients that arrive at them.
+        cotangents: the gradients that arrive at them.
         wanted: where gradients go.
         tensors: the arrays from outside that belong to tensors, whose changes in place are noted.
         generators: those that the function draws from.
     """
 
     places: list[int]
-    arriving: list[Var]
+    cotangents: list[Var]
     wanted: list[Wanted]
     tensors: set[Var]
     generators: list[Any]
 
 
-def swept(
-    recorder: Recorder, given: list[Any], results: list[Any], start: int
+def trace_backward(
+    tracer: Tracer, given: list[Any], results: list[Any], start: int
 ) -> tuple[Sweep | None, list[int | None]]:
     """Record the sweep from those results that carry a gradient.
 
@@ -63,7 +63,7 @@ def swept(
     Raises:
         CompileError: if a gradient would go to something that is made anew at each call, or cannot be.
     """
-    _require_kept(recorder, start)
+    _require_kept(tracer, start)
     live: dict[Node, int] = {}
     for place, y in enumerate(results):
         if isinstance(y, Value) and _is_live(y.node, start):
@@ -76,54 +76,54 @@ def swept(
         return None, [None] * len(results)
     if any(getattr(node, "hooks", None) for node in live):
         raise CompileError(
-            f"compile: {recorder.name} registers a hook on what it returns, or calls retain_grad(); do that outside, "
+            f"compile: {tracer.name} registers a hook on what it returns, or calls retain_grad(); do that outside, "
             "on the result"
         )
     if not older:
         raise CompileError(
-            f"compile: {recorder.name} returns a tensor that a gradient could pass through, but only to tensors that "
+            f"compile: {tracer.name} returns a tensor that a gradient could pass through, but only to tensors that "
             "it makes itself, anew at each call; make parameters outside, or return y.detach()"
         )
-    arriving = []
+    cotangents = []
     for node, place in live.items():
-        value = recorder.traced(results[place].array).value
+        value = tracer.traced(results[place].array).value
         source = Source(f"the gradient of result {place}", _not_there, moves=True)
-        arriving.append((node, recorder.source(array_module(value).ones_like(value), source)))
-    recorder.program.late = {g.variable for _, g in arriving}
+        cotangents.append((node, tracer.source(array_module(value).ones_like(value), source)))
+    tracer.program.late = {g.variable for _, g in cotangents}
     try:
         with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
-            found = sweep(arriving, [*older], retain_graph=True)
+            found = sweep(cotangents, [*older], retain_graph=True)
     except CompileError:
         raise
     except RuntimeError as error:  # a rule is missing, or something was changed in place
         raise CompileError(
-            f"compile: {recorder.name} returns a tensor that a gradient could pass through, but it could not: {error} "
+            f"compile: {tracer.name} returns a tensor that a gradient could pass through, but it could not: {error} "
             "(or return y.detach(), or call it under no_grad)"
         ) from error
     tensors = {id(x): i for i, x in enumerate(given)}
     wanted: dict[Node, Wanted] = {}
-    for tensor, _, node, var in recorder.tensors:
+    for tensor, _, node, var in tracer.tensors:
         if node in older and node not in wanted:
             i = tensors.get(id(tensor))
-            gradient = recorder.traced(found[node]).variable if node in found else None
+            gradient = tracer.traced(found[node]).variable if node in found else None
             wanted[node] = Wanted(_captured(tensor) if i is None else _given(i), var, gradient)
     if len(wanted) < len(older):
         raise CompileError(
-            f"compile: {recorder.name} returns a tensor with a gradient for something that it does not use by itself; "
+            f"compile: {tracer.name} returns a tensor with a gradient for something that it does not use by itself; "
             "pass it as an argument, or return y.detach()"
         )
     order = {node: k for k, node in enumerate(live)}
-    owned = {var for _, _, _, var in recorder.tensors}
-    generators = [generator for generator, _, _, _ in recorder.generators.values()]
-    recorded = Sweep([*live.values()], [g.variable for _, g in arriving], [*wanted.values()], owned, generators)
+    owned = {var for _, _, _, var in tracer.tensors}
+    generators = [generator for generator, _, _, _ in tracer.generators.values()]
+    recorded = Sweep([*live.values()], [g.variable for _, g in cotangents], [*wanted.values()], owned, generators)
     return recorded, [order.get(y.node) if isinstance(y, Value) else None for y in results]  # type: ignore[arg-type]
 
 
-def watch_captured(recorder: Recorder) -> None:
+def watch_captured(tracer: Tracer) -> None:
     """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did."""
-    captured = recorder.captures
+    captured = tracer.captures
     if captured:
-        recorder.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
+        tracer.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
 
 
 def reached(roots: Iterable[Node], start: int) -> tuple[set[Node], bool]:
@@ -157,15 +157,15 @@ def without_hooks(nodes: Iterable[Node]) -> Iterator[None]:
 
 
 def _is_live(node: Node | None, start: int) -> bool:
-    return isinstance(node, (Application, Output)) and node.parents is not None and node.number >= start
+    return isinstance(node, (FunctionNode, Output)) and node.parents is not None and node.number >= start
 
 
-def _require_kept(recorder: Recorder, start: int) -> None:
+def _require_kept(tracer: Tracer, start: int) -> None:
     """Raise a CompileError if a tensor from outside became the result of something that a gradient passes through."""
-    for tensor, _, node, var in recorder.tensors:
+    for tensor, _, node, var in tracer.tensors:
         if tensor.node is not node and _is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
             raise CompileError(
-                f"compile: {recorder.name} changes {recorder.program.sources[var].name} in place, by something that a "
+                f"compile: {tracer.name} changes {tracer.program.sources[var].name} in place, by something that a "
                 "gradient passes through; return the new one, or change it under no_grad"
             )
 

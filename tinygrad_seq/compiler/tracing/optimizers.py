@@ -13,15 +13,15 @@ LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what sc
 
 
 class Optimizers:
-    """What a recorder knows of optimizers.
+    """What a tracer knows of optimizers.
 
     Attributes:
         states: those whose state was looked at, with the state that they had.
         groups: those whose groups were looked at, with these as the function found them.
     """
 
-    def __init__(self, recorder: Any) -> None:
-        self._recorder = recorder
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
         self._stepped: set[int] = set()
         self._first: list[Any] = []
         self.states: list[tuple[Any, dict[Any, Any]]] = []
@@ -34,7 +34,7 @@ class Optimizers:
             CompileError: if it is the second one.
         """
         if id(optimizer) in self._stepped:
-            line = self._recorder.line()
+            line = self._tracer.line()
             raise CompileError(f"compile: an optimizer takes two steps in one call ({line}); compile one step")
         self._stepped.add(id(optimizer))
         if not optimizer._stepped:
@@ -53,13 +53,13 @@ class Optimizers:
             live[number] = {}
             for key, entry in state.items():
                 if isinstance(entry, Value):
-                    self._recorder.touch(entry, f"{key} of parameter {number}", state_array(optimizer, number, key))
+                    self._tracer.capture(entry, f"{key} of parameter {number}", state_array(optimizer, number, key))
                 elif isinstance(entry, (int, float)) and not isinstance(entry, bool):
-                    entry = self._recorder.number(entry, state_number(optimizer, number, key))
+                    entry = self._tracer.number(entry, state_number(optimizer, number, key))
                 elif entry is not None:
                     raise CompileError(
                         f"compile: {type(optimizer).__name__} keeps a {type(entry).__name__} in its state, which "
-                        f"cannot be recorded; call its step() outside ({self._recorder.line()})"
+                        f"cannot be recorded; call its step() outside ({self._tracer.line()})"
                     )
                 live[number][key] = entry
         self.states.append((optimizer, before))
@@ -69,7 +69,7 @@ class Optimizers:
         """The groups of an optimizer, with live numbers for what schedulers change."""
         found = [self._live_group(optimizer, where, group) for where, group in enumerate(groups)]
         count = len(groups)
-        self._recorder.guards.append(lambda: len(optimizer.param_groups) == count)
+        self._tracer.guards.append(lambda: len(optimizer.param_groups) == count)
         self.groups.append((optimizer, [dict(group) for group in found]))
         return found
 
@@ -78,10 +78,10 @@ class Optimizers:
         for key in LIVE_SETTINGS:
             value = group.get(key)
             if isinstance(value, (tuple, list)):
-                each = [self._recorder.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
+                each = [self._tracer.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
                 live[key] = tuple(each)
             elif value is not None:
-                live[key] = self._recorder.number(value, setting_number(optimizer, where, key))
+                live[key] = self._tracer.number(value, setting_number(optimizer, where, key))
         checked: list[Any] = []  # what schedulers change, when it was found to make sense
 
         def makes_sense() -> bool:
@@ -94,5 +94,5 @@ class Optimizers:
 
         fixed = [key for key in group if key not in LIVE_SETTINGS]  # looked up anew: load_state_dict makes other groups
         held = vars(optimizer)
-        self._recorder.guards += [Found([Place(held, (where, key), "setting") for key in fixed]), makes_sense]
+        self._tracer.guards += [Found([Place(held, (where, key), "setting") for key in fixed]), makes_sense]
         return live

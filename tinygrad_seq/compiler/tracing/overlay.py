@@ -1,8 +1,8 @@
 """While a function is recorded, what it looks at and changes outside lies beside it: nothing outside is ever touched.
 
 The attributes that a function can change in the engine (the array and node of a tensor, the gradient of a leaf, where a
-generator stands) are descriptors meanwhile, which ask the recorder in the thread that records, and give the plain value
-everywhere else. So no look at a tensor's array can pass the recorder by, other threads see what they always see, and
+generator stands) are descriptors meanwhile, which ask the tracer in the thread that records, and give the plain value
+everywhere else. So no look at a tensor's array can pass the tracer by, other threads see what they always see, and
 there is nothing to put back, whatever happens.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from ...graph import Leaf, Value
 from ...graph.tracing_hook import watched
 from ...tensor.rng import Generator
-from .proxies import Traced
+from .proxies import ProxyArray
 
 
 class Beside:
@@ -105,17 +105,17 @@ class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
     def put(self, instance: Any, value: Any) -> None:
-        if type(value) is not Traced and self._overlay.applies():
+        if type(value) is not ProxyArray and self._overlay.applies():
             self._overlay.made.add(id(instance))
         super().put(instance, value)
 
     def first(self, instance: Any) -> Any:
-        self._overlay.recorder.touch(instance)
+        self._overlay.tracer.capture(instance)
         return self.values[id(instance)][1]
 
 
 class _Told(Beside):
-    """An attribute of optimizers, in which numbers are followed: the recorder makes what lies beside."""
+    """An attribute of optimizers, in which numbers are followed: the tracer makes what lies beside."""
 
     def __init__(self, overlay: Overlay, owner: type[Any], name: str, make: Callable[[Any, Any], Any]) -> None:
         super().__init__(overlay, owner, name)
@@ -128,18 +128,18 @@ class _Told(Beside):
 
 
 class _Reads:
-    """Tells the recorder which attributes of a class's objects are looked up."""
+    """Tells the tracer which attributes of a class's objects are looked up."""
 
     def __init__(self, overlay: Overlay, owner: type[Any]) -> None:
         self._overlay, self._owner = overlay, owner
         self.values: dict[int, Any] = {}
 
     def install(self) -> None:
-        recorder = self._overlay.recorder
+        tracer = self._overlay.tracer
 
         def look(instance: Any, name: str) -> Any:
             value = object.__getattribute__(instance, name)
-            return recorder.reads(instance, name, value) if recorder.mine() else value
+            return tracer.reads(instance, name, value) if tracer.mine() else value
 
         self._owner.__getattribute__ = look  # type: ignore[assignment]
 
@@ -149,15 +149,15 @@ class _Reads:
 
 
 class Overlay:
-    """What lies beside for one recorder. Between `install` and `remove` its function sees and changes that."""
+    """What lies beside for one tracer. Between `install` and `remove` its function sees and changes that."""
 
-    def __init__(self, recorder: Any) -> None:
-        self.recorder = recorder
-        self.applies = recorder.mine
+    def __init__(self, tracer: Any) -> None:
+        self.tracer = tracer
+        self.applies = tracer.mine
         self.made: set[int] = set()  # tensors that the function makes of arrays from outside
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
-        made = {"state": recorder.optimizers.state_of, "param_groups": recorder.optimizers.groups_of}
+        made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
         self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:
@@ -175,7 +175,7 @@ class Overlay:
     def is_recorded(self, tensor: Value) -> bool:
         """Whether a tensor is a result of the recording, or about to be one."""
         try:
-            return type(self._arrays.plain(tensor)) is Traced
+            return type(self._arrays.plain(tensor)) is ProxyArray
         except AttributeError:
             return True
 

@@ -8,8 +8,8 @@ from ...backend import numpy as host
 from ...graph.tracing_hook import CompileError
 
 
-class Home:
-    """One device for all that a recorder meets.
+class Placement:
+    """One device for all that a tracer meets.
 
     Attributes:
         name: what messages call the function.

@@ -49,7 +49,7 @@ def _itself(whole: Any, new: Any = None) -> Any:
 def written_back(op: str, params: dict[str, Any]) -> Callable[[Any, Any], Any] | None:
     """What puts new numbers into the whole array where the view is that this operation takes of it."""
     if op == "slice":
-        return lambda whole, new: whole.recorder.emit("update", whole, new, index=params["index"])
+        return lambda whole, new: whole.tracer.emit("update", whole, new, index=params["index"])
     if op == "reshape":
         return lambda whole, new: new.reshape(whole.shape)
     if op == "transpose":
@@ -58,7 +58,7 @@ def written_back(op: str, params: dict[str, Any]) -> Callable[[Any, Any], Any] |
     return None
 
 
-class Traced:
+class ProxyArray:
     """An array of the program being recorded, with the numbers that it has this time.
 
     Attributes:
@@ -67,10 +67,10 @@ class Traced:
         viewed: of a view, what it is a view of.
     """
 
-    __slots__ = ("__weakref__", "recorder", "value", "variable", "viewed")
+    __slots__ = ("__weakref__", "tracer", "value", "variable", "viewed")
 
-    def __init__(self, recorder: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
-        self.recorder, self.value, self.variable, self.viewed = recorder, value, var, viewed
+    def __init__(self, tracer: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
+        self.tracer, self.value, self.variable, self.viewed = tracer, value, var, viewed
 
     # --- what an array says of itself ---
 
@@ -85,19 +85,19 @@ class Traced:
     imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
     base = property(lambda self: self.viewed and self.viewed.whole)
-    __class__ = property(lambda self: ndarray if self.recorder.home is host else Traced)  # what `isinstance` sees
+    __class__ = property(lambda self: ndarray if self.tracer.home is host else ProxyArray)  # what `isinstance` sees
 
     def __len__(self) -> int:
         return len(self.value)
 
-    def _part(self, name: str) -> Traced:
-        return self.recorder.emit("call", self, function=operator.attrgetter(name), name=name)
+    def _part(self, name: str) -> ProxyArray:
+        return self.tracer.emit("call", self, function=operator.attrgetter(name), name=name)
 
     # --- what it cannot say beforehand ---
 
     def _refuse(self, what: str, cure: str) -> Any:
         raise CompileError(
-            f"compile: {what}, which cannot be known before the program runs; {cure} ({self.recorder.line()})"
+            f"compile: {what}, which cannot be known before the program runs; {cure} ({self.tracer.line()})"
         )
 
     def __bool__(self) -> bool:
@@ -133,7 +133,7 @@ class Traced:
     @property
     def _fixed(self) -> bool:
         """Whether the numbers will be these at each call."""
-        return bool(self.recorder.is_constant(self))
+        return bool(self.tracer.is_constant(self))
 
     def __array_function__(self, function: Any, *_: Any) -> Any:
         return self.__array__()
@@ -143,16 +143,16 @@ class Traced:
         if any(hasattr(x, "array") for x in inputs):
             return NotImplemented  # the tensor's
         (out,) = settings.pop("out", (None,)) if ufunc.nout == 1 else (None,)
-        if method != "__call__" or not (out is None or type(out) is Traced):
+        if method != "__call__" or not (out is None or type(out) is ProxyArray):
             self._refuse(f"NumPy's {ufunc.__name__}.{method} is called on an array", "use tg's functions")
-        return getattr(self.recorder.backend.xp, ufunc.__name__)(*inputs, out=out, **settings)
+        return getattr(self.tracer.backend.xp, ufunc.__name__)(*inputs, out=out, **settings)
 
     def __getattr__(self, name: str) -> Any:
         """Other methods of arrays."""
         if name not in _METHODS:
             raise AttributeError(f"{name!r} is no attribute of an array that is recorded")
 
-        def call(*args: Any, **settings: Any) -> Traced:
+        def call(*args: Any, **settings: Any) -> ProxyArray:
             if any(is_array(x) for x in (*args, *settings.values())):
                 self._refuse(f"an array is given to the method {name} of another one", "use tg's functions")
 
@@ -160,33 +160,33 @@ class Traced:
                 y = getattr(x, name)(*args, **settings)
                 return backend_of(x).asarray(y)
 
-            made: Traced = self.recorder.emit("call", self, function=applied, name=name)
+            made: ProxyArray = self.tracer.emit("call", self, function=applied, name=name)
             return made
 
         return call
 
     # --- arranging ---
 
-    def reshape(self, *shape: Any, **_: Any) -> Traced:
+    def reshape(self, *shape: Any, **_: Any) -> ProxyArray:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        with self.recorder.home.on(self.recorder.index):
+        with self.tracer.home.on(self.tracer.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return Traced(self.recorder, self.value, self.variable, Viewed(self, self.variable, _itself, _itself))
-        return self.recorder.emit("reshape", self, shape=value.shape)
+            return ProxyArray(self.tracer, self.value, self.variable, Viewed(self, self.variable, _itself, _itself))
+        return self.tracer.emit("reshape", self, shape=value.shape)
 
-    def transpose(self, *dims: Any) -> Traced:
+    def transpose(self, *dims: Any) -> ProxyArray:
         given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         order = tuple([d % self.ndim for d in given]) if given and given[0] is not None else range(self.ndim)[::-1]
-        return self.recorder.emit("transpose", self, dims=tuple(order))
+        return self.tracer.emit("transpose", self, dims=tuple(order))
 
-    def view(self, *kind: Any) -> Traced:
+    def view(self, *kind: Any) -> ProxyArray:
         if not kind:  # a tensor on its way to NumPy
             return self.__array__().view()
         name = str(kind[0])
-        return self.recorder.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
+        return self.tracer.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
-    def refresh(self) -> Traced:
+    def refresh(self) -> ProxyArray:
         """This array, with the numbers that it has now: a view is taken once more if what it shows was written to."""
         viewed = self.viewed
         if viewed is not None:
@@ -197,57 +197,57 @@ class Traced:
                 self.viewed = viewed._replace(var=whole.variable)
         return self
 
-    def copy(self, *_: Any) -> Traced:
+    def copy(self, *_: Any) -> ProxyArray:
         self.refresh()
         value = self.value
         if not self.flags.c_contiguous:
             with at(value):
                 value = value.copy()
-        return Traced(self.recorder, value, self.variable)  # nothing is ever written in place
+        return ProxyArray(self.tracer, value, self.variable)  # nothing is ever written in place
 
-    def astype(self, kind: DType, copy: bool = True) -> Traced:
+    def astype(self, kind: DType, copy: bool = True) -> ProxyArray:
         kind = host.dtype(kind)
         if kind != self.dtype:
-            return self.recorder.emit("cast", self, dtype=kind)
+            return self.tracer.emit("cast", self, dtype=kind)
         self.refresh()
         if self.flags.c_contiguous:
             return self.copy()
         with at(self.value):
-            return Traced(self.recorder, self.value.astype(kind), self.variable)
+            return ProxyArray(self.tracer, self.value.astype(kind), self.variable)
 
-    def argsort(self, axis: int = -1, kind: str | None = None) -> Traced:
-        return self.recorder.emit(
+    def argsort(self, axis: int = -1, kind: str | None = None) -> ProxyArray:
+        return self.tracer.emit(
             "call", self, function=lambda x: x.argsort(axis=axis, kind=kind), name=f"argsort over {axis}"
         )
 
-    def round(self, decimals: int = 0) -> Traced:
-        return self.recorder.emit("call", self, function=lambda x: x.round(decimals), name="round")
+    def round(self, decimals: int = 0) -> ProxyArray:
+        return self.tracer.emit("call", self, function=lambda x: x.round(decimals), name="round")
 
     # --- indexing ---
 
-    def __getitem__(self, key: Any) -> Traced:
+    def __getitem__(self, key: Any) -> ProxyArray:
         index, arrays = self._index(key)
         if arrays:
             arrays = [a.copy() for a in arrays]  # with the numbers of now
-            taken: Traced = self.recorder.emit("take", self, *arrays, index=index)
+            taken: ProxyArray = self.tracer.emit("take", self, *arrays, index=index)
             if all(a.ndim == 0 and a.dtype.kind in "iu" for a in arrays):  # which are numbers: a view of a place
                 taken.viewed = Viewed(
                     self,
                     self.variable,
-                    lambda whole: self.recorder.emit("take", whole, *arrays, index=index),
-                    lambda whole, new: self.recorder.emit("update", whole, new, *arrays, index=index),
+                    lambda whole: self.tracer.emit("take", whole, *arrays, index=index),
+                    lambda whole, new: self.tracer.emit("update", whole, new, *arrays, index=index),
                 )
             return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
-        return self.recorder.emit("slice", self, index=index)
+        return self.tracer.emit("slice", self, index=index)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         index, arrays = self._index(key)
-        if isinstance(value, Traced) and value.dtype != self.dtype:
+        if isinstance(value, ProxyArray) and value.dtype != self.dtype:
             value = value.astype(self.dtype)
-        self.become(self.recorder.emit("update", self, value, *arrays, index=index))
+        self.become(self.tracer.emit("update", self, value, *arrays, index=index))
 
-    def become(self, new: Traced) -> None:
+    def become(self, new: ProxyArray) -> None:
         """Have the numbers of another array from now on."""
         if self.viewed is not None:
             whole, put = self.viewed.whole.refresh(), self.viewed.put
@@ -257,17 +257,17 @@ class Traced:
                 whole.become(put(whole, new))
             self.viewed = self.viewed._replace(var=whole.variable)
             if not self.flags.c_contiguous:
-                new = Traced(self.recorder, self.viewed.again(whole).value, new.variable)
+                new = ProxyArray(self.tracer, self.viewed.again(whole).value, new.variable)
         self.value, self.variable = _laid_out(new.value, self.value), new.variable
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
         index, arrays = [], []
         for k in key if isinstance(key, tuple) else (key,):
             if isinstance(k, list):
-                k = self.recorder.made(k)
+                k = self.tracer.made(k)
             if is_array(k):
-                k = self.recorder.traced(k)
-                if k.dtype.kind == "b" and not self.recorder.is_constant(k):
+                k = self.tracer.traced(k)
+                if k.dtype.kind == "b" and not self.tracer.is_constant(k):
                     self._refuse("a tensor of booleans picks elements", "use tg.where or masked_fill")
                 arrays.append(k)
                 index.append(HOLE)
@@ -282,10 +282,10 @@ _METHODS = {"mean", "std", "var", "cumprod", "clip", "flatten", "repeat", "trace
 def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
     name = function.__name__
 
-    def method(self: Traced, other: Any) -> Any:
+    def method(self: ProxyArray, other: Any) -> Any:
         if hasattr(other, "array"):
             return NotImplemented  # a tensor's operator answers
-        return self.recorder.emit(name, other, self) if swapped else self.recorder.emit(name, self, other)
+        return self.tracer.emit(name, other, self) if swapped else self.tracer.emit(name, self, other)
 
     return method
 
@@ -293,7 +293,7 @@ def _operator(function: Any, swapped: bool = False) -> Callable[..., Any]:
 def _in_place(function: Any) -> Callable[..., Any]:
     operation = _operator(function)
 
-    def method(self: Traced, other: Any) -> Any:
+    def method(self: ProxyArray, other: Any) -> Any:
         new = operation(self, other)
         if new is NotImplemented:
             return new
@@ -313,23 +313,23 @@ _BINARY = {
     "xor": numpy.bitwise_xor, "rshift": numpy.right_shift, "lshift": numpy.left_shift, "matmul": numpy.matmul,
 }  # fmt: skip
 for _name, _ufunc in _BINARY.items():
-    setattr(Traced, f"__{_name}__", _operator(_ufunc))
-    setattr(Traced, f"__r{_name}__", _operator(_ufunc, swapped=True))
-    setattr(Traced, f"__i{_name}__", _in_place(_ufunc))
+    setattr(ProxyArray, f"__{_name}__", _operator(_ufunc))
+    setattr(ProxyArray, f"__r{_name}__", _operator(_ufunc, swapped=True))
+    setattr(ProxyArray, f"__i{_name}__", _in_place(_ufunc))
 for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
     _short = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt"}.get(_name, "ge")
-    setattr(Traced, f"__{_short}__", _operator(getattr(numpy, _name)))
+    setattr(ProxyArray, f"__{_short}__", _operator(getattr(numpy, _name)))
 for _name, _ufunc in {"neg": numpy.negative, "invert": numpy.invert, "abs": numpy.absolute}.items():
-    setattr(Traced, f"__{_name}__", lambda self, _n=_ufunc.__name__: self.recorder.emit(_n, self))
-Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
+    setattr(ProxyArray, f"__{_name}__", lambda self, _n=_ufunc.__name__: self.tracer.emit(_n, self))
+ProxyArray.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _reduction(name: str) -> Callable[..., Any]:
-    def method(self: Traced, axis: Any = None, keepdims: bool = False) -> Any:
-        return self.recorder.emit(name, self, axis=axis, keepdims=keepdims)
+    def method(self: ProxyArray, axis: Any = None, keepdims: bool = False) -> Any:
+        return self.tracer.emit(name, self, axis=axis, keepdims=keepdims)
 
     return method
 
 
 for _name in REDUCTIONS:
-    setattr(Traced, _name, _reduction(_name))
+    setattr(ProxyArray, _name, _reduction(_name))

@@ -10,7 +10,7 @@ from ...backend import SCALAR, array_module, backend_of, is_array, register
 from ...backend import numpy as host
 from ...graph.tracing_hook import CompileError
 from ..operations import HOLE, UFUNCS
-from .proxies import Traced, Viewed
+from .proxies import ProxyArray, Viewed
 
 numpy = host.module
 
@@ -18,8 +18,8 @@ numpy = host.module
 class Namespace:
     """NumPy's functions for arrays under observation: what `array_module` gives for one."""
 
-    def __init__(self, recorder: Any) -> None:
-        self._recorder = recorder
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(numpy, name)
@@ -39,7 +39,7 @@ class Namespace:
         def call(*args: Any, out: Any = None, **settings: Any) -> Any:
             if settings:
                 raise CompileError(f"compile: numpy.{name} with {sorted(settings)} cannot be recorded; leave them out")
-            y = self._recorder.emit(name, *args)
+            y = self._tracer.emit(name, *args)
             if out is not None:
                 out.become(y)
                 return out
@@ -69,20 +69,20 @@ class Namespace:
                         return next(rest)
                     return type(x)(map(put, x)) if isinstance(x, (list, tuple)) else x
 
-                xp = array_module(arrays[0]) if arrays else self._recorder.home.xp
+                xp = array_module(arrays[0]) if arrays else self._tracer.home.xp
                 return getattr(xp, name)(*[put(a) for a in pattern], **{k: put(v) for k, v in named.items()})
 
-            if name == "nonzero" and not all(self._recorder.is_constant(p) for p in places):
+            if name == "nonzero" and not all(self._tracer.is_constant(p) for p in places):
                 places[0]._refuse("the shape of nonzero() depends on values", "use tg.where, or masks")
             direct = len(places) == len(args) == sum([p is HOLE for p in pattern])
-            function = partial(getattr(self._recorder.home.xp, name), **settings) if direct else applied
-            return self._recorder.emit("call", *places, function=function, name=name)
+            function = partial(getattr(self._tracer.home.xp, name), **settings) if direct else applied
+            return self._tracer.emit("call", *places, function=function, name=name)
 
         return call
 
     def _where(self, condition: Any, a: Any, b: Any) -> Any:
-        condition = self._recorder.traced(condition).astype(host.bool_)  # as NumPy takes numbers there, too
-        return self._recorder.emit("where", condition, a, b)
+        condition = self._tracer.traced(condition).astype(host.bool_)  # as NumPy takes numbers there, too
+        return self._tracer.emit("where", condition, a, b)
 
     def _reshape(self, x: Any, shape: Any) -> Any:
         return x.reshape(shape)
@@ -97,31 +97,31 @@ class Namespace:
 
     def _flip(self, x: Any, axis: Any = None) -> Any:
         axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        turned = {d % x.ndim for d in axes}
-        return x[tuple([slice(None, None, -1) if d in turned else slice(None) for d in range(x.ndim)])]
+        transposed = {d % x.ndim for d in axes}
+        return x[tuple([slice(None, None, -1) if d in transposed else slice(None) for d in range(x.ndim)])]
 
     def _broadcast_to(self, x: Any, shape: Any) -> Any:
-        return self._recorder.emit("broadcast", x, shape=tuple(shape))
+        return self._tracer.emit("broadcast", x, shape=tuple(shape))
 
     def _concatenate(self, xs: Any, axis: int = 0) -> Any:
-        return self._recorder.emit("concat", *xs, axis=axis % xs[0].ndim)
+        return self._tracer.emit("concat", *xs, axis=axis % xs[0].ndim)
 
     def _stack(self, xs: Any, axis: int = 0) -> Any:
         axis %= xs[0].ndim + 1
         shape = (*xs[0].shape[:axis], 1, *xs[0].shape[axis:])
         if any(x.shape != xs[0].shape for x in xs):
             raise ValueError("all input arrays must have the same shape")
-        return self._recorder.emit("concat", *[x.reshape(shape) for x in xs], axis=axis)
+        return self._tracer.emit("concat", *[x.reshape(shape) for x in xs], axis=axis)
 
     def _zeros_like(self, x: Any, dtype: Any = None) -> Any:
-        return self._recorder.backend.full(x.shape, 0, dtype or x.dtype)
+        return self._tracer.backend.full(x.shape, 0, dtype or x.dtype)
 
     def _ones_like(self, x: Any, dtype: Any = None) -> Any:
-        return self._recorder.backend.full(x.shape, 1, dtype or x.dtype)
+        return self._tracer.backend.full(x.shape, 1, dtype or x.dtype)
 
     def _full_like(self, x: Any, number: Any, shape: Any = None, dtype: Any = None) -> Any:
-        whole = self._recorder.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
-        return self._recorder.emit("multiply", whole, number)
+        whole = self._tracer.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
+        return self._tracer.emit("multiply", whole, number)
 
     def _copyto(self, x: Any, values: Any) -> None:
         new = values.astype(x.dtype)
@@ -131,29 +131,29 @@ class Namespace:
         return x.copy()
 
 
-class TracedBackend:
+class ProxyBackend:
     """What `backend_of` gives for an array under observation."""
 
-    ndarray = Traced
+    ndarray = ProxyArray
 
-    def __init__(self, recorder: Any) -> None:
-        self._recorder = recorder
-        self.xp = Namespace(recorder)
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+        self.xp = Namespace(tracer)
 
     def device_name(self, _array: Any) -> str:
-        return self._recorder.device or "cpu"
+        return self._tracer.device or "cpu"
 
     def asarray(self, data: Any, dtype: Any = None, index: int | None = None) -> Any:
         if not is_array(data) or isinstance(data, SCALAR):
-            return self._recorder.made(data, dtype)
-        x = self._recorder.traced(data)
+            return self._tracer.made(data, dtype)
+        x = self._tracer.traced(data)
         return x if dtype is None else x.astype(dtype)
 
     def full(self, shape: Any, value: Any, dtype: Any, index: int = 0) -> Any:
-        return self._recorder.constant(self._recorder.home.full(shape, value, dtype, self._recorder.index))
+        return self._tracer.constant(self._tracer.home.full(shape, value, dtype, self._tracer.index))
 
     def arange(self, start: Any, stop: Any, step: Any, dtype: Any, index: int = 0) -> Any:
-        return self._recorder.constant(self._recorder.home.arange(start, stop, step, dtype, self._recorder.index))
+        return self._tracer.constant(self._tracer.home.arange(start, stop, step, dtype, self._tracer.index))
 
     def to_host(self, array: Any) -> Any:
         return array
@@ -168,16 +168,16 @@ class TracedBackend:
         """Nothing to wait for."""
 
     def sigmoid(self, x: Any) -> Any:
-        return self._recorder.emit("sigmoid", x.astype(host.float32) if x.dtype.kind in "biu" else x)
+        return self._tracer.emit("sigmoid", x.astype(host.float32) if x.dtype.kind in "biu" else x)
 
     def erf(self, x: Any) -> Any:
-        return self._recorder.emit("erf", x)
+        return self._tracer.emit("erf", x)
 
     def sum_over(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return self._recorder.emit("sum", x, axis=axis, keepdims=keepdims)
+        return self._tracer.emit("sum", x, axis=axis, keepdims=keepdims)
 
     def cumsum(self, x: Any, axis: int) -> Any:
-        return self._recorder.emit(
+        return self._tracer.emit(
             "call", x, function=lambda x: backend_of(x).cumsum(x, axis), name=f"cumsum over {axis}"
         )
 
@@ -190,23 +190,23 @@ class TracedBackend:
     def diagonal(self, x: Any, offset: int, axis1: int, axis2: int) -> Any:
         return self._view("diagonal", x, offset, axis1, axis2)
 
-    def _view(self, name: str, x: Traced, *settings: int) -> Traced:
+    def _view(self, name: str, x: ProxyArray, *settings: int) -> ProxyArray:
         """What a function of the backend shows of an array."""
-        function = getattr(self._recorder.home, name)
-        y: Traced = self._recorder.emit("call", x, function=lambda x: function(x, *settings), name=name)
+        function = getattr(self._tracer.home, name)
+        y: ProxyArray = self._tracer.emit("call", x, function=lambda x: function(x, *settings), name=name)
         y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:
         keys, arrays = buffer._index(index)
-        buffer.become(self._recorder.emit("scatter_add", buffer, values, *arrays, index=keys))
+        buffer.become(self._tracer.emit("scatter_add", buffer, values, *arrays, index=keys))
 
     def verify(self, check: Callable[..., None], *arrays: Any) -> None:
-        self._recorder.emit("require", *arrays, check=check)
+        self._tracer.emit("require", *arrays, check=check)
 
 
-def enroll(recorder: Any) -> Any:
+def enroll(tracer: Any) -> Any:
     """Let the engine take arrays under observation for arrays; the backend for them."""
-    backend = TracedBackend(recorder)
-    register(Traced, backend)  # type: ignore[arg-type]
+    backend = ProxyBackend(tracer)
+    register(ProxyArray, backend)  # type: ignore[arg-type]
     return backend

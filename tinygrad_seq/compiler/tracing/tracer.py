@@ -1,7 +1,7 @@
 """Watching one call of a function: what it computes, what it takes from outside, and what it leaves there.
 
-While it watches, the function finds a `Traced` where a tensor has its array, and what it changes lies beside, in the
-`Overlay`: nothing outside is written, and what the function meant to change is known as a list of stores.
+While it watches, the function finds a `ProxyArray` where a tensor has its array, and what it changes lies beside, in
+the `Overlay`: nothing outside is written, and what the function meant to change is known as a list of stores.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ..program import GIVEN, Instr, Number, Program, Source, Var
 from .accessors import argument_grad_array, grad_array
 from .optimizers import Optimizers
 from .overlay import Overlay
-from .placement import Home
-from .proxies import Traced, Viewed, written_back
+from .placement import Placement
+from .proxies import ProxyArray, Viewed, written_back
 from .proxy_backend import enroll
-from .symbolic_scalar import LiveNumber
+from .symbolic_scalar import SymbolicScalar
 
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
 
@@ -37,7 +37,7 @@ _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpart
 _NOTHING = object()
 
 
-class Recorder(Home):
+class Tracer(Placement):
     """Records one call.
 
     Args:
@@ -63,11 +63,11 @@ class Recorder(Home):
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend = enroll(self)
         self._thread = threading.get_ident()
-        self._made: list[ref[Traced]] = []
+        self._made: list[ref[ProxyArray]] = []
         self._runs = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
-        self.arrays: dict[int, tuple[Array, Traced, Source]] = {}  # from outside, by identity
-        self.initial: dict[Var, tuple[Traced, Array]] = {}
+        self.arrays: dict[int, tuple[Array, ProxyArray, Source]] = {}  # from outside, by identity
+        self.initial: dict[Var, tuple[ProxyArray, Array]] = {}
         self.tensors: list[tuple[Value, Array, Any, Var]] = []
         self._stand_ins: dict[int, Value] = {}  # for the arguments, by identity
         self.captures: list[tuple[Value, bool]] = []
@@ -75,10 +75,10 @@ class Recorder(Home):
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
         self.optimizers = Optimizers(self)
         self.overlay = Overlay(self)
-        self.generators: dict[int, tuple[Any, tuple[int, int], LiveNumber, LiveNumber]] = {}
+        self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
-        self.attributes: dict[Any, LiveNumber] = {}  # of modules: those that are followed
+        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
         self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
         self.refused: CompileError | None = None
 
@@ -88,17 +88,17 @@ class Recorder(Home):
         """Whether this is the thread whose call is watched."""
         return threading.get_ident() == self._thread
 
-    def emit(self, op: str, *args: Any, **params: Any) -> Traced:
+    def emit(self, op: str, *args: Any, **params: Any) -> ProxyArray:
         """Compute an operation, and write it down unless it will be the same every time."""
         given, values, constant = [], [], op not in ("require", "random_words")
         for a in args:
-            if type(a) is Traced or is_array(a):
+            if type(a) is ProxyArray or is_array(a):
                 a = self.traced(a)
                 a.refresh()
                 given.append(a.variable)
                 values.append(a.value)
                 constant = constant and a.variable in self.program.constants
-            elif type(a) is LiveNumber:
+            elif type(a) is SymbolicScalar:
                 given.append(a.place)
                 if a.place.whole:
                     self.program.whole.add(a.place.place)
@@ -109,18 +109,18 @@ class Recorder(Home):
                 values.append(a)
         with self.home.on(self.index):
             value = evaluate(op, values, params)
-        view = op in VIEWS and type(args[0]) is Traced and shares_memory(value, args[0].value)
+        view = op in VIEWS and type(args[0]) is ProxyArray and shares_memory(value, args[0].value)
         viewed = None
         if view:
             again = partial(self._again, op, args[1:], params)
             viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
         if constant:
-            return Traced(self, value, self.program.constant(value), viewed)
+            return ProxyArray(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         return self._result(value, out, viewed)
 
-    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: Traced) -> Traced:
+    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
         return self.emit(op, whole, *rest, **params)
 
     def read_since(self, count: int) -> list[tuple[Value, Var]]:
@@ -135,21 +135,21 @@ class Recorder(Home):
         self._runs += 1
 
         def after(tensor: Value) -> Any:
-            self.touch(tensor)
+            self.capture(tensor)
             return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._runs), tensor.node)
 
         return after
 
-    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> Traced:
-        made = Traced(self, value, out, viewed)
+    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> ProxyArray:
+        made = ProxyArray(self, value, out, viewed)
         self._made.append(ref(made))
         return made
 
-    def constant(self, array: Array) -> Traced:
-        return Traced(self, array, self.program.constant(array))
+    def constant(self, array: Array) -> ProxyArray:
+        return ProxyArray(self, array, self.program.constant(array))
 
     def is_constant(self, x: Any) -> bool:
-        return not isinstance(x, Traced) or x.variable in self.program.constants
+        return not isinstance(x, ProxyArray) or x.variable in self.program.constants
 
     def line(self) -> str:
         """Where in the user's code we are."""
@@ -160,22 +160,22 @@ class Recorder(Home):
 
     # --- numbers ---
 
-    def number(self, value: Any, function: Callable[..., Any], *args: Any) -> LiveNumber:
+    def number(self, value: Any, function: Callable[..., Any], *args: Any) -> SymbolicScalar:
         """A number that is worked out at each call."""
-        self.program.numbers.append((function, tuple([a.place if type(a) is LiveNumber else a for a in args])))
-        return LiveNumber(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
+        self.program.numbers.append((function, tuple([a.place if type(a) is SymbolicScalar else a for a in args])))
+        return SymbolicScalar(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
 
-    def decided(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
+    def guard(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
         """Python decided something by a number: the program is right as long as it would decide so again."""
         self.program.decisions.append((self.number(outcome, function, *args).place, outcome))
         return outcome
 
-    def made(self, data: Any, dtype: Any = None) -> Traced:
+    def made(self, data: Any, dtype: Any = None) -> ProxyArray:
         """Numbers as an array: a live one as one that is worked out at each call."""
-        if type(data) is LiveNumber:
-            made: Traced = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
+        if type(data) is SymbolicScalar:
+            made: ProxyArray = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
             return made
-        found: Traced = super().made(_pinned(data), dtype)
+        found: ProxyArray = super().made(_pinned(data), dtype)
         return found
 
     def refuses(self, error: CompileError) -> None:
@@ -184,9 +184,9 @@ class Recorder(Home):
 
     # --- what comes from outside ---
 
-    def traced(self, x: Any) -> Traced:
+    def traced(self, x: Any) -> ProxyArray:
         """An array as one under observation."""
-        if type(x) is Traced:
+        if type(x) is ProxyArray:
             return x
         if isinstance(x, SCALAR) or not is_array(x):
             return self.made(x)
@@ -202,15 +202,15 @@ class Recorder(Home):
             self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
             self.overlay.made.discard(id(stand_in))
             getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
-            self.touch(stand_in, f"argument {i}", lambda args: args[i].array)
+            self.capture(stand_in, f"argument {i}", lambda args: args[i].array)
             if isinstance(stand_in.node, Leaf):
                 self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
 
-    def _argument(self, array: Array, i: int) -> Traced:
+    def _argument(self, array: Array, i: int) -> ProxyArray:
         return self._known(array, array, Source(f"argument {i}", lambda args: args[i], moves=True))
 
-    def _known(self, array: Array, holder: Any, source: Source) -> Traced:
+    def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
         known = self.arrays.get(id(array))
         if known is None:
@@ -218,10 +218,10 @@ class Recorder(Home):
         self.same[id(array), id(holder)] = (known[2], source)
         return known[1]
 
-    def source(self, array: Array, source: Source) -> Traced:
+    def source(self, array: Array, source: Source) -> ProxyArray:
         self.settle(backend_of(array), backend_of(array).device_name(array), f"{source.name} lives")
         var = self.program.new(array.shape, array.dtype)
-        traced = Traced(self, array, var)
+        traced = ProxyArray(self, array, var)
         self.program.sources[var] = source
         self.arrays[id(array)] = (array, traced, source)
         self.initial[var] = (traced, array)
@@ -236,7 +236,7 @@ class Recorder(Home):
                 return tuple([self.traced(y) if is_array(y) and not isinstance(y, SCALAR) else y for y in inputs])
         return inputs
 
-    def touch(
+    def capture(
         self, tensor: Value, name: str = "a captured tensor", read: Callable[[list[Any]], Any] | None = None
     ) -> None:
         """Put a tensor under observation."""
@@ -258,7 +258,7 @@ class Recorder(Home):
             if leaf.grad is not None and not writes:
                 place = self.argument_leaves.get(id(leaf))
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
-                self.touch(leaf.grad, "a gradient", read)
+                self.capture(leaf.grad, "a gradient", read)
 
     def reads(self, module: Any, name: str, value: Any) -> Any:
         """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
@@ -274,7 +274,7 @@ class Recorder(Home):
                     return self._followed(place, value)
         return value
 
-    def _followed(self, place: Place, value: Any) -> LiveNumber:
+    def _followed(self, place: Place, value: Any) -> SymbolicScalar:
         live = self.attributes.get(place.identity)
         if live is None:
             live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
@@ -313,7 +313,7 @@ class Recorder(Home):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
-    def words(self, generator: Any, count: int, target: Any) -> Traced:
+    def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
         """The next random words of a generator."""
         known = self.generators.get(id(generator))
         if known is None:
@@ -384,14 +384,14 @@ def _pinned(data: Any) -> Any:
     """Nested lists, with numbers that are the same at each call."""
     if isinstance(data, (list, tuple)):
         return [_pinned(x) for x in data]
-    return data.pinned() if type(data) is LiveNumber else data
+    return data.pinned() if type(data) is SymbolicScalar else data
 
 
 def _end_in_child() -> None:
     """A forked process has one thread: what others recorded when it was forked is no recording there."""
-    for recorder in [*active]:
-        if not recorder.mine():
-            recorder.end()
+    for tracer in [*active]:
+        if not tracer.mine():
+            tracer.end()
 
 
 if hasattr(os, "register_at_fork"):
@@ -399,15 +399,15 @@ if hasattr(os, "register_at_fork"):
 
 
 class Watch:
-    """`with Watch(recorder):` records what happens inside, in this thread."""
+    """`with Watch(tracer):` records what happens inside, in this thread."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
 
-    def __enter__(self) -> Recorder:
-        self.recorder.overlay.install()
-        active.append(self.recorder)
-        return self.recorder
+    def __enter__(self) -> Tracer:
+        self.tracer.overlay.install()
+        active.append(self.tracer)
+        return self.tracer
 
     def __exit__(self, *_: object) -> None:
-        self.recorder.end()
+        self.tracer.end()
