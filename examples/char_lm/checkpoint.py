@@ -2,74 +2,103 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nn
 import tinygrad_seq as tg
 from nn.state import as_state
 
 from .errors import UserError
-from .model import CharLM, State
-from .text import Vocabulary
+from .model import CharLM, State, shapes
+from .settings import Settings, is_count, is_number
+from .vocabulary import KINDS, Vocabulary
 
-KIND = "tinygrad_seq char_lm 1"
+KIND, VERSION = "tinygrad_seq char_lm", 2
+FAR_FROM_UNIFORM = 2.0  # times a uniform model's loss, plus as many nats: a run does not come back from there
 
 
-@dataclass
-class Settings:
-    """What a run was asked for: the text, the model's sizes, how it is trained, and for how long.
+class Judgement(NamedTuple):
+    """The model at one step."""
 
-    The defaults are what learns most in two minutes on two cores.
-    """
-
-    text: str | None = None  # the file; None for Python's own documentation
-    digest: str = ""  # of the text, to know it again
-    hidden: int = 320
-    embedding: int = 64
-    layers: int = 1
-    dropout: float = 0.5
-    batch: int = 24
-    chunk: int = 50
-    lr: float = 8e-3
-    clip: float = 1.0
-    seed: int = 0
-    steps: int | None = None  # the budget, in one of two ways
-    minutes: float | None = None
+    step: int
+    seconds: float  # of training before
+    training: float  # nats per token, as it went, with dropout
+    nats: float  # per held-out token
 
 
 @dataclass
 class Run:
-    """A model in training."""
+    """A model in training.
+
+    Attributes:
+        recent: the losses since the last one of `losses`.
+        losses: steps, and the mean loss up to there since the one before.
+        judged: what the held-out text said.
+        judging: seconds spent on that.
+    """
 
     settings: Settings
     vocabulary: Vocabulary
     model: CharLM
-    optimizer: nn.optim.Adam
+    optimizer: nn.optim.AdamW
     state: State | None = None
     step: int = 0
     position: int = 0
     seconds: float = 0.0
+    judging: float = 0.0
     recent: list[float] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
-    held_out: list[tuple[int, float]] = field(default_factory=list)
+    judged: list[Judgement] = field(default_factory=list)
 
     @classmethod
     def new(cls, settings: Settings, vocabulary: Vocabulary, device: str) -> Run:
         tg.manual_seed(settings.seed)
         s = settings
-        model = CharLM(len(vocabulary), s.embedding, s.hidden, s.layers, s.dropout).to(device)
-        return cls(settings, vocabulary, model, nn.optim.Adam(model.parameters(), lr=s.lr, betas=(0.9, 0.99)))
+        model = CharLM(
+            len(vocabulary), s.embedding, s.hidden, s.layers, s.dropout, s.embedding_dropout, s.recurrent_dropout
+        ).to(device)
+        optimizer = nn.optim.AdamW(model.parameters(), lr=s.lr, betas=(0.9, 0.99), weight_decay=s.weight_decay)
+        return cls(settings, vocabulary, model, optimizer)
 
-    def save(self, path: Path) -> None:
-        """Write the run to a file, which is whole at any time. A diverged model does not replace a good one."""
+    @property
+    def best(self) -> Judgement | None:
+        """The first of the best judgements."""
+        return min(self.judged, key=lambda j: (j.nats if math.isfinite(j.nats) else math.inf, j.step), default=None)
+
+    @property
+    def training_loss(self) -> float:
+        """Nats per token now: the mean of the last few steps."""
+        return sum(self.recent) / len(self.recent) if self.recent else self.losses[-1][1] if self.losses else math.inf
+
+    def require_sound(self) -> None:
+        """Refuse a model that diverged, or whose loss is far worse than that of one that knows nothing."""
+        worst = FAR_FROM_UNIFORM * (math.log(len(self.vocabulary)) + 1)
+        if self.step and not self.training_loss < worst:  # nan too
+            raise UserError(
+                f"the loss became {self.training_loss:.4g} at step {self.step}, where a model that knows nothing has "
+                f"{math.log(len(self.vocabulary)):.2f}: lower --lr, or --clip. This model was not saved"
+            )
         if not all(bool(tg.isfinite(p).all()) for p in self.model.parameters()):
             raise UserError(f"the model diverged by step {self.step}: lower --lr or --clip. It was not saved")
+
+    def save(self, path: Path) -> None:
+        """Write the run to a file, which is whole at any time.
+
+        Raises:
+            UserError: if the model diverged: such a one does not replace a good one.
+            OSError: if the file cannot be written.
+        """
+        self.require_sound()
         stored = {
-            "kind": KIND,
+            "kind": f"{KIND} {VERSION}",
             "settings": asdict(self.settings),
+            "tokens": self.vocabulary.kind,
             "characters": self.vocabulary.characters,
+            "words": self.vocabulary.words,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "state": self.state,
@@ -77,40 +106,124 @@ class Run:
             "step": self.step,
             "position": self.position,
             "seconds": self.seconds,
+            "judging": self.judging,
             "recent": self.recent,
             "losses": self.losses,
-            "held_out": self.held_out,
+            "judged": [tuple(j) for j in self.judged],
         }
-        try:
-            tg.save(stored, path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the checkpoint {path}: {error.strerror}. Choose another folder with --out"
-            ) from None
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
+        tg.save(stored, path)
 
     @classmethod
     def load(cls, path: Path, device: str) -> Run:
         """Read a run from a file, and put the random stream where it stood."""
+        stored = _read(path)
         try:
-            stored: Any = tg.load(path)
-        except FileNotFoundError:
-            raise UserError(
-                f"there is no checkpoint {path}. Train one first: python -m examples.char_lm train"
-            ) from None
-        except OSError as error:
-            raise UserError(f"cannot read the checkpoint {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise UserError(f"cannot use the checkpoint: {error}. Take another one, or train anew") from None
-        if not isinstance(stored, dict) or stored.get("kind") != KIND:
-            raise UserError(f"{path} is not a checkpoint of this program. Give one that `train` wrote, or train anew")
-        try:
-            run = cls.new(Settings(**stored["settings"]), Vocabulary(stored["characters"]), device)
+            vocabulary = _checked(stored)
+            run = cls.new(Settings(**stored["settings"]), vocabulary, device)
             run.model.load_state_dict(stored["model"])
             run.optimizer.load_state_dict(stored["optimizer"])
             run.state = None if stored["state"] is None else as_state([s.to(device) for s in stored["state"]])
-            run.step, run.position, run.seconds = stored["step"], stored["position"], stored["seconds"]
-            run.recent, run.losses, run.held_out = stored["recent"], stored["losses"], stored["held_out"]
+            run.step, run.position = stored["step"], stored["position"]
+            run.seconds, run.judging = stored["seconds"], stored["judging"]
+            run.recent, run.losses = stored["recent"], stored["losses"]
+            run.judged = [Judgement(*j) for j in stored["judged"]]
             tg.default_generator.set_state(stored["random"])
-        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise UserError(f"{path} does not fit the model that it describes: {error}. Train anew") from None
         return run
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds; refused if it is another file, or another version's."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise UserError(f"{path} has compressed members, which `train` does not write. Give another one")
+        stored: Any = tg.load(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}. Train one first: python -m examples.char_lm train") from None
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+    except MemoryError:
+        raise UserError(f"there is not enough memory to read the checkpoint {path}") from None
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"cannot use the checkpoint: {error}. Take another one, or train anew") from None
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    if not isinstance(kind, str) or not kind.startswith(f"{KIND} ") or not kind.removeprefix(f"{KIND} ").isdecimal():
+        raise UserError(f"{path} is not a checkpoint of this program. Give one that `train` wrote, or train anew")
+    version = int(kind.removeprefix(f"{KIND} "))
+    if version != VERSION:
+        age, cure = ("a newer", "Update it") if version > VERSION else ("an older", "Train anew")
+        raise UserError(
+            f"{path} was written by {age} version of this program: format {version}, and this one reads {VERSION}. "
+            f"{cure}"
+        )
+    return stored
+
+
+def summary(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The settings and the judgements of a run, without its model."""
+    stored = _read(path)
+    try:
+        return dict(stored["settings"]), list(stored["judged"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not a checkpoint of this program: {error}") from None
+
+
+def _checked(stored: dict[str, Any]) -> Vocabulary:
+    """The vocabulary of a checkpoint, when everything in it has the kind and the shape that it must have.
+
+    What is wrong is found before a model is made, which might be a large one.
+
+    Raises:
+        ValueError: naming what is wrong. Others may be raised on nonsense.
+    """
+    settings = Settings(**stored["settings"])
+    settings.check()
+    s, kind, characters, words = settings, stored["tokens"], stored["characters"], stored["words"]
+    _require(kind == s.tokens and kind in KINDS, "its kind of tokens is not that of its settings")
+    _require(isinstance(characters, str) and [*characters] == sorted(set(characters)), "its characters")
+    _require(isinstance(words, list) and all(isinstance(w, str) and len(w) > 1 for w in words), "its words")
+    vocabulary = Vocabulary(characters, kind, words)
+    _require(len(vocabulary) > 0, "it knows no character")
+    parameters = stored["model"]
+    _require(len(parameters) == 4 * s.layers + 3, f"{len(parameters)} parameters are not those of {s.layers} layers")
+    for name, shape in shapes(len(vocabulary), s.embedding, s.hidden, s.layers).items():
+        _require_numbers(parameters[name], shape, name)
+    parameters_by_number = [*parameters.values()]
+    for number, entries in stored["optimizer"]["state"].items():
+        of = f"of the optimizer's state of parameter {number}"
+        _require({*entries} == {"step", "exp_avg", "exp_avg_sq"}, f"the names {', '.join(map(str, entries))} {of}")
+        steps = entries["step"].item() if isinstance(entries["step"], tg.Tensor) else entries["step"]
+        _require(is_number(steps) and steps >= 1, f"the step {steps!r:.80} {of}")
+        for name in ("exp_avg", "exp_avg_sq"):
+            _require_numbers(entries[name], tuple(parameters_by_number[number].shape), f"{name} {of}")
+    if stored["state"] is not None:
+        _require(len(stored["state"]) == 2, "its state is not h and c")
+        for part in stored["state"]:
+            _require_numbers(part, (s.layers, s.batch, s.hidden), "its state")
+    for name in ("step", "position"):
+        _require(is_count(stored[name], 0), f"its {name} is {stored[name]!r:.80}")
+    for name in ("seconds", "judging"):
+        _require(is_number(stored[name]) and stored[name] >= 0, f"its {name} is {stored[name]!r:.80}")
+    _require(all(is_number(loss) for loss in stored["recent"]), "its recent losses")
+    _require(all(is_count(step) and is_number(loss) for step, loss in stored["losses"]), "its losses")
+    for judgement in stored["judged"]:
+        _require(len(judgement) == len(Judgement._fields) and is_count(judgement[0]), "its judgements")
+        _require(all(map(is_number, judgement)), "its judgements")
+    return vocabulary
+
+
+def _require(right: bool, what: str) -> None:
+    if not right:
+        raise ValueError(what)
+
+
+def _require_numbers(value: Any, shape: tuple[int, ...] | None, what: str) -> None:
+    """A float32 tensor of this shape, of finite numbers."""
+    _require(isinstance(value, tg.Tensor), f"{what} is not a tensor")
+    _require(value.dtype == tg.float32, f"{what} has dtype {value.dtype}, not float32")
+    _require(shape is None or value.shape == shape, f"{what} has shape {value.shape}, not {shape}")
+    _require(bool(tg.isfinite(value).all()), f"{what} has numbers that are not finite")

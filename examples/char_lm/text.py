@@ -1,74 +1,108 @@
-"""The text: reading it, its characters as numbers, and the chunks that training takes from it."""
+"""The text as tokens: prepared once, cut into the part to learn from and the part to be judged by."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections import Counter
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .errors import UserError
+from .reading import blocks, documentation, files_in, raw_blocks
+from .vocabulary import CODE_POINTS, Tokens, Vocabulary, code_points, frequent_words
 
-Tokens = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+IN_MEMORY = 1 << 24  # tokens up to which a text is kept in memory; a longer one goes to a file
+AT_ONCE = 1 << 20  # tokens counted at once
 
 
-def read(path: Path | None) -> str:
-    """The text of a UTF-8 file; without one, Python's own documentation, which every CPython carries."""
-    if path is None:
-        try:
-            from pydoc_data.topics import topics
-        except ImportError:
-            raise UserError("this Python came without its documentation. Give a UTF-8 text file with --text") from None
-        return "\n".join(topics.values())
+class Text:
+    """Where a text comes from, and what is in it.
+
+    Attributes:
+        digest: a fingerprint by which it is known again.
+        length: how many tokens it has; characters, as long as there is no vocabulary of words.
+    """
+
+    def __init__(self, paths: Sequence[Path] | None, encoding: str | None = None, tokens: str = "characters") -> None:
+        self.paths, self.encoding, self.kind = paths, encoding, tokens
+        self._files = None if paths is None else files_in(paths)
+        fingerprint, counts, self.length = hashlib.sha256(), np.zeros(CODE_POINTS, np.int64), 0
+        if tokens == "bytes":
+            for raw in self._bytes():
+                fingerprint.update(raw)
+                self.length += len(raw)
+        else:
+            for block in self.blocks():
+                fingerprint.update(block.encode("utf-8", "surrogatepass"))
+                counts += np.bincount(code_points(block), minlength=CODE_POINTS)
+                self.length += len(block)
+        if not self.length:
+            raise UserError(f"the text {self} is empty. Give a text file with --text")
+        self.digest = fingerprint.hexdigest()
+        self.characters = "".join(map(chr, np.flatnonzero(counts)))
+
+    def __str__(self) -> str:
+        return "the documentation of this Python" if self.paths is None else ", ".join(map(str, self.paths))
+
+    def blocks(self) -> Iterator[str]:
+        """The text, piece by piece."""
+        if self._files is None:
+            yield documentation()
+            return
+        for path in self._files:
+            yield from blocks(path, self.encoding)
+
+    def _bytes(self) -> Iterator[bytes]:
+        if self._files is None:
+            yield documentation().encode()
+            return
+        for path in self._files:
+            yield from raw_blocks(path)
+
+    def vocabulary(self) -> Vocabulary:
+        words = frequent_words(self.blocks()) if self.kind == "words" else []
+        return Vocabulary(self.characters, self.kind, words)
+
+    def encoded(self, vocabulary: Vocabulary) -> Iterator[Tokens]:
+        """The text as numbers, piece by piece."""
+        if self.kind == "bytes":
+            return (np.frombuffer(raw, np.uint8) for raw in self._bytes())
+        return vocabulary.encode_blocks(self.blocks(), "the text")
+
+    def corpus(self, folder: Path, vocabulary: Vocabulary | None = None) -> Corpus:
+        """The text as tokens: in memory, or, if it is long, in a file in `folder`, read as it is used."""
+        vocabulary = vocabulary or self.vocabulary()
+        if self.length <= IN_MEMORY:
+            return Corpus.cut_at_nine_tenths(vocabulary, np.concatenate([*self.encoded(vocabulary)]))
+        path = folder / f"tokens-{self.digest[:16]}-{self.kind}.bin"
+        for old in folder.glob("tokens-*.bin"):
+            if old != path:
+                old.unlink(missing_ok=True)
+        if not path.exists():
+            write_whole(path, (tokens.tobytes() for tokens in self.encoded(vocabulary)))
+        return Corpus.cut_at_nine_tenths(vocabulary, np.memmap(path, vocabulary.dtype, "r"))
+
+
+def write_whole(path: Path, content: Iterable[bytes]) -> None:
+    """A file that appears at once and whole."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8: the byte {error.object[error.start]:#04x} at offset {error.start} ({error.reason}). "
-            f"Convert it first, for example: iconv -f latin1 -t utf-8 {path} > utf8.txt"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot read the text {path}: {error.strerror}. Give a UTF-8 text file with --text") from None
-    if not text:
-        raise UserError(f"the text {path} is empty. Give a UTF-8 text file with --text")
-    return text
-
-
-def digest(text: str) -> str:
-    """A fingerprint by which a text is known again."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Vocabulary:
-    """The characters of a text, numbered in their order."""
-
-    def __init__(self, characters: str) -> None:
-        self.characters = "".join(sorted(set(characters)))
-        self._number = {character: i for i, character in enumerate(self.characters)}
-
-    def __len__(self) -> int:
-        return len(self.characters)
-
-    @property
-    def line_break(self) -> str:
-        """The character to begin a text after: a line break, or the first known one if there is none."""
-        return "\n" if "\n" in self._number else self.characters[0]
-
-    def encode(self, text: str, what: str) -> Tokens:
-        """Characters as numbers. `what` says in the error where a character comes from that is not known."""
-        try:
-            return np.array([self._number[character] for character in text], dtype=np.int64)
-        except KeyError as error:
-            raise UserError(
-                f"{what} contains {error.args[0]!r}, which the model has never seen; it knows {len(self)} characters: "
-                f"{self.characters[:200]!r}" + (" and more" if len(self) > 200 else "")
-            ) from None
-
-    def decode(self, tokens: Tokens) -> str:
-        return "".join([self.characters[i] for i in tokens])
+        with open(temporary, "xb") as file:
+            for block in content:
+                file.write(block)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write the prepared text {path}: {error.strerror}. Choose another --out") from None
+        raise
 
 
 class Corpus(NamedTuple):
@@ -79,24 +113,38 @@ class Corpus(NamedTuple):
     """
 
     vocabulary: Vocabulary
-    train: Tokens
-    held_out: Tokens
+    tokens: Tokens
+    cut: int
+
+    @classmethod
+    def cut_at_nine_tenths(cls, vocabulary: Vocabulary, tokens: Tokens) -> Corpus:
+        return cls(vocabulary, tokens, len(tokens) * 9 // 10)
 
     @classmethod
     def of(cls, text: str, vocabulary: Vocabulary | None = None) -> Corpus:
         vocabulary = vocabulary or Vocabulary(text)
-        tokens = vocabulary.encode(text, "the text")
-        cut = len(tokens) * 9 // 10
-        return cls(vocabulary, tokens[:cut], tokens[cut:])
+        return cls.cut_at_nine_tenths(vocabulary, vocabulary.encode(text, "the text"))
+
+    @property
+    def train(self) -> Tokens:
+        return self.tokens[: self.cut]
+
+    @property
+    def held_out(self) -> Tokens:
+        return self.tokens[self.cut :]
 
     def uniform(self) -> float:
-        """Nats per character of a model to which all characters are alike."""
+        """Nats per token of a model to which all tokens are alike."""
         return math.log(len(self.vocabulary))
 
     def unigram(self) -> float:
-        """Nats per held-out character of a model that knows how often each occurs in the training part, plus one."""
-        seen, V = Counter(self.train.tolist()), len(self.vocabulary)
-        total = len(self.train) + V
-        return -sum(math.log((seen[token] + 1) / total) for token in self.held_out[1:].tolist()) / (
-            len(self.held_out) - 1
-        )
+        """Nats per held-out token of a model that knows how often each occurs in the training part, plus one."""
+        seen, held_out = (self._counts(part) for part in (self.train, self.held_out[1:]))
+        surprise = math.log(len(self.train) + len(seen)) - np.log(seen + 1)
+        return float(held_out @ surprise) / (len(self.held_out) - 1)
+
+    def _counts(self, tokens: Tokens) -> Tokens:
+        counts = np.zeros(len(self.vocabulary), np.int64)
+        for k in range(0, len(tokens), AT_ONCE):
+            counts += np.bincount(tokens[k : k + AT_ONCE], minlength=len(counts))
+        return counts

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,59 +15,97 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
-from .checkpoint import Run, Settings
-from .display import Progress, command, draw_losses, minutes
+from . import curve
+from .checkpoint import Judgement, Run
 from .errors import UserError
-from .model import bits, evaluate, write
+from .judge import Judge
+from .model import bits
+from .output import escaped, minutes
+from .place import Place
+from .progress import Progress
+from .recipe import JUDGING, LAST_RATE, WARM_UP
+from .signals import Requests
 from .text import Corpus
+from .write import Taste, write
 
-CHECKPOINT = "checkpoint.npz"
-WARM_UP = 50  # steps over which the learning rate rises
-HOPELESS = 1e4  # nats per character, from which no run comes back
 LOSS_EVERY = 20  # steps that one point of the training curve stands for
+STOPPED = 10.0  # times as long as usual: in such a step the process was stopped, or the machine asleep
 
 
-def progress_of(run: Run) -> float:
-    """How much of the budget is used, from 0 to 1."""
+@dataclass
+class Options:
+    """What does not change the result."""
+
+    device: str = "cpu"
+    compiled: bool = True
+    save_every: float = 30.0  # seconds between checkpoints
+    show_every: float = 40.0  # seconds between samples
+    events: curve.Events | None = None
+
+
+def progress_of(run: Run, step: int, seconds: float) -> float:
+    """How much of the budget is used at a step, from 0 to 1."""
     if run.settings.steps is not None:
-        return min(run.step / run.settings.steps, 1.0)
-    return min(run.seconds / (60 * (run.settings.minutes or 1e-9)), 1.0)
+        return min(step / run.settings.steps, 1.0)
+    return min(seconds / (60 * (run.settings.minutes or 1e-9)), 1.0)
+
+
+def used(run: Run) -> float:
+    """How much of the budget is used now."""
+    return progress_of(run, run.step, run.seconds)
 
 
 def learning_rate(run: Run) -> float:
-    """A short warm-up, then half a cosine down to a hundredth (Loshchilov & Hutter, 2017)."""
+    """A short warm-up, then half a cosine (Loshchilov & Hutter, 2017)."""
     warm = min((run.step + 1) / WARM_UP, 1.0)
-    return run.settings.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress_of(run))))
+    cosine = 0.5 * (1 + math.cos(math.pi * used(run)))
+    return run.settings.lr * warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that a step is finished before the loop stops; a second Ctrl-C stops at once."""
-    received: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def out_of_patience(run: Run) -> bool:
+    """Whether so many judgements as --patience says went by without a better one."""
+    if run.settings.patience is None or run.best is None:
+        return False
+    return len(run.judged) - 1 - run.judged.index(run.best) >= run.settings.patience
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder for the results, and try to write there: better now than after the training."""
-    if (folder / CHECKPOINT).is_dir():
-        raise UserError(f"{folder / CHECKPOINT} is a folder, so there is no place for the checkpoint. Remove it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to the folder {folder}: {error.strerror}. Choose another with --out") from None
+def finished(run: Run) -> bool:
+    return used(run) >= 1 or out_of_patience(run)
+
+
+def due(run: Run) -> bool:
+    """Whether it is time for a judgement: at equal shares of the budget, unless they took too long, and at its end."""
+    last = run.judged[-1] if run.judged else Judgement(0, 0.0, 0.0, 0.0)
+    if not run.step or run.step == last.step:
+        return False
+    if used(run) >= 1:
+        return True
+    if run.settings.steps is None and run.judging > JUDGING * run.seconds:
+        return False
+    N, before = run.settings.judgements, progress_of(run, last.step, last.seconds)
+    return int(used(run) * N) > int(before * N)
+
+
+class Clock:
+    """Counts the seconds of steps. One that took far longer than usual counts as a usual one."""
+
+    def __init__(self) -> None:
+        self._usual: float | None = None
+        self._began = 0.0
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+
+    def stop(self) -> float:
+        """Seconds since `start`, as far as they count."""
+        took = time.monotonic() - self._began
+        if self._usual is None:  # the first one may compile; the next says what is usual
+            self._usual = math.inf
+        elif took > STOPPED * self._usual + 1:
+            took = self._usual
+        else:
+            self._usual = min(self._usual, took) + 0.1 * max(took - self._usual, 0.0)
+        return took
 
 
 def step_of(run: Run) -> Callable[[tg.Tensor, tg.Tensor, Any], tuple[tg.Tensor, Any]]:
@@ -89,60 +124,92 @@ def step_of(run: Run) -> Callable[[tg.Tensor, tg.Tensor, Any], tuple[tg.Tensor, 
     return step
 
 
-def train(
-    run: Run,
-    stream: nn.utils.Stream,
-    folder: Path,
-    device: str,
-    save_every: float,
-    show_every: float,
-    compiled: bool = True,
-) -> int:
-    """Train until the budget is used.
-
-    Args:
-        compiled: let `tg.compile` make a program of a step, which is faster.
-        save_every: seconds between checkpoints.
-        show_every: seconds between samples.
-
-    Returns:
-        0, or the number of the signal that stopped it before.
-    """
-    settings = run.settings
-    step = tg.compile(step_of(run)) if compiled else step_of(run)
+def train(run: Run, corpus: Corpus, place: Place, options: Options, progress: Progress, asked: Requests) -> None:
+    """Train until the budget is used, the patience is out, or somebody asks to stop; and save."""
+    step = tg.compile(step_of(run)) if options.compiled else step_of(run)
+    judge = Judge(run.model, corpus.tokens, corpus.cut, options.device, options.compiled)
+    stream = nn.utils.stream(corpus.train, run.settings.batch, run.settings.chunk, device=options.device)
     stream.position = run.position
-    began, before = time.monotonic(), run.seconds
-    done_before = run.step
-    saved = shown = began
-    with Progress() as progress, stop_requests() as stop, np.errstate(all="ignore"):  # a bad loss is noticed below
+    clock, done_before, seconds_before = Clock(), run.step, run.seconds
+    saved = shown = time.monotonic()
+    progress.update(used(run), "making the program of a step" if options.compiled else "starting")
+    with np.errstate(all="ignore"):  # a bad loss is noticed below
         for inputs, targets, begins in over_and_over(stream):
-            if progress_of(run) >= 1 or stop:
+            if due(run) and not asked.stop:
+                judged(run, judge, place, options, progress, asked)
+            if finished(run) or asked.stop:
                 break
+            clock.start()
             run.optimizer.param_groups[0]["lr"] = learning_rate(run)
             state = run.state.reset() if begins and run.state is not None else run.state
             loss, run.state = step(inputs, targets, state)
-            run.position, run.step = stream.position, run.step + 1
-            now = time.monotonic()
-            run.seconds = before + now - began
             run.recent.append(loss.item())
-            if not run.recent[-1] < HOPELESS:  # nan too
-                raise UserError(
-                    f"the loss became {run.recent[-1]:g} at step {run.step}: lower --lr, or --clip. Nothing was saved"
-                )
-            if run.step % LOSS_EVERY == 0:
-                run.losses.append((run.step, sum(run.recent) / len(run.recent)))
+            run.position, run.step = stream.position, run.step + 1
+            run.seconds += clock.stop()
+            if run.step % LOSS_EVERY == 0 or not math.isfinite(run.recent[-1]):
+                run.require_sound()
+                run.losses.append((run.step, run.training_loss))
                 run.recent.clear()
-                done = progress_of(run)
-                speed = (run.step - done_before) * settings.batch * settings.chunk / (now - began)
-                progress.update(done, run.step, run.losses[-1][1], speed, run.seconds * (1 - done) / max(done, 1e-9))
-            if now - shown >= show_every:
-                shown = now
-                progress.say(f"\n{excerpt(run, device, compiled)}\n")
-            if now - saved >= save_every:
-                saved = now
-                run.save(folder / CHECKPOINT)
-        run.save(folder / CHECKPOINT)
-    return stop[0] if stop else 0
+            tokens = (run.step - done_before) * run.settings.batch * run.settings.chunk
+            show(run, progress, tokens / max(run.seconds - seconds_before, 1e-9))
+            if time.monotonic() - shown >= options.show_every:
+                shown = time.monotonic()
+                progress.say(f"\n{excerpt(run, options)}\n")
+            if asked.save or time.monotonic() - saved >= options.save_every:
+                saved = time.monotonic()
+                if place.save(run) and asked.save:
+                    progress.say(f"saved at step {run.step} to {place.checkpoint}")
+                asked.save = False
+        place.save_at_last(run, may_ask=asked.stop in (0, signal.SIGINT))
+
+
+def judged(run: Run, judge: Judge, place: Place, options: Options, progress: Progress, asked: Requests) -> None:
+    """Judge the model, keep it if it is the best so far, and write the curve. Given up if somebody asks to stop."""
+
+    def tick(done: float) -> bool:
+        progress.update(used(run), f"judging {done:.0%}")
+        return bool(asked.stop)
+
+    if used(run) >= 1:  # whatever happens now, this one is there
+        place.save(run)
+    began = time.monotonic()
+    run.require_sound()
+    found = judge(run.settings.judged_tokens, tick)
+    if found is None:
+        return
+    if not math.isfinite(found[0]):
+        raise UserError(f"the held-out loss became {found[0]} at step {run.step}: lower --lr. This model was not saved")
+    before = run.best
+    run.judged.append(Judgement(run.step, run.seconds, run.training_loss, found[0]))
+    newest, best = run.judged[-1], run.best
+    if best is newest:
+        place.save(run, best=True)
+    progress.say(
+        f"step {run.step}: held out {newest.nats:.3f} nats, {bits(newest.nats):.3f} bits; "
+        f"training {newest.training:.3f}"
+    )
+    since = len(run.judged) - 1 - run.judged.index(best or newest)
+    if since == 2 and before is not None:
+        progress.say(
+            f"the held-out loss rises since step {before.step}: the model learns by heart. "
+            f"The best one is kept in {place.best}"
+        )
+    place.curves(run, options.events)
+    run.judging += time.monotonic() - began
+
+
+def show(run: Run, progress: Progress, speed: float) -> None:
+    """Where the training stands, the most important first."""
+    done, loss = used(run), run.training_loss
+    left = run.seconds * (1 - done) / max(done, 1e-9)
+    progress.update(
+        done,
+        f"step {run.step}",
+        f"{loss:.3f} nats",
+        f"{minutes(left)} left",
+        f"{bits(loss):.3f} bits/{run.vocabulary.unit}",
+        f"{speed:,.0f} {run.vocabulary.kind}/s",
+    )
 
 
 def over_and_over(stream: nn.utils.Stream) -> Iterator[tuple[tg.Tensor, tg.Tensor, bool]]:
@@ -154,45 +221,13 @@ def over_and_over(stream: nn.utils.Stream) -> Iterator[tuple[tg.Tensor, tg.Tenso
             begins = False
 
 
-def excerpt(run: Run, device: str, compiled: bool, length: int = 200) -> str:
+def excerpt(run: Run, options: Options, length: int = 200) -> str:
     """A sample of what the model writes now, set off by a bar."""
     generator = tg.Generator(run.settings.seed + run.step)  # its own stream: samples do not change the training
-    return set_off(write(run.model, run.vocabulary, "", length, 0.8, generator, device, compiled))
+    pieces = write(run.model, run.vocabulary, "", length, Taste(), generator, options.device, options.compiled)
+    return set_off(escaped("".join(pieces)))
 
 
 def set_off(text: str) -> str:
     """The lines of a text behind a bar."""
     return "\n".join("  | " + line for line in text.splitlines())
-
-
-def opening(passage: str) -> str:
-    """The first few words of a line in a passage, for the model to go on from."""
-    found = re.search(r"\n\s*((?:\S+ ){4})", passage)
-    return found[1] if found else passage[:30]
-
-
-def more_of(settings: Settings) -> tuple[str, int | float]:
-    """The option that doubles the budget."""
-    return ("--steps", 2 * settings.steps) if settings.steps else ("--minutes", 2 * (settings.minutes or 0))
-
-
-def report(run: Run, corpus: Corpus, folder: Path, device: str, compiled: bool = True) -> None:
-    """Judge the model on the held-out text, let it write, and say where everything is."""
-    nats = evaluate(run.model, corpus.held_out, device)
-    run.held_out.append((run.step, nats))
-    run.save(folder / CHECKPOINT)
-    print(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes, after ▸:\n")
-    for k in range(3):
-        start = k * len(corpus.held_out) // 3
-        prime = opening(corpus.vocabulary.decode(corpus.held_out[start : start + 300]))
-        generator = tg.Generator(run.settings.seed + k)
-        written = write(run.model, corpus.vocabulary, prime, 300, 0.7, generator, device, compiled)
-        print(set_off(f"{prime}▸{written}") + "\n")
-    print("nats per character of the held-out last tenth of the text, read from end to end:")
-    for name, value in (("this model", nats), ("unigram model", corpus.unigram()), ("uniform model", corpus.uniform())):
-        print(f"  {name:<14} {value:.3f} nats   {bits(value):.3f} bits")
-    checkpoint = folder / CHECKPOINT
-    print(f"\ncheckpoint  {checkpoint}")
-    print(draw_losses(folder / "loss.png", run.losses, run.held_out) if run.losses else "no loss curve: too few steps")
-    print(f"write more  {command('sample', '--checkpoint', checkpoint, device=device)}")
-    print(f"train more  {command('train', '--resume', '--out', folder, *more_of(run.settings), device=device)}")

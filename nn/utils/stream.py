@@ -15,12 +15,15 @@ class Stream:
     Each stream goes on in the next piece where it stopped in this one, so the state that a network had at the end of a
     piece is where it begins with the next. What is left over by cutting into B equal streams is not seen.
 
+    Of an array, only the pieces are read, when they are due: it may be a large file, memory-mapped.
+
     Attributes:
         position: the step at which the next piece begins; set it to go on from there. 0 after a whole pass.
     """
 
-    def __init__(self, tokens: Any, batch: int, steps: int) -> None:
-        tokens = tg.as_tensor(tokens)
+    def __init__(self, tokens: Any, batch: int, steps: int, device: Any = None) -> None:
+        if not hasattr(tokens, "__array__"):  # a list, say
+            tokens = tg.as_tensor(tokens)
         if tokens.ndim == 0 or batch < 1 or steps < 1:
             raise ValueError(
                 f"stream: takes a sequence, batch and steps from 1 on, got shape {tokens.shape}, batch={batch}, "
@@ -32,8 +35,8 @@ class Stream:
                 f"stream: {len(tokens)} tokens make {batch} streams of {length}, too short to predict anything; take a "
                 "longer sequence or a smaller batch"
             )
-        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:]).transpose(0, 1)
-        self._steps = steps
+        self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:]).swapaxes(0, 1)
+        self._steps, self._device = steps, device
         self.position = 0
 
     def __len__(self) -> int:
@@ -46,18 +49,26 @@ class Stream:
         while self.position < last:
             start, stop = self.position, min(self.position + self._steps, last)
             self.position = stop
-            yield self._streams[start:stop], self._streams[start + 1 : stop + 1]
+            piece = self._piece(start, stop + 1)
+            yield piece[:-1], piece[1:]
         self.position = 0
 
+    def _piece(self, start: int, stop: int) -> Tensor:
+        """These steps of each stream. Small unsigned integers, which save room in files, become indices."""
+        piece = self._streams[start:stop]
+        if isinstance(piece, Tensor):
+            return piece.to(device=self._device) if self._device is not None else piece
+        return tg.tensor(piece, dtype=tg.int64 if piece.dtype.kind == "u" else None, device=self._device)
 
-def stream(tokens: Any, batch: int, steps: int) -> Stream:
-    """One long sequence (N,) as `batch` parallel streams, `steps` of each at a time. See `Stream`.
+
+def stream(tokens: Any, batch: int, steps: int, device: Any = None) -> Stream:
+    """One long sequence (N,) as `batch` parallel streams, `steps` of each at a time, on a device. See `Stream`.
 
     >>> state = None
     >>> for x, y in nn.utils.stream(tokens, batch=50, steps=50):
     ...     scores, state = model(x, state if state is None else state.detach())
     """
-    return Stream(tokens, batch, steps)
+    return Stream(tokens, batch, steps, device)
 
 
 def tbptt(

@@ -1,0 +1,135 @@
+"""The command line: `train`, `sample` and `score`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import chain
+from pathlib import Path
+
+import tinygrad_seq as tg
+
+from .checkpoint import Run
+from .errors import UserError
+from .folder import checkpoint_in
+from .judge import surprisals
+from .model import bits
+from .options import parser
+from .output import lost_output, say, shown, surviving_output
+from .reading import blocks, known_encoding
+from .start import run_train
+from .vocabulary import Vocabulary
+from .write import Taste, until, write
+
+
+def check_device(name: str) -> str:
+    """The name of a device that works."""
+    try:
+        tg.zeros(1, device=name)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{error}. Or leave --device out, for the CPU") from None
+    return name
+
+
+def read_all(path: Path, encoding: str | None) -> str:
+    """The text of a file, or of standard input."""
+    if str(path) != "-":
+        return "".join(blocks(path, encoding))
+    raw = sys.stdin.buffer.read()
+    try:
+        return raw.decode(encoding or "utf-8-sig")
+    except UnicodeError as error:
+        raise UserError(
+            f"standard input is not {encoding or 'UTF-8'}: {error}. Say with --encoding what it is"
+        ) from None
+
+
+def known(text: str, vocabulary: Vocabulary, skip: bool) -> str:
+    """A text, without the characters that are unknown, if they are to be skipped."""
+    return "".join(filter(vocabulary.knows, text)) if skip else text
+
+
+def run_sample(options: argparse.Namespace) -> int:
+    device = check_device(options.device)
+    run = Run.load(checkpoint_in(options.checkpoint), device)
+    prime = options.prime if options.prime_file is None else read_all(options.prime_file, None)
+    prime = known(prime, run.vocabulary, options.skip_unknown)
+    taste = Taste(options.temperature, options.top_k, options.top_p)
+    for k in range(options.samples):
+        seed = options.seed + k
+        if options.samples > 1:
+            say(f"--- {k + 1} of {options.samples}, --seed {seed} ---")
+        pieces = write(
+            run.model, run.vocabulary, prime, options.length, taste, tg.Generator(seed), device, not options.no_compile
+        )
+        first = next(pieces)  # what is wrong with the prime is noticed here
+        if not options.no_prime:
+            say(shown(prime), end="")
+        written = chain([first], pieces)
+        for piece in until(written, options.stop) if options.stop else written:
+            say(shown(piece), end="")
+            if lost_output():
+                return lost()
+        say()
+    return lost()
+
+
+def run_score(options: argparse.Namespace) -> int:
+    device = check_device(options.device)
+    run = Run.load(checkpoint_in(options.checkpoint), device)
+    encoding = None if options.encoding is None else known_encoding(options.encoding)
+    text = known(read_all(options.text, encoding), run.vocabulary, options.skip_unknown)
+    if not text:
+        raise UserError(f"the text {options.text} is empty. Give another one with --text")
+    tokens = run.vocabulary.encode(run.vocabulary.line_break + text, "the text")
+    total, read, line, line_nats = 0.0, 0, "", 0.0
+    pieces = run.vocabulary.pieces(tokens[1:].tolist())
+    for nats in surprisals(run.model, tokens, device, not options.no_compile):
+        for value in nats.tolist():
+            total, read, piece = total + value, read + 1, next(pieces)
+            line, line_nats = line + piece, line_nats + value
+            if options.each == "token":
+                say(f"{value:.4f}\t{piece!r}")
+            while "\n" in line or (read == len(tokens) - 1 and line):
+                if options.each == "line":
+                    say(f"{line_nats:.4f}\t{shown(line.rstrip(chr(10)))}")
+                line, line_nats = "", 0.0
+        if lost_output():
+            return lost()
+    lines = text.count("\n") + (not text.endswith("\n"))
+    say(f"{total:.2f} nats in all; {len(text):,} characters in {lines:,} lines")
+    say(
+        f"{total / lines:.3f} nats per line; {total / len(text):.4f} nats, {bits(total / len(text)):.4f} bits per "
+        "character"
+    )
+    if run.vocabulary.kind != "characters":
+        say(f"{total / read:.4f} nats per {run.vocabulary.unit}, of which there are {read:,}")
+    return lost()
+
+
+def lost() -> int:
+    """The exit status when standard output may have gone away: a disk that is full is said, a closed pipe is not."""
+    error = lost_output()
+    if error is None:
+        return 0
+    if not isinstance(error, BrokenPipeError):
+        raise UserError(f"cannot write to standard output: {error.strerror or error}")
+    return 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    with surviving_output():
+        try:
+            options = parser().parse_args(arguments)
+            if options.command == "train":
+                return run_train(options, check_device(options.device))
+            return run_sample(options) if options.command == "sample" else run_score(options)
+        except UserError as error:
+            print(f"char_lm: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        except MemoryError:
+            print("char_lm: out of memory: take a smaller --hidden, --layers, --batch or --chunk", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:  # outside of the training, which saves first, or for the second time
+            print("\nchar_lm: stopped", file=sys.stderr)
+            return 130
