@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-from tinygrad_seq import recomputation
-from tinygrad_seq.recording import watch
+from tinygrad_seq.graph import recomputation
+from tinygrad_seq.graph.tracing_hook import watch
 
 
 class Hook:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, recomputation
+from tinygrad_seq import Tensor
+from tinygrad_seq.graph import recomputation
 
 from .cells import Cell
 from .module import Module

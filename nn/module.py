@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, recomputation
-from tinygrad_seq.recording import active as recording
+from tinygrad_seq import Tensor
+from tinygrad_seq.graph import recomputation
+from tinygrad_seq.graph.tracing_hook import active as recording
 
 from .attributes import Attributes
 from .hooks import Hooked

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, rows
+from tinygrad_seq import Tensor
 from tinygrad_seq import distributed as dist
+from tinygrad_seq.graph import rows
 
 from .module import Module
 

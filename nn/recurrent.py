@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, rows
+from tinygrad_seq import Tensor
+from tinygrad_seq.graph import rows
 
 from . import functional as F
 from .cells import Cell

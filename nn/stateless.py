@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinygrad_seq import Tensor, recomputation
+from tinygrad_seq import Tensor
+from tinygrad_seq.graph import recomputation
 
 from .module import Module
 

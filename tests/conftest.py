@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.device import default_device
+from tinygrad_seq.graph.device import default_device
 
 from . import profiles
 from .engine.strict_array import DEVICE, installed

@@ -13,8 +13,7 @@ from typing import Any as _Any
 
 from . import backend as _backend  # noqa: F401  # first: NumPy loads faster where fewer imports are under way
 from . import cuda
-from . import several as _several
-from .anomaly import detect_anomaly
+from .autodiff.anomaly_mode import detect_anomaly
 from .backend import (
     array_module,
     complex64,
@@ -30,35 +29,12 @@ from .backend import (
     uint8,
 )
 from .backend import bool_ as bool
-from .checkpointing import checkpoint
-from .creation import (
-    BoolTensor,
-    ByteTensor,
-    CharTensor,
-    DoubleTensor,
-    FloatTensor,
-    HalfTensor,
-    IntTensor,
-    LongTensor,
-    ShortTensor,
-    arange,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
-)
-from .device import device, set_default_device
-from .functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
-from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .backend import dispatch as _dispatch
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
 from .graph import Primitive, primitive
-from .old_names import Size
+from .graph.device import device, set_default_device
+from .graph.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .graph.tracing_hook import CompileError
 from .ops.activation import clamp, elu, erf, gelu, leaky_relu, silu, softplus
 from .ops.arithmetic import (
     add,
@@ -197,20 +173,6 @@ from .ops.shape import (
     vstack,
 )
 from .ops.softmax import log_softmax, logsumexp, softmax
-from .random import (
-    bernoulli,
-    manual_seed,
-    multinomial,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randn,
-    randn_like,
-    randperm,
-)
-from .recording import CompileError
-from .streams import Generator, default_generator
 from .tensor import (
     Tensor,
     as_tensor,
@@ -222,6 +184,45 @@ from .tensor import (
     numel,
     tensor,
 )
+from .tensor import random as random  # `tg.random.manual_seed`, as in PyTorch
+from .tensor.creation import (
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from .tensor.legacy_types import Size
+from .tensor.random import (
+    bernoulli,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+)
+from .tensor.rng import Generator, default_generator
+from .transforms.checkpoint import checkpoint
+from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .version import __version__
 
 if _TYPE_CHECKING:
@@ -231,7 +232,8 @@ if _TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from . import utils as utils
-    from .compiler.compiled import RecompileWarning, compile
+    from .compiler.compile import compile
+    from .compiler.compiled import RecompileWarning
     from .config import (
         get_default_dtype,
         get_float32_matmul_precision,
@@ -244,19 +246,19 @@ if _TYPE_CHECKING:
         use_deterministic_algorithms,
     )
     from .drawing import draw_graph
-    from .limits import finfo, iinfo
     from .serialization import load, save
+    from .tensor.finfo import finfo, iinfo
 
 # loaded on first use: what they import takes half as long as all the rest
 _LAZY = {
     "RecompileWarning": "compiler.compiled",
-    "compile": "compiler.compiled",
+    "compile": "compiler.compile",
     "draw_graph": "drawing",
-    "finfo": "limits",
+    "finfo": "tensor.finfo",
     "get_default_dtype": "config",
     "get_float32_matmul_precision": "config",
     "get_num_threads": "config",
-    "iinfo": "limits",
+    "iinfo": "tensor.finfo",
     "load": "serialization",
     "save": "serialization",
     "set_default_dtype": "config",
@@ -285,12 +287,12 @@ def __getattr__(name: str) -> _Any:
 
 def _launcher() -> _Any:
     """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
-    from .compiler.elements import launcher
+    from .compiler.cuda.eager_fusion import launcher
 
     return launcher
 
 
-_several.launchers.append(_launcher)
+_dispatch.launchers.append(_launcher)
 
 half, float, double = float16, float32, float64  # PyTorch's other names
 short, int, long = int16, int32, int64

@@ -9,18 +9,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from .anomaly import detect_anomaly as detect_anomaly
-from .autodiff import ancestors, recorded_sweep, sweep
-from .creation import zeros_like
-from .differentiable import owned, wrapped
-from .grad_mode import enable_grad as enable_grad
-from .grad_mode import inference_mode as inference_mode
-from .grad_mode import is_grad_enabled, no_grad
-from .grad_mode import set_grad_enabled as set_grad_enabled
+from .autodiff import recorded_sweep, sweep, topological_order
+from .autodiff.anomaly_mode import detect_anomaly as detect_anomaly
 from .graph import Node, Primitive, Value
-from .hooks import RemovableHandle
-from .memory import owner_of
+from .graph.grad_mode import enable_grad as enable_grad
+from .graph.grad_mode import inference_mode as inference_mode
+from .graph.grad_mode import is_grad_enabled, no_grad
+from .graph.grad_mode import set_grad_enabled as set_grad_enabled
+from .graph.hooks import RemovableHandle
+from .graph.saved_tensors import owner_of
 from .tensor import Tensor
+from .tensor.autograd_methods import owned, wrapped
+from .tensor.creation import zeros_like
 
 
 class _IsTensor(type):
@@ -90,7 +90,7 @@ def grad(
     nodes: list[Any] = [x.node for x in targets]
     # a sweep ends at its targets: those that others lie behind are looked at as it passes
     passed = {
-        node for node in nodes if node.parents and set(ancestors([node])) & (set(nodes) - {node})
+        node for node in nodes if node.parents and set(topological_order([node])) & (set(nodes) - {node})
     }  # fmt: skip
     caught: dict[Node, Any] = {}
     handles = [RemovableHandle(node, _Catch(caught, node)) for node in passed]

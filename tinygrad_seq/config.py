@@ -12,9 +12,9 @@ from typing import Any
 
 from .backend import backend_for, blas_threads, cublas, float32, numpy_backend, set_blas_threads, usable_cores
 from .compiler import executors
-from .conversion import as_dtype
-from .device import default_device, set_default_device
-from .old_names import dtype_of
+from .graph.conversion import as_dtype
+from .graph.device import default_device, set_default_device
+from .tensor.legacy_types import dtype_of
 from .version import __version__
 
 
@@ -56,7 +56,7 @@ def set_float32_matmul_precision(precision: str) -> None:
         raise ValueError(f"set_float32_matmul_precision: takes 'highest' or 'high', got {precision!r}")
     cublas.precision = precision
     with suppress(RuntimeError):  # no GPU
-        backend_for("cuda").let_products_round(precision == "high")
+        backend_for("cuda").allow_tf32(precision == "high")
 
 
 def get_float32_matmul_precision() -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import backend_for
-from .backend.device_memory import OutOfMemoryError as OutOfMemoryError
-from .device import device as Device
-from .device import device_of
+from .backend.gpu_allocator import OutOfMemoryError as OutOfMemoryError
+from .graph.device import device as Device
+from .graph.device import device_of
 
 
 def is_available() -> bool:
@@ -43,7 +43,7 @@ def get_device_name(device: Any = None) -> str:
 
 def manual_seed(seed: int) -> None:
     """As `tg.manual_seed`: one stream of random numbers is for all devices."""
-    from .streams import default_generator
+    from .tensor.rng import default_generator
 
     default_generator.manual_seed(seed)
 

@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .autodiff import ancestors
+from .autodiff import topological_order
+from .backend.pytree import leaves
 from .compiler.program import Program
-from .graph import Application, Leaf, Node, Output
+from .graph import FunctionNode, Leaf, Node, Output
 from .tensor import Tensor
-from .tree import leaves
 
 
 class Drawing:
@@ -67,7 +67,7 @@ def draw_graph(result: Any, names: Mapping[str, Tensor] | Any = None) -> Drawing
     named = names.named_parameters() if hasattr(names, "named_parameters") else (names or {}).items()
     by_node = {tensor.node: name for name, tensor in named if tensor.node is not None}
     try:
-        nodes = ancestors(roots)
+        nodes = topological_order(roots)
     except RuntimeError as error:
         raise RuntimeError(
             "draw_graph: part of this graph was freed by a backward pass; draw it before, or pass retain_graph=True"
@@ -86,7 +86,7 @@ def _lines(nodes: list[Node], names: Mapping[Node, str], roots: set[Node]) -> It
     for node in nodes:
         if isinstance(node, Output):
             continue
-        what = node.primitive.name if isinstance(node, Application) else ""
+        what = node.primitive.name if isinstance(node, FunctionNode) else ""
         label = "\\n".join([part for part in (names.get(node, ""), what, _shape(node)) if part])
         look = "shape=box, style=filled, fillcolor=lightblue" if isinstance(node, Leaf) else "shape=ellipse"
         bold = ", penwidth=2" if node in roots else ""
@@ -116,7 +116,7 @@ def _program_lines(program: Program) -> Iterator[str]:
 
 
 def _shape(node: Node) -> str:
-    several = isinstance(node, Application) and any(isinstance(n, tuple) for n in node.shape)
+    several = isinstance(node, FunctionNode) and any(isinstance(n, tuple) for n in node.shape)
     return ", ".join(str(shape) for shape in node.shape) if several else str(node.shape)
 
 

@@ -20,8 +20,8 @@ except ImportError as error:
     raise ImportError('tinygrad_seq.testing needs hypothesis: pip install "tinygrad-seq[testing]"') from error
 
 from .backend import Array, array_module
+from .backend.pytree import tree_map
 from .gradcheck import NotTestedWarning, Report, gradcheck, gradgradcheck
-from .tree import tree_map
 
 np = array_module(0.0)  # NumPy
 

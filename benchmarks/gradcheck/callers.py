@@ -77,7 +77,7 @@ for _name, (_built, _draw, _many) in _WRONG.items():  # a compiled program has n
     _routes = EVERYWHERE[:3] if _name.endswith(("on tensors", "is on")) else EVERYWHERE
     enter(WRONG, _name, caller(_built, _draw), _routes)
     enter(WRONG, _name, caller(_built, _many, large=True), ("primitive", "module"))
-_traced = sine(lambda g, x: 5 if type(x).__name__ == "Traced" else 1)
+_traced = sine(lambda g, x: 5 if type(x).__name__ == "ProxyArray" else 1)
 enter(WRONG, "5 times too large in compiled programs", caller(_traced, SMALL), ["compiled"])
 enter(WRONG, "5 times too large in compiled programs", caller(_traced, ONE_LARGE, large=True), ["compiled"])
 _digits = made_of(np.sin, lambda g, _y, x: g * tg.cos(x) if records(x) else (g * np.cos(x)).astype("float32"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.recording import require
+from tinygrad_seq.graph.tracing_hook import require
 
 REDUCTIONS = ("mean", "sum", "none")
 

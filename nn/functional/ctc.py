@@ -7,7 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.recording import require
+from tinygrad_seq.graph.tracing_hook import require
 
 from .checks import floating, reduced, reduction_of, require_classes, require_integers
 

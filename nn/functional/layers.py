@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_seq as tg
-from tinygrad_seq import Tensor, rows
+from tinygrad_seq import Tensor
+from tinygrad_seq.graph import rows
 
 from .checks import floating, in_float32, require_classes, require_integers, target_for
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, log_softmax
-from tinygrad_seq.recording import active as recording
-from tinygrad_seq.recording import require
+from tinygrad_seq.graph.tracing_hook import active as recording
+from tinygrad_seq.graph.tracing_hook import require
 
 from .checks import (
     floating,

@@ -9,8 +9,8 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.recording import CompileError, watch
-from tinygrad_seq.recording import active as recording
+from tinygrad_seq.graph.tracing_hook import CompileError, watch
+from tinygrad_seq.graph.tracing_hook import active as recording
 
 from ..module import Parameter
 

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tinygrad_seq.recording import CompileError
-from tinygrad_seq.recording import active as recording
+from tinygrad_seq.graph.tracing_hook import CompileError
+from tinygrad_seq.graph.tracing_hook import active as recording
 
 from .optimizer import Optimizer
 

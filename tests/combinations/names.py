@@ -43,7 +43,7 @@ NOT_HERE: dict[str, str] = {
         F.binary_cross_entropy F.binary_cross_entropy_with_logits F.cosine_similarity F.cross_entropy F.ctc_loss
         F.dropout F.kl_div F.mse_loss F.nll_loss nn.State""",
     "grad of one that is here, or the value of one": "tg.grad tg.hessian",
-    "grad mode as no_grad sets it: tests/engine/test_sweep.py": """
+    "grad mode as no_grad sets it: tests/engine/test_backward.py": """
         tg.enable_grad tg.inference_mode tg.set_grad_enabled""",
     "looks at a program from outside": """
         tg.GradcheckError tg.NotTestedWarning tg.detect_anomaly tg.draw_graph tg.gradcheck tg.gradgradcheck

@@ -11,14 +11,15 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq import checkpointing, recomputation
-from tinygrad_seq.differentiable import Differentiable
-from tinygrad_seq.hooks import Retained
+from tinygrad_seq.graph import recomputation
+from tinygrad_seq.graph.hooks import Retained
+from tinygrad_seq.tensor.autograd_methods import AutogradMethods
+from tinygrad_seq.transforms import checkpoint
 
 from . import matrix
 
 DRAWS = 3000  # of which only those are run that have the features
-grad_mode: Any = sys.modules["tinygrad_seq.grad_mode"]
+grad_mode: Any = sys.modules["tinygrad_seq.graph.grad_mode"]
 
 
 def drawn_with(*features: str) -> list[matrix.Case]:
@@ -40,28 +41,28 @@ def own_parameters_again(monkeypatch: Patch) -> None:
 
     running = recomputation.Run._running.__wrapped__  # type: ignore[attr-defined]
     monkeypatch.setattr(recomputation.Run, "_running", without_contexts)
-    monkeypatch.setattr(checkpointing._Segment, "_require_same", lambda *_: None)
+    monkeypatch.setattr(checkpoint._Segment, "_require_same", lambda *_: None)
 
 
 def hooks_in_the_inner_sweep(monkeypatch: Patch) -> None:
     """Hooks of tensors outside run in the sweep inside of a checkpoint, and once more outside."""
     for name in ("sweep", "recorded_sweep"):
-        original = getattr(checkpointing, name)
+        original = getattr(checkpoint, name)
         monkeypatch.setattr(
-            checkpointing, name, lambda *args, _original=original, outside=None, **options: _original(*args, **options)
+            checkpoint, name, lambda *args, _original=original, outside=None, **options: _original(*args, **options)
         )
 
 
 def another_leaf(monkeypatch: Patch) -> None:
     """A tensor that is frozen and free again is another leaf: its gradient and its place in graphs are gone."""
-    keeper = Differentiable._keeper
-    monkeypatch.setattr(Differentiable, "_keeper", lambda self: None if self.node is None else keeper(self))
+    keeper = AutogradMethods._keeper
+    monkeypatch.setattr(AutogradMethods, "_keeper", lambda self: None if self.node is None else keeper(self))
 
 
 def generator_goes_on(monkeypatch: Patch) -> None:
     """A checkpoint draws other numbers the second time, and leaves the generator further on."""
     monkeypatch.setattr(recomputation, "draws", lambda generator: None)
-    monkeypatch.setattr(checkpointing._Segment, "_require_same", lambda *_: None)
+    monkeypatch.setattr(checkpoint._Segment, "_require_same", lambda *_: None)
 
 
 def retained_twice(monkeypatch: Patch) -> None:
@@ -77,7 +78,7 @@ def retained_twice(monkeypatch: Patch) -> None:
 
 def recording_in_no_grad(monkeypatch: Patch) -> None:
     """Inside a derivative, what is under `no_grad` is recorded after all."""
-    functional: Any = sys.modules["tinygrad_seq.functional"]
+    functional: Any = sys.modules["tinygrad_seq.transforms.functional"]
     evaluate = functional._evaluate
 
     def evaluated(*args: Any) -> Any:

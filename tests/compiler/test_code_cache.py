@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tinygrad_seq.compiler import code_cache, warn_once
+from tinygrad_seq.compiler import warn_once
+from tinygrad_seq.compiler.native import code_cache
 
 ROOT = Path(__file__).parents[2]
 NAME, OTHER = "0a" * 32, "1b" * 32
@@ -302,7 +303,7 @@ def test_a_home_is_known_by_its_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_a_full_disk_keeps_nothing_and_leaves_nothing(folder: Path) -> None:
     """A bound on the length of files fails in the middle of one, as a full disk does."""
     code = (
-        "import resource, signal; from tinygrad_seq.compiler import code_cache\n"
+        "import resource, signal; from tinygrad_seq.compiler.native import code_cache\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"code_cache.write('{NAME}', bytes(5000)); assert code_cache.read('{NAME}') is None\n"
     )

@@ -16,7 +16,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq.compiler import compiled as module
-from tinygrad_seq.memory import memory
+from tinygrad_seq.graph.saved_tensors import memory
 
 
 def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimizer, Any]:

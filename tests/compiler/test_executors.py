@@ -14,7 +14,8 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq import config
-from tinygrad_seq.compiler import code_cache, executors, warn_once
+from tinygrad_seq.compiler import executors, warn_once
+from tinygrad_seq.compiler.native import code_cache
 
 ROOT = Path(__file__).parents[2]
 native = pytest.mark.skipif(bool(executors.why_not_native()), reason="about a machine where native code runs")
@@ -69,13 +70,13 @@ def test_an_llvmlite_that_does_not_work_is_told_of_once(
 ) -> None:
     import llvmlite.binding as llvm
 
-    from tinygrad_seq.compiler import machine_code
+    from tinygrad_seq.compiler.native import jit
 
     def broken(*given: Any) -> Any:
         raise RuntimeError("LLVM IR parsing error\nand where")
 
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     monkeypatch.setattr(llvm, place, broken)
     taken, (warning,) = chosen()
     assert not taken
@@ -110,11 +111,11 @@ def test_an_llvmlite_that_cannot_be_imported(tmp_path: Path) -> None:
 
 @native
 def test_a_warning_that_is_an_error_is_no_fault_of_llvmlite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tinygrad_seq.compiler import machine_code
+    from tinygrad_seq.compiler.native import jit
 
     tmp_path.chmod(0o777)
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path))
-    monkeypatch.setattr(machine_code, "_known", {})
+    monkeypatch.setattr(jit, "_known", {})
     with pytest.raises(RuntimeWarning, match="others can write to it"):
         executors.native_taken(None)
     assert executors.native_taken(None)
@@ -146,13 +147,13 @@ def test_without_fma_numpys_is_taken_unless_native_is_asked_for(monkeypatch: pyt
 def test_says_which_executor_runs_on_how_many_threads_from_which_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tinygrad_seq.compiler import crew
+    from tinygrad_seq.compiler.native import thread_pool
 
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "cache"))
     tg.show_config()
     shown = capsys.readouterr().out
     assert "compiled functions on the CPU: native executor (llvmlite " in shown
-    assert f", threads: {crew.size()}; BLAS uses " in shown
+    assert f", threads: {thread_pool.size()}; BLAS uses " in shown
     assert f"machine code in {tmp_path / 'cache'}: 0 files" in shown
     code_cache.write("0a" * 32, bytes(3 << 20))
     tg.show_config()

@@ -12,10 +12,10 @@ pytest.importorskip("llvmlite", reason="the native executor takes llvmlite")
 
 import llvmlite.binding as llvm
 
-from tinygrad_seq.compiler import native_calls, packed_products, vector_unit
-from tinygrad_seq.compiler.kernels import kernel
-from tinygrad_seq.compiler.llvm_builder import FunctionBuilder
-from tinygrad_seq.compiler.machine_code import compiled, function_of_table
+from tinygrad_seq.compiler.native import gemm_microkernel, runtime, vector_unit
+from tinygrad_seq.compiler.native.jit import compiled, function_of_table
+from tinygrad_seq.compiler.native.llvm_builder import FunctionBuilder
+from tinygrad_seq.compiler.native.pointwise import kernel
 
 
 def call(f: FunctionBuilder, *args: Any) -> None:
@@ -120,8 +120,8 @@ def aarch64() -> Any:
 def test_neons_micro_kernel_is_fused_and_stays_in_registers(
     aarch64: Any, kind: str, lanes: int, shape: str, packed: bool
 ) -> None:
-    panel = packed_products.Panel(lanes, 4, masks=False)
-    text = aarch64(packed_products.multiply(panel, kind, packed_products.MR, packed))
+    panel = gemm_microkernel.Panel(lanes, 4, masks=False)
+    text = aarch64(gemm_microkernel.multiply(panel, kind, gemm_microkernel.MR, packed))
     blocks = re.split(r"\n(?=\.LBB)", text)
     (inner, *_) = [block for block in blocks if len(re.findall(rf"fmla\s+v\d+\.{shape}", block)) == 24]
     loop = inner[: inner.index("b.lo")]
@@ -129,11 +129,11 @@ def test_neons_micro_kernel_is_fused_and_stays_in_registers(
 
 
 def test_neons_other_functions(aarch64: Any) -> None:
-    panel = packed_products.Panel(4, 4, masks=False)
-    packs = [pack(panel, "f") for pack in (packed_products.pack_rows, packed_products.pack_columns)]
-    for text in [*packs, packed_products.pack_transposed(panel, "f"), packed_products.pack_blocks(panel, "f", 6)]:
+    panel = gemm_microkernel.Panel(4, 4, masks=False)
+    packs = [pack(panel, "f") for pack in (gemm_microkernel.pack_rows, gemm_microkernel.pack_columns)]
+    for text in [*packs, gemm_microkernel.pack_transposed(panel, "f"), gemm_microkernel.pack_blocks(panel, "f", 6)]:
         assert "fma" not in aarch64(text)
-    for text in (native_calls.rows_times_vector("f"), kernel("f", (("tanh", "in0"),), (("f", False),), (("f", "v0"),))):
+    for text in (runtime.rows_times_vector("f"), kernel("f", (("tanh", "in0"),), (("f", False),), (("f", "v0"),))):
         assert re.search(r"fmla\s+v\d+\.4s", aarch64(text))
         assert "bl\tfma" not in aarch64(text)  # a call of the C library for each element
 
@@ -156,8 +156,8 @@ def test_a_cpu_is_known_by_its_features(
     monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(features, True))
     assert vector_unit.vector_unit.__wrapped__() == unit
-    monkeypatch.setattr(packed_products, "vector_unit", lambda: unit)
-    panel = packed_products.panel_of.__wrapped__("f")
+    monkeypatch.setattr(gemm_microkernel, "vector_unit", lambda: unit)
+    panel = gemm_microkernel.panel_of.__wrapped__("f")
     assert (panel is None) == (not unit.fma)
     if panel is not None:
-        assert packed_products.MR * panel.vectors + panel.vectors < unit.registers
+        assert gemm_microkernel.MR * panel.vectors + panel.vectors < unit.registers

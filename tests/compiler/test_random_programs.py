@@ -24,8 +24,8 @@ def test_compiled_as_eagerly_or_refused(executor: str | None) -> None:
 
 
 def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_seq.compiler.numbers import evaluation
-    from tinygrad_seq.compiler.replay import Replay
+    from tinygrad_seq.compiler.executable import Executable
+    from tinygrad_seq.compiler.scalar_program import evaluation
 
     def late(numbers: list[tuple[object, tuple[object, ...]]]) -> object:
         first: list[list[object]] = []
@@ -37,7 +37,7 @@ def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return stale
 
-    monkeypatch.setattr(f"{Replay.__module__}.evaluation", late)
+    monkeypatch.setattr(f"{Executable.__module__}.evaluation", late)
     compiled = tg.compile(lambda x, v: x * v, mode="verify", executor="numpy")
     for v in (1.0, 2.0):
         compiled(tg.ones(2), v)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygrad_seq import Primitive, ops
-from tinygrad_seq.device import default_device
+from tinygrad_seq.graph.device import default_device
 from tinygrad_seq.ops.index import ARRAY
 
 

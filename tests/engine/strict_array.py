@@ -26,12 +26,12 @@ import pytest
 from tinygrad_seq import backend
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import numpy as host
-from tinygrad_seq.recording import CompileError
-from tinygrad_seq.tree import tree_map
+from tinygrad_seq.backend.pytree import tree_map
+from tinygrad_seq.graph.tracing_hook import CompileError
 
 from .host_kernels import COMPILER, compile_for_host
 
-device_module: Any = sys.modules["tinygrad_seq.device"]  # the package exports a class of that name
+device_module: Any = sys.modules["tinygrad_seq.graph.device"]
 cuda_module: Any = sys.modules["tinygrad_seq.cuda"]
 _WORDS = "add sub mul truediv floordiv mod pow matmul and or xor rshift eq ne lt le gt ge"
 OPERATORS = _WORDS.split()

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
-from tinygrad_seq.autodiff import ancestors
-from tinygrad_seq.device import default_device
-from tinygrad_seq.graph import Application
+from tinygrad_seq.autodiff import topological_order
+from tinygrad_seq.graph import FunctionNode
+from tinygrad_seq.graph.device import default_device
 from tinygrad_seq.ops import elementwise
 
 from ..profiles import one_in
@@ -48,8 +48,8 @@ def on_host(a: Any) -> tg.Tensor:
 
 
 def assert_all_strict(nodes: list[Any]) -> None:
-    for node in ancestors(nodes):
-        if isinstance(node, Application):
+    for node in topological_order(nodes):
+        if isinstance(node, FunctionNode):
             saved = [*node.inputs, *(node.output if isinstance(node.output, tuple) else [node.output])]
             assert not [a for a in saved if isinstance(a, (np.ndarray, np.generic))]
 
@@ -296,12 +296,11 @@ def test_cupy_has_what_the_engine_calls() -> None:
 def test_cupy_has_what_programs_call() -> None:
     """Operations that stand in a program by name, and methods of arrays, memory, streams and graphs."""
     cupy = pytest.importorskip("cupy", reason='the extras "cuda12" and "cuda13"')
-    from tinygrad_seq.compiler import cuda_kernels, operations
+    from tinygrad_seq.compiler import operations
+    from tinygrad_seq.compiler.cuda import codegen
 
     words = ("where", "sigmoid", "erf", "cast", "copy")  # which are no functions of the namespace
-    assert not [
-        op for op in cuda_kernels._EXPRESSIONS if op not in words and not isinstance(getattr(cupy, op), cupy.ufunc)
-    ]
+    assert not [op for op in codegen._EXPRESSIONS if op not in words and not isinstance(getattr(cupy, op), cupy.ufunc)]
     for name in operations.REDUCTIONS:
         assert {"axis", "keepdims", "out"} <= (parameters_of(getattr(cupy.ndarray, name)) or set()), name
     assert "copy_from_host_async" in dir(cupy.cuda.MemoryPointer)

@@ -10,7 +10,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq import fingerprint
+from tinygrad_seq.transforms import fingerprint
 
 Wrapped = Callable[..., Any]
 

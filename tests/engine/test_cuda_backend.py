@@ -25,8 +25,8 @@ import tinygrad_seq as tg
 from tinygrad_seq import backend, config
 from tinygrad_seq.backend import cublas
 from tinygrad_seq.backend import cupy as cupy_backend
-from tinygrad_seq.backend.device_memory import Allocator, OutOfMemoryError, readable
-from tinygrad_seq.device import default_device
+from tinygrad_seq.backend.gpu_allocator import Allocator, OutOfMemoryError, readable
+from tinygrad_seq.graph.device import default_device
 
 from . import host_kernels
 from .strict_array import StrictArray, installed, stand_in_only
@@ -130,7 +130,8 @@ def test_cupy_that_is_not_there_or_another_cudas(failure: str, message: str, tmp
 
 def test_the_environment_names_a_device() -> None:
     def run(name: str) -> subprocess.CompletedProcess[str]:
-        code = "import tinygrad_seq as tg; from tinygrad_seq.device import default_device as d; print(d()); tg.zeros(1)"
+        look = "from tinygrad_seq.graph.device import default_device as d; print(d())"
+        code = f"import tinygrad_seq as tg; {look}; tg.zeros(1)"
         environment = os.environ | {"PYTHONPATH": str(ROOT), "TINYGRAD_SEQ_DEVICE": name}
         return subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
@@ -240,7 +241,7 @@ class FakeStream:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
     """The module that talks to CuPy, with one that answers, and what it was asked."""
-    launching = pytest.importorskip("tinygrad_seq.backend.launching", reason='the extras "cuda12" and "cuda13"')
+    launching = pytest.importorskip("tinygrad_seq.backend.gpu_runtime", reason='the extras "cuda12" and "cuda13"')
     log: list[str] = []
     monkeypatch.setattr(FakeStream, "log", log, raising=False)
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_seq as tg
-from tinygrad_seq.autodiff import ancestors
-from tinygrad_seq.graph import Application
+from tinygrad_seq.autodiff import topological_order
+from tinygrad_seq.graph import FunctionNode
 
 from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, WITHOUT_DERIVATIVE, Call, primitives
@@ -90,9 +90,9 @@ def test_float32_stays_float32_and_is_right(name: str, data: st.DataObject) -> N
 
 
 def assert_no_float64(nodes: list[Any]) -> None:
-    for node in ancestors(nodes):
+    for node in topological_order(nodes):
         assert node.dtype == tg.float32
-        if isinstance(node, Application):
+        if isinstance(node, FunctionNode):
             saved = [*node.inputs, *(node.output if isinstance(node.output, tuple) else [node.output])]
             assert not [a for a in saved if isinstance(a, np.ndarray) and a.dtype == tg.float64]
 

@@ -16,7 +16,7 @@ from benchmarks.gradcheck.case import Case
 from benchmarks.gradcheck.catalogue import CORRECT, KINDS, WRONG, slice_of
 from benchmarks.gradcheck.refused import CALLS, Call, torch_calls
 from benchmarks.gradcheck.routes import ROUTES, reseed, subject
-from tinygrad_seq.streams import default_generator
+from tinygrad_seq.tensor.rng import default_generator
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 SEEDS = range(20 if DEEP else 1)

@@ -26,15 +26,15 @@ except Exception as error:  # a library that it needs is not there, or two of it
     xp = None
 else:
     _missing = None
-    from .launching import (  # noqa: F401
+    from .gpu_runtime import (  # noqa: F401
         address,
+        allow_tf32,
         capture,
         device_index,
         empty,
         empty_cache,
         is_pinned,
         kernels,
-        let_products_round,
         memory_allocated,
         memory_info,
         memory_reserved,

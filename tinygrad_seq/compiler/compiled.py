@@ -1,4 +1,4 @@
-"""`compile`: a function that is recorded at its first call and replayed from then on."""
+"""A compiled function: recorded at its first call and replayed from then on."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from types import MethodType
 from typing import Any
 
 from ..backend import numpy_backend
-from ..grad_mode import grad_enabled, is_grad_enabled
+from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
-from ..memory import next_number
-from ..recording import CompileError, active
-from ..tree import leaves, rebuild
-from .executors import native_fault
+from ..graph.grad_mode import grad_enabled, is_grad_enabled
+from ..graph.saved_tensors import next_number
+from ..graph.tracing_hook import CompileError, active
+from .executable import AliasOutput, DifferentiableOutput, Executable, PlainOutput, Prepared, ScalarOutput, executor_for
+from .guard_keys import aliased_arguments, guard_key, tree_structure, varying_numbers
 from .guards import HOOKS, Found, module_guards
-from .live_number import LiveNumber
 from .locks import lock
 from .names import Names
-from .outcome import Unsteady, finish
 from .program import Program
-from .recorder import Recorder, Watch
-from .replay import Argument, Grown, Made, Prepared, Replay, Worked, executor_for
-from .side_effects import Around
-from .signature import form_of, kind_of, twice, varying_numbers
-from .sweep import is_own_leaf, swept, watch_captured
-from .traced import Traced
-from .traced_backend import enroll
+from .purity import PurityCheck
+from .tracing.joint_graph import is_own_leaf, trace_backward, watch_captured
+from .tracing.proxies import ProxyArray
+from .tracing.proxy_backend import enroll
+from .tracing.side_effects import Unsteady, finish
+from .tracing.symbolic_scalar import SymbolicScalar
+from .tracing.tracer import Tracer, Watch
 from .verification import verified
 
 _VARIES = object()  # in place of a number that is an input of the program
@@ -85,7 +84,7 @@ class Compiled:
         self.function = function
         self.executor, self.mode = executor, mode
         self._lock = lock()
-        self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
+        self._replays: OrderedDict[Any, list[Executable]] = OrderedDict()
         self._recordings = 0
         self._varying: dict[Any, set[int]] = {}  # by the form of arguments: the numbers among them that are inputs
         self._varying_places: set[Any] = set()  # the same for what is found by name
@@ -107,10 +106,10 @@ class Compiled:
         return self._run(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        """Replay the program for these arguments, or record one first."""
+        """Run the program for these arguments, or record one first."""
         given: list[Any] = []
-        form = form_of((args, kwargs), given)
-        kind = (form, self._kinds(form, given), twice(given), is_grad_enabled())
+        form = tree_structure((args, kwargs), given)
+        kind = (form, self._kinds(form, given), aliased_arguments(given), is_grad_enabled())
         with self._lock:
             found = self._prepared(kind, given)
             if found is not None:
@@ -122,9 +121,9 @@ class Compiled:
     def _kinds(self, form: Any, given: list[Any]) -> tuple[Any, ...]:
         """What of each argument a program depends on: of a number that varies, its type."""
         varying = self._varying.get(form, ())
-        return tuple([(type(x), _VARIES) if i in varying else kind_of(x) for i, x in enumerate(given)])
+        return tuple([(type(x), _VARIES) if i in varying else guard_key(x) for i, x in enumerate(given)])
 
-    def _prepared(self, kind: Any, given: list[Any]) -> tuple[Replay, Prepared] | None:
+    def _prepared(self, kind: Any, given: list[Any]) -> tuple[Executable, Prepared] | None:
         """What to replay at a call with these arguments; None if nothing that is known is right for it."""
         for replay in self._replays.get(kind, ()):
             call = replay.prepared(given)
@@ -194,32 +193,32 @@ class Compiled:
         self, kind: Any, given: list[Any], args: Any, kwargs: Any, numbers: set[int], places: set[Any]
     ) -> Any:
         name = _name_of(self.function)
-        around = Around(name, Names([self.function], given))
-        recorder = Recorder(name, frozenset(places), numbers)
+        around = PurityCheck(name, Names([self.function], given))
+        tracer = Tracer(name, frozenset(places), numbers)
         try:
             try:
-                with Watch(recorder):
-                    around.found.follow(recorder)
-                    form, outputs, stores, grads, sweep = self._watched(recorder, given, args, kwargs)
+                with Watch(tracer):
+                    around.found.follow(tracer)
+                    form, outputs, stores, grads, sweep = self._watched(tracer, given, args, kwargs)
             except Unsteady:
                 form = None
             finally:
-                recorder.end()  # once more: an interrupt may have come before the first time
+                tracer.end()  # once more: an interrupt may have come before the first time
                 enroll(None)
-            recorder.let_go()
+            tracer.let_go()
             around.put_back()
         except BaseException:
             with suppress(CompileError):
-                recorder.let_go()
+                tracer.let_go()
             with suppress(CompileError):
                 around.put_back()
-            recorder.optimizers.put_back()
+            tracer.optimizers.put_back()
             raise
         if form is None:
             return self.function(*args, **kwargs)
-        found = self._found(recorder, given, around.found.followed)
+        found = self._found(tracer, given, around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-        replay = Replay(recorder, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
+        replay = Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
         if self.mode == "explain":
             print(replay.program.explanation(), file=sys.stderr)
         self._keep(kind, replay)
@@ -227,14 +226,14 @@ class Compiled:
         if prepared is None:
             raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
         result = replay.run(prepared)
-        del recorder
+        del tracer
         _collect()
         numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
         return result
 
-    def _watched(self, recorder: Recorder, given: list[Any], args: Any, kwargs: Any) -> Any:
+    def _watched(self, tracer: Tracer, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
-        given = [recorder.given(x, i) for i, x in enumerate(given)]
+        given = [tracer.given(x, i) for i, x in enumerate(given)]
         new_args, new_kwargs = rebuild([args, kwargs], iter(given))
         start = next_number()
         mode = is_grad_enabled()
@@ -245,32 +244,32 @@ class Compiled:
             grad_enabled.set(mode)
         if moved:
             raise CompileError(
-                f"compile: {recorder.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
+                f"compile: {tracer.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
                 "not; use `with tg.no_grad():` inside, or switch it outside"
             )
-        results = [*leaves(result), *recorder.computed()]
-        sweep, order = swept(recorder, given, results, start)
-        watch_captured(recorder)
-        stores, grads = finish(recorder)
+        results = [*leaves(result), *tracer.computed()]
+        sweep, order = trace_backward(tracer, given, results, start)
+        watch_captured(tracer)
+        stores, grads = finish(tracer)
         places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
         outputs = [
-            Argument(places[id(y)]) if id(y) in places else _output(recorder, y, start, k)
+            AliasOutput(places[id(y)]) if id(y) in places else _output(tracer, y, start, k)
             for y, k in zip(results, order, strict=True)
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 
-    def _found(self, recorder: Recorder, given: list[Any], followed: set[Any]) -> Found:
+    def _found(self, tracer: Tracer, given: list[Any], followed: set[Any]) -> Found:
         """What Python found by name meanwhile, and must find again."""
-        modules = [*recorder.modules.values()]
+        modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*given, *modules], set().union(*recorder.read.values()))
+        names = Names(functions, [*given, *modules], set().union(*tracer.read.values()))
         places = names.places
         for module in modules:
-            of_module, parts = module_guards(module, recorder.read[id(module)])
+            of_module, parts = module_guards(module, tracer.read[id(module)])
             places += of_module
-            recorder.guards.append(parts)
-        return Found(places, followed | recorder.attributes.keys())
+            tracer.guards.append(parts)
+        return Found(places, followed | tracer.attributes.keys())
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the leaves of its arguments."""
@@ -282,7 +281,7 @@ class Compiled:
 
         return call
 
-    def _keep(self, kind: Any, replay: Replay) -> None:
+    def _keep(self, kind: Any, replay: Executable) -> None:
         self._replays.setdefault(kind, []).insert(0, replay)
         while len(self.programs) > self.limit:
             oldest = next(iter(self._replays))
@@ -300,104 +299,25 @@ class Compiled:
             )
 
 
-_OF_PYTORCH = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # modes
-_INSTEAD = {
-    "mode": "there is one way to compile",
-    "fullgraph": "a function is one program, or refused",
-    "dynamic": "each shape has a program of its own",
-    "backend": "executor= chooses what runs a program",
-    "options": "there are none",
-}
-
-
-def compile(
-    function: Callable[..., Any] | None = None,
-    *,
-    executor: str | None = None,
-    mode: str | None = None,
-    fullgraph: bool | None = None,
-    dynamic: bool | None = None,
-    backend: Any = None,
-    options: Any = None,
-) -> Any:
-    """A function that does what `function` does, faster: recorded at its first call, replayed from then on.
-
-    For a whole training step (forward, backward, clipping, the optimizer's step), for a module alone, a step of
-    sampling: any function of tensors, arrays, numbers and strings, in tuples, lists and dictionaries. Gradients pass
-    through its results, as they do without compiling. A compiled module passes for the module. What the function takes
-    from outside, such as parameters, an optimizer's state and learning rate, or random numbers, it takes anew at each
-    call, and changes there. Shapes, dtypes, Python numbers among the arguments, grad mode and the switches of modules,
-    such as `training`, belong to a program: when one changes, another program is recorded, and kept beside it.
-
-    Sums may be taken in another order, so results agree to rounding. At the first call the function runs in Python,
-    twice if an optimizer has nothing to remember yet.
-
-    >>> @tg.compile
-    ... def step(x, y):
-    ...     loss = F.cross_entropy(model(x), y)
-    ...     optimizer.zero_grad()
-    ...     loss.backward()
-    ...     optimizer.step()
-    ...     return loss
-
-    Args:
-        function: what to compile, a function or a module; without it, a decorator.
-        executor: "native" for machine code made by LLVM, which takes the extra `jit`; "numpy" for NumPy alone. By
-            default native where that works and is faster; `tg.show_config()` says which it is, and why.
-        mode: "explain" to print what was joined and what was not, at each recording; "verify" to run the function
-            itself at each call as well, from the same state, and raise a CompileError if anything differs by more than
-            rounding: results, gradients, parameters, an optimizer's state, generators, or what else changed outside.
-        fullgraph, dynamic, backend, options: PyTorch's, as its modes are: a warning says that they change nothing.
-
-    Raises:
-        CompileError: at a call, if the function cannot be replayed: Python asks for a tensor's number or truth, a shape
-            depends on values, NumPy is called on a tensor, a tensor is kept in a list or an attribute. The message has
-            the line, and the way out. Model and optimizer are as they were before.
-        ImportError: if executor="native" cannot run here.
-    """
-    if mode not in (None, "explain", "verify", *_OF_PYTORCH):
-        raise ValueError(f"compile: mode is None, 'explain' or 'verify', got {mode!r}")
-    if executor not in (None, "numpy", "native"):
-        raise ValueError(f"compile: executor is 'native', 'numpy' or None, got {executor!r}")
-    if executor == "native" and (why := native_fault()):
-        raise ImportError(
-            f"compile: the native executor does not run here, because {why}. Or leave executor= out, for NumPy"
-        )
-    theirs = {"fullgraph": fullgraph, "dynamic": dynamic, "backend": backend, "options": options}
-    if mode in _OF_PYTORCH:
-        theirs["mode"], mode = mode, None
-    for name, value in theirs.items():
-        if value is not None:
-            text = f"compile: {name}={value!r} is PyTorch's, and changes nothing here, where {_INSTEAD[name]}"
-            warnings.warn(text, stacklevel=2)
-    if function is None:
-        return lambda f: compile(f, executor=executor, mode=mode)
-    if hasattr(function, "forward") and hasattr(function, "named_parameters"):
-        from .compiled_module import CompiledModule
-
-        return CompiledModule(function, executor=executor, mode=mode)
-    return Compiled(function, executor=executor, mode=mode)
-
-
 def _name_of(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _output(recorder: Recorder, y: Any, start: int, place: int | None) -> Any:
+def _output(tracer: Tracer, y: Any, start: int, place: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
     if place is not None:
-        return Grown(recorder.traced(y.array).refresh().variable, place)
-    if type(y) is LiveNumber:
-        return Worked(y.place.place)
+        return DifferentiableOutput(tracer.traced(y.array).refresh().variable, place)
+    if type(y) is SymbolicScalar:
+        return ScalarOutput(y.place.place)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(
-                f"compile: {recorder.name} returns a variable that it makes itself, anew at each call, so that nothing "
+                f"compile: {tracer.name} returns a variable that it makes itself, anew at each call, so that nothing "
                 "else could get a gradient by it; make it outside, or return y.detach()"
             )
         if y.node is not None and y.node.number < start:
             return y
-        return Made(recorder.traced(y.array).refresh().variable, type(y))
-    if type(y) is Traced:
-        return Made(y.refresh().variable, None)
+        return PlainOutput(tracer.traced(y.array).refresh().variable, type(y))
+    if type(y) is ProxyArray:
+        return PlainOutput(y.refresh().variable, None)
     return y

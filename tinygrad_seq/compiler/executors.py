@@ -40,8 +40,8 @@ def described() -> list[str]:
     if why:
         threads = f"BLAS uses {blas_threads() or 'an unknown number of'} threads"
         return [f"compiled functions on the CPU: NumPy's executor ({threads}), not the native one, because {why}"]
-    from .code_cache import described as kept
-    from .crew import size
+    from .native.code_cache import described as kept
+    from .native.thread_pool import size
 
     native = f"native executor (llvmlite {_version()}), threads: {size()}"
     because = f"BLAS uses {blas_threads() or 'an unknown number'}, and this process has {usable_cores()} cores"
@@ -51,7 +51,7 @@ def described() -> list[str]:
 def forget_threads() -> None:
     """BLAS has another number of threads from now on: take as many."""
     if find_spec("llvmlite") is not None:
-        from .crew import size
+        from .native.thread_pool import size
 
         size.cache_clear()
 
@@ -60,8 +60,8 @@ def forget_threads() -> None:
 def _fault_of_llvmlite() -> str:
     """What goes wrong when a function is compiled with the llvmlite that is installed."""
     try:
-        from .machine_code import compiled
-        from .native_calls import COPY
+        from .native.jit import compiled
+        from .native.runtime import COPY
 
         compiled([COPY])
     except Warning:  # about something else, where warnings are errors

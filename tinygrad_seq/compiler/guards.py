@@ -154,16 +154,16 @@ class Found:
                 if key in (copy if isinstance(copy, dict) else range(len(copy))) and _varies(container[key], copy[key]):
                     yield Place(container, key, "item").identity
 
-    def follow(self, recorder: Any) -> None:
+    def follow(self, tracer: Any) -> None:
         """Put a number that is worked out at each call wherever one varies, until all is put back."""
-        if not recorder.varying:
+        if not tracer.varying:
             return
         inside = [Place(container, key, "item") for container, _ in self._inside for key in _keys(container)]
         for place in [*self.places, *inside]:
-            if place.identity in recorder.varying and place.how in _PUT:
+            if place.identity in tracer.varying and place.how in _PUT:
                 value = place.look()
                 if type(value) in (int, float):
-                    live = recorder.number(value, reader(place, type(value)))
+                    live = tracer.number(value, reader(place, type(value)))
                     self._live.append((place, live, value))
                     place.put(live)
 

@@ -15,13 +15,13 @@ from typing import Any
 from ..autodiff import sweep
 from ..backend import Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
+from ..backend.pytree import leaves
 from ..graph import Leaf, Value
-from ..recording import CompileError
-from ..streams import Generator, default_generator
-from ..tree import leaves
+from ..graph.tracing_hook import CompileError
+from ..tensor.rng import Generator, default_generator
 from .guards import is_compiled
 from .names import is_filled, is_library
-from .sweep import without_hooks
+from .tracing.joint_graph import without_hooks
 
 _TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
 _LEFT_OUT = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes)

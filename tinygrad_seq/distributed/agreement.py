@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 
-from ..streams import default_generator
+from ..tensor.rng import default_generator
 from .group import Group, ranks
 from .header import STATIC, Header
 

@@ -6,9 +6,9 @@ from enum import Enum
 from typing import Any
 
 from ..backend import Array, array_module
-from ..grad_mode import is_grad_enabled
 from ..graph import Primitive
-from ..public import public
+from ..graph.errors import public
+from ..graph.grad_mode import is_grad_enabled
 from ..tensor import Tensor
 from .group import Group, current
 from .message import Message, described, outside, send

@@ -10,13 +10,13 @@ from weakref import WeakMethod
 
 from ..backend import Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
-from ..grad_mode import no_grad
-from ..hooks import after_backward
-from ..public import public
-from ..recording import active as recording
-from ..several import at
-from ..streams import default_generator
+from ..backend.dispatch import at
+from ..graph.errors import public
+from ..graph.grad_mode import no_grad
+from ..graph.hooks import after_backward
+from ..graph.tracing_hook import active as recording
 from ..tensor import Tensor
+from ..tensor.rng import default_generator
 from .agreement import NAME, Agreement
 from .group import current
 from .message import Message, described, send

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import rows
-from ..recording import active as recording
+from ..graph import rows
+from ..graph.tracing_hook import active as recording
 from .header import ENDS, STATIC, STOP, Header
 from .transport import Silence, Transport
 

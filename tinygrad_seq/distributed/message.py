@@ -6,8 +6,8 @@ from typing import Any
 
 from ..backend import Array, backend_of, is_array
 from ..backend import numpy_module as numpy
-from ..recording import CompileError
-from ..recording import active as recording
+from ..graph.tracing_hook import CompileError
+from ..graph.tracing_hook import active as recording
 
 
 class Message:

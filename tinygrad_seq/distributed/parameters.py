@@ -7,9 +7,9 @@ from typing import Any
 
 from ..backend import backend_of
 from ..backend import numpy_module as numpy
-from ..grad_mode import no_grad
-from ..streams import default_generator
+from ..graph.grad_mode import no_grad
 from ..tensor import Tensor
+from ..tensor.rng import default_generator
 from .group import Group, current
 from .message import described, outside
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from .. import rows
 from ..backend import is_array
+from ..graph import rows
 from ..tensor import Tensor
 from .group import current
 from .message import outside

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..grad_mode import no_grad
-from ..limits import finfo
+from ..graph.grad_mode import no_grad
 from ..ops.activation import clamp, softplus
 from ..ops.elementwise import log, log1p, sigmoid
 from ..ops.shape import broadcast_to
-from ..random import bernoulli
 from ..tensor import Tensor, as_tensor
+from ..tensor.finfo import finfo
+from ..tensor.random import bernoulli
 from .distribution import Distribution, one_of
 
 

@@ -6,16 +6,16 @@ import math
 from typing import Any
 
 from ..backend import numpy_module
-from ..grad_mode import no_grad
-from ..limits import finfo
+from ..graph.grad_mode import no_grad
 from ..ops.activation import clamp
 from ..ops.elementwise import log, where
 from ..ops.index import gather
 from ..ops.reduce import argmax
 from ..ops.shape import broadcast_to, movedim, reshape
 from ..ops.softmax import log_softmax, softmax
-from ..random import multinomial
 from ..tensor import Tensor, as_tensor
+from ..tensor.finfo import finfo
+from ..tensor.random import multinomial
 from .distribution import Distribution, one_of
 
 

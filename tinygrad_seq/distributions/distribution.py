@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import Array
-from ..grad_mode import no_grad
+from ..graph.grad_mode import no_grad
+from ..graph.tracing_hook import require
 from ..ops.dims import lengths
-from ..recording import require
 from ..tensor import Tensor, as_tensor
 
 

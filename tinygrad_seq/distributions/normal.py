@@ -9,8 +9,8 @@ from ..backend import numpy_module
 from ..ops.activation import erf
 from ..ops.elementwise import log
 from ..ops.shape import broadcast_to
-from ..random import randn
 from ..tensor import Tensor, as_tensor
+from ..tensor.random import randn
 from .distribution import Distribution
 
 

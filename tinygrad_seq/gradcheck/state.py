@@ -10,10 +10,10 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ..backend import array_module, is_array
+from ..backend.dispatch import at
 from ..graph import Leaf, Value
-from ..memory import memory
-from ..several import at
-from ..streams import Generator, default_generator
+from ..graph.saved_tensors import memory
+from ..tensor.rng import Generator, default_generator
 
 host = array_module(0.0)
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ..autodiff import recorded_sweep, sweep
 from ..backend import Array, array_module, backend_of, is_array
-from ..device import device as Device
-from ..grad_mode import enable_grad, no_grad
 from ..graph import Value
+from ..graph.device import device as Device
+from ..graph.grad_mode import enable_grad, no_grad
 from ..tensor import Tensor, as_tensor
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators

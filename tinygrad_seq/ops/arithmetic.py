@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..backend import array_module
-from ..public import public, require_numbers
+from ..graph.errors import public, require_numbers
 from .activation import softplus
 from .elementwise import add as total
 from .elementwise import copied, cos, log, sin, where

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import Primitive, primitive
-from ..memory import is_writable, shares_memory
+from ..graph.saved_tensors import is_writable, shares_memory
 from .index import ARRAY, Index, getitem, with_arrays
 from .layout import diagonal_dims
 from .shape import permute_dims, reshape_to

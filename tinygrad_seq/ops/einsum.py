@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..public import public
+from ..graph.errors import public
 from .layout import diagonal
 from .linalg import batched_matmul
 from .reduce import reduce_sum

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import Array, DType, array_module, backend_of, complex64, float16, float32, result_type
 from ..graph import primitive
-from ..public import public
+from ..graph.errors import public
 
 
 @primitive

@@ -6,11 +6,11 @@ from operator import index as whole
 from typing import Any
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
-from ..conversion import is_scalar, require_fit
-from ..device import beside, device_of
 from ..graph import Value, primitive
-from ..public import public, require_numbers
-from ..recording import active as recording
+from ..graph.conversion import is_scalar, require_fit
+from ..graph.device import beside, device_of
+from ..graph.errors import public, require_numbers
+from ..graph.tracing_hook import active as recording
 from .dims import normalize_dim
 from .elementwise import add, cast, where
 from .shape import numbers_too, reshape, unbind
@@ -34,7 +34,7 @@ def with_arrays(index: Index, arrays: tuple[Array, ...]) -> Index:
     return tuple([next(rest) if i is ARRAY else i for i in index])
 
 
-class Scattered:
+class SparseGrad:
     """The gradient of an indexing: zeros, with `values` added at an index.
 
     The sweep gathers these before adding them up, so that T steps cut out of a (T, ...) tensor cost one such tensor and
@@ -57,7 +57,7 @@ def getitem(x: Array, *arrays: Array, index: Index) -> Array:
 
 
 getitem.vjp_joint(
-    lambda g, _y, _x, *arrays, index: (Scattered(g, arrays, index), *[None for _ in arrays]),
+    lambda g, _y, _x, *arrays, index: (SparseGrad(g, arrays, index), *[None for _ in arrays]),
 )
 
 
@@ -100,7 +100,7 @@ def _scatter_vjp(g: Any, _y: Any, *inputs: Any, shape: Any, indices: Any, counts
 scatter_values.vjp_joint(_scatter_vjp, keeps=lambda wanted: not wanted)  # the index arrays, not the values
 
 
-def gather_scattered(parts: list[Scattered], shape: tuple[int, ...]) -> Any:
+def gather_scattered(parts: list[SparseGrad], shape: tuple[int, ...]) -> Any:
     """The sum of scattered gradients as one dense one."""
     inputs = [x for part in parts for x in (part.values, *part.arrays)]
     return scatter_values(

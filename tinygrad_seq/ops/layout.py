@@ -8,10 +8,10 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
-from ..public import public
+from ..graph.errors import public
 from .dims import lengths, normalize_dim
 from .elementwise import cast, where
-from .index import ARRAY, Scattered, chosen, filled, getitem, scatter_values
+from .index import ARRAY, SparseGrad, chosen, filled, getitem, scatter_values
 from .reduce import sum
 from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
 
@@ -51,9 +51,9 @@ def unfold_windows(x: Array, *, dim: int, size: int, step: int) -> Array:
     return backend_of(x).windows(x, dim, size, step)
 
 
-def _unfold_vjp(g: Any, _y: Any, _x: Any, dim: int, size: int, step: int) -> Scattered:
+def _unfold_vjp(g: Any, _y: Any, _x: Any, dim: int, size: int, step: int) -> SparseGrad:
     places = _along(g, g.shape[dim])[:, None] * step + _along(g, size)
-    return Scattered(movedim(g, -1, dim + 1), (places,), (*[slice(None)] * dim, ARRAY))
+    return SparseGrad(movedim(g, -1, dim + 1), (places,), (*[slice(None)] * dim, ARRAY))
 
 
 unfold_windows.vjp(_unfold_vjp)

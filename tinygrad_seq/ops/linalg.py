@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backend import Array, on_gpu, several_gpus
 from ..graph import observers, primitive
-from ..public import public
+from ..graph.errors import public
 from .shape import cat_dim, mT, reshape
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, array_module
-from ..device import beside
 from ..graph import primitive
-from ..public import public, require_numbers
+from ..graph.device import beside
+from ..graph.errors import public, require_numbers
 
 
 @primitive

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, array_module, int64
 from ..graph import Value, primitive
-from ..public import public
+from ..graph.errors import public
 from .dims import lengths, normalize_dim
 from .elementwise import cast, maximum, minimum, where
 from .index import ARRAY, getitem, scatter_values, take_along

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, DType, backend_of, bool_, float16, float32, int64
-from ..conversion import as_dtype
 from ..graph import Primitive, primitive
-from ..public import public
+from ..graph.conversion import as_dtype
+from ..graph.errors import public
 from .dims import Dims, normalize_dim, reduced_dims
 from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem

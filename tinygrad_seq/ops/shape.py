@@ -11,8 +11,8 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
-from ..memory import shares_memory
-from ..public import public
+from ..graph.errors import public
+from ..graph.saved_tensors import shares_memory
 from .dims import Dims, lengths, normalize_dim, normalize_dims
 
 

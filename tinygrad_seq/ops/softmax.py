@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import Array, DType, array_module, backend_of, float32
 from ..graph import primitive
-from ..public import public
+from ..graph.errors import public
 from .dims import Dims, reduced_dims
 from .elementwise import cast, exp, in_float32, log, where
 from .reduce import floating, reduce_max, reduce_sum

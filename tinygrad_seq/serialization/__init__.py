@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..backend import Array, backend_of, npz
-from ..device import device as Device
+from ..graph.device import device as Device
 from ..tensor import Tensor
 from . import torch_archive
 from .torch_archive import Refused

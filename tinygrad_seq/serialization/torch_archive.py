@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_module
-from ..device import device as Device
-from ..memory import share
+from ..graph.device import device as Device
+from ..graph.saved_tensors import share
 from ..tensor import Tensor
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import Array, backend_of, is_array, npz, numpy_module
-from ..conversion import as_dtype, is_numeric, is_scalar, require_numbers_in
-from ..device import device as Device
+from ..graph.conversion import as_dtype, is_numeric, is_scalar, require_numbers_in
+from ..graph.device import device as Device
 from ..tensor import Tensor
 
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON

@@ -1,3 +1,3 @@
 """`tg.checkpoint` under PyTorch's path."""
 
-from ..checkpointing import checkpoint as checkpoint
+from ..transforms.checkpoint import checkpoint as checkpoint

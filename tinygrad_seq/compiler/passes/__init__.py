@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..program import Program
+from .concat_dedup import shared_pieces
+from .cse import simplified
 from .dead_code import without_dead_code
-from .fold import folded
-from .products import batched_products
-from .shared import shared_pieces
-from .simplify import simplified
+from .gather_matmul_reordering import folded
+from .gemm_merging import batched_products
 
 
 def optimized(program: Program) -> Program:

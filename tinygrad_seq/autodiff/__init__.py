@@ -1,0 +1,5 @@
+"""The way back: the backward sweep, and where a nan comes from."""
+
+from .backward import recorded_sweep as recorded_sweep
+from .backward import sweep as sweep
+from .backward import topological_order as topological_order

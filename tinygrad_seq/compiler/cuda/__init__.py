@@ -1,0 +1,1 @@
+"""Programs run on a GPU: fusion, CUDA source, one captured graph."""

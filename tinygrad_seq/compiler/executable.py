@@ -1,0 +1,250 @@
+"""One program of a compiled function with what belongs to it outside: running it, and leaving its results there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..backend import Array, numpy_backend
+from ..backend.pytree import rebuild
+from ..graph import Leaf, Value
+from ..graph.saved_tensors import memory
+from .autograd_bridge import CompiledBackward, Function
+from .captures import CapturedInputs
+from .executors import native_taken
+from .grad_buffers import Gradients
+from .guards import Found
+from .numpy.executor import NumpyExecutor
+from .operations import VIEWS
+from .partition import partition
+from .passes import optimized
+from .program import Instr, Program, Source, Var
+from .scalar_program import evaluation
+from .tracing.joint_graph import Sweep
+from .tracing.tracer import Tracer
+
+
+class PlainOutput(NamedTuple):
+    """The result is an array, in a tensor unless `kind` is None."""
+
+    var: Var
+    kind: type[Value] | None
+
+
+class DifferentiableOutput(NamedTuple):
+    """The result is a tensor that carries a gradient: which of them."""
+
+    var: Var
+    place: int
+
+
+class AliasOutput(NamedTuple):
+    """The result is an argument, or the leaf that gets a gradient is one's: which."""
+
+    place: int
+
+
+class ScalarOutput(NamedTuple):
+    """The result is a Python number, one of those that are worked out at each call: which."""
+
+    place: int
+
+
+class Prepared(NamedTuple):
+    """What a call takes from outside.
+
+    Attributes:
+        given: the leaves of its arguments.
+        numbers, arrays: the program's.
+        targets: where its stores go.
+    """
+
+    given: list[Any]
+    numbers: list[Any]
+    arrays: list[Array]
+    targets: list[Array]
+
+
+class Executable:
+    """A program with what belongs to it outside: where its numbers come from and go to."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        found: Found,
+        form: Any,
+        outputs: list[Any],
+        stores: list[tuple[Source, Var]],
+        grads: list[tuple[Leaf | int, Var | None]],
+        executor: Callable[[Program], NumpyExecutor],
+        sweep: Sweep | None,
+        call: Callable[[list[Any]], Any],
+        lock: Any,
+        given: list[Any],
+    ) -> None:
+        self.found, self.commits, self.form = found, tracer.commits, form
+        self.guards: list[Callable[[], bool]] = [found, *tracer.guards]
+        self._name = tracer.name
+        self._same = list(tracer.same.values())
+        self._known_leaves, self._left = tracer.known_leaves, tracer.left
+        self._met = self._leaves_among(given)
+        program = tracer.program
+        program.backend, program.index = tracer.home, tracer.index
+        made_by = {instr.out: instr for instr in program.instrs}
+        stores = [(source, _apart(program, made_by, var)) for source, var in stores]
+        grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
+        outputs = [
+            out._replace(var=_apart(program, made_by, out.var))
+            if isinstance(out, (PlainOutput, DifferentiableOutput))
+            else out
+            for out in outputs
+        ]
+        made = [out.var for out in outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
+        made += [var for _, var in stores] + [var for _, var in grads if var is not None]
+        back = [w.gradient for w in sweep.wanted] if sweep is not None else []
+        program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
+        with program.backend.on(program.index):  # what is the same at each call, passes compute
+            self.program = optimized(program)
+        now = self.program.renamed
+        self.outputs = [
+            out._replace(var=now.get(out.var, out.var)) if isinstance(out, (PlainOutput, DifferentiableOutput)) else out
+            for out in outputs
+        ]
+        self.stores = [(source, now.get(var, var)) for source, var in stores]
+        written = {source for source, _ in stores}
+        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
+        self.derivative: CompiledBackward | None = None
+        if sweep is not None:
+            function = Function(tracer.name, call, bool(stores or grads))
+            self.derivative = self._differentiable(sweep, back, function, written, executor, lock)
+        self.program.renamed = {}  # it keeps all that was recorded
+        if self.derivative is None:  # which may need the old numbers
+            of_source = {source: var for var, source in self.program.sources.items()}
+            lent = {var for _, var in self.gradients.wanted}  # which others must not write to
+            self.program.stores = {
+                of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
+            }
+        self._outside = CapturedInputs(self.program, written)
+        self._targets = [source.read for source, _ in stores]
+        self._evaluate = evaluation(self.program.numbers)
+        self._executor = executor(self.program)
+
+    def _differentiable(
+        self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
+    ) -> CompiledBackward:
+        """Keep the half of the program that runs at a call; the other one is the derivative's."""
+        now = self.program.renamed
+        gradients = [None if v is None else now.get(v, v) for v in back]
+        grown = {out.place: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
+        seen = [out.var for out in self.outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
+        seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
+        changed = {var for var, source in self.program.sources.items() if source in written}
+        wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
+        cut = partition(self.program, list(dict.fromkeys(seen)), wanted, changed)
+        self.program = cut.forward
+        results = [grown[place] for place in range(len(grown))]
+        return CompiledBackward(sweep, cut, gradients, results, function, self.guards, *rest)
+
+    def prepared(self, given: list[Any]) -> Prepared | None:
+        """What this call takes from outside; None if the program is not right for it."""
+        for holds in self.guards:
+            if not holds():
+                return None
+        try:
+            numbers = self._evaluate(given)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return None  # where Python would have taken another branch, as one that does not divide by 0
+        try:
+            arrays = self._outside.arrays(given, self._executor)
+            if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
+                return None
+            if any(a.read(given) is not b.read(given) for a, b in self._same):
+                return None
+            targets = [read(given) for read in self._targets]
+            if False in [getattr(target.flags, "writeable", True) for target in targets]:
+                raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
+        except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
+            return None
+        if self._leaves_among(given) != self._met:
+            return None
+        for place, outcome in self.program.decisions:
+            if bool(numbers[place.place]) != outcome:
+                return None
+        if any(type(numbers[place]) is not int for place in self.program.whole):
+            return None
+        return Prepared(given, numbers, arrays, targets)
+
+    def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
+        """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""
+        nodes = [getattr(x, "node", None) for x in given]
+        return [node if node in self._known_leaves else None for node in nodes]
+
+    def run(self, call: Prepared) -> Any:
+        """Run the program, and then leave its results outside: all of them, or where it is interrupted before, none.
+
+        Gradients of last time that nobody has looked at are gone then, as they are after a check that fails: what is
+        computed lies over them.
+        """
+        with self.program.backend.on(self.program.index):
+            return self._run(call)
+
+    def _run(self, call: Prepared) -> Any:
+        given, derivative = call.given, self.derivative
+        noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
+        leaves = self.gradients.of(given)
+        self.gradients.let_go(leaves)
+        values = self._executor.run(call.arrays, call.numbers)
+        try:
+            self._leave(values, call, leaves)
+        except KeyboardInterrupt:
+            self._leave(values, call, leaves)  # a whole step, and then the interrupt
+            raise
+        grown = derivative.applied(noted, values) if derivative is not None else ()
+        results: list[Any] = []
+        for out in self.outputs:
+            if isinstance(out, PlainOutput):
+                array = values[out.var].copy()
+                results.append(array if out.kind is None else out.kind.wrap(array))
+            elif isinstance(out, DifferentiableOutput):
+                results.append(grown[out.place])
+            elif type(out) is ScalarOutput:
+                results.append(call.numbers[out.place])
+            else:
+                results.append(given[out.place] if type(out) is AliasOutput else out)
+        rest = iter(results)
+        result = rebuild(self.form, rest)
+        for (module, name), value in zip(self._left, rest, strict=True):
+            vars(module)[name] = value
+        return result
+
+    def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
+        self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
+        memory.mark(*call.targets)
+        self.gradients.leave(leaves, values)
+        for write, place in self.commits:
+            write(call.numbers[place.place])
+
+
+def executor_for(program: Program, name: str | None) -> Any:
+    """The executor of that name, by default the fastest that runs here; on a GPU there is one."""
+    if program.backend is not numpy_backend:
+        from .cuda.executor import CudaExecutor
+
+        return CudaExecutor(program)
+    if not native_taken(name):
+        return NumpyExecutor(program)
+    from .native.executor import NativeExecutor
+
+    return NativeExecutor(program)
+
+
+def _apart(program: Program, made_by: dict[Var, Instr], var: Var) -> Var:
+    """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
+    home = var
+    while home in made_by and made_by[home].op in VIEWS:
+        home = made_by[home].args[0]
+    if home not in program.sources:
+        return var
+    copied = program.new(var.shape, var.dtype)
+    program.instrs.append(Instr("copy", (var,), {}, copied))
+    return copied

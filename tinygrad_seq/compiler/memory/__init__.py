@@ -1,0 +1,1 @@
+"""Where buffers lie: live intervals, reuse in place, donation."""

@@ -1,0 +1,1 @@
+"""Programs run by machine code: fusion, code generation by LLVM, matrix products, threads."""

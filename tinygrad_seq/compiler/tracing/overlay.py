@@ -1,0 +1,193 @@
+"""While a function is recorded, what it looks at and changes outside lies beside it: nothing outside is ever touched.
+
+The attributes that a function can change in the engine (the array and node of a tensor, the gradient of a leaf, where a
+generator stands) are descriptors meanwhile, which ask the tracer in the thread that records, and give the plain value
+everywhere else. So no look at a tensor's array can pass the tracer by, other threads see what they always see, and
+there is nothing to put back, whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...graph import Leaf, Value
+from ...graph.tracing_hook import watched
+from ...tensor.rng import Generator
+from .proxies import ProxyArray
+
+
+class Beside:
+    """An attribute whose value lies in the overlay, for the thread that records.
+
+    Args:
+        owner: the class whose attribute it is: a slot, or one that lies in the `__dict__` of each object.
+    """
+
+    def __init__(self, overlay: Overlay, owner: type[Any], name: str) -> None:
+        self._overlay, self._owner, self._name = overlay, owner, name
+        self._plain: Any = owner.__dict__.get(name)  # the slot's descriptor
+        self.values: dict[int, tuple[Any, Any]] = {}  # with the object, which keeps its id from being used again
+
+    def install(self) -> None:
+        setattr(self._owner, self._name, self)
+
+    def remove(self) -> None:
+        """Let the attribute be what it was. A second time it does nothing."""
+        if self._owner.__dict__.get(self._name) is self:
+            if self._plain is not None:
+                setattr(self._owner, self._name, self._plain)
+            else:
+                delattr(self._owner, self._name)
+
+    def plain(self, instance: Any) -> Any:
+        """What is really there."""
+        if self._plain is not None:
+            return self._plain.__get__(instance)
+        try:
+            return instance.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+
+    def has(self, instance: Any) -> bool:
+        """Whether there is something: an object that is being made has nothing yet."""
+        try:
+            self.plain(instance)
+        except AttributeError:
+            return False
+        return True
+
+    def put(self, instance: Any, value: Any) -> None:
+        """Change what is really there."""
+        if self._plain is not None:
+            self._plain.__set__(instance, value)
+        else:
+            instance.__dict__[self._name] = value
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        if self._overlay.applies():
+            known = self.values.get(id(instance))
+            return known[1] if known is not None else self.first(instance)
+        return self.plain(instance)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self._overlay.applies() and self.has(instance):
+            self.values[id(instance)] = (instance, value)
+        else:
+            self.put(instance, value)
+
+    def first(self, instance: Any) -> Any:
+        """What the recorded function sees at its first look."""
+        return self.plain(instance)
+
+
+class _OfTensor(Beside):
+    """An attribute of tensors. Those that are made by operations while it is recorded belong to the recording."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        if not self._overlay.applies() or self._overlay.is_recorded(instance):
+            return self.plain(instance)
+        known = self.values.get(id(instance))
+        return known[1] if known is not None else self.first(instance)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if not self._overlay.applies() or self._overlay.is_recorded(instance) or not self.has(instance):
+            self.put(instance, value)
+        else:
+            self.values[id(instance)] = (instance, value)
+
+
+class _Arrays(_OfTensor):
+    """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
+
+    def put(self, instance: Any, value: Any) -> None:
+        if type(value) is not ProxyArray and self._overlay.applies():
+            self._overlay.made.add(id(instance))
+        super().put(instance, value)
+
+    def first(self, instance: Any) -> Any:
+        self._overlay.tracer.capture(instance)
+        return self.values[id(instance)][1]
+
+
+class _Told(Beside):
+    """An attribute of optimizers, in which numbers are followed: the tracer makes what lies beside."""
+
+    def __init__(self, overlay: Overlay, owner: type[Any], name: str, make: Callable[[Any, Any], Any]) -> None:
+        super().__init__(overlay, owner, name)
+        self._make = make
+
+    def first(self, instance: Any) -> Any:
+        value = self._make(instance, self.plain(instance))
+        self.values[id(instance)] = (instance, value)
+        return value
+
+
+class _Reads:
+    """Tells the tracer which attributes of a class's objects are looked up."""
+
+    def __init__(self, overlay: Overlay, owner: type[Any]) -> None:
+        self._overlay, self._owner = overlay, owner
+        self.values: dict[int, Any] = {}
+
+    def install(self) -> None:
+        tracer = self._overlay.tracer
+
+        def look(instance: Any, name: str) -> Any:
+            value = object.__getattribute__(instance, name)
+            return tracer.reads(instance, name, value) if tracer.mine() else value
+
+        self._owner.__getattribute__ = look  # type: ignore[assignment]
+
+    def remove(self) -> None:
+        if "__getattribute__" in self._owner.__dict__:
+            del self._owner.__getattribute__
+
+
+class Overlay:
+    """What lies beside for one tracer. Between `install` and `remove` its function sees and changes that."""
+
+    def __init__(self, tracer: Any) -> None:
+        self.tracer = tracer
+        self.applies = tracer.mine
+        self.made: set[int] = set()  # tensors that the function makes of arrays from outside
+        self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
+        others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
+        made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
+        self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
+        self._fields += [Beside(self, owner, name) for owner, name in others]
+        for owner, what in watched:
+            self._fields.append(_Reads(self, owner) if what == "reads" else _Told(self, owner, what, made[what]))
+
+    def install(self) -> None:
+        for field in self._fields:
+            field.install()
+
+    def remove(self) -> None:
+        """Let all attributes be what they were. A second time it does nothing."""
+        for field in reversed(self._fields):
+            field.remove()
+
+    def is_recorded(self, tensor: Value) -> bool:
+        """Whether a tensor is a result of the recording, or about to be one."""
+        try:
+            return type(self._arrays.plain(tensor)) is ProxyArray
+        except AttributeError:
+            return True
+
+    def knows(self, tensor: Value) -> bool:
+        """Whether a tensor is under observation."""
+        return id(tensor) in self._arrays.values or self.is_recorded(tensor)
+
+    def plain(self, tensor: Value) -> tuple[Any, Any]:
+        """The array and the node of a tensor as they are outside."""
+        return self._arrays.plain(tensor), self._nodes.plain(tensor)
+
+    def clear(self) -> None:
+        """Forget all that lies beside."""
+        for field in self._fields:
+            field.values.clear()

@@ -1,0 +1,456 @@
+"""Watching one call of a function: what it computes, what it takes from outside, and what it leaves there.
+
+While it watches, the function finds a `ProxyArray` where a tensor has its array, and what it changes lies beside, in
+the `Overlay`: nothing outside is written, and what the function meant to change is known as a list of stores.
+"""
+
+from __future__ import annotations
+
+import gc
+import operator
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any
+from weakref import ref
+
+from ...backend import SCALAR, Array, backend_of, is_array
+from ...graph import Leaf, Value
+from ...graph.saved_tensors import shares_memory
+from ...graph.tracing_hook import CompileError, active
+from ..guards import Place, alike, reader
+from ..operations import EFFECTS, VIEWS, evaluate
+from ..program import GIVEN, Instr, Number, Program, Source, Var
+from .accessors import argument_grad_array, grad_array
+from .optimizers import Optimizers
+from .overlay import Overlay
+from .placement import Placement
+from .proxies import ProxyArray, Viewed, written_back
+from .proxy_backend import enroll
+from .symbolic_scalar import SymbolicScalar
+
+_OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
+
+
+_NOTHING = object()
+
+
+class Tracer(Placement):
+    """Records one call.
+
+    Args:
+        name: of the function.
+        varying: the identities of places where numbers may be others at the next call.
+        places: of such numbers among the arguments.
+
+    Attributes:
+        program: what was recorded.
+        guards: what must be as it was for the program to be right: functions that say whether it is.
+        commits: for LiveNumbers that go somewhere: where to, and which.
+        captures: the tensors that were used and are no arguments, and whether they were constants.
+        known_leaves: those whose gradient the function looks at or changes without being given them.
+        same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+    """
+
+    def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
+        super().__init__(name)
+        self.varying, self._places = varying, places
+        self.program = Program()
+        self.guards: list[Callable[[], bool]] = []
+        self.commits: list[tuple[Callable[[Any], None], Number]] = []
+        self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
+        self.backend = enroll(self)
+        self._thread = threading.get_ident()
+        self._made: list[ref[ProxyArray]] = []
+        self._runs = 0
+        self.known_leaves: frozenset[Leaf] = frozenset()
+        self.arrays: dict[int, tuple[Array, ProxyArray, Source]] = {}  # from outside, by identity
+        self.initial: dict[Var, tuple[ProxyArray, Array]] = {}
+        self.tensors: list[tuple[Value, Array, Any, Var]] = []
+        self._stand_ins: dict[int, Value] = {}  # for the arguments, by identity
+        self.captures: list[tuple[Value, bool]] = []
+        self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
+        self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
+        self.optimizers = Optimizers(self)
+        self.overlay = Overlay(self)
+        self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
+        self.modules: dict[int, Any] = {}
+        self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
+        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
+        self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
+        self.left: list[tuple[Any, str]] = []  # of those, what each call computes anew
+        self.refused: CompileError | None = None
+        self._sent: ProxyArray | None = None  # what came of the last message to other processes
+
+    # --- operations ---
+
+    def mine(self) -> bool:
+        """Whether this is the thread whose call is watched."""
+        return threading.get_ident() == self._thread
+
+    def emit(self, op: str, *args: Any, **params: Any) -> ProxyArray:
+        """Compute an operation, and write it down unless it will be the same every time."""
+        given, values, constant = [], [], op not in (*EFFECTS, "random_words")
+        for a in args:
+            if type(a) is ProxyArray or is_array(a):
+                a = self.traced(a)
+                a.refresh()
+                given.append(a.variable)
+                values.append(a.value)
+                constant = constant and a.variable in self.program.constants
+            elif type(a) is SymbolicScalar:
+                given.append(a.place)
+                if a.place.whole:
+                    self.program.whole.add(a.place.place)
+                values.append(a.value)
+                constant = False
+            else:
+                given.append(a)
+                values.append(a)
+        with self.home.on(self.index):
+            value = evaluate(op, values, params) if op != "collective" else params["message"].alone(*values)
+        view = op in VIEWS and type(args[0]) is ProxyArray and shares_memory(value, args[0].value)
+        viewed = None
+        if view:
+            again = partial(self._again, op, args[1:], params)
+            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
+        if constant:
+            return ProxyArray(self, value, self.program.constant(value), viewed)
+        out = self.program.new(value.shape, value.dtype)
+        self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
+        return self._result(value, out, viewed)
+
+    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
+        return self.emit(op, whole, *rest, **params)
+
+    def collective(self, message: Any, x: Any, *rest: Any) -> ProxyArray:
+        """A message to other processes, sent at each call, after the one before it; while recording nothing is sent."""
+        before = () if self._sent is None else (self._sent,)
+        self._sent = sent = self.emit("collective", x, *rest, *before, message=message, count=1 + len(rest))
+        return sent
+
+    def read_since(self, count: int) -> list[tuple[Value, Var]]:
+        """For `checkpoint`: the tensors from outside that were read since so many operations, as they are."""
+        read = {v for instr in self.program.instrs[count:] for v in instr.inputs()}
+        found = [(tensor, getattr(tensor.array, "variable", None)) for tensor, _, _, _ in self.tensors]
+        return [(tensor, var) for tensor, var in found if var in read]
+
+    def later(self, gradients: Iterable[Any]) -> Callable[[Value], Any]:
+        """For `checkpoint`: a function from tensors to the same ones as they are when these gradients have arrived."""
+        waits = [self.traced(g) for g in gradients if is_array(g)]
+        self._runs += 1
+
+        def after(tensor: Value) -> Any:
+            self.capture(tensor)
+            return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._runs), tensor.node)
+
+        return after
+
+    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> ProxyArray:
+        made = ProxyArray(self, value, out, viewed)
+        self._made.append(ref(made))
+        return made
+
+    def constant(self, array: Array) -> ProxyArray:
+        return ProxyArray(self, array, self.program.constant(array))
+
+    def is_constant(self, x: Any) -> bool:
+        return not isinstance(x, ProxyArray) or x.variable in self.program.constants
+
+    def line(self) -> str:
+        """Where in the user's code we are."""
+        frame: Any = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+            frame = frame.f_back
+        return sys.intern(f"{frame.f_code.co_filename}:{frame.f_lineno}") if frame is not None else ""
+
+    # --- numbers ---
+
+    def number(self, value: Any, function: Callable[..., Any], *args: Any) -> SymbolicScalar:
+        """A number that is worked out at each call."""
+        self.program.numbers.append((function, tuple([a.place if type(a) is SymbolicScalar else a for a in args])))
+        return SymbolicScalar(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
+
+    def guard(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
+        """Python decided something by a number: the program is right as long as it would decide so again."""
+        self.program.decisions.append((self.number(outcome, function, *args).place, outcome))
+        return outcome
+
+    def made(self, data: Any, dtype: Any = None) -> ProxyArray:
+        """Numbers as an array: a live one as one that is worked out at each call."""
+        if type(data) is SymbolicScalar:
+            made: ProxyArray = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
+            return made
+        found: ProxyArray = super().made(_pinned(data), dtype)
+        return found
+
+    def refuses(self, error: CompileError) -> None:
+        """Something cannot be recorded, which stays so if the function catches the error."""
+        self.refused = self.refused or error
+
+    # --- what comes from outside ---
+
+    def traced(self, x: Any) -> ProxyArray:
+        """An array as one under observation."""
+        if type(x) is ProxyArray:
+            return x
+        if isinstance(x, SCALAR) or not is_array(x):
+            return self.made(x)
+        return self._known(x, x, Source("a captured array", lambda _args: x))
+
+    def given(self, x: Any, i: int) -> Any:
+        """What the function gets as its i-th argument: a stand-in for a tensor, which may be a captured one too."""
+        if type(x) in (int, float) and i in self._places:
+            return self.number(x, operator.getitem, GIVEN, i)
+        if not isinstance(x, Value):
+            return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
+        if id(x) not in self._stand_ins:
+            self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
+            self.overlay.made.discard(id(stand_in))
+            getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
+            self.capture(stand_in, f"argument {i}", lambda args: args[i].array)
+            if isinstance(stand_in.node, Leaf):
+                self.argument_leaves.setdefault(id(stand_in.node), i)
+        return self._stand_ins[id(x)]
+
+    def _argument(self, array: Array, i: int) -> ProxyArray:
+        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], moves=True))
+
+    def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
+        """The array under observation; from this source, unless it came from another one before."""
+        known = self.arrays.get(id(array))
+        if known is None:
+            return self.source(array, source)
+        self.same[id(array), id(holder)] = (known[2], source)
+        return known[1]
+
+    def source(self, array: Array, source: Source) -> ProxyArray:
+        self.settle(backend_of(array), backend_of(array).device_name(array), f"{source.name} lives")
+        var = self.program.new(array.shape, array.dtype)
+        traced = ProxyArray(self, array, var)
+        self.program.sources[var] = source
+        self.arrays[id(array)] = (array, traced, source)
+        self.initial[var] = (traced, array)
+        return traced
+
+    def captured(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The operands of a primitive, arrays among them under observation, too."""
+        if not self.mine():
+            return inputs
+        for x in inputs:
+            if not isinstance(x, Value) and is_array(x) and not isinstance(x, SCALAR):
+                return tuple([self.traced(y) if is_array(y) and not isinstance(y, SCALAR) else y for y in inputs])
+        return inputs
+
+    def capture(
+        self, tensor: Value, name: str = "a captured tensor", read: Callable[[list[Any]], Any] | None = None
+    ) -> None:
+        """Put a tensor under observation."""
+        if self.overlay.knows(tensor):
+            return
+        array, node = self.overlay.plain(tensor)
+        if read is None:
+            self.captures.append((tensor, node is None))
+        moves = name.startswith(("argument", "a gradient"))
+        source = Source(name, read or (lambda _args: tensor.array), moves)
+        traced = self._known(array, tensor, source)
+        self.tensors.append((tensor, array, node, traced.variable))
+        tensor.array = traced
+
+    def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
+        """A leaf's gradient is about to be looked at, or replaced."""
+        if self.mine() and id(leaf) not in self.leaves:
+            self.leaves[id(leaf)] = (leaf, leaf.grad, writes)
+            if leaf.grad is not None and not writes:
+                place = self.argument_leaves.get(id(leaf))
+                read = grad_array(leaf) if place is None else argument_grad_array(place)
+                self.capture(leaf.grad, "a gradient", read)
+
+    def reads(self, module: Any, name: str, value: Any) -> Any:
+        """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
+        if (id(module), name) in self.assigned or self._is_result(value):
+            return value  # the function's own
+        known = self.read.get(id(module))
+        if known is None:
+            known = self.read[id(module)] = set()
+            self.modules[id(module)] = module
+        known.add(name)
+        if self.varying and type(value) in (int, float):
+            held = vars(module)
+            for place in (Place(held, name, "item"), Place(module, name, "attribute")):
+                if place.identity in self.varying and (place.how == "attribute" or name in held):
+                    return self._followed(place, value)
+        return value
+
+    def _followed(self, place: Place, value: Any) -> SymbolicScalar:
+        live = self.attributes.get(place.identity)
+        if live is None:
+            live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
+        return live
+
+    def assigns(self, module: Any, name: str) -> None:
+        """An attribute of a module is about to be another one."""
+        if self.mine():
+            self.assigned.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
+
+    def computed(self) -> list[Any]:
+        """Tensors that the function has computed and put into attributes of modules, which it did not read before.
+
+        Each call leaves them there, as weights that are dropped out anew.
+        """
+        found = []
+        for module, name, _ in self.assigned.values():
+            value = vars(module).get(name)
+            unread = name not in self.read.get(id(module), ())
+            if unread and self._is_result(value) and not isinstance(value.node, Leaf):
+                self.left.append((module, name))
+                found.append(value)
+        return found
+
+    def _is_result(self, x: Any) -> bool:
+        return isinstance(x, Value) and self.overlay.is_recorded(x)
+
+    def _put_back(self) -> None:
+        """Let attributes of modules be what they were; those that a replay cannot change are refused."""
+        left = {(id(module), name) for module, name in self.left}
+        changed = [
+            (m, name)
+            for m, name, old in self.assigned.values()
+            if (id(m), name) not in left and not alike(vars(m).get(name, _NOTHING), old)
+        ]
+        for module, name, old in self.assigned.values():
+            if old is _NOTHING:
+                vars(module).pop(name, None)
+            else:
+                vars(module)[name] = old
+        self.assigned.clear()
+        for key in self.modules:
+            if sys.getrefcount(self.modules[key]) == 2:  # made by the function, and gone but for us
+                held = vars(self.modules[key])
+                for name in [name for name, x in held.items() if self._is_result(x)]:
+                    del held[name]
+        if changed:
+            module, name = changed[0]
+            self.refuses(
+                CompileError(
+                    f"compile: {self.name} assigns to the attribute {name!r} of a {type(module).__name__}, which a "
+                    "replay would not do again; return the value, and assign it outside. What it computes it may "
+                    "assign, if it has not read that attribute before"
+                )
+            )
+
+    def optimizer(self, optimizer: Any) -> None:
+        """An optimizer is about to take a step."""
+        if self.mine():
+            self.optimizers.steps(optimizer)
+
+    def seeded(self) -> None:
+        """A generator is made or seeded, which would have to be done again at each call."""
+        if self.mine():
+            raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
+
+    def stands(self, generator: Any) -> tuple[SymbolicScalar, SymbolicScalar]:
+        """The seed of a generator, and its position after what was drawn so far."""
+        known = self.generators.get(id(generator))
+        if known is None:
+            seed = self.number(generator.seed, lambda: generator.seed)
+            start = self.number(generator.offset, lambda: generator.offset)
+            known = self.generators[id(generator)] = (generator, generator.get_state(), seed, start)
+        _, (_, first), seed, start = known
+        moved = generator.offset - first
+        return seed, self.number(generator.offset, lambda offset: offset + moved, start)
+
+    def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
+        """The next random words of a generator."""
+        seed, position = self.stands(generator)
+        self.settle(target.backend_module, str(target), "random numbers are drawn")
+        drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
+        out = self.program.new(drawn.shape, drawn.dtype)
+        params = {"count": count, "backend": target.backend_module, "index": target.index}
+        self.program.instrs.append(Instr("random_words", (seed.place, position.place), params, out, self.line()))
+        generator.offset += (count + 7) // 8
+        return self._result(drawn, out)
+
+    # --- the end ---
+
+    def end(self) -> None:
+        """Watch no longer. A second time it does nothing."""
+        while self in active:
+            active.remove(self)
+        self.overlay.remove()
+        self._thread = 0
+
+    def let_go(self) -> None:
+        """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
+
+        Raises:
+            CompileError: if there is one, for a replay would not put another one there, or if anything was refused.
+        """
+        self._put_back()
+        try:
+            self._require_let_go()
+        finally:
+            if self.refused is not None:
+                raise self.refused
+
+    def _require_let_go(self) -> None:
+        lines = {instr.out: instr.line for instr in self.program.instrs}
+        stand_ins = [ref(x) for x in self._stand_ins.values()]
+        self.overlay.clear()
+        self._sent = None
+        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
+            held.clear()
+        for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
+            if all(made() is None for made in self._made) and all(x() is None for x in stand_ins):
+                return
+            gc.collect(generation)
+        left = [traced for made in self._made if (traced := made()) is not None]
+        for holder in gc.get_referrers(*left) if left else ():
+            if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
+                holder.array = holder.array.value
+        kept = next((traced for traced in left if traced.variable in lines), None)
+        if any(x() is not None for x in stand_ins):
+            raise CompileError(
+                f"compile: {self.name} keeps one of its arguments in a list, an attribute or a global, which a replay "
+                "would not do again; do that outside"
+            )
+        if kept is not None:
+            raise CompileError(
+                f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
+                f"which a replay would not do again; return it instead ({lines[kept.variable]})"
+            )
+
+
+def _pinned(data: Any) -> Any:
+    """Nested lists, with numbers that are the same at each call."""
+    if isinstance(data, (list, tuple)):
+        return [_pinned(x) for x in data]
+    return data.pinned() if type(data) is SymbolicScalar else data
+
+
+def _end_in_child() -> None:
+    """A forked process has one thread: what others recorded when it was forked is no recording there."""
+    for tracer in [*active]:
+        if not tracer.mine():
+            tracer.end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_in_child)
+
+
+class Watch:
+    """`with Watch(tracer):` records what happens inside, in this thread."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+
+    def __enter__(self) -> Tracer:
+        self.tracer.overlay.install()
+        active.append(self.tracer)
+        return self.tracer
+
+    def __exit__(self, *_: object) -> None:
+        self.tracer.end()

@@ -1,0 +1,335 @@
+"""The graph: what a primitive is, and how applying one to tensors is recorded.
+
+A `Primitive` is a function on arrays with its vector-Jacobian products. Applied to bare arrays it just computes.
+Applied to a `Value` (of which `Tensor` is the public face) it computes, and leaves a `Node` behind: which primitive,
+from which nodes its inputs came, and the arrays that its rules will ask for. Shape of the idea: Griewank & Walther,
+"Evaluating Derivatives", ch. 3 (the tape), with one node an application instead of one an elementary assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, overload
+
+from ..backend import (
+    SCALAR,
+    Array,
+    backend_of,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    is_array,
+    is_plain,
+)
+from ..backend.dispatch import at, on_gpu, there
+from .errors import MISTAKES, explained, require_numbers
+from .grad_mode import grad_enabled
+from .node import FunctionNode, Node, Output, Value
+from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
+from .saved_tensors import memory, next_number, share, shares_memory, show
+from .tracing_hook import active as recording
+
+Rule = Callable[..., Any]
+
+
+_new: Callable[[type[Any]], Any] = object.__new__
+
+_NO_PARAMS: dict[str, Any] = {}  # one for all nodes: a graph of a million has fewer objects for Python to watch
+
+# Told of each application, as (primitive, operands, result, node or None, whether it is a rule of the backward pass).
+observers: list[Callable[[Primitive, Sequence[Any], Any, Any, bool], None]] = []
+
+
+class Primitive:
+    """A function on arrays, and one rule per array argument saying how a gradient passes back through it.
+
+    Arrays are positional, settings keyword-only. The function returns an array or a tuple of arrays, and works for any
+    array library: it asks `array_module` for the functions it calls.
+
+    Attributes:
+        promotes: the place from which on its operands are brought to one dtype as PyTorch does it (see `promoted`);
+            None where they are not.
+        is_view: whether its result shows the memory of its first operand where the array library need not copy. Which
+            tensors do is noted: a recorded change in place would not reach the others.
+    """
+
+    promotes: int | None = None
+
+    def __init__(self, forward: Callable[..., Any], name: str | None = None, is_view: bool = False) -> None:
+        if not callable(forward):
+            raise TypeError(f"primitive: takes a function, got {forward!r}")
+        self.forward = forward
+        self.name = self.__name__ = name or forward.__name__.strip("_")
+        self.__doc__ = forward.__doc__
+        self.__module__ = forward.__module__
+        self.__wrapped__ = forward
+        self.is_view = is_view
+        self.rules: Sequence[Any] = ()  # Rules; None where there is none, until one is asked for
+        self.joint_rule: Rule | None = None
+        self._keeps: Callable[[bool], bool] | None = None
+        self._plans: dict[int, tuple[tuple[int, ...] | None, bool | None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def vjp(self, *rules: Rule | None) -> None:
+        """Give one rule per array argument: `rule(g, y, *inputs, **params)` -> gradient of that argument.
+
+        `g` is the gradient of the output `y` (for several outputs, both are tuples). Write rules with operators and
+        primitives: given arrays they compute, given Tensors they are recorded, which gives higher derivatives. None
+        stands for an argument without a derivative, such as an index. Broadcasting is undone afterwards, not in rules.
+
+        A rule's parameter whose name starts with an underscore is not kept for the backward pass: it arrives as
+        something that has `shape`, `dtype` and `ndim` alone (`_y` as None).
+
+        Raises:
+            TypeError: if a rule is no function, or there are more of them than arguments.
+        """
+        code = getattr(self.forward, "__code__", None)
+        if code is not None and not code.co_flags & 0x04 and len(rules) > code.co_argcount:  # 0x04: has *args
+            raise TypeError(f"vjp: got {len(rules)} rules for the {code.co_argcount} array arguments of '{self.name}'")
+        for rule in rules:
+            if rule is not None and not callable(rule):
+                raise TypeError(f"vjp: a rule of '{self.name}' must be a function or None, got {rule!r}")
+        self.rules = rules
+        self._plans.clear()
+
+    def vjp_joint(self, rule: Rule, *, keeps: Callable[[bool], bool] | None = None) -> None:
+        """Give one rule for all arguments at once; it returns a sequence of gradients, one (or None) for each.
+
+        For primitives that take any number of arrays. Underscores mean what they mean in `vjp`.
+
+        Args:
+            keeps: which of the arguments after the output are kept, by whether a gradient is wanted for one.
+        """
+        self.joint_rule, self._keeps = rule, keeps
+        self._plans.clear()
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it.
+
+        In one piece, because it is called millions of times, and each call of Python's own costs as much as NumPy's.
+        """
+        if recording:
+            inputs = recording[-1].captured(inputs)
+        arrays: Any
+        parents: Any
+        foreign = False  # whether there is an array that is no tensor's
+        if len(inputs) == 1 and isinstance(x := inputs[0], Value):  # this case and the next without a loop: 0.4 µs less
+            node = x.node
+            arrays, parents, wanted = (x.array,), (node,), 2 if node is None else 3
+        elif len(inputs) == 2 and isinstance(x := inputs[0], Value) and isinstance(z := inputs[1], Value):
+            arrays, parents = [x.array, z.array], (x.node, z.node)
+            wanted = (4 if x.node is None else 6) + (z.node is not None)
+        else:
+            if not inputs and "input" in params:  # PyTorch's name for the first
+                inputs = (params.pop("input"),)
+            arrays, parents, tensors, lists = [], [], False, False
+            wanted = 1  # in binary a 1, then for each input whether it requires a gradient
+            for x in inputs:
+                wanted += wanted
+                if isinstance(x, Value):
+                    tensors = True
+                    arrays.append(x.array)
+                    parents.append(x.node)
+                    wanted += x.node is not None
+                else:
+                    if hasattr(x, "dtype"):
+                        x = x if is_plain(x) else plain(x, self.name)
+                        foreign = True
+                    elif isinstance(x, (list, tuple)):
+                        x, lists = frozen(x), True
+                    arrays.append(x)
+                    parents.append(None)
+            if not tensors:
+                return self._bare(inputs, params, foreign)
+            if lists:
+                arrays = self._beside(arrays, params)
+        try:
+            forward = there(self.forward) if on_gpu else self.forward
+            if len(arrays) == 1 and not params:
+                y = forward(arrays[0])  # a star costs 0.04 µs, and so do settings, though there are none
+            else:
+                y = forward(*arrays, **params) if params else forward(*arrays)
+        except MISTAKES as error:
+            raise self._explain(error, arrays, params) from error
+        several = type(y) is tuple
+        if several:
+            y = tuple([backend_of(part).asarray(part) if isinstance(part, SCALAR) else part for part in y])
+            shape, kind = tuple([part.shape for part in y]), y[0].dtype if y else None
+        else:
+            try:
+                shape = y.shape
+            except AttributeError:
+                raise TypeError(
+                    f"{self.name}: a primitive returns an array or a tuple of arrays, this one a {type(y).__name__}"
+                ) from None
+            if not shape and isinstance(y, SCALAR):
+                y = backend_of(y).asarray(y)
+            kind = y.dtype
+            if kind is float32 and not (halves or foreign):
+                pass
+            elif kind.kind not in "biufc":
+                raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
+            elif (self.promotes is not None or kind is float64 or kind is float16) and "dtype" not in params:
+                y = self._promote(y, arrays, params)
+                kind = y.dtype
+        node = None
+        try:
+            drop, keep_output = self._plans[wanted]
+        except KeyError:
+            drop, keep_output = self._plan(wanted)
+        if (
+            keep_output is not None
+            and (kind is float32 or (kind is not None and kind.kind in "fc"))
+            and grad_enabled.get()
+        ):
+            node = FunctionNode()
+            node.primitive = self
+            node.parents = parents
+            if drop is None:  # one for both: 0.15 µs less for Python's collector
+                node.inputs = parents
+            else:
+                for i in drop:
+                    arrays[i] = parents[i] or _outline(arrays[i])
+                node.inputs = arrays
+            node.output = y if keep_output else None
+            node.params = params or _NO_PARAMS
+            node.number = next_number()
+            node.shape = shape
+            node.dtype = kind
+            if foreign or memory.lent:
+                memory.secure(node)
+        if observers:
+            for observe in observers:
+                observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
+        result = Value.result_class
+        if several:
+            parts = tuple([result.wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
+            if self.is_view:
+                share(inputs[0], *parts)
+            return parts
+        value = _new(result)
+        value.array = y
+        value.node = node
+        if self.is_view and shares_memory(y, arrays[0]):
+            show(inputs[0], value, self, params)
+        return value
+
+    def _bare(self, inputs: tuple[Any, ...], params: dict[str, Any], arrays: bool) -> Any:
+        """The function itself, of arrays and numbers alone."""
+        try:
+            if not arrays:
+                require_numbers(inputs)
+            return (there(self.forward) if on_gpu else self.forward)(*inputs, **params)
+        except MISTAKES as error:
+            raise self._explain(error, inputs, params) from error
+
+    def _plan(self, wanted: int) -> tuple[tuple[int, ...] | None, bool | None]:
+        """Which inputs need not be kept for the rules that will run, and whether the output must. Worked out once."""
+        flags = [flag == "1" for flag in f"{wanted:b}"[1:]]
+        count = len(flags)
+        plan: tuple[tuple[int, ...] | None, bool | None] = (None, None)  # nothing to record
+        if any(flags):
+            if self.joint_rule is not None:
+                used = [used_arguments(self.joint_rule, count)]
+                if self._keeps is not None:
+                    used[0][1:] = [self._keeps(flag) for flag in flags]
+            else:
+                given = zip_longest(self.rules, flags)
+                self.rules = tuple([rule or self._no_rule(i) for i, (rule, _) in enumerate(given)])
+                used = [used_arguments(r, count) for r, flag in zip(self.rules, flags, strict=False) if flag]
+            drop: tuple[int, ...] | None = tuple([i for i in range(count) if not any(u[1 + i] for u in used)])
+            if drop == tuple(range(count)) and all(flags):
+                drop = None  # their nodes stand for all inputs
+            plan = (drop, any(u[0] for u in used))
+        self._plans[wanted] = plan
+        return plan
+
+    def _no_rule(self, place: int) -> Rule:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise NotImplementedError(
+                f"backward: no gradient rule for '{self.name}' with respect to argument {place}; detach() that "
+                "argument if it is meant to be a constant"
+            )
+
+        return refuse
+
+    def _beside(self, arrays: list[Any], params: dict[str, Any]) -> list[Any]:
+        """The operands, with lists among them as arrays where that makes a difference."""
+        try:
+            return beside_arrays(arrays, self.promotes is not None)
+        except MISTAKES as error:
+            raise self._explain(error, arrays, params) from error
+
+    def _promote(self, y: Array, arrays: list[Any], params: dict[str, Any]) -> Array:
+        """The result in the dtype that it has here, if NumPy may have given it another one.
+
+        Operands are promoted as in PyTorch; what NumPy makes float64 or float16 of integers and numbers is float32.
+        """
+        kind, first = y.dtype, self.promotes
+        kinds = [a.dtype for a in (arrays[first:] if first else arrays) if hasattr(a, "dtype")]
+        if kinds and kinds.count(kinds[0]) == len(kinds) and (kinds[0] is kind or kind is bool_):
+            return y  # the usual case: all of one dtype
+        with at(y):
+            try:
+                given = None if first is None else in_one_dtype(arrays[first:], kind)
+            except MISTAKES as error:
+                raise self._explain(error, arrays, params) from error
+            if given is not None:
+                return backend_of(y).asarray(self.forward(*arrays[:first], *given, **params))
+            wide = float64 in kinds or complex128 in kinds
+            if kind.kind in "bui" or kind is float32 or (kind is float16 and float16 in kinds) or wide:
+                return y
+            if kind is not float16:
+                return y.astype(float32 if kind.kind == "f" else complex64)
+            exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
+            return backend_of(y).asarray(self.forward(*exact, **params))
+
+    def _explain(self, error: Exception, arrays: Sequence[Any], params: dict[str, Any]) -> Exception:
+        """The same error with our name and the operands in front; on mixed devices, the way out."""
+        devices = sorted({backend_of(a).device_name(a) for a in arrays if is_array(a)})
+        if len(devices) > 1:
+            return RuntimeError(
+                f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
+            )
+        return explained(self.name, error, arrays, params)
+
+
+def _output(array: Array, application: FunctionNode, index: int) -> Output | None:
+    """The node of one of several outputs; None for integers, which carry no gradient."""
+    return Output(array, application, index) if array.dtype.kind in "fc" else None
+
+
+def _outline(array: Array) -> Any:
+    """The shape and dtype of an array whose values nobody will ask for; a number as it is."""
+    if not hasattr(array, "shape"):
+        return array
+    outline = _new(Node)
+    outline.shape, outline.dtype = array.shape, array.dtype
+    return outline
+
+
+@overload
+def primitive(forward: Callable[..., Any]) -> Primitive: ...
+@overload
+def primitive(*, name: str | None = None, is_view: bool = False) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = None, is_view: bool = False) -> Any:
+    """Decorator: make a function on arrays a primitive. Give it its rules with `vjp`.
+
+    >>> @primitive
+    ... def square(x):
+    ...     return x * x
+    >>> square.vjp(lambda g, _y, x: g * 2 * x)
+
+    Args:
+        name: what messages and drawings call it, if not by the function's name: `@primitive(name="sum")`.
+        is_view: whether its result can be a view of its first operand.
+    """
+    if forward is None:
+        return lambda function: Primitive(function, name, is_view)
+    return Primitive(forward, name, is_view)

@@ -1,0 +1,194 @@
+"""What others can write to: saved arrays must not change behind the graph's back."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from sys import getrefcount
+from typing import Any
+from weakref import ref
+
+from ..backend import Array, backend_of, is_array
+from ..backend.dispatch import at
+
+next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
+
+
+def is_writable(array: Array) -> bool:
+    """Whether numbers can be put into this array: it is not read-only, and each element has memory of its own."""
+    if not hasattr(array, "strides"):
+        return True  # one that `compile` watches: its replay asks
+    alone = not array.size or all(step or n < 2 for step, n in zip(array.strides, array.shape, strict=True))
+    return alone and getattr(array.flags, "writeable", True)
+
+
+class Sharers:
+    """What all that show one memory have in common: each of them holds it, so its references say how many are alive.
+
+    Attributes:
+        views: NumPy's arrays of this memory that the user got; missing where there are none.
+        arranged: whether one of them has another shape than when the others were taken of it; missing if not.
+    """
+
+    __slots__ = ("arranged", "views")
+    views: list[ref[Array]]
+    arranged: bool
+
+
+def share(one: Any, *others: Any) -> None:
+    """Note that other tensors show the memory of one from now on."""
+    sharers: Sharers | None = getattr(one, "sharers", None)
+    if sharers is None:
+        sharers = one.sharers = Sharers()
+    for other in others:
+        other.sharers = sharers
+
+
+def show(whole: Any, view: Any, function: Any, params: dict[str, Any]) -> None:
+    """Note that a tensor is a view of another one, and by what."""
+    share(whole, view)
+    view.shown = (ref(whole), function, params, getattr(whole, "shown", None))
+
+
+def is_shared(tensor: Any, knowing: int = 0) -> bool:
+    """Whether somebody else shows the memory of a tensor, too, besides so many whom we know."""
+    if not hasattr(tensor, "sharers"):
+        return False
+    if getrefcount(tensor.sharers) > 2 + knowing:  # the tensor's, and that of getrefcount's argument
+        return True
+    return any(view() is not None for view in getattr(tensor.sharers, "views", ()))
+
+
+def is_alone(tensor: Any, views: int = 0) -> bool:
+    """Whether a tensor, and so many views of it, are all that can see its memory: no other tensor and no node."""
+    if not hasattr(tensor.array, "strides"):
+        return False  # one that `compile` watches
+    own = tensor.array.base is None and tensor.array.flags.c_contiguous and is_writable(tensor.array)
+    return own and getrefcount(tensor.array) <= 2 + views  # the tensor's, and that of getrefcount's argument
+
+
+def lend_view(tensor: Any, view: Array) -> None:
+    """Note that the user has an array that shows the memory of a tensor."""
+    share(tensor)
+    others = getattr(tensor.sharers, "views", ())
+    tensor.sharers.views = [*[other for other in others if other() is not None], ref(view)]
+
+
+def unshare(tensor: Any) -> None:
+    """Note that a tensor has memory of its own now."""
+    for name in ("sharers", "shown"):
+        if hasattr(tensor, name):
+            delattr(tensor, name)
+
+
+def shares_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays lie in the memory of one."""
+    base = getattr(a, "base", None)
+    return (base is not None and base is getattr(b, "base", None)) or owner_of(a) is owner_of(b)
+
+
+class _Memory:
+    """What a node saved must not change under it: which memory was written in place, and which others can write to.
+
+    Attributes:
+        last: when any memory was last written, on the nodes' count.
+        lent: memory that is shared with somebody outside, by id of its owner.
+    """
+
+    def __init__(self) -> None:
+        self.last = -1
+        self._of_owner: dict[int, tuple[ref[Any], int]] = {}
+        self.lent: dict[int, ref[Any]] = {}
+        self._exported: dict[int, tuple[int, int]] = {}  # when, and a checksum of the numbers at that time
+
+    def lend(self, array: Array) -> None:
+        """Note that somebody else can write to the memory of this array."""
+        owner = owner_of(array)
+        key = id(owner)
+
+        def forget(_: Any) -> None:
+            self.lent.pop(key, None)
+            self._exported.pop(key, None)
+
+        self.lent[key] = ref(owner, forget)
+
+    def export(self, array: Array) -> None:
+        """Lend memory that was ours alone so far: nodes may have saved it, and expect its numbers as they are now."""
+        owner = owner_of(array)
+        if id(owner) not in self.lent:
+            self.last = next_number()
+            self._exported[id(owner)] = (self.last, backend_of(owner).checksum(owner))
+        self.lend(array)
+
+    def secure(self, node: Any) -> None:
+        """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
+        node.inputs = [
+            _copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
+            for x, p in zip(node.inputs, node.parents or (), strict=True)
+        ]
+
+    def mark(self, *arrays: Array) -> None:
+        """Note that the memory of these arrays was written just now."""
+        self.last = next_number()
+        for array in arrays:
+            owner = owner_of(array)
+            key = id(owner)
+            known, _ = self._of_owner.get(key, (None, 0))
+            if known is None:  # else it is this one's, since one that goes takes its entry along
+                known = ref(owner, partial(self._forget, key))
+            self._of_owner[key] = (known, self.last)
+
+    def mark_alone(self, array: Array) -> None:
+        """As `mark`, of memory that no node has saved: none has to be checked for it."""
+        last = self.last
+        self.mark(array)
+        self.last = last
+
+    def date(self, array: Array, time: int) -> None:
+        """Have the last write to this memory, which was noted just now, at an earlier time."""
+        key = id(owner_of(array))
+        self._of_owner[key] = (self._of_owner[key][0], time)
+
+    def _forget(self, key: int, _: Any) -> None:
+        self._of_owner.pop(key, None)
+
+    def time(self, memory: int) -> int:
+        """When the memory with this id was last written; -1 if it was not."""
+        return self._of_owner.get(memory, (None, -1))[1]
+
+    def _changed(self, owner: Array, since: int) -> bool:
+        """Whether memory was written after the count stood at `since`, by us or, as its checksum says, by others."""
+        if self.time(id(owner)) > since:
+            return True
+        when, checksum = self._exported.get(id(owner), (-1, 0))
+        return bool(when > since and backend_of(owner).checksum(owner) != checksum)
+
+    def check(self, node: Any) -> None:
+        """Raise a RuntimeError if anything that `node` saved was written after it was saved."""
+        outputs = node.output if type(node.output) is tuple else (node.output,)
+        for role, arrays in (("an input", node.inputs), ("the output", outputs)):
+            for array in arrays:
+                if is_array(array) and self._changed(owner_of(array), node.number):
+                    raise RuntimeError(
+                        f"backward: {role} of '{node.primitive.name}', of shape {array.shape}, was changed in place "
+                        "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
+                        "clone() of it."
+                    )
+
+
+def _copied(array: Array) -> Array:
+    with at(array):
+        return array.copy()
+
+
+def owner_of(array: Array) -> Array:
+    """The array whose memory this one is a view of; itself if it has its own."""
+    base = getattr(array, "base", None)
+    while base is not None:
+        if is_array(base):
+            array = base
+        base = getattr(base, "base", None)  # of windows there is something in between that is no array
+    return array
+
+
+memory = _Memory()

@@ -1,0 +1,196 @@
+"""The methods that change a tensor in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..backend import array_module, float64
+from ..graph import Leaf
+from ..graph.conversion import to_array
+from ..graph.device import device_of
+from ..graph.saved_tensors import is_shared, unshare
+from ..ops import activation, arithmetic, elementwise, layout
+from ..ops import index as _index
+from ..ops import shape as _shape
+from . import random, rng
+from .assignment import Assignment
+from .autograd_methods import as_operand
+from .methods import Dim
+from .operators import Number, Operand
+from .rng import Generator
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+class InPlaceMethods(Assignment):
+    """The methods of `Tensor` that end in an underscore, and `+=` and its kin. What they do: see `Assignment`."""
+
+    __slots__ = ()
+
+    def _arrange(self, new: Tensor, name: str) -> Tensor:
+        """Become a view of this tensor in another shape."""
+        if isinstance(self.node, Leaf):
+            raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use {name[:-1]}()")
+        alone = not is_shared(self, knowing=1)  # `new`
+        self._become(new)
+        if alone:
+            unshare(self)
+        else:
+            self.sharers.arranged = True
+        return self  # type: ignore[return-value]
+
+    def copy_(self, source: Operand) -> Tensor:
+        """Take over the numbers of `source`, broadcast to this shape."""
+        new = as_operand(source, self.array)
+        try:
+            return self._assign(new.broadcast_to(self.array.shape), "copy_")
+        except ValueError:
+            raise ValueError(f"copy_: cannot put shape {new.shape} into a tensor of shape {self.array.shape}") from None
+
+    def fill_(self, value: Number) -> Tensor:
+        """Take over one number everywhere."""
+        if value is None:
+            raise TypeError("fill_: takes a number, got None")
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        return self.fill_(0)
+
+    def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Take over numbers that are uniform in [a, b)."""
+        kind = rng.floating("uniform_", self.array.dtype)
+        drawn = rng.uniform(self.array.shape, kind, device_of(self.array), generator)
+        return self.copy_(drawn * (b - a) + a)
+
+    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Take over normal numbers with this mean and standard deviation."""
+        kind = rng.floating("normal_", self.array.dtype)
+        drawn = rng.normal(self.array.shape, kind, device_of(self.array), generator)
+        return self.copy_(drawn * std + mean)
+
+    def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Take over whole numbers that are uniform in [low, high), or with one argument in [0, low).
+
+        Without one, in a dtype's range from 0 on, of floats as far as they are exact.
+        """
+        kind = self.array.dtype
+        if high is None and low == 0:
+            bits = kind.itemsize * 8 - (kind.kind == "i")
+            exact = (
+                int(2 / array_module(0.0).finfo(kind).eps) if kind.kind == "f" else 2 if kind.kind == "b" else 2**bits
+            )
+            high = min(exact, 2**53)  # what a draw has bits for
+        bounds = (0, low) if high is None else (low, high)
+        return self.copy_(
+            random.randint(*bounds, self.array.shape, generator=generator, device=device_of(self.array)).to(kind)
+        )
+
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Take over 1 with probability p and else 0; a tensor of probabilities is broadcast to this shape."""
+        p = self.result_class.wrap(to_array(p, float64, device_of(self.array))).broadcast_to(self.array.shape)
+        return self.copy_(random.bernoulli(p, generator=generator).to(self.array.dtype))
+
+    def unsqueeze_(self, dim: int) -> Tensor:
+        return self._arrange(_shape.unsqueeze(self, dim), "unsqueeze_")
+
+    def squeeze_(self, dim: Dim = None) -> Tensor:
+        return self._arrange(_shape.squeeze(self, dim), "squeeze_")
+
+    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
+        return self._assign(activation.clamp(self, min, max), "clamp_")
+
+    clip_ = clamp_
+
+    def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
+        return self._assign(_index.masked_fill(self, mask, value), "masked_fill_")
+
+    def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return self._assign(_index.scatter(self, dim, index, src), "scatter_")
+
+    def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_")
+
+    def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(layout.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+
+    def index_fill_(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        return self._assign(layout.index_fill(self, dim, index, value), "index_fill_")
+
+    def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
+
+    def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
+
+    def mul_(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "mul_")
+
+    def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+        return self._assign(arithmetic.div(self, other, rounding_mode=rounding_mode), "div_")
+
+    def pow_(self, exponent: Operand) -> Tensor:
+        return self._assign(self**exponent, "pow_")
+
+    def neg_(self) -> Tensor:
+        return self._assign(elementwise.neg(self), "neg_")
+
+    def exp_(self) -> Tensor:
+        return self._assign(elementwise.exp(self), "exp_")
+
+    def log_(self) -> Tensor:
+        return self._assign(elementwise.log(self), "log_")
+
+    def sqrt_(self) -> Tensor:
+        return self._assign(elementwise.sqrt(self), "sqrt_")
+
+    def abs_(self) -> Tensor:
+        return self._assign(elementwise.abs(self), "abs_")
+
+    def tanh_(self) -> Tensor:
+        return self._assign(elementwise.tanh(self), "tanh_")
+
+    def sigmoid_(self) -> Tensor:
+        return self._assign(elementwise.sigmoid(self), "sigmoid_")
+
+    def relu_(self) -> Tensor:
+        return self._assign(elementwise.relu(self), "relu_")
+
+    def lerp_(self, end: Operand, weight: Operand) -> Tensor:
+        return self._assign(arithmetic.lerp(self, end, weight), "lerp_")
+
+    def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return self._assign(arithmetic.addcmul(self, tensor1, tensor2, value=value), "addcmul_")
+
+    def addcdiv_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        return self._assign(arithmetic.addcdiv(self, tensor1, tensor2, value=value), "addcdiv_")
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        return self._assign(self + other, "+=")
+
+    def __isub__(self, other: Operand) -> Tensor:
+        return self._assign(self - other, "-=")
+
+    def __imul__(self, other: Operand) -> Tensor:
+        return self._assign(self * other, "*=")
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        return self._assign(self / other, "/=")
+
+    def __ifloordiv__(self, other: Operand) -> Tensor:
+        return self._assign(self // other, "//=")
+
+    def __imod__(self, other: Operand) -> Tensor:
+        return self._assign(self % other, "%=")
+
+    def __ipow__(self, other: Operand) -> Tensor:
+        return self._assign(self**other, "**=")
+
+    def __iand__(self, other: Operand) -> Tensor:
+        return self._assign(self & other, "&=")
+
+    def __ior__(self, other: Operand) -> Tensor:
+        return self._assign(self | other, "|=")
+
+    def __ixor__(self, other: Operand) -> Tensor:
+        return self._assign(self ^ other, "^=")

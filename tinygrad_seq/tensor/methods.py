@@ -1,0 +1,393 @@
+"""What can be computed with a tensor as a whole: reductions, shapes, products, indexing.
+
+Spelled out one by one, so that editors, type checkers and readers see them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..backend import DType
+from ..graph import Value
+from ..graph.conversion import as_dtype, to_array
+from ..graph.device import device as Device
+from ..graph.device import device_of
+from ..graph.errors import public
+from ..graph.saved_tensors import shares_memory
+from ..ops import index as _index
+from ..ops import layout, linalg, logic, order, reduce
+from ..ops import shape as _shape
+from ..ops import softmax as _softmax
+from ..ops.dims import lengths
+from . import random
+from .operators import Number, Operand
+from .rng import Generator
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Dim: TypeAlias = int | tuple[int, ...] | None
+
+
+class Methods(Value):
+    """The methods of `Tensor`. Where one takes `dim` and `keepdim`, `axis` and `keepdims` do as well."""
+
+    __slots__ = ()
+
+    # --- reductions ---
+
+    @public
+    def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.sum(self, dim, keepdim, dtype=dtype)
+
+    @public
+    def mean(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.mean(self, dim, keepdim, dtype=dtype)
+
+    @public
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amax(self, dim, keepdim)
+
+    @public
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.amin(self, dim, keepdim)
+
+    @public
+    def var(
+        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+    ) -> Tensor:
+        return reduce.var(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+
+    @public
+    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
+        return _softmax.logsumexp(self, dim, keepdim)
+
+    @public
+    def softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return _softmax.softmax(self, dim, dtype=dtype)
+
+    @public
+    def log_softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return _softmax.log_softmax(self, dim, dtype=dtype)
+
+    # --- shape ---
+
+    @property
+    def T(self) -> Tensor:
+        """The dimensions in reverse order."""
+        return _shape.permute(self, dims=tuple(range(self.array.ndim))[::-1])
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions swapped."""
+        return _shape.mT(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return _shape.reshape(self, lengths("reshape", shape, -1))
+
+    def view(self, *shape: Any) -> Tensor:
+        """The same memory in another shape; one length may be -1.
+
+        Raises:
+            RuntimeError: if the elements do not lie so that they can be read in that order; `reshape` copies them.
+        """
+        return self._viewed("view", lengths("view", shape, -1))
+
+    def _viewed(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        view: Tensor = _shape.reshape(self, shape)
+        if not shares_memory(view.array, self.array) and view.array.size:
+            raise RuntimeError(
+                f"{name}: the memory of this tensor of shape {self.array.shape} is not row by row, so it cannot be "
+                f"shown in shape {view.array.shape}; use reshape(), which copies it, or contiguous() first"
+            )
+        return view
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The dimensions from `start_dim` to `end_dim` as one."""
+        return _shape.flatten(self, start_dim, end_dim)
+
+    def permute(self, *dims: Any) -> Tensor:
+        return _shape.permute(self, dims[0] if len(dims) == 1 else dims)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return _shape.transpose(self, dim0, dim1)
+
+    swapaxes = transpose
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix."""
+        return _shape.t(self)
+
+    def ravel(self) -> Tensor:
+        return _shape.ravel(self)
+
+    @public
+    def unflatten(self, dim: int, sizes: tuple[int, ...]) -> Tensor:
+        return _shape.unflatten(self, dim, sizes)
+
+    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of `size` entries along a dimension, each `step` after the one before, as a new last dimension."""
+        return layout.unfold(self, dimension, size, step)
+
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        return layout.diagonal(self, offset, dim1, dim2)
+
+    def diag(self, diagonal: int = 0) -> Tensor:
+        return layout.diag(self, diagonal)
+
+    def trace(self) -> Tensor:
+        return layout.trace(self)
+
+    @public
+    def unsqueeze(self, dim: int) -> Tensor:
+        return _shape.unsqueeze(self, dim)
+
+    @public
+    def squeeze(self, dim: Dim = None) -> Tensor:
+        return _shape.squeeze(self, dim)
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        return _shape.broadcast_to(self, shape=shape)
+
+    def expand(self, *sizes: Any) -> Tensor:
+        """As `broadcast_to`; -1 leaves a length as it is."""
+        return _shape.expand(self, lengths("expand", sizes, -1))
+
+    @public
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        return _shape.chunk(self, chunks, dim)
+
+    @public
+    def split(self, split_size: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
+        return _shape.split(self, split_size, dim)
+
+    @public
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        return _shape.unbind(self, dim)
+
+    def flip(self, *dim: Any, dims: Any = None) -> Tensor:
+        return _shape.flip(self, dims if dims is not None else dim[0] if len(dim) == 1 else dim)
+
+    # --- linear algebra and indexing ---
+
+    def matmul(self, other: Operand) -> Tensor:
+        return linalg.matmul(self, other)
+
+    def gather(self, dim: int, index: Operand) -> Tensor:
+        """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
+        return _index.gather(self, dim, index)
+
+    @public
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return reduce.argmax(self, dim, keepdim)
+
+    @public
+    def std(
+        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+    ) -> Tensor:
+        return reduce.std(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+
+    @public
+    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.norm(self, p, dim, keepdim)
+
+    @public
+    def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
+        return reduce.prod(self, dim, keepdim, dtype=dtype)
+
+    @public
+    def cumsum(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.cumsum(self, dim, dtype=dtype)
+
+    @public
+    def cumprod(self, dim: int, *, dtype: DType = None) -> Tensor:
+        return reduce.cumprod(self, dim, dtype=dtype)
+
+    @public
+    def count_nonzero(self, dim: Dim = None) -> Tensor:
+        return reduce.count_nonzero(self, dim)
+
+    @public
+    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The element in the middle; with `dim` the pair (values, indices)."""
+        return order.median(self, dim, keepdim)
+
+    def unique(self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+        return order.unique(self, sorted, return_inverse, return_counts)
+
+    def bincount(self, weights: Any = None, minlength: int = 0) -> Tensor:
+        return order.bincount(self, weights, minlength)
+
+    @public
+    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.any(self, dim, keepdim)
+
+    @public
+    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return reduce.all(self, dim, keepdim)
+
+    @public
+    def max(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The largest element, with `dim` the pair (values, indices), with a tensor the larger of two elements."""
+        return order.max(self, dim, keepdim)
+
+    @public
+    def min(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The smallest element, with `dim` the pair (values, indices), with a tensor the smaller of two elements."""
+        return order.min(self, dim, keepdim)
+
+    @public
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return reduce.argmin(self, dim, keepdim)
+
+    @public
+    def argsort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
+        return order.argsort(self, dim, descending, stable=stable)
+
+    @public
+    def sort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> order.ValuesIndices:
+        return order.sort(self, dim, descending, stable=stable)
+
+    @public
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> order.ValuesIndices:
+        return order.topk(self, k, dim, largest, sorted)
+
+    def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+        return _shape.movedim(self, source, destination)
+
+    def repeat(self, *repeats: Any) -> Tensor:
+        return _shape.repeat(self, lengths("repeat", repeats))
+
+    def tile(self, *dims: Any) -> Tensor:
+        return _shape.tile(self, lengths("tile", dims))
+
+    @public
+    def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+        return layout.repeat_interleave(self, repeats, dim)
+
+    @public
+    def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
+        return _shape.roll(self, shifts, dim)
+
+    def dot(self, other: Operand) -> Tensor:
+        return linalg.dot(self, other)
+
+    def outer(self, other: Operand) -> Tensor:
+        return linalg.outer(self, other)
+
+    def index_select(self, dim: int, index: Operand) -> Tensor:
+        return _index.index_select(self, dim, index)
+
+    def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        return _index.scatter_add(self, dim, index, src)
+
+    def scatter(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`."""
+        return _index.scatter(self, dim, index, src)
+
+    def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        return layout.index_add(self, dim, index, source, alpha=alpha)
+
+    def index_fill(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        return layout.index_fill(self, dim, index, value)
+
+    def masked_select(self, mask: Operand) -> Tensor:
+        return _index.masked_select(self, mask)
+
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        return _index.nonzero(self, as_tuple=as_tuple)
+
+    argwhere = nonzero
+
+    def narrow(self, dim: int, start: int, length: int) -> Tensor:
+        return _index.narrow(self, dim, start, length)
+
+    def select(self, dim: int, index: int) -> Tensor:
+        return _index.select(self, dim, index)
+
+    def addmm(self, mat1: Operand, mat2: Operand, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        return linalg.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+    def mv(self, vec: Operand) -> Tensor:
+        return linalg.mv(self, vec)
+
+    def mm(self, other: Operand) -> Tensor:
+        return linalg.mm(self, other)
+
+    def bmm(self, other: Operand) -> Tensor:
+        return linalg.bmm(self, other)
+
+    def view_as(self, other: Tensor) -> Tensor:
+        return self._viewed("view_as", other.shape)
+
+    def expand_as(self, other: Tensor) -> Tensor:
+        return _shape.broadcast_to(self, other.shape)
+
+    def isclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Tensor:
+        return logic.isclose(self, other, rtol, atol, equal_nan)
+
+    def allclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> bool:
+        return logic.allclose(self, other, rtol, atol, equal_nan)
+
+    def equal(self, other: Tensor) -> bool:
+        """Whether `other` has the same shape and the same elements."""
+        return logic.equal(self, other)
+
+    def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
+        return _index.masked_fill(self, mask, value)
+
+    @public
+    def take_along_dim(self, indices: Operand, dim: int | None = None) -> Tensor:
+        """As `gather`, with the lengths of `indices` and this tensor broadcast elsewhere than along `dim`."""
+        return _index.take_along_dim(self, indices, dim)
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        return layout.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        return layout.triu(self, diagonal)
+
+    # --- random numbers ---
+
+    def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+        """Numbers of classes, drawn with these probabilities; see `tg.multinomial`."""
+        return random.multinomial(self, num_samples, replacement, generator=generator)
+
+    def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
+        """1 with these probabilities and else 0; see `tg.bernoulli`."""
+        return random.bernoulli(self, generator=generator)  # type: ignore[arg-type]
+
+    # --- new tensors of the same kind ---
+
+    def new_full(
+        self, size: tuple[int, ...], fill_value: Number, *, dtype: DType = None, device: str | Device | None = None
+    ) -> Tensor:
+        """All of one value, with the dtype and on the device of this tensor unless others are given."""
+        target = device_of(self.array) if device is None else Device(device)
+        kind = self.array.dtype if dtype is None else as_dtype(dtype)
+        made = target.backend.full(lengths("new_full", (size,)), fill_value, kind, target.index)
+        return self.result_class.wrap(made)
+
+    def new_tensor(self, data: Any, *, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """`data` as a tensor, with the dtype and on the device of this one unless others are given."""
+        target = device_of(self.array) if device is None else Device(device)
+        new: Tensor = self.result_class.wrap(to_array(data, self.array.dtype if dtype is None else dtype, target))
+        return new
+
+    def new(self, *size: Any) -> Tensor:
+        """PyTorch's old name: of lengths as `new_zeros`, of a list, an array or a tensor as `new_tensor`."""
+        if len(size) == 1 and (isinstance(size[0], list) or hasattr(size[0], "dtype")):
+            return self.new_tensor(size[0])
+        return self.new_full(lengths("new", size or (0,)), 0)
+
+    def new_zeros(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """All zeros, with the dtype and on the device of this tensor unless others are given."""
+        return self.new_full(lengths("new_zeros", size), 0, dtype=dtype, device=device)
+
+    def new_empty(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """As `new_zeros`: for numbers to come."""
+        return self.new_full(lengths("new_empty", size), 0, dtype=dtype, device=device)
+
+    def new_ones(self, *size: Any, dtype: DType = None, device: str | Device | None = None) -> Tensor:
+        """All ones, with the dtype and on the device of this tensor unless others are given."""
+        return self.new_full(lengths("new_ones", size), 1, dtype=dtype, device=device)

@@ -1,0 +1,152 @@
+"""Streams of random numbers, as arrays: a function of (seed, position) alone, so the same on every device.
+
+Counter-based generators: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011 (Philox).
+"""
+
+from __future__ import annotations
+
+import math
+from math import isfinite
+from operator import index
+from types import NoneType
+from typing import NamedTuple
+
+from ..backend import Array, DType, array_module, dtype, float16, float64
+from ..backend.dispatch import at
+from ..graph import recomputation
+from ..graph.conversion import as_dtype
+from ..graph.device import device as Device
+from ..graph.rows import Rows, shared
+from ..graph.rows import Size as Size
+from ..graph.tracing_hook import active as recording
+
+
+class _Span(NamedTuple):
+    """Of each `period` words that one process would draw, those that this one has."""
+
+    period: int
+    start: int
+    stop: int
+
+
+class Generator:
+    """A stream of random numbers. Drawing moves it on; `get_state` and `set_state` note and restore where it stands."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed from its beginning."""
+        if recording:
+            recording[-1].seeded()
+        try:
+            self.seed = (int(seed) if isinstance(seed, float) and isfinite(seed) else index(seed)) % 2**64
+        except TypeError:
+            raise TypeError(f"manual_seed: takes a whole number, got {seed!r}") from None
+        self.offset = 0
+        return self
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, position)."""
+        return self.seed, self.offset
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Go to where `get_state` was called."""
+        try:
+            self.seed, self.offset = [index(n) for n in state]
+        except (TypeError, ValueError):
+            raise TypeError(f"set_state: takes what get_state returned, got {state!r}") from None
+
+    def words(self, count: int, target: Device, span: _Span | None = None) -> Array:
+        """The next `count` uniform 32-bit words, on a device; of those, what is in the span."""
+        recomputation.draws(self)
+        if span is not None:
+            return self._spanned(count, target, span)
+        if recording and recording[-1].mine():
+            return recording[-1].words(self, count, target)
+        drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
+        self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
+        return drawn
+
+    def _spanned(self, count: int, target: Device, span: _Span) -> Array:
+        period, start, stop = span
+        if recording and recording[-1].mine():
+            whole = recording[-1].words(self, count, target)
+            return whole.reshape(-1, period)[:, start:stop].reshape(-1) if period else whole
+        drawn = []
+        for first in range(start, count, period or 1):
+            blocks, skipped = divmod(first, 8)
+            words = target.backend.random_words(self.seed, self.offset + blocks, skipped + stop - start, target.index)
+            drawn.append(words[skipped:])
+        self.offset += (count + 7) // 8
+        with at(drawn):
+            return (
+                array_module(drawn[0]).concatenate(drawn)
+                if drawn
+                else target.backend.full((0,), 0, "uint32", target.index)
+            )
+
+
+default_generator = Generator()
+
+
+def floating(name: str, kind: DType) -> DType:
+    """The dtype of what is drawn.
+
+    Raises:
+        TypeError: if it is not floating-point; the message names the function `name`.
+    """
+    kind = as_dtype(kind)
+    if kind.kind != "f":
+        raise TypeError(f"{name}: draws floating-point numbers, got dtype {kind}; randint draws integers")
+    return kind
+
+
+def uniform(
+    size: Size, kind: DType, target: Device, generator: Generator | None, batch_dim: int | None = None
+) -> Array:
+    """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16.
+
+    Args:
+        batch_dim: along which dimension the rows of a batch lie: of a batch that several processes share, each draws
+            what one process would draw for its rows.
+    """
+    if not isinstance(generator, (Generator, NoneType)):
+        raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
+    count = math.prod(size)
+    draw = (generator or default_generator).words
+    each = 2 if kind == float64 else 1
+    rows = shared("rand") if batch_dim is not None else None
+    if rows is None or batch_dim is None:
+        words = draw(each * count, target)
+    else:
+        words = draw(*_of_rows(size, batch_dim, rows, each, target))
+    with at(words):
+        if kind == float64:
+            return ((words.view("uint64") >> 11) * 2.0**-53).reshape(size)
+        bits = 11 if kind == float16 else 24
+        return ((words >> (32 - bits)).astype(kind) * dtype(kind).type(2.0**-bits)).reshape(size)
+
+
+def _of_rows(size: Size, dim: int, rows: Rows, each: int, target: Device) -> tuple[int, Device, _Span]:
+    """What to draw for these rows: how many words one process would, and which of them, with `each` for an element."""
+    if size[dim] != rows.here:
+        raise ValueError(
+            f"rand: shape {size} has {size[dim]} rows along dimension {dim}, and shard() gave this process "
+            f"{rows.here} of {rows.total}; call shard() for each batch of another size"
+        )
+    inner = each * math.prod(size[dim + 1 :])
+    period = rows.total * inner
+    return math.prod(size[:dim]) * period, target, _Span(period, rows.start * inner, rows.stop * inner)
+
+
+def normal(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
+    """Normal, as an array (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
+    count = math.prod(size)
+    half = (count + 1) // 2
+    u = uniform((2, half), kind, target, generator)
+    xp = array_module(u)
+    with at(u):
+        radius = xp.sqrt(-2.0 * xp.log(1.0 - u[0]))
+        angle = (2.0 * math.pi) * u[1]
+        return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:count].copy().reshape(size)
