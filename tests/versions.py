@@ -66,7 +66,10 @@ def resolved(python: str, platform: str) -> bool:
     """Whether pip finds wheels of all dependencies for another system."""
     target = ROOT / "build" / "versions" / f"{platform}-{python}"
     command = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version", python]
-    wanted = [re.split(r"\s|;", line)[0] for line in ("numpy>=2", "safetensors>=0.4.1", "llvmlite>=0.45.1", "charset-normalizer>=3.4")]
+    wanted = [
+        re.split(r"\s|;", line)[0]
+        for line in ("numpy>=2", "safetensors>=0.4.1", "llvmlite>=0.45.1", "charset-normalizer>=3.4")
+    ]
     done = subprocess.run([*command, "--platform", platform, "-d", str(target), *wanted], check=False)
     print(f"{python} on {platform}: {'wheels of all' if not done.returncode else 'NOT ALL there as wheels'}")
     return not done.returncode
