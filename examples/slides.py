@@ -147,15 +147,15 @@ class Slide(NamedTuple):
 
 SLIDES = [
     Slide("RNN, layers", "input → hidden → output; the hidden layer feeds itself", Speller, "self.memory(", states),
-    Slide("RNN, input", "x_t, the input at step t = 1, 2, 3, …", Recurrent._walk, "cell.project(data)", states),
-    Slide("RNN, state", "s_t, the memory: the hidden state at step t", Recurrent._walk, "cell.step(xW", states),
+    Slide("RNN, input", "x_t, the input at step t = 1, 2, 3, …", Recurrent._scan, "cell.project(data)", states),
+    Slide("RNN, state", "s_t, the memory: the hidden state at step t", Recurrent._scan, "cell.step(xW", states),
     Slide("RNN, update", "s_t = f(U x_t + W s_{t-1})", RNNCell.step, "self._f(", states),
     Slide("RNN, output", "o_t = softmax(V s_t)", Speller, "F.softmax(self.V(s)", output),
     Slide("RNN, example", "I am Chinese, I love China", Networks.made, ".log()).backward()", gradients),
     Slide("LSTM, C", "C decides what is kept and what is forgotten", LSTMCell, 'states = ("h", "c")', cell_state),
-    Slide("LSTM, gate", "σ(·) ∗ ·: 0 lets nothing through, 1 everything", LSTMCell.open, "sigmoid(f)", gates),
-    Slide("LSTM, forget", "f_t = σ(W_f·[h_{t-1}, x_t] + b_f)", LSTMCell.open, "i, f, g, o = ", gates),
-    Slide("LSTM, input", "i_t = σ(W_i·[h_{t-1}, x_t] + b_i), C̃_t = tanh(…)", LSTMCell.open, "tanh(g)", gates),
+    Slide("LSTM, gate", "σ(·) ∗ ·: 0 lets nothing through, 1 everything", LSTMCell.compute_gates, "sigmoid(f)", gates),
+    Slide("LSTM, forget", "f_t = σ(W_f·[h_{t-1}, x_t] + b_f)", LSTMCell.compute_gates, "i, f, g, o = ", gates),
+    Slide("LSTM, input", "i_t = σ(W_i·[h_{t-1}, x_t] + b_i), C̃_t = tanh(…)", LSTMCell.compute_gates, "tanh(g)", gates),
     Slide("LSTM, update", "C_t = f_t ∗ C_{t-1} + i_t ∗ C̃_t", LSTMCell.step, "c = f * ", cell_state),
     Slide("LSTM, output", "o_t = σ(…), h_t = o_t ∗ tanh(C_t)", LSTMCell.step, "h = o * tanh(c)", gates),
 ]  # fmt: skip

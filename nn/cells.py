@@ -229,13 +229,13 @@ class LSTMCell(WeightedCell):
     def state_sizes(self) -> tuple[int, ...]:
         return (self.proj_size or self.hidden_size, self.hidden_size)
 
-    def open(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def compute_gates(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """How far each gate is open, and the candidate between the forget and the output gate."""
         i, f, g, o = (xW + tg.linear(state[0], self.weight_hh)).chunk(4, dim=-1)
         return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def step(self, xW: Tensor, state: LSTMState) -> LSTMState:
-        i, f, g, o = self.open(xW, state)
+        i, f, g, o = self.compute_gates(xW, state)
         c = f * state[1] + i * g  # keep what the forget gate keeps, add what the input gate admits
         h = o * tanh(c)
         return (h if self.weight_hr is None else tg.linear(h, self.weight_hr)), c
@@ -253,17 +253,17 @@ class GRUCell(WeightedCell):
     def project(self, x: Tensor) -> Tensor:
         return tg.linear(x, self.weight_ih, self.bias_ih)
 
-    def recur(self, h: Tensor) -> Tensor:
+    def hidden_projection(self, h: Tensor) -> Tensor:
         """What the gates make of the state: h Wₕₕᵀ + bₕₕ."""
         return tg.linear(h, self.weight_hh, self.bias_hh)
 
-    def open(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def compute_gates(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How far each gate is open, and the candidate."""
         r, z, n = xW.chunk(3, dim=-1)
-        r_h, z_h, n_h = self.recur(h).chunk(3, dim=-1)
+        r_h, z_h, n_h = self.hidden_projection(h).chunk(3, dim=-1)
         r, z = sigmoid(r + r_h), sigmoid(z + z_h)
         return r, z, tanh(n + r * n_h)
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
-        _, z, n = self.open(xW, h)
+        _, z, n = self.compute_gates(xW, h)
         return n + z * (h - n)  # (1 - z) n + z h: the update gate keeps what was

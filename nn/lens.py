@@ -24,13 +24,13 @@ class Layer:
     add up: T counts the steps of all of them.
 
     Attributes:
-        gates: the names of the gates, such as i, f, g, o; none for a cell that has no method `open`.
+        gates: the names of the gates, such as i, f, g, o; none for a cell that has no method `compute_gates`.
         states: the names of the state's tensors, such as h and c.
     """
 
     def __init__(self, name: str, cell: Cell) -> None:
         self.name, self.states = name, cell.states
-        self.gates: tuple[str, ...] = getattr(cell, "gates", ()) if hasattr(cell, "open") else ()
+        self.gates: tuple[str, ...] = getattr(cell, "gates", ()) if hasattr(cell, "compute_gates") else ()
         self._steps: list[dict[str, Tensor]] = []
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Layer:
         def noted() -> dict[str, Tensor]:
             step: dict[str, Tensor] = {}
             with tg.no_grad():
-                opened = cell.open(xW, before) if self.gates else ()  # type: ignore[attr-defined]
+                opened = cell.compute_gates(xW, before) if self.gates else ()  # type: ignore[attr-defined]
                 for gate, value in zip(self.gates, opened, strict=True):
                     step[gate] = placed(value.detach())
                 for letter, state in zip(self.states, after, strict=True):

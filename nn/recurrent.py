@@ -160,13 +160,13 @@ class Recurrent(Module):
                 data = self._dropped(data, layout.batch_sizes)
             outputs = []
             for k in range(layer * self._directions, (layer + 1) * self._directions):
-                output, last = self._walk(cells[k], k, data, layout, initial[k])
+                output, last = self._scan(cells[k], k, data, layout, initial[k])
                 outputs.append(output)
                 final.append(last)
             data = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
         return layout.restore(data), self._gathered(final, layout)
 
-    def _walk(self, cell: Cell, k: int, data: Tensor, layout: Layout, state: Tensors) -> tuple[Tensor, Tensors]:
+    def _scan(self, cell: Cell, k: int, data: Tensor, layout: Layout, state: Tensors) -> tuple[Tensor, Tensors]:
         """One layer in one direction: packed data (N, F) -> outputs (N, O), and the state after the last step.
 
         Sequences come from the longest to the shortest, so those that have a step t are the first rows of it.

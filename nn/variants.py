@@ -22,7 +22,7 @@ class PeepholeLSTMCell(LSTMCell):
         super().__init__(*args, **settings)
         self.weight_ci, self.weight_cf, self.weight_co = (self._parameter(self.hidden_size) for _ in range(3))
 
-    def open(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def compute_gates(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h, c = state
         i, f, g, o = (xW + tg.linear(h, self.weight_hh)).chunk(4, dim=-1)
         i, f, g = sigmoid(i + self.weight_ci * c), sigmoid(f + self.weight_cf * c), tanh(g)
@@ -59,13 +59,13 @@ class LayerNormLSTMCell(LSTMCell):
     def project(self, x: Tensor) -> Tensor:
         return F.layer_norm(tg.linear(x, self.weight_ih), self.gain_ih.shape, self.gain_ih, self._bias())
 
-    def open(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def compute_gates(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hW = F.layer_norm(tg.linear(state[0], self.weight_hh), self.gain_hh.shape, self.gain_hh)
         i, f, g, o = (xW + hW).chunk(4, dim=-1)
         return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def step(self, xW: Tensor, state: LSTMState) -> LSTMState:
-        i, f, g, o = self.open(xW, state)
+        i, f, g, o = self.compute_gates(xW, state)
         c = f * state[1] + i * g
         h = o * tanh(F.layer_norm(c, c.shape[-1:], self.gain_c, self.shift_c))
         return (h if self.weight_hr is None else tg.linear(h, self.weight_hr)), c
@@ -84,5 +84,5 @@ class LayerNormGRUCell(GRUCell):
     def project(self, x: Tensor) -> Tensor:
         return F.layer_norm(tg.linear(x, self.weight_ih), self.gain_ih.shape, self.gain_ih, self.bias_ih)
 
-    def recur(self, h: Tensor) -> Tensor:
+    def hidden_projection(self, h: Tensor) -> Tensor:
         return F.layer_norm(tg.linear(h, self.weight_hh), self.gain_hh.shape, self.gain_hh, self.bias_hh)

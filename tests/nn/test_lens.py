@@ -39,7 +39,7 @@ def test_gates_and_states_are_those_of_the_cells(kind: str) -> None:
         for t in range(5)[:: -1 if "reverse" in suffix else 1]:
             given = state if len(state) > 1 else state[0]
             if layer.gates:
-                for name, gate in zip(layer.gates, cell.open(cell.project(x[t]), given), strict=True):
+                for name, gate in zip(layer.gates, cell.compute_gates(cell.project(x[t]), given), strict=True):
                     np.testing.assert_allclose(layer.gate(name)[t], gate.detach().numpy(), atol=1e-12)
             new = cell(x[t], given)
             state = new if isinstance(new, tuple) else (new,)

@@ -250,7 +250,7 @@ def elementwise(kernel: Any, arrays: tuple[Any, ...]) -> Callable[[tuple[Any, ..
     It returns what the kernel makes: an array, or a tuple of them.
 
     Args:
-        kernel: one that `compiler.elements` makes.
+        kernel: one that `compiler.cuda.eager_fusion` makes.
     """
     shape = numpy.broadcast_shapes(*[a.shape for a in arrays])
     flat = all(a.shape == shape and a.flags.c_contiguous for a in arrays)

@@ -7,7 +7,7 @@ high-performance matrix multiplication", 2008). What a library has to do at each
 weight that all steps of a sequence share, and the loop is as fast as the registers allow: OpenBLAS 0.3.31 takes 1.1
 times as long for large products, and 1.3 to 1.7 times for those of a batch of 50 or 64 (`python -m benchmarks
 products`). And its threads, that go on looking for work between two products, would be in the way of those that share
-all the other work (see `crew`).
+all the other work (see `thread_pool`).
 
 Each function takes the address of a table of 64-bit integers, as kernels do: addresses, lengths, distances in elements.
 """
