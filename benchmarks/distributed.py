@@ -29,9 +29,8 @@ def main(rounds: int = 15) -> None:
     """Print what is measured, and then the table of the model."""
     message = _under_mpiexec(2, "message", rounds)
     print(f"a message of W3's gradients, {message['bytes'] / 1e6:.1f} MB, between two ranks here:")
-    print(
-        f"  mpi4py's Allreduce {message['plain'] * 1e3:.2f} ms, ours {message['ours'] * 1e3:.2f} ms: {message['ratio']:.2f}"
-    )
+    plain, ours = [1e3 * message[name] for name in ("plain", "ours")]
+    print(f"  mpi4py's Allreduce {plain:.2f} ms, ours {ours:.2f} ms: {message['ratio']:.2f} times that")
     alone = _under_mpiexec(1, "alone", rounds)
     print(f"W2's compiled step with average_gradients on a group of one: {alone['ratio']:.3f} of the step without")
     steps = {n: _under_mpiexec(n, "step", rounds) for n in (1, 2)}
