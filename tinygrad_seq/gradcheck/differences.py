@@ -71,7 +71,7 @@ class Differences(Findings):
                     self._wrong(k, value, error)
                 else:  # of the outputs looked at; as if the others were right
                     self._wrong(k, float(self.g.reshape(-1)[k]) - float(g.reshape(-1)[k]) + value, error)
-        if not located and self.exhaustive and abs(claimed - numeric) <= c.rtol * float(abs(g * d).sum()):
+        if not located and self.x.size <= SINGLY and abs(claimed - numeric) <= c.rtol * float(abs(g * d).sum()):
             return False  # as little as is no mistake of an entry
         if not located:
             where = f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
@@ -88,21 +88,24 @@ class Differences(Findings):
             usable = mask & host.isfinite(there.value) & (host.isfinite(there.error) | (len(steps) == 1))
             return c.summed(there.value, usable), c.error(there, usable)
 
-        left = c.probe.left - RESERVE
-        if entries.size <= SINGLY:
-            steps: Any = (3, 4, 5) if left >= 6 * entries.size else (4, 5) if left >= 4 * entries.size else (4,)
-            if entries.size <= FEW:
-                steps = (2, 3, 4)
-            rough = c.error(self.slopes_along, mask) > ROUGH * abs(g * d).sum()
-            if rough:
-                steps = (0,)
+        def singly(steps: Any, rough: float) -> None:
             for k in entries:
                 numeric, error = measured(host.array([k]), steps)
                 part = d.reshape(-1)[k]
                 if not host.isfinite(error) or len(steps) == 1:
-                    error = (1e-2 if rough else 1e-4) * abs(numeric) + tolerance / 10
+                    error = rough * abs(numeric) + tolerance / 10
                 if abs(g.reshape(-1)[k] * part - numeric) > error + c.rtol * abs(numeric):
                     found.append((int(k), numeric / part, error / abs(part)))
+
+        left = c.probe.left - RESERVE
+        if c.error(self.slopes_along, mask) > ROUGH * float(abs(g * d).sum()):
+            if entries.size <= SINGLY:
+                singly((0,), 1e-2)
+        elif entries.size <= SINGLY:
+            enough = 6 * entries.size
+            singly((3, 4, 5) if left >= enough else (4, 5) if left >= 4 * entries.size else (4,), 1e-4)
+            if not found and left < enough and entries.size <= FEW:
+                singly((2, 3, 4), 1e-4)
         if not found:
             found = self._behind_outputs(d, mask, off, tolerance, measured)
         return found

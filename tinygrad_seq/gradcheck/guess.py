@@ -22,15 +22,16 @@ def guess(report: InputReport, claimed: Array, time_dim: int | None) -> str:
     square = len(report.shape) == 2 and report.shape[0] == report.shape[1] > 1
     if square and _close(claimed, right.T):
         return "a missing (or a needless) transpose"
+    several = len(report.wrong) > 1 and not every
     if _close(ours, -true):
-        return f"a wrong sign: {who} is minus what it should be"
+        return f"a wrong sign: {who} {'are minus what they' if several else 'is minus what it'} should be"
     if not ours.any():
         place = _missing_part(report, claimed, time_dim)
-        return place or f"a part that is never written: {who} is 0"
+        return place or f"a part that is never written: {who} {'are' if several else 'is'} 0"
     with host.errstate(divide="ignore", invalid="ignore"):
         ratios = ours / true
     if host.isfinite(ratios).all() and len(ratios) > 1 and host.ptp(ratios) <= 1e-6 * abs(ratios).max():
-        return _factor(float(ratios[0]), report, who)
+        return _factor(float(ratios[0]), report, f"{who} {'have' if several else 'has'} it")
     if len(ratios) > 1 and (abs(ours) < abs(true)).all() and not every:
         return "contributions that overwrite each other instead of adding up (repeated indices?)"
     return ""
@@ -43,12 +44,12 @@ def _close(a: Array, b: Array) -> bool:
 def _factor(ratio: float, report: InputReport, who: str) -> str:
     for name, value in (("2", 2.0), ("1/2", 0.5), ("4", 4.0), ("1/4", 0.25)):
         if abs(ratio / value - 1) < 1e-6:
-            return f"a factor {name} too much: {who} has it"
+            return f"a factor {name} too much: {who}"
     for length in report.shape:
         for value, words in ((float(length), f"{length}"), (1 / length if length else 0.0, f"1/{length}")):
             if length > 1 and abs(ratio / value - 1) < 1e-6:
                 return f"a factor {words} too much, the length of a dimension: a sum for a mean, or the reverse"
-    return f"a constant factor {ratio:.6g}: {who} has it"
+    return f"a constant factor {ratio:.6g}: {who}"
 
 
 def _missing_part(report: InputReport, claimed: Array, time_dim: int | None) -> str:
