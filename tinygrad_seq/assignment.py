@@ -210,8 +210,8 @@ class Assignment(Methods):
             if not isinstance(value, Value):
                 value = self.result_class.wrap(to_array(value, self.array.dtype, device_of(self.array)))
             path = self._recorded_path(name, value)
-            value = value.to(self.array.dtype)  # type: ignore[union-attr]
-            if value.node is not None and arrays:  # type: ignore[union-attr]
+            value = value.to(self.array.dtype)
+            if value.node is not None and arrays:
                 require_once(self.array.shape, arrays, index)
         else:
             path = self._recorded_path(name)

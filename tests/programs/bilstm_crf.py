@@ -8,13 +8,11 @@ import tinygrad_seq.optim as optim
 START_TAG, STOP_TAG = "<START>", "<STOP>"
 tag_to_ix = {"B": 0, "I": 1, "O": 2, START_TAG: 3, STOP_TAG: 4}
 training_data = [
-    ("the wall street journal reported today".split(), "B I I I O O".split()),
-    ("georgia tech is a university in georgia".split(), "B I O O O O B".split()),
+    (["the", "wall", "street", "journal", "reported", "today"], ["B", "I", "I", "I", "O", "O"]),
+    (["georgia", "tech", "is", "a", "university", "in", "georgia"], ["B", "I", "O", "O", "O", "O", "B"]),
 ]
-word_to_ix = {}
-for sentence, _ in training_data:
-    for word in sentence:
-        word_to_ix.setdefault(word, len(word_to_ix))
+vocabulary = sorted({word for sentence, _ in training_data for word in sentence})
+word_to_ix = {word: i for i, word in enumerate(vocabulary)}
 
 
 def argmax(vec):

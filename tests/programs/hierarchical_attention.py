@@ -16,7 +16,7 @@ class AttentionWithContext(nn.Module):
         self.contx = nn.Linear(hidden_dim, 1, bias=False)
 
     def forward(self, inp):
-        u = torch.tanh_(self.attn(inp))
+        u = self.attn(inp).tanh_()
         a = F.softmax(self.contx(u), dim=1)
         return (a * inp).sum(1)
 
@@ -54,7 +54,9 @@ def build():
 def run(model):
     random.seed(8)
     labels = [i % 2 for i in range(8)]
-    docs = torch.LongTensor([[[random.randint(0, 4) + 5 * y * (s == 1) for _ in range(4)] for s in range(3)] for y in labels])
+    docs = torch.LongTensor(
+        [[[random.randint(0, 4) + 5 * y * (s == 1) for _ in range(4)] for s in range(3)] for y in labels]
+    )
     target = torch.LongTensor(labels)
     optimizer = torch.optim.Adam(filter(lambda p: p.requires_grad, model.parameters()), lr=0.02)
     losses = []

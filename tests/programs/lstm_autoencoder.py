@@ -7,7 +7,7 @@ from tinygrad_seq import nn
 from tinygrad_seq.utils.data import DataLoader, Dataset
 
 
-class Curves(Dataset):
+class Curves(Dataset):  # type: ignore[type-arg]
     def __init__(self, n):
         self.n = n
 

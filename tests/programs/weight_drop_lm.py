@@ -6,7 +6,8 @@ import tinygrad_seq as torch
 import tinygrad_seq.nn as nn
 from tinygrad_seq import optim
 
-text = "the rain falls and the wind blows and the rain falls on the sea and the wind is on the hill".split()
+lines = "the rain falls and the wind blows and the rain falls on the sea and the wind is on the hill"
+text = lines.split()
 vocab = sorted(set(text))
 
 
@@ -22,7 +23,9 @@ class WeightDrop(nn.Module):
     def _setweights(self):
         for name_w in self.weights:
             raw_w = getattr(self.module, name_w + "_raw")
-            kept = [[float(random.random() >= self.dropout) for _ in range(raw_w.size(1))] for _ in range(raw_w.size(0))]
+            kept = [
+                [float(random.random() >= self.dropout) for _ in range(raw_w.size(1))] for _ in range(raw_w.size(0))
+            ]
             w = raw_w * raw_w.new_tensor(kept) / (1 - self.dropout) if self.training else raw_w * 1
             setattr(self.module, name_w, w)
 
