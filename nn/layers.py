@@ -381,3 +381,15 @@ class CosineSimilarity(FunctionModule):
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__(dim=dim, eps=eps)
+
+
+class PairwiseDistance(FunctionModule):
+    """‖x₁ - x₂ + eps‖ₚ along the last dimension; see `functional.pairwise_distance`."""
+
+    function = F.pairwise_distance
+    p: float
+    eps: float
+    keepdim: bool
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__(p=p, eps=eps, keepdim=keepdim)

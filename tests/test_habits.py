@@ -25,6 +25,19 @@ def like(found: Any, expected: Any) -> bool:
 ONES, TWO = tg.ones(2), tg.tensor([1.0, 2.0])
 THEIRS: Any = tg  # for keywords that are PyTorch's alone, which type checkers are not told of
 
+
+def gradient(change: Callable[[tg.Tensor, tg.Tensor], None]) -> Any:
+    """The gradient of out[0] + 8 out[1], where out is what a change made of a copy of x = (1, 2)."""
+    x = TWO.clone().requires_grad_()
+    out = x * 1
+    change(out, x)
+    return tg.autograd.grad((out * tg.tensor([1.0, 8.0])).sum(), x)[0]
+
+
+def add_to_first(out: tg.Tensor, x: tg.Tensor) -> None:
+    out[0] += out[1] * 6
+
+
 # what is written -> what it gives: numbers, shapes, dtypes
 GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Tensor of lengths": (lambda: tg.Tensor(2, 3).shape, (2, 3)),
@@ -97,6 +110,10 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "glu": (lambda: F.glu(tg.tensor([2.0, 0.0])), [1]),
     "GLU": (lambda: nn.GLU(0)(tg.tensor([2.0, 0.0])), [1]),
     "softmin": (lambda: F.softmin(ONES, 0), [0.5, 0.5]),
+    "pairwise_distance": (lambda: F.pairwise_distance(ONES, TWO, eps=0.0), 1),
+    "PairwiseDistance": (lambda: nn.PairwiseDistance(p=1, eps=0.5, keepdim=True)(TWO, ONES), [2]),
+    "x[i] = y, recorded": (lambda: gradient(lambda out, x: out.__setitem__(0, x[1] * 3)), [0, 11]),
+    "x[i] += y, recorded": (lambda: gradient(add_to_first), [1, 14]),
     "all_weights": (lambda: [len(w) for w in nn.LSTM(2, 3, 2, bidirectional=True).all_weights], [4] * 4),
     "flatten_parameters": (lambda: nn.GRU(2, 3).flatten_parameters(), None),
     "RNNBase": (lambda: [isinstance(m(2, 3), nn.RNNBase) for m in (nn.RNN, nn.LSTM, nn.GRU)], [True] * 3),

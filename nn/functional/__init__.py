@@ -11,7 +11,7 @@ from .activations import elu, glu, hardtanh, leaky_relu, log_softmax, logsigmoid
 from .attention import scaled_dot_product_attention
 from .convolution import batch_norm, conv1d
 from .ctc import ctc_loss
-from .layers import cosine_similarity, dropout, embedding, layer_norm, linear, normalize, pad
+from .layers import cosine_similarity, dropout, embedding, layer_norm, linear, normalize, pad, pairwise_distance
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -51,6 +51,7 @@ __all__ = [
     "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "relu",
     "scaled_dot_product_attention",
     "sigmoid",

@@ -142,3 +142,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     shape = (x1.detach() == x2.detach()).shape  # raises, naming the shapes, unless they broadcast
     x1, x2 = x1.broadcast_to(shape), x2.broadcast_to(shape)
     return (normalize(x1, dim=dim, eps=eps) * normalize(x2, dim=dim, eps=eps)).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """‖x₁ - x₂ + eps‖ₚ along the last dimension of tensors that broadcast with each other."""
+    x1, x2 = floating("pairwise_distance", "x1", x1), floating("pairwise_distance", "x2", x2)
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)

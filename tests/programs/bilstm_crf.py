@@ -11,10 +11,8 @@ training_data = [
     (["the", "wall", "street", "journal", "reported", "today"], ["B", "I", "I", "I", "O", "O"]),
     (["georgia", "tech", "is", "a", "university", "in", "georgia"], ["B", "I", "O", "O", "O", "O", "B"]),
 ]
-word_to_ix = {}  # type: ignore[var-annotated]
-for sentence, _ in training_data:
-    for word in sentence:
-        word_to_ix.setdefault(word, len(word_to_ix))
+vocabulary = sorted({word for sentence, _ in training_data for word in sentence})
+word_to_ix = {word: i for i, word in enumerate(vocabulary)}
 
 
 def argmax(vec):

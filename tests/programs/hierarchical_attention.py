@@ -16,7 +16,7 @@ class AttentionWithContext(nn.Module):
         self.contx = nn.Linear(hidden_dim, 1, bias=False)
 
     def forward(self, inp):
-        u = torch.tanh_(self.attn(inp))
+        u = self.attn(inp).tanh_()
         a = F.softmax(self.contx(u), dim=1)
         return (a * inp).sum(1)
 

@@ -14,10 +14,10 @@ class TDNN(nn.Module):
     def __init__(self, n_mels, hidden):
         super().__init__()
         self.convs = nn.Sequential(
-            nn.Conv1d(n_mels, hidden, kernel_size=3, padding=1),
+            nn.Conv1d(n_mels, hidden, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm1d(hidden),
             nn.ReLU(inplace=True),
-            nn.Conv1d(hidden, hidden, kernel_size=3, padding=2, dilation=2),
+            nn.Conv1d(hidden, hidden, kernel_size=3, padding=2, dilation=2, bias=False),
             nn.BatchNorm1d(hidden),
             nn.ReLU(inplace=True),
         )

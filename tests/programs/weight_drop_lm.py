@@ -6,29 +6,8 @@ import tinygrad_seq as torch
 import tinygrad_seq.nn as nn
 from tinygrad_seq import optim
 
-text = [
-    "the",
-    "rain",
-    "falls",
-    "and",
-    "the",
-    "wind",
-    "blows",
-    "and",
-    "the",
-    "rain",
-    "falls",
-    "on",
-    "the",
-    "sea",
-    "and",
-    "the",
-    "wind",
-    "is",
-    "on",
-    "the",
-    "hill",
-]
+lines = "the rain falls and the wind blows and the rain falls on the sea and the wind is on the hill"
+text = lines.split()
 vocab = sorted(set(text))
 
 

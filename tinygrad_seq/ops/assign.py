@@ -49,19 +49,19 @@ def setitem(x: Array, values: Array, *arrays: Array, index: Index, steps: Steps 
 
 
 def _setitem_vjp(
-    g: Any, _y: Any, _x: Any, _values: Any, *arrays: Any, index: Index, steps: Steps, reuse: bool
+    g: Any, _y: Any, _x: Any, _values: Any, *arrays: Any, index: Index, steps: Steps = (), reuse: bool = False
 ) -> list[Any]:
-    part = g
-    for show, params in steps:
-        part = show(part, **params)
-    part = getitem(part, *arrays, index=index)
-    missing = getattr(_values, "ndim", 0) - part.ndim  # dimensions of length 1 in front
-    if missing > 0:
-        part = reshape_to(part, shape=(*[1] * missing, *part.shape))
-    if hasattr(g, "array"):
-        rest = setitem(g, 0, *arrays, index=index, steps=steps, reuse=False)
-    else:
-        part, rest = part.copy(), Cleared(g, arrays, index, steps)
+    recorded, part = hasattr(g, "array"), None
+    if hasattr(_values, "ndim"):
+        part = g
+        for show, params in steps:
+            part = show(part, **params)
+        part = getitem(part, *arrays, index=index)
+        missing = _values.ndim - part.ndim  # dimensions of length 1 in front
+        if missing > 0:
+            part = reshape_to(part, shape=(*[1] * missing, *part.shape))
+        part = part if recorded else part.copy()  # as g may be cleared
+    rest = setitem(g, 0, *arrays, index=index, steps=steps) if recorded else Cleared(g, arrays, index, steps)
     return [rest, part, *[None for _ in arrays]]
 
 

@@ -16,6 +16,7 @@ from ..program import Instr, Var
 Place = tuple[Var, tuple[Any, ...]]  # in which other one, and the index of it there
 _IN_PLACE = UFUNCS | {"sigmoid"}  # what NumPy does right where the result is one of the operands
 _ELEMENTWISE = _IN_PLACE | {"where", "cast", "copy"}
+_CHANGED = {"update", "scatter_add"}  # their first operand, changed in a part
 _Span = tuple[int, int]
 _Rectangle = tuple[_Span, _Span]  # rows and columns
 
@@ -225,6 +226,8 @@ class InplaceReuse:
             v for v in homes.values() if v in self._made_by and v not in self._external
         }  # begin where their home does
         for now, kernel in self._parts.items():
+            if len(kernel) == 1 and kernel[0].op in _CHANGED:
+                self._change(kernel[0], now, homes, end, whole)
             if not _in_place(kernel):
                 continue
             operands = list(dict.fromkeys([v for instr in kernel for v in instr.inputs() if v in whole]))
@@ -240,6 +243,17 @@ class InplaceReuse:
                         homes[out] = homes[v]
                         operands.remove(v)
                         break
+
+    def _change(self, instr: Instr, now: int, homes: dict[Var, Var], end: dict[Var, int], whole: set[Var]) -> None:
+        """Let what is changed in a part lie where it lay, if nobody needs it as it was."""
+        v, out = instr.args[0], instr.out
+        others = [homes[a] for a in instr.inputs() if a is not v]
+        if not (v in whole and out in whole and out not in self._places and homes[v] is v) or not out.shape:
+            return
+        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[v] == now and v not in others:
+            self._places[out] = (v, (Ellipsis,))
+            end[v] = end[out]
+            homes[out] = v
 
     def _home(self, v: Var) -> Var:
         while True:

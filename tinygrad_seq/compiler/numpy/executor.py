@@ -138,11 +138,16 @@ class NumpyExecutor:
             return [(numpy.copyto, pair) for pair in self.pieces(instr, out)]
         if op == "update":
             place = filled(instr.params["index"], tuple(args[2:]))
-            return [(numpy.copyto, (out, args[0])), (out.__setitem__, (place, args[1]))]
+            return [*self._copied_to(out, args[0]), (out.__setitem__, (place, args[1]))]
         if op == "scatter_add":
             place = filled(instr.params["index"], tuple(args[2:]))
-            return [(numpy.copyto, (out, args[0])), (numpy_backend.scatter_add, (out, place, args[1]))]
+            return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, place, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
+
+    def _copied_to(self, out: Array, x: Array) -> list[Step]:
+        """A copy, unless the one lies where the other does."""
+        same = out.__array_interface__["data"] == x.__array_interface__["data"] and out.strides == x.strides
+        return [] if same else [(numpy.copyto, (out, x))]
 
     def pieces(self, instr: Instr, out: Array) -> list[tuple[Array, Array]]:
         """Of a `concat`, the pieces that were not made in their place: where they go, and where they are."""

@@ -242,10 +242,22 @@ class ProxyArray:
         return self.tracer.emit("slice", self, index=index)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+        if is_array(mask) and mask.dtype.kind == "b" and mask.ndim and not getattr(value, "ndim", 0):
+            self._fill(mask, value)
+            return
         index, arrays = self._index(key)
         if isinstance(value, ProxyArray) and value.dtype != self.dtype:
             value = value.astype(self.dtype)
         self.become(self.tracer.emit("update", self, value, *arrays, index=index))
+
+    def _fill(self, mask: Any, value: Any) -> None:
+        """One number where a mask is true: however often that is."""
+        if mask.shape != self.shape[: mask.ndim]:
+            raise IndexError(f"a mask of shape {mask.shape} does not fit an array of shape {self.shape}")
+        where = self.tracer.traced(mask).reshape(*mask.shape, *[1] * (self.ndim - mask.ndim))
+        value = value.astype(self.dtype) if is_array(value) else self.tracer.made(value, self.dtype)
+        self.become(self.tracer.emit("where", where, value, self))
 
     def become(self, new: ProxyArray) -> None:
         """Have the numbers of another array from now on."""

@@ -48,7 +48,7 @@ class Tracer(Placement):
     Attributes:
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
-        commits: for LiveNumbers that go somewhere: where to, and which.
+        commits: for SymbolicScalars that go somewhere: where to, and which.
         captures: the tensors that were used and are no arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.

@@ -1,0 +1,87 @@
+"""Compiled functions that put what they compute into attributes of modules, as weights that are dropped out anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import nn
+import nn.functional as F
+import tinygrad_seq as tg
+
+Made = tuple[Callable[[tg.Tensor], tg.Tensor], Any, nn.Parameter]
+
+
+def dropped(train: bool) -> Made:
+    tg.manual_seed(0)
+    lstm: Any = nn.LSTM(3, 4)
+    head = nn.Linear(4, 2)
+    raw = nn.Parameter(lstm.weight_hh_l0.detach().clone())
+    del lstm.weight_hh_l0
+    optimizer = nn.optim.Adam([raw, *lstm.parameters(), *head.parameters()], lr=0.01)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        setattr(lstm, "weight_hh_l0", F.dropout(raw, 0.5))  # noqa: B010, as programs write it
+        loss = (head(lstm(x)[0]) ** 2).sum()
+        if train:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    return step, lstm, raw
+
+
+@pytest.mark.parametrize("mode", [None, "verify"])
+@pytest.mark.parametrize("train", [True, False])
+def test_each_call_leaves_the_attribute_as_an_eager_one_does(train: bool, mode: str | None) -> None:
+    (eager, theirs, their_raw), (step, ours, our_raw) = dropped(train), dropped(train)
+    compiled = tg.compile(step, mode=mode)
+    for seed in range(4):
+        x = tg.full((5, 2, 3), 0.1 * (seed + 1))
+        tg.manual_seed(seed)
+        expected = eager(x)
+        tg.manual_seed(seed)
+        found = compiled(x)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert tg.allclose(ours.weight_hh_l0.detach(), theirs.weight_hh_l0.detach(), 1e-5, 1e-6)
+        if not train:
+            expected.backward()
+            found.backward()
+        assert our_raw.grad is not None
+        assert their_raw.grad is not None
+        assert tg.allclose(our_raw.grad, their_raw.grad, 1e-4, 1e-5)
+    assert len(compiled.programs) == 1
+
+
+def test_what_was_read_before_is_refused() -> None:
+    module: Any = nn.Linear(2, 2)
+    module.scale = tg.ones(2)
+
+    def grown(x: tg.Tensor) -> tg.Tensor:
+        module.scale = module.scale * 2
+        return module(x) * module.scale
+
+    before = module.scale
+    with pytest.raises(tg.CompileError, match=r"assigns to the attribute 'scale' of a Linear.*has not read"):
+        tg.compile(grown)(tg.ones(1, 2))
+    assert module.scale is before
+
+    def counted(x: tg.Tensor) -> tg.Tensor:
+        module.count = 3
+        return module(x)
+
+    with pytest.raises(tg.CompileError, match="assigns to the attribute 'count'"):
+        tg.compile(counted)(tg.ones(1, 2))
+    assert not hasattr(module, "count")
+
+
+def test_lengths_are_given_as_a_list() -> None:
+    lstm, x = nn.LSTM(3, 4), tg.randn(5, 2, 3)
+    with pytest.raises(tg.CompileError, match="lengths of sequences are better given as a list"):
+        tg.compile(lambda x, n: lstm(x, lengths=n)[0])(x, tg.tensor([5, 3]))
+    compiled = tg.compile(lambda x, n: lstm(x, lengths=n)[0])
+    for lengths in ([5, 3], [2, 4], [5, 3]):
+        assert tg.allclose(compiled(x, lengths), lstm(x, lengths=lengths)[0], 1e-5, 1e-6)
