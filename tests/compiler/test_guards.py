@@ -678,3 +678,29 @@ def test_memory_as_an_eager_call_has_it() -> None:
     compiled = tg.compile(f)
     for _ in range(3):
         assert compiled(x).tolist() == f(x).tolist()
+
+
+class Trainer:
+    def __init__(self) -> None:
+        self.w, self.steps = tg.ones(2), 0
+        self.kept: Any = None
+        self.carried: Any = None
+
+    def step(self, x: tg.Tensor) -> tg.Tensor:
+        return x * self.w if self.carried is None else x * self.w * 2
+
+
+def test_attributes_that_the_function_does_not_look_at() -> None:
+    """An object's tensors may be others at each call, as long as the program was made without them."""
+    trainer = Trainer()
+    compiled = tg.compile(trainer.step)
+    for k in range(5):
+        trainer.kept, trainer.steps = compiled(tg.ones(2)), k
+        assert trainer.kept.tolist() == [1.0, 1.0]
+    assert len(compiled.programs) == 1
+    for k in range(5):
+        trainer.carried = tg.full((2,), float(k))  # of which the function asks no more than whether it is there
+        assert compiled(tg.ones(2)).tolist() == [2.0, 2.0]
+    assert len(compiled.programs) == 2
+    trainer.w = tg.full((2,), 3.0)
+    assert compiled(tg.ones(2)).tolist() == [6.0, 6.0]

@@ -269,7 +269,7 @@ class Compiled:
             of_module, parts = module_guards(module, tracer.read[id(module)])
             places += of_module
             tracer.guards.append(parts)
-        return Found(places, followed | tracer.attributes.keys())
+        return Found(places, followed | tracer.attributes.keys(), tracer.seen)
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the leaves of its arguments."""

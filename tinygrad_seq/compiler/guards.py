@@ -9,7 +9,7 @@ import operator
 import types
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -81,12 +81,11 @@ _PUT: dict[str, Callable[[Any, Any, Any], None]] = {
     "names": _only,
 }
 _TEXT = {
-    "item": "h{n}[{key!r}] is v{n}",
-    "attribute": "h{n}.{key} is v{n}",
-    "class": "h{n}.__dict__[{key!r}] is v{n}",
-    "cell": "h{n}.cell_contents is v{n}",
-    "setting": "h{n}['param_groups'][{key[0]!r}][{key[1]!r}] is v{n}",
-    "names": "len(h{n}) == v{n}",  # as long as there are as many, they are the same ones
+    "item": "h{n}[{key!r}]",
+    "attribute": "h{n}.{key}",
+    "class": "h{n}.__dict__[{key!r}]",
+    "cell": "h{n}.cell_contents",
+    "setting": "h{n}['param_groups'][{key[0]!r}][{key[1]!r}]",
 }
 
 
@@ -96,28 +95,39 @@ class Found:
     Args:
         places: where to look.
         followed: the identities of places whose numbers are inputs of the program.
+        seen: the tensors, by id, that the program was made with; of other constant ones only the type matters.
     """
 
     def __init__(
         self,
         places: Iterable[Place],
         followed: Iterable[Any] = (),
+        seen: Collection[int] | None = None,
     ) -> None:
         self.places = [*{place.identity: place for place in places}.values()]
         self._followed = {*followed}
         self._live: list[tuple[Place, Any, Any]] = []  # numbers that are followed, with what was there
         self._compared = [place for place in self.places if place.identity not in self._followed]
-        lines = [_TEXT[place.how].format(n=n, key=place.key) for n, place in enumerate(self._compared)]
+        values = [place.look() for place in self._compared]
+        self._loose = {n for n, x in enumerate(values) if seen is not None and _is_constant(x) and id(x) not in seen}
+        lines = [self._comparison(n, place) for n, place in enumerate(self._compared)]
         self._known: dict[str, Any] = {f"h{n}": place.holder for n, place in enumerate(self._compared)}
         exec(f"def same():\n    return {' and '.join(lines) or True}", self._known)
         self._same: Callable[[], bool] = self._known["same"]
-        self._take([place.look() for place in self._compared])
+        self._take(values)
+
+    def _comparison(self, n: int, place: Place) -> str:
+        if place.how == "names":
+            return f"len(h{n}) == v{n}"  # as long as there are as many, they are the same ones
+        text = _TEXT[place.how].format(n=n, key=place.key)
+        return f"type({text}) is v{n}" if n in self._loose else f"{text} is v{n}"
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
         self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
-            self._known[f"v{n}"] = len(place.holder) if place.how == "names" else value
+            known = len(place.holder) if place.how == "names" else type(value) if n in self._loose else value
+            self._known[f"v{n}"] = known
 
     def _loosened(self, container: Any, copy: Any) -> Any:
         """The copy of a container, in which numbers that vary may be any."""
@@ -131,8 +141,9 @@ class Found:
         try:
             if not self._same():
                 now = [place.look() for place in self._compared]
-                if not all(map(alike, now, self._values)):
-                    return False
+                for n, (value, before) in enumerate(zip(now, self._values, strict=True)):
+                    if not (type(value) is type(before) if n in self._loose else alike(value, before)):
+                        return False
                 self._take(now)
         except (ValueError, AttributeError, LookupError):
             return False
@@ -199,6 +210,10 @@ class Found:
             if not alike(container, before):
                 _fill(container, before)
         return changed
+
+
+def _is_constant(x: Any) -> bool:
+    return issubclass(type(x), Value) and x.node is None
 
 
 def _varies(now: Any, before: Any) -> bool:

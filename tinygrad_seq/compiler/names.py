@@ -116,7 +116,8 @@ class Names:
         self.places += [Place(held, key, "item", f"{name}.{key}") for key in there if self._may_change(held[key])]
         yield from [held[key] for key in there]
 
-    def _of_class(self, kind: type[Any]) -> Iterator[Any]:
+    def _of_class(self, kind: type[Any], makes: bool = True) -> Iterator[Any]:
+        """Of a class: attributes by their names, and what Python calls by itself; that it `makes` objects, or has."""
         for base in kind.__mro__:
             if not self._is_users(base.__module__):
                 continue
@@ -127,7 +128,8 @@ class Names:
                     yield held[key]
             self.places.append(Place(held, frozenset(self.names), "names", f"{base.__name__}'s attributes"))
             for key, x in held.items():
-                if key[:2] == "__" and isinstance(x, types.FunctionType) and key not in self.names:  # what Python calls
+                special = key[:2] == "__" and isinstance(x, types.FunctionType) and key not in self.names
+                if special and (makes or key not in ("__init__", "__new__")):
                     self.places.append(Place(base, key, "class", f"{base.__name__}.{key}"))
                     yield x
         if type(kind) is not type:
@@ -148,7 +150,7 @@ class Names:
                     if slot and hasattr(x, key):
                         self.places.append(Place(x, key, "attribute", f"{kind.__name__}.{key}"))
                         yield getattr(x, key)
-            yield kind
+            yield from self._of_class(kind, makes=False)
         elif kind.__module__ == "functools":
             yield getattr(x, "__wrapped__", None)
 

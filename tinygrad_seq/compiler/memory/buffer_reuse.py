@@ -248,10 +248,10 @@ class InplaceReuse:
         """Let what is changed in a part lie where it lay, if nobody needs it as it was."""
         v, out = instr.args[0], instr.out
         others = [homes[a] for a in instr.inputs() if a is not v]
-        if not (v in whole and out in whole and out not in self._places and homes[v] is v) or not out.shape:
+        if not (v in whole and out in whole and out not in self._aliases and homes[v] is v) or not out.shape:
             return
         if (v.shape, v.dtype) == (out.shape, out.dtype) and end[v] == now and v not in others:
-            self._places[out] = (v, (Ellipsis,))
+            self._aliases[out] = (v, (Ellipsis,))
             end[v] = end[out]
             homes[out] = v
 

@@ -81,6 +81,7 @@ class Tracer(Placement):
         self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
         self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
         self.left: list[tuple[Any, str]] = []  # of those, what each call computes anew
+        self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
         self._sent: ProxyArray | None = None  # what came of the last message to other processes
 
@@ -251,6 +252,7 @@ class Tracer(Placement):
         if self.overlay.knows(tensor):
             return
         array, node = self.overlay.plain(tensor)
+        self.seen.add(id(tensor))
         if read is None:
             self.captures.append((tensor, node is None))
         moves = name.startswith(("argument", "a gradient"))
