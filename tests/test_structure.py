@@ -23,14 +23,13 @@ FLOORS = [
         "autograd",
         "compiler",
         "cuda",
-        "distributed",
         "distributions",
         "gradcheck",
         "serialization",
         "transforms",
         "version",
     },
-    {"config", "drawing", "testing", "__main__"},
+    {"config", "distributed", "drawing", "testing", "__main__"},
     {"backends", "nn"},
     {"optim", "utils"},
     {"__init__"},
@@ -55,14 +54,16 @@ FILES = [
 ]
 LINES = 400  # a longer file usually has two subjects
 LONGER: dict[str, int] = {  # exceptions, and how long they may be
-    "tinygrad_seq/compiler/tracing/tracer.py": 450,
+    "tinygrad_seq/compiler/tracing/tracer.py": 460,
     "tinygrad_seq/ops/index.py": 450,
     "nn/module.py": 450,
     "tests/compiler/test_autograd_bridge.py": 700,
     "tests/compiler/test_compile.py": 850,
     "tests/compiler/test_cuda.py": 550,
     "tests/compiler/test_guards.py": 750,
+    "tests/char_lm/test_nothing_is_lost.py": 450,
     "tests/engine/strict_array.py": 500,
+    "tests/engine/test_assignment.py": 450,
     "tests/engine/test_backward.py": 450,
     "tests/engine/test_cuda_backend.py": 600,
     "tests/nn/test_losses.py": 450,
@@ -118,7 +119,8 @@ def test_imports_point_down(path: Path) -> None:
         assert not tops & {"numpy", "cupy"}, "ask the backend"
     if me.startswith("nn"):
         inner = {m for m in modules & MODULES if m.startswith("tinygrad_seq.")}
-        reports = {"tinygrad_seq.graph", "tinygrad_seq.graph.tracing_hook", "tinygrad_seq.graph.recomputation"}
+        inside = ("tracing_hook", "recomputation", "rows")
+        reports = {"tinygrad_seq.graph", "tinygrad_seq.distributed", *(f"tinygrad_seq.graph.{x}" for x in inside)}
         assert inner <= reports, "nn uses what the engine exports; modules and optimizers report what they do"
         return
     if not me.startswith(tuple(f"tinygrad_seq.{path}" for path in PYTORCHS_PATHS)):
