@@ -248,7 +248,7 @@ class Compiled:
                 f"compile: {recorder.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
                 "not; use `with tg.no_grad():` inside, or switch it outside"
             )
-        results = [*leaves(result), *recorder.computed()]
+        results = [*leaves(result), *recorder.assigned.computed()]
         sweep, order = swept(recorder, given, results, start)
         watch_captured(recorder)
         stores, grads = finish(recorder)

@@ -86,7 +86,7 @@ class Replay:
         self.guards: list[Callable[[], bool]] = [found, *recorder.guards]
         self._name = recorder.name
         self._same = list(recorder.same.values())
-        self._known_leaves, self._left = recorder.known_leaves, recorder.left
+        self._known_leaves, self._left = recorder.known_leaves, recorder.assigned.left
         self._met = self._leaves_among(given)
         program = recorder.program
         program.backend, program.index = recorder.home, recorder.index
