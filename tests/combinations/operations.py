@@ -34,6 +34,25 @@ def _index(x: Tensor) -> Tensor:
     return tg.broadcast_to(tg.arange(x.shape[1] - 1, -1, -1).reshape(1, -1, 1), x.shape)
 
 
+def _step_by_step(x: Tensor) -> Tensor:
+    """Results written into a tensor of zeros, each of the one before."""
+    out = tg.zeros(x.shape, dtype=x.dtype)
+    out[:, 0] = x[:, 0]
+    for t in range(1, x.shape[1]):
+        out[:, t] = tg.tanh(out[:, t - 1]) + x[:, t]
+    return out
+
+
+def _changed_in_parts(x: Tensor) -> Tensor:
+    """Views changed in place, and places named by numbers."""
+    out = x * 1.0
+    out[:, 0] += x[:, 1] * 0.5
+    out[:, 1:].transpose(0, 1)[0].mul_(2.0)
+    out[:, tg.tensor([2, 0])] = x[:, :2] * out[:, :1]
+    out[..., :1] = 0.25
+    return out
+
+
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "absolute": lambda x: tg.sqrt(tg.abs(x * x)) * 0.1 + tg.mul(x, 0.5),
     "exponentials": lambda x: tg.add(tg.expm1(x * 0.3), tg.exp(tg.neg(x) * 0.2)),
@@ -84,6 +103,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "added by number": lambda x: tg.index_add(x, 1, tg.tensor([0, 0, 1]), x) + tg.index_fill(x, 1, tg.tensor([1]), 0.5),
     "masked": lambda x: tg.masked_fill(x, _first(x), 0.5) + tg.where(_first(x), x * x, x),
     "selected": lambda x: x + tg.masked_select(x, tg.broadcast_to(_first(x), x.shape)).reshape(x.shape[0], 1, -1),
+    "assigned": lambda x: _step_by_step(x) + _changed_in_parts(x),
     "cloned": lambda x: tg.clone(x) * tg.as_tensor(x),
     "modules": lambda x: nn.Flatten(-2, -1)(nn.Sigmoid()(x)).reshape(x.shape) + nn.SiLU()(x),
 }

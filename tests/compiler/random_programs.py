@@ -70,6 +70,15 @@ def set_item(x: Value, place: Any, value: Any) -> Value:
     return x
 
 
+def put(x: Value, place: Any, value: Any, *, added: bool = False) -> Value:
+    """A recorded assignment."""
+    if x.ndim and added:
+        x[place] += value
+    elif x.ndim:
+        x[place] = value
+    return x
+
+
 def without_grad(call: Callable[[], Value]) -> Value:
     with tg.no_grad():
         return call()
@@ -122,6 +131,10 @@ OPERATIONS: dict[str, Operation] = {
     "add_": lambda w, r, x, y: x.clone().add_(fitted(y, x)),
     "view add_": lambda w, r, x, y: in_view(x.clone(), y),
     "set": lambda w, r, x, y: set_item(x.detach().clone(), r.choice([0, -1]) if x.ndim else (), 1.5),
+    "set, recorded": lambda w, r, x, y: put(x * 1.0, r.choice([0, -1, slice(1), ...]), y.reshape(-1)[0]),
+    "add to a part": lambda w, r, x, y: put(x * 1.0, r.choice([0, -1, slice(1)]), y.reshape(-1)[0], added=True),
+    "set where, recorded": lambda w, r, x, y: put(x * w.tensors[2], x > 0, 0.5),
+    "set a row": lambda w, r, x, y: put(fitted(x, w.weights[0]) * 1.0, r.randrange(ROWS), w.weights[1] * 2),
     "set of a mask": lambda w, r, x, y: without_grad(lambda: set_item(x.clone(), x > 0, 0.0)),
     "tensor add_": lambda w, r, x, y: without_grad(lambda: w.tensors[0].add_(fitted(x.detach(), w.tensors[0]) * 0.1)),
     "tensor set": lambda w, r, x, y: without_grad(lambda: set_item(w.tensors[1], 0, x.detach().mean())),

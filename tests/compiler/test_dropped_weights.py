@@ -78,6 +78,20 @@ def test_what_was_read_before_is_refused() -> None:
     assert not hasattr(module, "count")
 
 
+def test_what_was_read_by_another_name_is_refused() -> None:
+    module: Any = nn.Linear(2, 2)
+    module.register_buffer("mean", tg.zeros(2))
+
+    def moved(x: tg.Tensor) -> tg.Tensor:
+        (before,) = module.buffers()
+        module.mean = before * 0.9 + x.mean(0) * 0.1
+        return module(x)
+
+    with pytest.raises(tg.CompileError, match="assigns to the attribute 'mean'"):
+        tg.compile(moved)(tg.ones(1, 2))
+    assert module.mean.tolist() == [0, 0]
+
+
 def test_lengths_are_given_as_a_list() -> None:
     lstm, x = nn.LSTM(3, 4), tg.randn(5, 2, 3)
     with pytest.raises(tg.CompileError, match="lengths of sequences are better given as a list"):

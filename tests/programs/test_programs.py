@@ -36,6 +36,7 @@ def load(name: str, *, back: bool) -> Any:
     return module
 
 
+@pytest.mark.filterwarnings("ignore:.*(old names|deprecated|scalar)")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_and_learns(name: str) -> None:
     tg.manual_seed(0)
@@ -47,6 +48,7 @@ def test_it_runs_and_learns(name: str) -> None:
     assert min(numbers[3:20]) < numbers[0]  # whatever else they record, the first is a loss, and it falls
 
 
+@pytest.mark.filterwarnings("ignore:.*(old names|deprecated|scalar)")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_computes_what_pytorch_does(name: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")

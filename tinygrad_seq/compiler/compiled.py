@@ -247,7 +247,7 @@ class Compiled:
                 f"compile: {tracer.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
                 "not; use `with tg.no_grad():` inside, or switch it outside"
             )
-        results = [*leaves(result), *tracer.computed()]
+        results = [*leaves(result), *tracer.assigned.computed()]
         sweep, order = trace_backward(tracer, given, results, start)
         watch_captured(tracer)
         stores, grads = finish(tracer)

@@ -86,7 +86,7 @@ class Executable:
         self.guards: list[Callable[[], bool]] = [found, *tracer.guards]
         self._name = tracer.name
         self._same = list(tracer.same.values())
-        self._known_leaves, self._left = tracer.known_leaves, tracer.left
+        self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
         self._met = self._leaves_among(given)
         program = tracer.program
         program.backend, program.index = tracer.home, tracer.index

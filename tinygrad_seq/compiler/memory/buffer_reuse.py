@@ -247,13 +247,14 @@ class InplaceReuse:
     def _change(self, instr: Instr, now: int, homes: dict[Var, Var], end: dict[Var, int], whole: set[Var]) -> None:
         """Let what is changed in a part lie where it lay, if nobody needs it as it was."""
         v, out = instr.args[0], instr.out
-        others = [homes[a] for a in instr.inputs() if a is not v]
-        if not (v in whole and out in whole and out not in self._aliases and homes[v] is v) or not out.shape:
+        if v not in whole or out not in whole or out in self._aliases or not out.shape:
             return
-        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[v] == now and v not in others:
+        home = homes[v]
+        beside = [homes[a] for a in instr.inputs() if a is not v]
+        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[home] == now and home not in beside:
             self._aliases[out] = (v, (Ellipsis,))
-            end[v] = end[out]
-            homes[out] = v
+            end[home] = end[out]
+            homes[out] = home
 
     def _home(self, v: Var) -> Var:
         while True:

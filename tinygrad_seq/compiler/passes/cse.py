@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..program import Instr, Number, Program, Var
+from .updates import Updates
 
 _OWN = ("require", "random_words", "call", "collective")  # never the same twice, or nobody can tell
 
@@ -20,6 +21,7 @@ class _Simplifier:
         self.same: dict[Var, Var] = {}  # what stands for what
         self.made_by: dict[Var, Instr] = {}
         self.known: dict[Any, Var] = {}
+        self.updates = Updates(self.made_by)
 
     def run(self) -> Program:
         instrs = self.program.instrs
@@ -81,6 +83,11 @@ class _Simplifier:
             return source if source.shape == out.shape else self._derived("reshape", (source,), params, out, instr)
         if op == "slice" and all(i == slice(None) or i is Ellipsis for i in params["index"]):
             return x
+        if op == "slice" and inner is not None and inner.op == "update":
+            source, whole = self.updates.source(x, params["index"], out)
+            if whole:
+                return source
+            return None if source is x else self._derived("slice", (source,), params, out, instr)
         if op == "concat":
             if len(args) == 1:
                 return x

@@ -20,10 +20,11 @@ from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import shares_memory
 from ...graph.tracing_hook import CompileError, active
-from ..guards import Place, alike, reader
+from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
 from .accessors import argument_grad_array, grad_array
+from .assigned import Assigned
 from .optimizers import Optimizers
 from .overlay import Overlay
 from .placement import Placement
@@ -32,9 +33,6 @@ from .proxy_backend import enroll
 from .symbolic_scalar import SymbolicScalar
 
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
-
-
-_NOTHING = object()
 
 
 class Tracer(Placement):
@@ -79,8 +77,7 @@ class Tracer(Placement):
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
         self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
-        self.assigned: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules, as they were
-        self.left: list[tuple[Any, str]] = []  # of those, what each call computes anew
+        self.assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
         self._sent: ProxyArray | None = None  # what came of the last message to other processes
@@ -272,8 +269,8 @@ class Tracer(Placement):
 
     def reads(self, module: Any, name: str, value: Any) -> Any:
         """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
-        if (id(module), name) in self.assigned or self._is_result(value):
-            return value  # the function's own
+        if self.assigned.is_own(module, name, value):
+            return value
         known = self.read.get(id(module))
         if known is None:
             known = self.read[id(module)] = set()
@@ -295,53 +292,7 @@ class Tracer(Placement):
     def assigns(self, module: Any, name: str) -> None:
         """An attribute of a module is about to be another one."""
         if self.mine():
-            self.assigned.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
-
-    def computed(self) -> list[Any]:
-        """Tensors that the function has computed and put into attributes of modules, which it did not read before.
-
-        Each call leaves them there, as weights that are dropped out anew.
-        """
-        found = []
-        for module, name, _ in self.assigned.values():
-            value = vars(module).get(name)
-            unread = name not in self.read.get(id(module), ())
-            if unread and self._is_result(value) and not isinstance(value.node, Leaf):
-                self.left.append((module, name))
-                found.append(value)
-        return found
-
-    def _is_result(self, x: Any) -> bool:
-        return isinstance(x, Value) and self.overlay.is_recorded(x)
-
-    def _put_back(self) -> None:
-        """Let attributes of modules be what they were; those that a replay cannot change are refused."""
-        left = {(id(module), name) for module, name in self.left}
-        changed = [
-            (m, name)
-            for m, name, old in self.assigned.values()
-            if (id(m), name) not in left and not alike(vars(m).get(name, _NOTHING), old)
-        ]
-        for module, name, old in self.assigned.values():
-            if old is _NOTHING:
-                vars(module).pop(name, None)
-            else:
-                vars(module)[name] = old
-        self.assigned.clear()
-        for key in self.modules:
-            if sys.getrefcount(self.modules[key]) == 2:  # made by the function, and gone but for us
-                held = vars(self.modules[key])
-                for name in [name for name, x in held.items() if self._is_result(x)]:
-                    del held[name]
-        if changed:
-            module, name = changed[0]
-            self.refuses(
-                CompileError(
-                    f"compile: {self.name} assigns to the attribute {name!r} of a {type(module).__name__}, which a "
-                    "replay would not do again; return the value, and assign it outside. What it computes it may "
-                    "assign, if it has not read that attribute before"
-                )
-            )
+            self.assigned.note(module, name)
 
     def optimizer(self, optimizer: Any) -> None:
         """An optimizer is about to take a step."""
@@ -390,7 +341,7 @@ class Tracer(Placement):
         Raises:
             CompileError: if there is one, for a replay would not put another one there, or if anything was refused.
         """
-        self._put_back()
+        self.assigned.put_back()
         try:
             self._require_let_go()
         finally:
