@@ -241,7 +241,7 @@ class FakeStream:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
     """The module that talks to CuPy, with one that answers, and what it was asked."""
-    launching = pytest.importorskip("tinygrad_seq.backend.gpu_runtime", reason='the extras "cuda12" and "cuda13"')
+    gpu_runtime = pytest.importorskip("tinygrad_seq.backend.gpu_runtime", reason='the extras "cuda12" and "cuda13"')
     log: list[str] = []
     monkeypatch.setattr(FakeStream, "log", log, raising=False)
 
@@ -272,74 +272,74 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
     )  # fmt: skip
     module = SimpleNamespace(get_function=lambda name: function)
     fake = SimpleNamespace(cuda=cuda, RawModule=lambda code, options: module, empty=np.empty, asarray=np.array)
-    monkeypatch.setattr(launching, "xp", fake)
-    return launching, log
+    monkeypatch.setattr(gpu_runtime, "xp", fake)
+    return gpu_runtime, log
 
 
 def test_a_capture_ends_whatever_happens_and_keeps_what_it_asked_for(asked: Any) -> None:
-    launching, log = asked
+    gpu_runtime, log = asked
     got: list[Any] = []
-    launch = launching.capture(lambda: got.append(launching.xp.cuda.get_allocator()(16)), 1)
+    launch = gpu_runtime.capture(lambda: got.append(gpu_runtime.xp.cuda.get_allocator()(16)), 1)
     assert log == ["device 1", "begin", "malloc 16", "end"]
     assert any(held is got[0] for held in launch.__defaults__[0])
     launch()
     assert log[-1] == "launch"
     log.clear()
     with pytest.raises(NotImplementedError):
-        launching.capture(lambda: (_ for _ in ()).throw(NotImplementedError))
+        gpu_runtime.capture(lambda: (_ for _ in ()).throw(NotImplementedError))
     assert log == ["device 0", "begin", "end"]
-    launching.xp.cuda.get_allocator()(8)
+    gpu_runtime.xp.cuda.get_allocator()(8)
     assert log[-1] == "malloc 8"
 
 
 def test_kernels_are_launched_with_addresses(asked: Any) -> None:
-    launching, log = asked
-    launching.kernels("...", {"k"}, 0)["k"](3, 256, [2**63, 5])
+    gpu_runtime, log = asked
+    gpu_runtime.kernels("...", {"k"}, 0)["k"](3, 256, [2**63, 5])
     assert log[-1] == f"(3,) (256,) [('uint64', {2**63}), ('uint64', 5)]"
 
 
 def test_what_is_fetched_stays_until_it_has_come(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    launching, _ = asked
+    gpu_runtime, _ = asked
 
     class Array(np.ndarray):
         def set(self, array: Any, stream: Any) -> None:
             assert stream is not None
             self[...] = array
 
-    monkeypatch.setattr(launching.xp, "empty", lambda shape, kind: np.empty(shape, kind).view(Array))
-    monkeypatch.setattr(launching, "_in_flight", [])
-    batch = launching.pinned(np.arange(6.0).reshape(2, 3))
-    assert launching.is_pinned(batch)
-    assert launching.is_pinned(batch[1:, 1])
-    assert not launching.is_pinned(np.arange(6.0))
-    assert not launching.is_pinned(batch.copy())
-    assert launching.send(batch).tolist() == batch.tolist()
-    ((event, held),) = launching._in_flight
+    monkeypatch.setattr(gpu_runtime.xp, "empty", lambda shape, kind: np.empty(shape, kind).view(Array))
+    monkeypatch.setattr(gpu_runtime, "_in_flight", [])
+    batch = gpu_runtime.pinned(np.arange(6.0).reshape(2, 3))
+    assert gpu_runtime.is_pinned(batch)
+    assert gpu_runtime.is_pinned(batch[1:, 1])
+    assert not gpu_runtime.is_pinned(np.arange(6.0))
+    assert not gpu_runtime.is_pinned(batch.copy())
+    assert gpu_runtime.send(batch).tolist() == batch.tolist()
+    ((event, held),) = gpu_runtime._in_flight
     assert held is batch
     event.done = True
-    launching.send(batch)
-    assert len(launching._in_flight) == 1
+    gpu_runtime.send(batch)
+    assert len(gpu_runtime._in_flight) == 1
 
 
 def test_pinned_memory_may_be_written_to_once_it_is_sent(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless `non_blocking` says otherwise: CuPy would go on while the GPU still fetches."""
-    launching, log = asked
-    monkeypatch.setattr(cupy_backend, "xp", launching.xp)
+    gpu_runtime, log = asked
+    monkeypatch.setattr(cupy_backend, "xp", gpu_runtime.xp)
     monkeypatch.setattr(FakeStream, "synchronize", lambda self: log.append("wait"), raising=False)
     cupy_backend.asarray(np.ones(3), None, 1)
     assert log == ["device 1"]
-    cupy_backend.asarray(launching.pinned(np.ones(3))[1:], None, 1)
+    cupy_backend.asarray(gpu_runtime.pinned(np.ones(3))[1:], None, 1)
     assert log == ["device 1", "device 1", "wait"]
 
 
 def test_eager_products_round_as_compiled_ones_do(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    launching, _ = asked
+    gpu_runtime, _ = asked
     told: list[Any] = []
     linalg = SimpleNamespace(
         COMPUTE_TYPE_TF32=7, COMPUTE_TYPE_DEFAULT=1, set_compute_type=lambda *given: told.append(given)
     )
-    monkeypatch.setattr(launching, "import_module", lambda name: linalg)
-    monkeypatch.setattr(config, "backend_for", lambda name: launching)
+    monkeypatch.setattr(gpu_runtime, "import_module", lambda name: linalg)
+    monkeypatch.setattr(config, "backend_for", lambda name: gpu_runtime)
     for precision, kind in (("high", 7), ("highest", 1)):
         tg.set_float32_matmul_precision(precision)
         assert told[-1] == (np.float32, kind)
