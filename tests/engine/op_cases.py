@@ -190,6 +190,19 @@ def indexing(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def assignment(draw: st.DrawFn) -> Call:
+    """Slices and integers, or one integer array without repeats; values of the part's shape."""
+    shape = draw(shapes(min_dims=1, min_side=1))
+    x = array(draw, shape)
+    if draw(st.booleans()):
+        index = draw(hnp.basic_indices(shape, allow_newaxis=False, allow_ellipsis=True))
+        index = index if isinstance(index, tuple) else (index,)
+        return Call([x, array(draw, np.zeros(shape)[index].shape)], {"index": index})
+    rows = np.array(draw(st.lists(st.integers(0, shape[0] - 1), unique=True, max_size=3)), np.int64)
+    return Call([x, array(draw, (len(rows), *shape[1:])), rows], {"index": (ARRAY,)})
+
+
+@st.composite
 def scattering(draw: st.DrawFn) -> Call:
     """Two contributions to one array: one at slices, one at an integer array with repeats."""
     shape = draw(shapes(min_dims=1, min_side=1))
@@ -236,6 +249,7 @@ DIFFERENTIABLE: dict[str, st.SearchStrategy[Call]] = {
     "flip": permutation(),
     "floor": elementwise("between whole numbers"),
     "getitem": indexing(),
+    "setitem": assignment(),
     "linear": linear(),
     "log": elementwise("positive"),
     "log1p": elementwise("positive"),
