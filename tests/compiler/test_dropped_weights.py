@@ -92,6 +92,7 @@ def test_what_was_read_by_another_name_is_refused() -> None:
     assert module.mean.tolist() == [0, 0]
 
 
+@pytest.mark.host("on a device a list of lengths is made on the CPU, which is refused")
 def test_lengths_are_given_as_a_list() -> None:
     lstm, x = nn.LSTM(3, 4), tg.randn(5, 2, 3)
     with pytest.raises(tg.CompileError, match="lengths of sequences are better given as a list"):

@@ -74,10 +74,15 @@ def done(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return kwargs.get("out")
     result = function(*args, **kwargs)
     for made in result if isinstance(result, (list, tuple)) else (result,):
-        if isinstance(made, np.ndarray) and made.base is None and made.flags.writeable:
+        if isinstance(made, np.ndarray) and made.flags.writeable and not _is_view(made, args):
             graph.append(partial(lambda to: np.copyto(to, function(*args, **kwargs)), made))
             made[...] = np.nan if made.dtype.kind in "fc" else 0
     return result
+
+
+def _is_view(made: Any, args: Any) -> bool:
+    """Whether an array shows an operand: one that index arrays picked has a base, but of its own."""
+    return made.base is not None and any(isinstance(a, np.ndarray) and np.may_share_memory(made, a) for a in args)
 
 
 def refuse_lists(*operands: Any) -> None:
@@ -100,6 +105,8 @@ class StrictArray:
         self.hidden, self.index = hidden, current[0]
         if hidden.base is None:
             _known[id(hidden)] = self
+        else:
+            self.owner = self.base  # which CuPy's views hold, too
 
     shape = property(lambda self: self.hidden.shape)  # these by themselves, since they are asked for most
     dtype = property(lambda self: self.hidden.dtype)
