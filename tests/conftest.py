@@ -7,7 +7,9 @@ memory has the marker `host`, and is skipped elsewhere with the reason that it g
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -22,6 +24,8 @@ from . import profiles
 from .engine.strict_array import DEVICE, installed
 
 profiles.load()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell's background, where Ctrl-C is ignored
 ON_AXIS = ("engine", "nn", "gradcheck", "compiler", "combinations")  # folders; programs choose their devices themselves
 _session = ExitStack()
 _numpy = tg.Tensor.numpy
