@@ -51,6 +51,7 @@ NOT_HERE: dict[str, str] = {
     "a user's own primitive: tests/test_custom_op.py": "tg.Primitive tg.primitive",
     "compiled functions and what they refuse: tests/compiler, by random programs too": """
         tg.CompileError tg.RecompileWarning tg.compile""",
+    "many processes as one: tests/distributed": "nn.parallel",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",
     "as the layers that are here: tests/nn/test_more_layers.py": """
