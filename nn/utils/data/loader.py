@@ -133,7 +133,7 @@ class DataLoader:
         found = self._streamed() if isinstance(self.dataset, IterableDataset) else self._fetched(seed)
         if not (self.pin_memory and tg.cuda.is_available()):
             return found
-        return (mapped(lambda x: x.pin_memory() if isinstance(x, Tensor) else x, batch) for batch in found)
+        return (mapped(_pinned, batch) for batch in found)
 
     def _streamed(self) -> Iterator[Any]:
         examples = iter(self.dataset)
@@ -163,3 +163,7 @@ class DataLoader:
         finally:
             if not self.persistent_workers:
                 workers.close()
+
+
+def _pinned(x: Any) -> Any:
+    return x.pin_memory() if isinstance(x, Tensor) and x.device.type == "cpu" else x
