@@ -704,3 +704,55 @@ def test_attributes_that_the_function_does_not_look_at() -> None:
     assert len(compiled.programs) == 2
     trainer.w = tg.full((2,), 3.0)
     assert compiled(tg.ones(2)).tolist() == [6.0, 6.0]
+
+
+class Switched:
+    factor = 2.0
+
+    def __init__(self) -> None:
+        self.other = 0.0
+
+    def scaled(self, x: tg.Tensor) -> tg.Tensor:
+        return x * self.factor
+
+
+def test_an_attribute_that_comes_as_another_one_goes() -> None:
+    """An object has as many attributes as before, and one of them is its class's no longer."""
+    switched = Switched()
+    compiled = tg.compile(switched.scaled)
+    assert compiled(tg.ones(1)).tolist() == [2.0]
+    del switched.other
+    switched.factor = 3.0
+    assert compiled(tg.ones(1)).tolist() == [3.0]
+
+    model = nn.Sequential(nn.Identity())
+    setattr(model, "note", 1)  # noqa: B010
+    f = tg.compile(lambda x: sum((part(x) for part in model.children()), x))
+    assert f(tg.ones(1)).tolist() == [2.0]
+    delattr(model, "note")
+    model.add = nn.Identity()
+    assert f(tg.ones(1)).tolist() == [3.0]
+
+
+def test_a_call_that_is_not_recorded_runs_once() -> None:
+    """An optimizer's first step runs as it is, with a number that varies, too; what it raises is raised once."""
+    w = nn.Parameter(tg.ones(1))
+    optimizer, calls = optim.Adam([w]), []
+
+    def step(x: tg.Tensor, scale: float) -> tg.Tensor:
+        loss = (w * x * scale).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scale == 4.0 and not hasattr(w.array, "tracer"):  # not while it is watched
+            calls.append(scale)
+            raise ValueError("after the step")
+        return loss
+
+    compiled = tg.compile(step)
+    for scale in (1.0, 1.0, 2.0, 3.0):
+        compiled(tg.ones(1), scale)
+    optimizer.state.clear()
+    with pytest.raises(ValueError, match="after the step"):
+        compiled(tg.ones(1), 4.0)
+    assert calls == [4.0]

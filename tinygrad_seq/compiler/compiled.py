@@ -164,15 +164,28 @@ class Compiled:
         """Record the program for these arguments, and replay it. Numbers that were others before are its inputs."""
         kind = self._notice_numbers(kind, given)
         try:
-            return self._recorded(kind, given, args, kwargs, self._varying.get(kind[0], set()), self._varying_places)
+            made = self._recorded(given, args, kwargs, self._varying.get(kind[0], set()), self._varying_places)
         except Exception:  # as where a library takes nothing but a float
             if not self._varying.get(kind[0]) and not self._varying_places:
                 raise
-        self._unvarying.update([kind[0], *self._varying_places])
-        self._varying.pop(kind[0], None)
-        self._varying_places.clear()
-        kind = (kind[0], self._kinds(kind[0], given), *kind[2:])
-        return self._recorded(kind, given, args, kwargs, set(), set())
+            self._unvarying.update([kind[0], *self._varying_places])
+            self._varying.pop(kind[0], None)
+            self._varying_places.clear()
+            kind = (kind[0], self._kinds(kind[0], given), *kind[2:])
+            made = self._recorded(given, args, kwargs, set(), set())
+        if made is None:
+            return self.function(*args, **kwargs)
+        if self.mode == "explain":
+            print(made.program.explanation(), file=sys.stderr)
+        self._keep(kind, made)
+        prepared = made.prepared(given)
+        if prepared is None:
+            name = _name_of(self.function)
+            raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
+        result = made.run(prepared)
+        _collect()
+        numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
+        return result
 
     def _notice_numbers(self, kind: Any, given: list[Any]) -> Any:
         """Learn which numbers have had another value before; the kind of a call in which these may be any."""
@@ -190,8 +203,13 @@ class Compiled:
 
     @_without_collector()
     def _recorded(
-        self, kind: Any, given: list[Any], args: Any, kwargs: Any, numbers: set[int], places: set[Any]
-    ) -> Any:
+        self, given: list[Any], args: Any, kwargs: Any, numbers: set[int], places: set[Any]
+    ) -> Executable | None:
+        """A program for these arguments; None for a call that is not like those that will follow.
+
+        Args:
+            numbers, places: the numbers among the arguments, and found by name, that are to be inputs.
+        """
         name = _name_of(self.function)
         around = PurityCheck(name, Names([self.function], given))
         tracer = Tracer(name, frozenset(places), numbers)
@@ -215,21 +233,10 @@ class Compiled:
             tracer.optimizers.put_back()
             raise
         if form is None:
-            return self.function(*args, **kwargs)
+            return None
         found = self._found(tracer, given, around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
-        replay = Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
-        if self.mode == "explain":
-            print(replay.program.explanation(), file=sys.stderr)
-        self._keep(kind, replay)
-        prepared = replay.prepared(given)
-        if prepared is None:
-            raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
-        result = replay.run(prepared)
-        del tracer
-        _collect()
-        numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
-        return result
+        return Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
     def _watched(self, tracer: Tracer, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""

@@ -118,7 +118,7 @@ class Found:
 
     def _comparison(self, n: int, place: Place) -> str:
         if place.how == "names":
-            return f"len(h{n}) == v{n}"  # as long as there are as many, they are the same ones
+            return f"v{n}.isdisjoint(h{n})"
         text = _TEXT[place.how].format(n=n, key=place.key)
         return f"type({text}) is v{n}" if n in self._loose else f"{text} is v{n}"
 
@@ -126,8 +126,8 @@ class Found:
         self._values = values
         self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
-            known = len(place.holder) if place.how == "names" else type(value) if n in self._loose else value
-            self._known[f"v{n}"] = known
+            known = place.key - value if place.how == "names" else type(value) if n in self._loose else value
+            self._known[f"v{n}"] = known  # of names, those that were not there
 
     def _loosened(self, container: Any, copy: Any) -> Any:
         """The copy of a container, in which numbers that vary may be any."""
@@ -319,15 +319,15 @@ class _Parts:
     """
 
     def __init__(self, held: dict[str, Any], read: set[str]) -> None:
-        self._held, self._names, self._count = held, _parts(held), len(held)
+        self._held, self._names, self._keys = held, _parts(held), {*held}
         self._absent = read - held.keys()
 
     def __call__(self) -> bool:
         held = self._held
-        if len(held) != self._count:
+        if held.keys() != self._keys:
             if _parts(held) != self._names or not self._absent.isdisjoint(held):
                 return False
-            self._count = len(held)
+            self._keys = {*held}
         return True
 
 
