@@ -15,6 +15,7 @@ import pytest
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
+from nn import optim
 
 ONES = tg.ones(2)
 act: Any = F.relu
@@ -173,3 +174,27 @@ def test_many_updates_that_are_read_afterwards() -> None:
         y = compiled(tg.ones(()))
         y.backward()
         assert (y.item(), w.grad.item()) == (pytest.approx(f(tg.ones(())).item()), 150 * 149 / 2)  # type: ignore[attr-defined]
+
+
+def test_a_call_that_is_not_recorded_runs_once() -> None:
+    """An optimizer's first step runs as it is, with a number that varies, too; what it raises is raised once."""
+    w = nn.Parameter(tg.ones(1))
+    optimizer, calls = optim.Adam([w]), []
+
+    def step(x: tg.Tensor, scale: float) -> tg.Tensor:
+        loss = (w * x * scale).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scale == 4.0 and not hasattr(w.array, "tracer"):  # not while it is watched
+            calls.append(scale)
+            raise ValueError("after the step")
+        return loss
+
+    compiled = tg.compile(step)
+    for scale in (1.0, 1.0, 2.0, 3.0):
+        compiled(tg.ones(1), scale)
+    optimizer.state.clear()
+    with pytest.raises(ValueError, match="after the step"):
+        compiled(tg.ones(1), 4.0)
+    assert calls == [4.0]

@@ -181,9 +181,10 @@ def has_attributes(x: Any) -> bool:
 
 def attributes(x: Any) -> dict[str, Any]:
     """What an object holds: in its `__dict__`, and in slots."""
-    slots = [
-        key for base in type(x).__mro__ for key, d in vars(base).items() if isinstance(d, types.MemberDescriptorType)
-    ]
+    written = [
+        vars(base) for base in type(x).__mro__ if "__slots__" in vars(base)
+    ]  # classes in C have theirs read-only
+    slots = [key for names in written for key, d in names.items() if isinstance(d, types.MemberDescriptorType)]
     return {key: getattr(x, key) for key in slots if hasattr(x, key)} | dict(getattr(x, "__dict__", {}))
 
 
