@@ -61,6 +61,12 @@ class Module(Hooked):
 
     training: bool = True
 
+    def __new__(cls, *_args: Any, **_settings: Any) -> Self:
+        self = super().__new__(cls)
+        if recording:
+            recording[-1].makes(self)
+        return self
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward method: write one")
 

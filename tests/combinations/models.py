@@ -259,7 +259,16 @@ class ModuleHookThatChanges(Feature):
         del vars(first)["forward"]
 
 
+class Compiled(Feature):
+    """The model compiled, the backward pass outside of it; what a program cannot follow is refused in words."""
+
+    name = "compiled"
+
+    def prepare(self, world: World) -> None:
+        world.model = tg.compile(world.model, executor=self.rng.choice(["numpy", None]))
+
+
 MODELS: list[type[Feature]] = [
     Deepcopy, Pickle, LoadStateDict, Rebound, Grows, Toggled, Frozen, Dropout, Zoneout, Lengths, Packed, Mask, Lens,
-    ModuleHooks, ModuleHookThatChanges,
+    ModuleHooks, ModuleHookThatChanges, Compiled,
 ]  # fmt: skip

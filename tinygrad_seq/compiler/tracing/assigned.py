@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from ...graph import Leaf, Value
@@ -24,14 +23,16 @@ class Assigned:
         self._tracer = tracer
         self._before: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.left: list[tuple[Any, str]] = []
+        self.made: dict[int, Any] = {}  # the modules that the call makes, by identity
 
     def note(self, module: Any, name: str) -> None:
         """An attribute is about to be another one."""
-        self._before.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
+        if id(module) not in self.made:
+            self._before.setdefault((id(module), name), (module, name, vars(module).get(name, _NOTHING)))
 
     def is_own(self, module: Any, name: str, value: Any) -> bool:
         """Whether an attribute is of the call's making, so that it need not be the same at each."""
-        return (id(module), name) in self._before or self._is_result(value)
+        return id(module) in self.made or (id(module), name) in self._before or self._is_result(value)
 
     def computed(self) -> list[Any]:
         """The tensors that are `left`."""
@@ -62,12 +63,11 @@ class Assigned:
             else:
                 vars(module)[name] = old
         self._before.clear()
-        modules = self._tracer.modules
-        for key in modules:
-            if sys.getrefcount(modules[key]) == 2:  # made by the call, and gone but for the tracer
-                held = vars(modules[key])
-                for name in [name for name, x in held.items() if self._is_result(x)]:
-                    del held[name]
+        for module in self.made.values():
+            held = vars(module)
+            for name in [name for name, x in held.items() if self._is_result(x)]:
+                del held[name]
+        self.made.clear()
         if changed:
             module, name = changed[0]
             self._tracer.refuses(

@@ -289,6 +289,11 @@ class Tracer(Placement):
             live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
         return live
 
+    def makes(self, module: Any) -> None:
+        """A module has been made, of whose attributes nobody knows."""
+        if self.mine():
+            self.assigned.made[id(module)] = module
+
     def assigns(self, module: Any, name: str) -> None:
         """An attribute of a module is about to be another one."""
         if self.mine():
