@@ -25,6 +25,18 @@ class MultiheadAttention(Module):
     k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj.
     """
 
+    embed_dim: int
+    num_heads: int
+    dropout: float
+    batch_first: bool
+    kdim: int
+    vdim: int
+    q_proj_weight: Parameter
+    k_proj_weight: Parameter
+    v_proj_weight: Parameter
+    in_proj_bias: Parameter | None
+    out_proj: Linear
+
     def __init__(
         self,
         embed_dim: int,

@@ -37,6 +37,8 @@ class Cell(Module):
     states: tuple[str, ...] = ("h",)
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # looks on while there is one; see `nn.lens`
+    input_size: int
+    hidden_size: int
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         require_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
@@ -108,10 +110,10 @@ class WeightedCell(Cell):
         super().__init__(input_size, hidden_size)
         self._made = {"dtype": tg.float32 if dtype is None else dtype, "device": device}
         rows = len(self.gates) * hidden_size
-        self.weight_ih = self._parameter(rows, input_size)
-        self.weight_hh = self._parameter(rows, self.state_sizes[0])
-        self.bias_ih = self._parameter(rows) if bias else None
-        self.bias_hh = self._parameter(rows) if bias else None
+        self.weight_ih: Parameter = self._parameter(rows, input_size)
+        self.weight_hh: Parameter = self._parameter(rows, self.state_sizes[0])
+        self.bias_ih: Parameter | None = self._parameter(rows) if bias else None
+        self.bias_hh: Parameter | None = self._parameter(rows) if bias else None
         self._recurrent_init = recurrent_init
         if type(self).reset_parameters is not WeightedCell.reset_parameters:
             self.reset_parameters()  # one of the user's
@@ -194,8 +196,9 @@ class LSTMCell(WeightedCell):
             (Jozefowicz et al., 2015).
     """
 
-    states = ("h", "c")
-    gates = ("i", "f", "g", "o")
+    states: tuple[str, ...] = ("h", "c")
+    gates: tuple[str, ...] = ("i", "f", "g", "o")
+    proj_size: int
 
     def __init__(
         self,
@@ -216,7 +219,7 @@ class LSTMCell(WeightedCell):
         if forget_bias is not None and not bias:
             raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
         super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
-        self.weight_hr = self._parameter(proj_size, hidden_size) if proj_size else None
+        self.weight_hr: Parameter | None = self._parameter(proj_size, hidden_size) if proj_size else None
 
     def _begin(self) -> None:
         super()._begin()
@@ -248,7 +251,7 @@ class GRUCell(WeightedCell):
     candidate takes from h, bₕₕ included.
     """
 
-    gates = ("r", "z", "n")
+    gates: tuple[str, ...] = ("r", "z", "n")
 
     def project(self, x: Tensor) -> Tensor:
         return tg.linear(x, self.weight_ih, self.bias_ih)

@@ -19,6 +19,16 @@ class Conv1d(Module):
     Parameters: weight (O, C / groups, K) and bias (O,), uniform within 1/√(C / groups · K) as in PyTorch.
     """
 
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int]
+    stride: int | tuple[int]
+    padding: int | str | tuple[int]
+    dilation: int | tuple[int]
+    groups: int
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(
         self,
         in_channels: int,
@@ -76,6 +86,11 @@ class BatchNorm1d(Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    num_features: int
+    eps: float
+    momentum: float | None
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(
         self,

@@ -62,6 +62,9 @@ class RNN(RNNBase):
         nonlinearity: f, "tanh" or "relu".
     """
 
+    nonlinearity: str
+    bias: bool
+
     def __init__(
         self,
         input_size: int,
@@ -96,6 +99,9 @@ class LSTM(RNNBase):
         proj_size: project the output to this width.
         forget_bias: the forget gate's bias to begin with, in place of PyTorch's random one.
     """
+
+    bias: bool
+    proj_size: int
 
     def __init__(
         self,

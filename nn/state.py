@@ -56,6 +56,8 @@ class TensorState(State, Tensor):
     """A state of one tensor. Operations on it return plain tensors."""
 
     __slots__ = ()
+    array: Any
+    node: Any
 
     def __init__(self, data: Tensor) -> None:
         self.array, self.node = data.array, data.node

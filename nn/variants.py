@@ -9,6 +9,7 @@ from tinygrad_seq import Tensor, sigmoid, tanh
 
 from . import functional as F
 from .cells import GRUCell, LSTMCell, LSTMState, RNNCell
+from .module import Parameter
 
 
 class PeepholeLSTMCell(LSTMCell):
@@ -17,6 +18,10 @@ class PeepholeLSTMCell(LSTMCell):
     The input and the forget gate see the one before, the output gate the new one, each through weights of its own:
     weight_ci, weight_cf and weight_co (H,).
     """
+
+    weight_ci: Parameter
+    weight_cf: Parameter
+    weight_co: Parameter
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -35,6 +40,9 @@ class LayerNormRNNCell(RNNCell):
     s_t = f(LN(U x_t + W s_{t-1})). Parameters more: gain and shift (H,).
     """
 
+    gain: Parameter
+    shift: Parameter
+
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.gain, self.shift = self._gain(self.hidden_size), self._gain(self.hidden_size, 0.0)
@@ -50,6 +58,11 @@ class LayerNormLSTMCell(LSTMCell):
     The gates are σ or tanh of LN(Wᵢₕ x) + LN(Wₕₕ h) + b, and h = o · tanh(LN(c)). Parameters more: gain_ih and gain_hh
     (4H,), gain_c and shift_c (H,).
     """
+
+    gain_ih: Parameter
+    gain_hh: Parameter
+    gain_c: Parameter
+    shift_c: Parameter
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -76,6 +89,9 @@ class LayerNormGRUCell(GRUCell):
 
     Parameters more: gain_ih and gain_hh (3H,).
     """
+
+    gain_ih: Parameter
+    gain_hh: Parameter
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)

@@ -30,6 +30,12 @@ from .backend import (
 )
 from .backend import bool_ as bool
 from .backend import dispatch as _dispatch
+from .backend import float16 as half  # PyTorch's other names
+from .backend import float32 as float
+from .backend import float64 as double
+from .backend import int16 as short
+from .backend import int32 as int
+from .backend import int64 as long
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
 from .graph import Primitive, primitive
 from .graph.device import device, set_default_device
@@ -73,6 +79,8 @@ from .ops.elementwise import (
     tanh,
     where,
 )
+from .ops.elementwise import mul as multiply
+from .ops.elementwise import neg as negative
 from .ops.index import (
     embedding,
     gather,
@@ -294,10 +302,12 @@ def _launcher() -> _Any:
 
 _dispatch.launchers.append(_launcher)
 
-half, float, double = float16, float32, float64  # PyTorch's other names
-short, int, long = int16, int32, int64
-concat = concatenate = cat
-subtract, multiply, divide, true_divide, negative, clip = sub, mul, div, div, neg, clamp
+concat = cat
+concatenate = cat
+subtract = sub
+divide = div
+true_divide = div
+clip = clamp
 swapaxes = transpose
 argwhere = nonzero
 

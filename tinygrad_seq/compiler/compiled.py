@@ -77,6 +77,8 @@ class Compiled:
     function: Any
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
+    executor: str | None
+    mode: str | None
 
     def __init__(self, function: Callable[..., Any], *, executor: str | None = None, mode: str | None = None) -> None:
         if not callable(function):

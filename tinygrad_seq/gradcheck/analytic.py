@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import Array, array_module
 from .compare import SAFETY, bisected, largest, only
 from .findings import Findings
 from .numeric import COMPLEX_STEP
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LOCATED = 8  # wrong entries to look for when directions find something
 
 
 class Analytic(Findings):
     """By the complex step."""
+
+    tested: Array
 
     def _every_entry(self) -> None:
         exact = host.zeros(self.x.size)

@@ -20,7 +20,7 @@ from .probe import Probe
 from .report import GradcheckError, NotTestedWarning, Report
 from .subjects import SecondOrder, Subject, TensorSubject
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 SMALL = 1000  # entries of all inputs together, up to which every one is looked at
 

@@ -10,7 +10,7 @@ from .probe import Probe
 from .report import Report
 from .subjects import TensorSubject, Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LARGE = 200_000  # elements of inputs and cotangents together
 
@@ -21,6 +21,12 @@ class Contract:
     Attributes:
         gradients: at the given inputs, in double precision, from arrays as C lays them out.
     """
+
+    probe: Probe
+    cotangents: list[Array]
+    report: Report
+    subject: Any
+    arrays: list[Array]
 
     def __init__(self, probe: Probe, values: Sequence[Array], cotangents: Sequence[Array], report: Report) -> None:
         self.probe, self.cotangents, self.report = probe, list(cotangents), report

@@ -10,7 +10,7 @@ from .compare import SAFETY, bisected, only
 from .findings import Findings
 from .numeric import Slopes
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one

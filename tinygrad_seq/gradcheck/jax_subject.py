@@ -10,7 +10,7 @@ from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
 from .subjects import Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class JaxSubject:
@@ -19,6 +19,14 @@ class JaxSubject:
     Raises:
         ImportError: without JAX.
     """
+
+    f: Callable[..., Any]
+    arguments: Arguments
+    surroundings: Surroundings
+    names: list[str]
+    movable: int
+    layouts: list[Any]
+    given: list[Any]
 
     def __init__(self, f: Callable[..., Any], arguments: Arguments) -> None:
         import jax
@@ -29,7 +37,7 @@ class JaxSubject:
         self.time_dim: int | None = 0
         self.layouts = self.given = [host.array(x) for x in arguments.variables]
         self.given = [a.astype("float32") if a.dtype.itemsize < 4 else a for a in self.given]  # bfloat16 is not NumPy's
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings(f)
         self._generators = generators()
 

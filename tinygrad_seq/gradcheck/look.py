@@ -11,7 +11,7 @@ from .differences import Differences
 from .numeric import STEPS
 from .report import InputReport
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class Look(Analytic, Differences):
@@ -67,7 +67,7 @@ class Look(Analytic, Differences):
         if apart is not None and apart > 1e-9:
             self.measured = d, c.slopes(self.i, d)
             apart = c.agreement(exact, self.measured[1])
-        self.bends = apart is None and bool((quick.bent & (c.w != 0)).any())
+        self.bends: bool = apart is None and bool((quick.bent & (c.w != 0)).any())
         if apart is None:  # at a kink of all outputs: beside it
             moves = [1e-3 * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
             point = [x + m for x, m in zip(c.arrays, moves, strict=True)]

@@ -7,11 +7,11 @@ as beyond the edge of its domain, a sample is nan, and the steps that are short 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..backend import Array, array_module
 
-host = array_module(0.0)  # NumPy
+host: Any = array_module(0.0)  # NumPy
 
 COMPLEX_STEP = 2.0**-100
 FALL = 8.0  # from one step to the next

@@ -11,7 +11,7 @@ from .arguments import Arguments
 from .state import Surroundings, generators, restore_generators
 from .subjects import Arrays, Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class PairSubject:
@@ -25,14 +25,14 @@ class PairSubject:
     def __init__(self, pair: Sequence[Callable[..., Any]], arguments: Arguments) -> None:
         self.forward, self.backward = pair
         self.arguments = arguments
-        self.names = arguments.names
+        self.names: list[str] = arguments.names
         self.gates: dict[str, tuple[str, ...]] = {}
         self.time_dim: int | None = 0
-        self.layouts = [host.asarray(x) for x in arguments.variables]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.movable = len(self.given)
-        self.arrays = [x.astype("float64") for x in self.given]
-        self.surroundings = Surroundings(list(pair))
+        self.layouts: list[Any] = [host.asarray(x) for x in arguments.variables]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.movable: int = len(self.given)
+        self.arrays: list[Any] = [x.astype("float64") for x in self.given]
+        self.surroundings: Surroundings = Surroundings(list(pair))
         self._generators = generators()
 
     def _outputs(self, arrays: Arrays) -> tuple[Any, list[Array], list[int]]:

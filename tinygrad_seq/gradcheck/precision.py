@@ -10,7 +10,7 @@ from .compare import Comparison
 from .report import InputReport, Report
 from .subjects import TensorSubject, Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 ROUNDINGS = 30.0  # of the dtype, by which a gradient may be off that scatters by one in double precision
 MOVES = 4  # points next to the given one, as near as the dtype resolves

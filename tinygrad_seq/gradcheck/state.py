@@ -15,7 +15,7 @@ from ..graph import Leaf, Value
 from ..graph.saved_tensors import memory
 from ..tensor.rng import Generator, default_generator
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 DEPTH = 6  # how far to follow what a function refers to
 

@@ -16,7 +16,7 @@ from ..tensor import Tensor, as_tensor
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 Arrays = Sequence[Array]
 
 
@@ -75,12 +75,17 @@ class TensorSubject:
         owner: the module whose parameters to look at, if it is not f.
     """
 
+    f: Callable[..., Any]
+    arguments: Arguments
+    surroundings: Surroundings
+    movable: int
+
     def __init__(self, f: Callable[..., Any], arguments: Arguments, owner: Any = None) -> None:
         self.f, self.arguments = f, arguments
         owner = f if owner is None else owner
         given = [x.detach() if isinstance(x, Tensor) else Tensor(x) for x in arguments.variables]
         self._count = self.movable = len(given)
-        self.names = list(arguments.names)
+        self.names: list[str] = list(arguments.names)
         self.parameters: list[Tensor] = []
         self.gates: dict[str, tuple[str, ...]] = {}
         if hasattr(owner, "named_parameters"):
@@ -89,12 +94,12 @@ class TensorSubject:
                     self.names.append(name)
                     self.parameters.append(parameter)
             self.gates = gates_of(owner, self.names)
-        self.time_dim = time_dim_of(owner)
+        self.time_dim: int | None = time_dim_of(owner)
         tensors = [*given, *self.parameters]
-        self.devices = [x.device for x in tensors]
-        self.layouts = [backend_of(x.array).to_host(x.array) for x in tensors]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.devices: list[Any] = [x.device for x in tensors]
+        self.layouts: list[Any] = [backend_of(x.array).to_host(x.array) for x in tensors]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings(f, apart_from=self.parameters)
         self._generators = generators()
 
@@ -161,6 +166,10 @@ class TensorSubject:
 class SecondOrder(TensorSubject):
     """The gradients of another subject as a function of its inputs and of the cotangents."""
 
+    gates: dict[str, tuple[str, ...]]
+    time_dim: int | None
+    movable: int
+
     def __init__(self, first: TensorSubject, cotangents: Arrays) -> None:
         count = len(first.arrays)
 
@@ -171,7 +180,7 @@ class SecondOrder(TensorSubject):
         device = first.devices[0] if first.devices else None
         weights = [Tensor(w, device=device) for w in cotangents]
         super().__init__(gradients, Arguments([*first.tensors(first.arrays), *weights]))
-        self.names = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
+        self.names: list[str] = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
         self.gates, self.time_dim, self.movable = first.gates, first.time_dim, 0
 
 

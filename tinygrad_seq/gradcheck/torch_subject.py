@@ -12,7 +12,7 @@ from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
 from .subjects import Watch, time_dim_of
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class TorchSubject:
@@ -22,12 +22,16 @@ class TorchSubject:
         ImportError: without PyTorch.
     """
 
+    arguments: Arguments
+    surroundings: Surroundings
+    names: list[str]
+
     def __init__(self, f: Any, arguments: Arguments, owner: Any = None) -> None:
         import torch
 
         self._torch, self.arguments = torch, arguments
         self.names = list(arguments.names)
-        self.movable = len(self.names)
+        self.movable: int = len(self.names)
         self.gates: dict[str, tuple[str, ...]] = {}
         owner = f if owner is None else owner
         tensors = [torch.as_tensor(x).detach() for x in arguments.variables]
@@ -50,11 +54,11 @@ class TorchSubject:
             }
         elif inspect.isclass(f):
             self._precise = self._own = f.apply  # type: ignore[attr-defined]
-        self.time_dim = time_dim_of(owner)
+        self.time_dim: int | None = time_dim_of(owner)
         plain = [x.float() if x.dtype == torch.bfloat16 else x for x in tensors]
-        self.layouts = [x.cpu().numpy() for x in plain]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.layouts: list[Any] = [x.cpu().numpy() for x in plain]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings([self._precise, self._own])
         self._generators = generators()
 

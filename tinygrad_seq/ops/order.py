@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backend import Array, array_module, int64
 from ..graph import Value, primitive
@@ -15,6 +15,9 @@ from .index import ARRAY, getitem, scatter_values, take_along
 from .logic import isnan
 from .reduce import amax, amin, any, argmax, argmin
 from .shape import numbers_too, reshape, squeeze
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 class ValuesIndices(NamedTuple):
@@ -36,7 +39,7 @@ def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
 
 @numbers_too
 @public
-def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
+def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
     """The order that sorts x along `dim`; equal elements stay in theirs, whatever `stable` says."""
     return argsort_dim(x, dim=normalize_dim("argsort", dim, x.ndim), descending=descending)
 
@@ -151,7 +154,7 @@ def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_cou
 
 
 @public
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sums of their weights: (max(x) + 1,) at least.
 
     Raises:

@@ -94,7 +94,11 @@ class Elementwise(Value):
     def __ge__(self, other: Operand) -> Tensor:
         return logic.ge(self, other)
 
-    __hash__ = object.__hash__  # by identity: == compares elements
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+    else:
+        __hash__ = object.__hash__  # by identity: == compares elements
 
     def __getitem__(self, key: Any) -> Tensor:
         return _index.index(self, key)
@@ -146,7 +150,10 @@ class Elementwise(Value):
     def div(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
         return arithmetic.div(self, other, rounding_mode=rounding_mode)
 
-    subtract, multiply, divide, true_divide = sub, mul, div, div
+    subtract = sub
+    multiply = mul
+    divide = div
+    true_divide = div
 
     def pow(self, exponent: Operand) -> Tensor:
         return elementwise.pow(self, exponent)

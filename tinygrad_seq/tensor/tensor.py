@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
-from ..graph import FunctionNode, Leaf, Output, Value
+from ..graph import FunctionNode, Leaf, Node, Output, Value
 from ..graph.conversion import as_dtype, names_dtype, require_numbers_in, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of, home_of, resolve
@@ -41,6 +41,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     """
 
     __slots__ = ()
+    array: Array
+    node: Node | None
 
     def __init__(
         self, *data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
