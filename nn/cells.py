@@ -6,7 +6,7 @@ A step takes `xW`, the input's share of what it computes: a layer computes that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, relu, sigmoid, tanh
@@ -15,6 +15,7 @@ from . import init
 from .module import Module, Parameter, require_sizes
 
 LSTMState = tuple[Tensor, Tensor]
+Initializer: TypeAlias = Callable[[Tensor], Any]
 
 
 class Cell(Module):
@@ -105,7 +106,7 @@ class WeightedCell(Cell):
         device: Any = None,
         dtype: Any = None,
         *,
-        recurrent_init: Callable[[Tensor], Any] | None = None,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size)
         self._made = {"dtype": tg.float32 if dtype is None else dtype, "device": device}
@@ -169,12 +170,13 @@ class RNNCell(WeightedCell):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
-        **settings: Any,
+        *,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
 
     @property
     def _f(self) -> Any:
@@ -182,6 +184,10 @@ class RNNCell(WeightedCell):
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
         return self._f(xW + tg.linear(h, self.weight_hh))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...
 
 
 class LSTMCell(WeightedCell):
@@ -210,7 +216,7 @@ class LSTMCell(WeightedCell):
         *,
         proj_size: int = 0,
         forget_bias: float | None = None,
-        **settings: Any,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         require_sizes("LSTM", hidden_size=hidden_size)
         if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
@@ -218,7 +224,7 @@ class LSTMCell(WeightedCell):
         self.proj_size, self._forget_bias = proj_size, forget_bias
         if forget_bias is not None and not bias:
             raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
-        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
         self.weight_hr: Parameter | None = self._parameter(proj_size, hidden_size) if proj_size else None
 
     def _begin(self) -> None:
@@ -243,6 +249,10 @@ class LSTMCell(WeightedCell):
         h = o * tanh(c)
         return (h if self.weight_hr is None else tg.linear(h, self.weight_hr)), c
 
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> LSTMState: ...
+
 
 class GRUCell(WeightedCell):
     """Gated recurrent unit (Cho et al., 2014), in cuDNN's and PyTorch's form. x (B, F), h (B, H) -> (B, H).
@@ -252,6 +262,18 @@ class GRUCell(WeightedCell):
     """
 
     gates: tuple[str, ...] = ("r", "z", "n")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
 
     def project(self, x: Tensor) -> Tensor:
         return tg.linear(x, self.weight_ih, self.bias_ih)
@@ -270,3 +292,7 @@ class GRUCell(WeightedCell):
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
         _, z, n = self.compute_gates(xW, h)
         return n + z * (h - n)  # (1 - z) n + z h: the update gate keeps what was
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...

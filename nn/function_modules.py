@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -34,6 +34,10 @@ class FunctionModule(Module):
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
         return type(self).function(*inputs, **named, **{name: getattr(self, name) for name in self._settings})
 
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: Any, **named: Any) -> Tensor: ...
+
     def extra_repr(self) -> str:
         values = {name: getattr(self, name) for name in self._settings}
         shown = {name: v for name, v in values.items() if v is not None and not isinstance(v, Tensor)}
@@ -56,17 +60,26 @@ class Tanh(FunctionModule):
 
     function: ClassVar[Function] = F.tanh
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 class Sigmoid(FunctionModule):
     """1 / (1 + exp(-x))."""
 
     function: ClassVar[Function] = F.sigmoid
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 class LogSigmoid(FunctionModule):
     """log(sigmoid(x))."""
 
     function: ClassVar[Function] = F.logsigmoid
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 class ReLU(FunctionModule):

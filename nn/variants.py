@@ -8,7 +8,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor, sigmoid, tanh
 
 from . import functional as F
-from .cells import GRUCell, LSTMCell, LSTMState, RNNCell
+from .cells import GRUCell, Initializer, LSTMCell, LSTMState, RNNCell
 from .module import Parameter
 
 
@@ -23,8 +23,28 @@ class PeepholeLSTMCell(LSTMCell):
     weight_cf: Parameter
     weight_co: Parameter
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_init=recurrent_init,
+        )
         self.weight_ci, self.weight_cf, self.weight_co = (self._parameter(self.hidden_size) for _ in range(3))
 
     def compute_gates(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -43,8 +63,18 @@ class LayerNormRNNCell(RNNCell):
     gain: Parameter
     shift: Parameter
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device, dtype, recurrent_init=recurrent_init)
         self.gain, self.shift = self._gain(self.hidden_size), self._gain(self.hidden_size, 0.0)
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
@@ -64,8 +94,28 @@ class LayerNormLSTMCell(LSTMCell):
     gain_c: Parameter
     shift_c: Parameter
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_init=recurrent_init,
+        )
         self.gain_ih, self.gain_hh = (self._gain(4 * self.hidden_size) for _ in range(2))
         self.gain_c, self.shift_c = self._gain(self.hidden_size), self._gain(self.hidden_size, 0.0)
 
@@ -93,8 +143,17 @@ class LayerNormGRUCell(GRUCell):
     gain_ih: Parameter
     gain_hh: Parameter
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
         self.gain_ih, self.gain_hh = (self._gain(3 * self.hidden_size) for _ in range(2))
 
     def project(self, x: Tensor) -> Tensor:

@@ -7,9 +7,8 @@
 tensor([2., 4.])
 """
 
+import typing as _typing
 from math import e, inf, nan, pi
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import backend as _backend  # noqa: F401  # first: NumPy loads faster where fewer imports are under way
 from . import cuda
@@ -233,7 +232,7 @@ from .transforms.checkpoint import checkpoint
 from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .version import __version__
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from . import autograd as autograd  # none of these six in __all__, which a star import loads
     from . import backends as backends
     from . import distributions as distributions
@@ -281,19 +280,21 @@ _LAZY = {
 _LAZY_MODULES = ("autograd", "backends", "distributions", "nn", "optim", "utils")
 
 
-def __getattr__(name: str) -> _Any:
-    if name in _LAZY_MODULES:
-        from importlib import import_module
+if not _typing.TYPE_CHECKING:  # to a type checker it would be any name that there is
 
-        return import_module(f".{name}", __name__)
-    if name in _LAZY:
-        from importlib import import_module
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _LAZY_MODULES:
+            from importlib import import_module
 
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return import_module(f".{name}", __name__)
+        if name in _LAZY:
+            from importlib import import_module
+
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _launcher() -> _Any:
+def _launcher() -> _typing.Any:
     """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
     from .compiler.cuda.eager_fusion import launcher
 

@@ -226,4 +226,4 @@ def test_what_nobody_takes_is_refused() -> None:
     with pytest.raises(ValueError, match="mode is None, 'explain' or 'verify', got 'fast'"):
         tg.compile(lambda x: x, mode="fast")
     with pytest.raises(TypeError, match="unexpected keyword argument 'inplace'"):
-        tg.compile(lambda x: x, inplace=True)  # type: ignore[call-arg]
+        tg.compile(lambda x: x, inplace=True)  # type: ignore[call-overload]

@@ -139,7 +139,8 @@ def test_verify_puts_back_all_that_it_reaches() -> None:
 def test_a_compiled_module_leaves_nothing_in_the_module() -> None:
     module = nn.Linear(2, 2)
     before = {*vars(module)}
-    one, other = tg.compile(module), tg.compile(module)
+    one: Any = tg.compile(module)
+    other: Any = tg.compile(module)
     assert {*vars(module)} == before
     assert one._varying is not other._varying
     one.note = 3

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
 from types import MethodType
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..backend import numpy_backend
 from ..backend.pytree import leaves, rebuild
@@ -32,6 +32,10 @@ from .tracing.side_effects import Unsteady, finish
 from .tracing.symbolic_scalar import SymbolicScalar
 from .tracing.tracer import Tracer, Watch
 from .verification import verified
+
+P = ParamSpec("P")  # what a compiled function takes
+Q = ParamSpec("Q")
+R = TypeVar("R")
 
 _VARIES = object()  # in place of a number that is an input of the program
 _one_at_a_time = lock()  # recordings; the engine knows of one
@@ -60,14 +64,14 @@ class RecompileWarning(UserWarning):
     """A compiled function was recorded again and again, because its arguments keep changing in kind."""
 
 
-class _Methods(dict["Compiled", "Compiled"]):
+class _Methods(dict["Compiled[..., Any]", "Compiled[..., Any]"]):
     """The compiled methods of an object, by those of its class. A copy of the object has none yet."""
 
     def __reduce__(self) -> Any:
         return _Methods, ()
 
 
-class Compiled:
+class Compiled(Generic[P, R]):
     """A function with the programs that were recorded of it. `compile` makes one.
 
     Attributes:
@@ -80,7 +84,7 @@ class Compiled:
     executor: str | None
     mode: str | None
 
-    def __init__(self, function: Callable[..., Any], *, executor: str | None = None, mode: str | None = None) -> None:
+    def __init__(self, function: Callable[P, R], *, executor: str | None = None, mode: str | None = None) -> None:
         if not callable(function):
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
@@ -100,7 +104,7 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}, {len(self.programs)} programs>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
             return self.function(*args, **kwargs)
         if self.mode == "verify":
@@ -135,6 +139,10 @@ class Compiled:
                 return replay, call
         return None
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Compiled[P, R]: ...
+    @overload
+    def __get__(self: Compiled[Concatenate[Any, Q], R], instance: object, owner: Any = None) -> Compiled[Q, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """A compiled method. Each object has its own, which goes with it."""
         if instance is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index as whole
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
 from ..graph import Value, primitive
@@ -376,6 +376,10 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     return getitem(x, mask, index=(ARRAY,))
 
 
+@overload
+def nonzero(x: Any, *, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(x: Any, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 @public
 def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with. Integers: no gradient."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from ..backend import Array, array_module, int64
 from ..graph import Value, primitive
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class ValuesIndices(NamedTuple):
     """Elements, and where along the dimension they stood."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
 @primitive(name="argsort")
@@ -83,6 +83,10 @@ def _taken(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
+@overload
+def max(x: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def max(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -99,6 +103,10 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("max", dim, x.ndim), keepdim, argmax)
 
 
+@overload
+def min(x: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def min(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -113,6 +121,10 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("min", dim, x.ndim), keepdim, argmin)
 
 
+@overload
+def median(x: Any, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def median(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -133,6 +145,14 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _taken(x, indices, dim, keepdim)
 
 
+@overload
+def unique(
+    x: Any, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False
+) -> Tensor: ...
+@overload
+def unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Tensor, ...]: ...
 @public
 def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """The different elements, from the smallest on: (N,). No gradient.
