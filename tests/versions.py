@@ -24,7 +24,7 @@ FIRST = {
     "safetensors": {"3.12": "0.4.2", "3.13": "0.5.0", "3.14": "0.5.0"},
 }
 ELSEWHERE = {  # systems, and what wheels for them are called: pip asks for these names alone
-    "macOS arm64": ("macosx_11_0_arm64",),
+    "macOS arm64": ("macosx_12_0_arm64",),
     "Windows": ("win_amd64",),
     "Linux arm64": ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
 }
