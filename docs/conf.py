@@ -17,7 +17,7 @@ INCLUDED = {
     for page in DOCS.rglob("*.md")
     if (found := re.match(r"```{include} (\S+)\n```\n$", page.read_text("utf-8")))
 }
-LINK = re.compile(r"(\]\()((?!\w+:)[^)#\s]+)")
+BLOCK_OR_LINK = re.compile(r"^```.*?^```$|(\]\()((?!\w+:)[^)#\s]+)", re.DOTALL | re.MULTILINE)
 
 project = "tinygrad_seq"
 version = release = __version__
@@ -44,13 +44,15 @@ def rewrite_links(_app: Any, docname: str, source: list[str]) -> None:
     folder = os.path.dirname(file or f"docs/{page}")
 
     def rewritten(link: re.Match[str]) -> str:
+        if link[0].startswith("```"):
+            return link[0]
         target = os.path.normpath(os.path.join(folder, link[2]))
         if (ROOT / target).is_dir():  # a folder is what its first file says
             target = next(t for name in ("README.md", "__init__.py") if (ROOT / (t := f"{target}/{name}")).exists())
         target = f"docs/{INCLUDED.get(target)}" if target in INCLUDED else target
         return link[1] + os.path.relpath(target, os.path.dirname(f"docs/{page}"))
 
-    source[0] = LINK.sub(rewritten, source[0])
+    source[0] = BLOCK_OR_LINK.sub(rewritten, source[0])
 
 
 def escape_docstring(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:

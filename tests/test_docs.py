@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import tinygrad_seq as tg
 from examples import slides
 
 ROOT = Path(__file__).parent.parent
@@ -47,3 +46,49 @@ def test_blocks_run(blocks: list[tuple[str, str]], checked: bool) -> None:
             exec(compile(block, "block", "exec"), names)
         if checked and printed:
             assert said.getvalue() == printed
+
+
+@pytest.mark.parametrize("slide", slides.SLIDES, ids=lambda slide: slide.name)
+def test_a_slide_shows_the_line_of_the_source(slide: slides.Slide) -> None:
+    line, _ = slides.code(slide)
+    assert f"\n{line}\n" in (DOCS / "slides.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "module", ["nn", "nn.functional", "nn.optim", "nn.optim.lr_scheduler", "nn.utils", "nn.utils.data", "tinygrad_seq"]
+)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    documented = set()
+    for page in (DOCS / "reference").glob("*.md"):
+        text, current = page.read_text("utf-8"), ""
+        for directive, argument in re.findall(r"^\.\. (currentmodule|auto\w+):: (\S+)$", text, re.MULTILINE):
+            current = argument if directive == "currentmodule" else current
+            documented.add(f"{current}.{argument}")
+        documented |= set(re.findall(r"`([\w.]+)`", text))  # second names, constants, modules
+    short = "tg" if module == "tinygrad_seq" else module
+    assert not [n for n in import_module(module).__all__ if not {f"{module}.{n}", f"{short}.{n}"} & documented]
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md")}
+    listed = {"index"}
+    for page in ("index", "reference/index"):
+        for contents in re.findall(r"```{toctree}\n(.*?)```", (DOCS / f"{page}.md").read_text("utf-8"), re.DOTALL):
+            entries = [line for line in contents.splitlines() if line and not line.startswith(":")]
+            listed |= {str((DOCS / page).parent.joinpath(entry).relative_to(DOCS)) for entry in entries}
+    assert pages == listed
+
+
+def test_the_readme_opens_with_ten_lines() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    first = BLOCK.search(text)
+    assert first is not None
+    assert len(first[1].splitlines()) <= 10
+    assert len(text.splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\((?!\w+:)([^)#\s]+)", prose):
+        assert (page.parent / target).exists(), target
