@@ -23,9 +23,10 @@ project = "tinygrad_seq"
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 default_role = "code"  # single backticks in docstrings
-smartquotes = False  # a quotation mark may be Python's
+smartquotes_action = "D"  # dashes alone: a quotation mark may be Python's
 myst_heading_anchors = 3
 napoleon_use_ivar = True  # attributes as a list, not as entries of their own
+autodoc_default_options = {"exclude-members": "extra_repr"}
 autodoc_typehints = "none"  # the docstrings say what is taken, with shapes
 html_theme = "furo"
 html_title = f"tinygrad_seq {version}"

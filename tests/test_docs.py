@@ -1,10 +1,11 @@
-"""Every Python block in the README and the docs runs, and prints what the page says; every page and public name is there."""
+"""Every block of the README and the docs runs and prints what the page says; every page, link and public name is there."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
 
@@ -92,3 +93,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\((?!\w+:)([^)#\s]+)", prose):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("source", [None, "https://example.org/repository"])
+def test_no_link_of_the_readme_is_dead_on_a_package_index(source: str | None) -> None:
+    for_index = runpy.run_path(str(ROOT / "setup.py"))["for_index"]
+    shown = for_index((ROOT / "README.md").read_text("utf-8"), source)
+    links = re.findall(r"!?\[[^]\n]+\]\(([^)]+)\)", re.sub(r"^```.*?^```$", "", shown, flags=re.DOTALL | re.MULTILINE))
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert bool(links) == (source is not None)
+    assert "lstm(x)[0], x[:3])" in shown  # code is left alone
