@@ -27,6 +27,7 @@ smartquotes_action = "D"  # dashes alone: a quotation mark may be Python's
 myst_heading_anchors = 3
 napoleon_use_ivar = True  # attributes as a list, not as entries of their own
 autodoc_default_options = {"exclude-members": "extra_repr"}
+autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the docstrings say what is taken, with shapes
 html_theme = "furo"
 html_title = f"tinygrad_seq {version}"
@@ -57,11 +58,14 @@ def rewrite_links(_app: Any, docname: str, source: list[str]) -> None:
 
 
 def escape_docstring(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """|x|, *args and clip_grad_norm_ are no markup in a docstring, unless in backticks."""
+    """|x|, *args and clip_grad_norm_ are no markup in a docstring, unless in backticks; examples are left alone."""
+    example = False
     for n, line in enumerate(lines):
-        parts = re.split(r"(`[^`]*`)", line)
-        parts[::2] = [re.sub(r"[*|]|(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
-        lines[n] = re.sub(r"(`[^`]*`)(?=\w|\\)", r"\1\\ ", "".join(parts))
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example:
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [re.sub(r"[*|]|(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+            lines[n] = re.sub(r"(`[^`]*`)(?=\w|\\)", r"\1\\ ", "".join(parts))
 
 
 def setup(app: Any) -> None:

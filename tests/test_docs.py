@@ -1,4 +1,4 @@
-"""Every block of the README and the docs runs and prints what the page says; every page, link and public name is there."""
+"""Every block of the README and the docs runs and prints what the page says; pages, links, public names are there."""
 
 from __future__ import annotations
 
