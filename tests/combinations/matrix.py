@@ -35,6 +35,16 @@ REFUSED: dict[frozenset[str], str] = {
     frozenset({"written in between"}): "was changed in place",
     frozenset({"checkpoint", "re-bound in between"}): "used other tensors",
 }
+REFUSED |= {
+    frozenset({compiled, other}): words
+    for compiled in ("compiled model", "compiled function")
+    for other, words in {
+        "lens": "in a list, an attribute or a global, which a replay would not do again",
+        "module hooks": "asks for the numbers in a tensor",
+        "packed": "asks for the numbers in a tensor",
+        "grad by parameters": "something that it uses was changed since",
+    }.items()
+}
 
 
 def pairs() -> list[Pair]:
