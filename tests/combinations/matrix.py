@@ -36,13 +36,13 @@ REFUSED: dict[frozenset[str], str] = {
     frozenset({"checkpoint", "re-bound in between"}): "used other tensors",
 }
 REFUSED |= {
-    frozenset({compiled, other}): words
+    frozenset({compiled, *others}): words
     for compiled in ("compiled model", "compiled function")
-    for other, words in {
-        "lens": "in a list, an attribute or a global, which a replay would not do again",
-        "module hooks": "asks for the numbers in a tensor",
-        "packed": "asks for the numbers in a tensor",
-        "grad by parameters": "something that it uses was changed since",
+    for others, words in {
+        ("lens",): "in a list, an attribute or a global, which a replay would not do again",
+        ("module hooks",): "asks for the numbers in a tensor",
+        ("packed",): "asks for the numbers in a tensor",
+        (): "a second derivative through the compiled",  # with other parameters than it was called with
     }.items()
 }
 
