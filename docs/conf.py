@@ -34,6 +34,7 @@ html_title = f"tinygrad_seq {version}"
 html_show_copyright = html_show_sourcelink = html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+highlight_language = "text"  # of blocks that do not say
 pygments_style, pygments_dark_style = "friendly", "monokai"
 
 
