@@ -35,8 +35,8 @@ format: .venv/.installed-dev  ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/.installed-docs  ## these pages as a site, in build/site; a broken link or any other warning is an error
-	$(BIN)/python -m pytest -q tests/test_docs.py
+docs: .venv/.installed-docs  ## the documentation as a site, in build/site; a broken link or any other warning is an error
+	$(PARALLEL) tests/test_docs.py
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -d build/doctrees docs build/site
 	@echo "good: open build/site/index.html"
 
