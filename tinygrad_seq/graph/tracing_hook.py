@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..backend import backend_of
@@ -25,6 +26,32 @@ class CompileError(RuntimeError):
 def watch(owner: type[Any], what: str) -> None:
     """Tell recorders of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
     watched.append((owner, what))
+
+
+def varies(x: Any) -> bool:
+    """Whether a program is being recorded in which the numbers in a tensor may be others at each replay."""
+    return bool(active) and active[-1].mine() and not active[-1].is_constant(x.array)
+
+
+@contextmanager
+def padded(name: str) -> Iterator[None]:
+    """While it lasts, rows that hold nothing are computed on with the others, in what `name` records."""
+    recorder = active[-1]
+    before, recorder.padded = recorder.padded, name
+    try:
+        yield
+    finally:
+        recorder.padded = before
+
+
+def require_unpadded(what: str) -> None:
+    """Raise a CompileError if `what` is about to be done with rows that hold nothing, and depends on how many there are."""
+    if active and active[-1].mine() and active[-1].padded:
+        raise CompileError(
+            f"{active[-1].padded}: {what}, which depends on how many steps there are; where lengths or masks are "
+            "tensors, a program goes over all T steps, with the padding. Pass the lengths as a list, or leave this "
+            "part uncompiled"
+        )
 
 
 def require(check: Callable[..., None], *tensors: Any) -> None:
