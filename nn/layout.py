@@ -41,7 +41,7 @@ class Padding(NamedTuple):
         What a cell makes of them is dropped. But its gradient is 0 times a derivative, which of padding might be nan.
         """
         T, B, _ = self.valid.shape
-        others = tg.where(self.valid.any(), data.detach()[self.others], 0.0)
+        others = tg.where(self.valid.any(), data.detach()[self.others], 0.5)  # in the domain of log, atanh, ...
         return tg.where(self.valid, data.reshape(T, B, -1), others).reshape(data.shape)
 
 

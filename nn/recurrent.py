@@ -178,7 +178,7 @@ class Recurrent(Module):
         scale = layout.sorted(F.dropout(tg.ones_like(state[0]), p, batch_dim=0)) if p else None
         project, step, padding = cell.project, cell.step, layout.padding
         if padding is not None:
-            project, step = padded(self._name)(project), padded(self._name)(step)
+            project, step = padded(self._name, project), padded(self._name, step)
         projected = project(data)
         # on nothing, a step of no rows: so the parameters get the gradient 0
         steps = list(projected.split([n for n in layout.batch_sizes if n])) or [projected]

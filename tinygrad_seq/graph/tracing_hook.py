@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from ..backend import backend_of
@@ -33,19 +32,22 @@ def varies(x: Any) -> bool:
     return bool(active) and active[-1].mine() and not active[-1].is_constant(x.array)
 
 
-@contextmanager
-def padded(name: str) -> Iterator[None]:
-    """While it lasts, rows that hold nothing are computed on with the others, in what `name` records."""
-    recorder = active[-1]
-    before, recorder.padded = recorder.padded, name
-    try:
-        yield
-    finally:
-        recorder.padded = before
+def padded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for rows of which some hold nothing, in what `name` records: see `require_unpadded`."""
+
+    def call(*args: Any) -> Any:
+        recorder = active[-1]
+        before, recorder.padded = recorder.padded, name
+        try:
+            return function(*args)
+        finally:
+            recorder.padded = before
+
+    return call
 
 
 def require_unpadded(what: str) -> None:
-    """Raise a CompileError if `what` is about to be done with rows that hold nothing, and depends on how many there are."""
+    """Raise a CompileError if rows that hold nothing are among those that `what` is about to depend on."""
     if active and active[-1].mine() and active[-1].padded:
         raise CompileError(
             f"{active[-1].padded}: {what}, which depends on how many steps there are; where lengths or masks are "
