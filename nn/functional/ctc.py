@@ -7,7 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph.tracing_hook import CompileError, require, varies
+from tinygrad_seq.graph.tracing_hook import require, varies
 
 from .checks import floating, reduced, reduction_of, require_classes, require_integers
 
@@ -127,21 +127,17 @@ def _labels(targets: Any, target_lengths: Any, log_probs: Tensor, blank: int) ->
         )
     row = targets.shape[-1]
     sizes = _lengths("target_lengths", target_lengths, log_probs, row, f"targets of shape {targets.shape}")
-    if varies(sizes):
-        if targets.ndim == 1:
-            raise CompileError(
-                "ctc_loss: whose targets are which, one after another, depends on target_lengths, and a tensor of them "
-                "varies in a compiled function; pass targets with padding, (B, S), or the lengths as a list"
-            )
-        S = row
-    else:
-        known = sizes.tolist()
-        if targets.ndim == 1 and sum(known) != row:
+
+    def check_sum(numbers: Any) -> None:
+        if int(numbers.sum()) != row:
             raise ValueError(
-                f"ctc_loss: target_lengths add up to {sum(known)}, but there are {row} targets one after another; "
-                "targets with padding take shape (B, S)"
+                f"ctc_loss: target_lengths add up to {int(numbers.sum())}, but there are {row} targets one after "
+                "another; targets with padding take shape (B, S)"
             )
-        S = max(known, default=0)
+
+    if targets.ndim == 1:
+        require(check_sum, sizes)
+    S = row if varies(sizes) else max(sizes.tolist(), default=0)
     starts = sizes.cumsum(0) - sizes if targets.ndim == 1 else tg.arange(B, device=targets.device) * row
     places = tg.arange(S, device=targets.device)
     inside = places < sizes.reshape(B, 1)

@@ -73,7 +73,7 @@ class Packing(NamedTuple):
         """(N, ...) -> (T, B, ...), with `value` where nothing is."""
         T, B = self.shape
         N = len(data)
-        rows = tg.full((T * B,), N, device=data.device)
+        rows = tg.full((T * B,), N, dtype=tg.int64, device=data.device)
         rows[self.positions] = tg.arange(N, device=data.device)
         return tg.cat([data, data.new_full((1, *data.shape[1:]), value)])[rows].reshape(T, B, *data.shape[1:])
 

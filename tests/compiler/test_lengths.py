@@ -141,7 +141,10 @@ def test_verified() -> None:
 # --- where lengths come from ---
 
 
-@pytest.mark.parametrize("where", ["argument", "array", "captured", "attribute", "made inside", "small integers"])
+ON_THE_HOST = pytest.param("array", marks=pytest.mark.host("an array of NumPy's is on the host"))
+
+
+@pytest.mark.parametrize("where", ["argument", ON_THE_HOST, "captured", "attribute", "made inside", "small integers"])
 def test_wherever_they_come_from(where: str) -> None:
     lstm: Any = nn.LSTM(3, 4).double()
     kept = tg.tensor(LENGTHS[0])
@@ -175,12 +178,19 @@ def test_those_that_are_the_same_at_each_call_are_packed() -> None:
     lstm = nn.LSTM(3, 4).double()
 
     def call(x: tg.Tensor) -> tg.Tensor:
-        return lstm(x, lengths=tg.full((B,), 2, device="cpu"))[0]
+        return lstm(x, lengths=tg.ones(B, dtype=tg.int64) * 2)[0]
 
     compiled = tg.compile(call)
     x = batch(lstm, steps_there([2] * B, gaps=False), 0)
     agree([compiled(x)], [call(x)])
     assert [i.op for i in compiled.programs[0].instrs].count("tanh") == 2 * 2  # two of five steps
+
+
+def test_a_list_is_a_part_of_the_program() -> None:
+    lstm, x = nn.LSTM(3, 4), tg.randn(T, B, 3)
+    compiled = tg.compile(lambda x, n: lstm(x, lengths=n)[0])
+    for lengths in ([5, 3, 1, 0], [2, 4, 5, 5], [5, 3, 1, 0]):
+        assert tg.allclose(compiled(x, lengths), lstm(x, lengths=lengths)[0], 1e-5, 1e-6)
 
 
 # --- training ---
@@ -344,5 +354,13 @@ def test_ctc_looks_at_each_replay() -> None:
         with pytest.raises(ValueError, match="ctc_loss: target_lengths holds -1, but must be from 0 to 2"):
             compiled(log_probs, targets, frames, sizes - 2)
     assert len(compiled.programs) == 1
-    with pytest.raises(tg.CompileError, match=r"ctc_loss: whose targets are which.*with padding"):
-        compiled(log_probs, tg.tensor([1, 2, 2]), frames, sizes)
+
+
+def test_ctc_of_targets_one_after_another() -> None:
+    compiled, log_probs = tg.compile(F.ctc_loss), tg.log_softmax(tg.randn(6, 3, 4, dtype=tg.float64), 2)
+    targets, frames = tg.tensor([1, 2, 2, 3]), tg.tensor([6, 5, 4])
+    for sizes in ([2, 1, 1], [0, 4, 0], [1, 0, 3]):
+        agree(*[[f(log_probs, targets, frames, tg.tensor(sizes), reduction="sum")] for f in (compiled, F.ctc_loss)])
+    with pytest.raises(ValueError, match="ctc_loss: target_lengths add up to 5, but there are 4 targets"):
+        compiled(log_probs, targets, frames, tg.tensor([2, 2, 1]), reduction="sum")
+    assert len(compiled.programs) == 1
