@@ -224,8 +224,8 @@ class Recurrent(Module):
         draws = self.training and (self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational))
         if draws and layout.padding is not None:
             raise CompileError(
-                f"{self._name}: in a compiled function, dropout between layers and zoneout draw for all T steps, with "
-                "the padding, where lengths or a mask are tensors: other numbers than outside of it. Pass the lengths "
+                f"compile: where lengths or a mask are tensors, {self._name} goes over all T steps, and dropout "
+                "between layers and zoneout would draw for the padding, too: other numbers than outside. Pass the lengths "
                 "as a list, or use variational=True and recurrent_dropout"
             )
         if draws and len(set(layout.batch_sizes)) > 1 and rows.shared(self._name) is not None:

@@ -90,7 +90,7 @@ def batch_norm(
     shape = (1, x.shape[1], *[1] * (x.ndim - 2))
     dims = tuple(d for d in range(x.ndim) if d != 1)
     if training or running_mean is None or running_var is None:
-        require_unpadded("batch_norm takes the mean over a batch")
+        require_unpadded("batch_norm would take means")
         count = x.numel() // max(x.shape[1], 1)
         if training and count < 2:
             raise ValueError(f"batch_norm: in training takes more than one value for each channel, got {x.shape}")

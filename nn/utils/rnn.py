@@ -120,8 +120,8 @@ def require_known(name: str, numbers: Any) -> list[int]:
     """
     if isinstance(numbers, Tensor) and varies(numbers):
         raise CompileError(
-            f"{name}: how many steps are packed depends on the numbers in a tensor, which are others at each call of a "
-            "compiled function; give the padded sequences to the layer, with lengths= or mask="
+            f"compile: {name} packs as many steps as the numbers in a tensor say, which cannot be known before the "
+            "program runs; give the padded sequences to the layer, with lengths= or mask="
         )
     return numbers.tolist() if isinstance(numbers, Tensor) else list(numbers)
 

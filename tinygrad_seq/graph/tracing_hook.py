@@ -50,9 +50,8 @@ def require_unpadded(what: str) -> None:
     """Raise a CompileError if rows that hold nothing are among those that `what` is about to depend on."""
     if active and active[-1].mine() and active[-1].padded:
         raise CompileError(
-            f"{active[-1].padded}: {what}, which depends on how many steps there are; where lengths or masks are "
-            "tensors, a program goes over all T steps, with the padding. Pass the lengths as a list, or leave this "
-            "part uncompiled"
+            f"compile: where lengths or a mask are tensors, {active[-1].padded} goes over all T steps, and {what} with "
+            "the padding, too. Pass the lengths as a list, or leave this part uncompiled"
         )
 
 

@@ -324,7 +324,7 @@ class Tracer(Placement):
 
     def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
         """The next random words of a generator."""
-        require_unpadded("random numbers are drawn")
+        require_unpadded("its cell would draw random numbers")
         seed, position = self.stands(generator)
         self.settle(target.backend_module, str(target), "random numbers are drawn")
         drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
