@@ -225,8 +225,8 @@ class Recurrent(Module):
         if draws and layout.padding is not None:
             raise CompileError(
                 f"compile: where lengths or a mask are tensors, {self._name} goes over all T steps, and dropout "
-                "between layers and zoneout would draw for the padding, too: other numbers than outside. Pass the lengths "
-                "as a list, or use variational=True and recurrent_dropout"
+                "between layers and zoneout would draw for the padding, too: other numbers than outside. Pass the "
+                "lengths as a list, or use variational=True and recurrent_dropout"
             )
         if draws and len(set(layout.batch_sizes)) > 1 and rows.shared(self._name) is not None:
             raise RuntimeError(
