@@ -6,6 +6,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.graph.tracing_hook import require_unpadded
 
 from .checks import floating
 
@@ -89,6 +90,7 @@ def batch_norm(
     shape = (1, x.shape[1], *[1] * (x.ndim - 2))
     dims = tuple(d for d in range(x.ndim) if d != 1)
     if training or running_mean is None or running_var is None:
+        require_unpadded("batch_norm would take means")
         count = x.numel() // max(x.shape[1], 1)
         if training and count < 2:
             raise ValueError(f"batch_norm: in training takes more than one value for each channel, got {x.shape}")

@@ -200,6 +200,20 @@ def test_a_call_that_is_not_recorded_runs_once() -> None:
     assert calls == [4.0]
 
 
+def test_the_numbers_of_a_view_are_those_of_now() -> None:
+    def picked(x: tg.Tensor, n: tg.Tensor) -> tg.Tensor:
+        kept = tg.zeros(3, dtype=tg.int64)
+        shown = kept[:2]
+        with tg.no_grad():
+            kept[:] = n
+        return x * sum(shown.tolist())
+
+    with pytest.raises(tg.CompileError, match="Python asks for the numbers in a tensor"):
+        tg.compile(picked)(ONES, tg.full((3,), 2))
+    fixed = tg.compile(lambda x: picked(x, tg.full((3,), 2, dtype=tg.int64)))
+    assert fixed(ONES).tolist() == fixed(ONES).tolist() == [4, 4]
+
+
 @pytest.mark.parametrize("executor", ["numpy", None])
 def test_a_replay_inside_of_a_checkpoint_is_run_again_to_the_same_effect(executor: str | None) -> None:
     """What it draws, writes and assigns is as it was when it ran first."""
