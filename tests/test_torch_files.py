@@ -86,6 +86,25 @@ def test_views_share_memory_as_they_did() -> None:
         found[0].mul_(tg.ones(1, requires_grad=True))
 
 
+def test_marks_of_conjugate_and_negative_tensors() -> None:
+    archive = Archive()
+    z, x = np.array([1 + 2j, 3 - 4j], "c8"), np.array([2, 4], "u2")
+    complexes, integers = archive.storage(z), archive.storage(x, kind="Untyped")
+    for marks, expected in (
+        (None, z), ({}, z), ({"conj": False}, z), ({"conj": True}, z.conj()), ({"neg": True}, -z),
+        ({"conj": True, "neg": True}, -z.conj()),
+    ):  # fmt: skip
+        found = load(archive.write([view(complexes, 0, (2,), (1,)), view(complexes, 0, (2,), (1,), False, marks)]))
+        assert found[0].tolist() == z.tolist()
+        assert found[1].tolist() == expected.tolist()
+        assert found[1].dtype == tg.complex64
+    kind = Global("torch", "uint16")
+    assert load(archive.write(view(integers, 0, (2,), (1,), False, kind))).tolist() == [2, 4]
+    assert load(archive.write(view(integers, 0, (2,), (1,), False, kind, {"neg": True}))).tolist() == (-x).tolist()
+    with pytest.raises(ValueError, match=r"holds a tensor marked \['zero'\], .* save tensor\.clone\(\)"):
+        load(archive.write(view(complexes, 0, (2,), (1,), False, {"zero": True})))
+
+
 def test_the_other_order_of_bytes_is_not_taken_for_this_one() -> None:
     archive = Archive(">")
     data = archive.write(archive.tensor(np.array([1.0, 256.0], "f4")))
@@ -241,10 +260,12 @@ def test_a_checkpoint_of_pytorch(tmp_path: Path, protocol: int) -> None:
     theirs(x)[0].sum().backward()
     optimizer.step()
     weight = torch.arange(12.0).reshape(3, 4)
+    z = torch.tensor([1 + 2j, 3 - 4j])
     tree = {
         "model": theirs.state_dict(),
         "optimizer": optimizer.state_dict(),
         "views": [weight, weight.T, weight[1:, 2], weight[:, 1:2].expand(3, 5)],
+        "marked": [z, z.conj(), z.conj()[1:], torch.tensor([1 + 2j]).conj().imag],
         "bfloat16": torch.randn(7).bfloat16(),
         "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
         "parameter": torch.nn.Parameter(torch.ones(2)),
@@ -272,6 +293,7 @@ def test_a_checkpoint_of_pytorch(tmp_path: Path, protocol: int) -> None:
         np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), atol=1e-5)
     for mine, other in zip(found["views"], tree["views"], strict=True):
         assert mine.tolist() == other.tolist()
+    assert [t.tolist() for t in found["marked"]] == [t.tolist() for t in tree["marked"]]
     assert found["bfloat16"].tolist() == tree["bfloat16"].tolist()
     assert found["uint16"].tolist() == [1, 65535]
     assert found["parameter"].requires_grad

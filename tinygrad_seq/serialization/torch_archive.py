@@ -136,10 +136,10 @@ class _Machine:
             raise ValueError("its pickle calls what is no function")
         if function in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
             storage, offset, size, stride, *rest = arguments
-            return self.tensor(storage, storage.kind, offset, size, stride, bool(rest and rest[0]))
+            return self.tensor(storage, storage.kind, offset, size, stride, bool(rest and rest[0]), *rest[2:])
         if function == ("torch._utils", "_rebuild_tensor_v3"):
-            storage, offset, size, stride, requires_grad, _hooks, kind = arguments[:7]
-            return self.tensor(storage, kind.name, offset, size, stride, requires_grad)
+            storage, offset, size, stride, requires_grad, _hooks, kind, *rest = arguments
+            return self.tensor(storage, kind.name, offset, size, stride, requires_grad, *rest)
         if function[1] == "_rebuild_from_type_v2":  # a tensor with attributes
             return self.build(arguments[0], arguments[2])
         if function[1] in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
@@ -154,13 +154,23 @@ class _Machine:
             raise ValueError(f"it refers to a {kind!r}")
         return _Storage(storage_class.name.removesuffix("Storage").lower(), key, location, size)
 
-    def tensor(self, storage: _Storage, kind: str, offset: int, size: Any, stride: Any, requires_grad: bool) -> Tensor:
-        """A view of a storage's memory. NumPy refuses one that would reach beyond it."""
+    def tensor(
+        self, storage: _Storage, kind: str, offset: int, size: Any, stride: Any, requires_grad: bool, marks: Any = None
+    ) -> Tensor:
+        """A view of a storage's memory. NumPy refuses one that would reach beyond it.
+
+        What PyTorch only marks as conjugate or negative, to compute it when it is read, is a copy with it computed.
+        """
+        marks = {name for name, is_set in (marks or {}).items() if is_set}
+        if marks - {"conj", "neg"}:
+            raise Refused(f"holds a tensor marked {sorted(marks)}, which is not read; in PyTorch, save tensor.clone()")
         memory = self.memory(storage, kind)
         steps = [step * memory.itemsize for step in stride]
         view = numpy_module.ndarray(tuple(size), memory.dtype, memory, offset * memory.itemsize, steps)
-        tensor: Tensor = Tensor.wrap(view)
-        share(self.first.setdefault(storage.key, tensor), tensor)
+        view = view.conj() if "conj" in marks else view
+        tensor: Tensor = Tensor.wrap(-view if "neg" in marks else view)
+        if not marks:
+            share(self.first.setdefault(storage.key, tensor), tensor)
         self.located.append((tensor, storage.location))
         return tensor.requires_grad_(requires_grad)
 
