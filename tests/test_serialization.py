@@ -305,6 +305,23 @@ def test_links_and_permissions_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "b.npz").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_into(tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    before = sorted(tmp_path.iterdir())
+    tg.save({"x": tg.ones(3)}, path)
+    assert pipe.is_fifo()
+    assert tg.load(io.BytesIO(os.read(reader, 65536)))["x"].tolist() == [1, 1, 1]
+    os.close(reader)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     code = f"""

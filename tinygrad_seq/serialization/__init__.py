@@ -29,7 +29,7 @@ def save(obj: Any, path: str | os.PathLike[str] | BinaryIO) -> None:
     their repr where they have none, and a warning says so: the rest of the file is whole.
 
     A named file appears at once and whole: it is written beside its place and then moved there, so that a crash at any
-    moment leaves what was there before.
+    moment leaves what was there before. A pipe or a device, such as /dev/null, is written into.
 
     Args:
         path: a name, or a file that is open for writing bytes.
@@ -149,7 +149,15 @@ def _safetensors() -> Any:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` in one step at the end, or leaves no trace if that fails."""
+    """A file to write, which takes the place of `path` in one step at the end, or leaves no trace if that fails.
+
+    What is there and no regular file, a pipe or a device, has the whole content written into it at the end.
+    """
+    if path.exists() and not path.is_file():
+        content = io.BytesIO()
+        yield content
+        path.write_bytes(content.getbuffer())
+        return
     target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
