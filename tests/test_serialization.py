@@ -6,6 +6,7 @@ import argparse
 import copy
 import importlib.util
 import io
+import json
 import os
 import random
 import subprocess
@@ -110,6 +111,32 @@ def test_safetensors(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"b\.safetensors is not a whole"):
         tg.load(tmp_path / "b.safetensors")
+
+
+def safetensors_file(kind: str, shape: list[int], content: bytes) -> io.BytesIO:
+    header = json.dumps({"x": {"dtype": kind, "shape": shape, "data_offsets": [0, len(content)]}}).encode()
+    return io.BytesIO(len(header).to_bytes(8, "little") + header + content)
+
+
+def test_dtypes_of_safetensors() -> None:
+    pytest.importorskip("safetensors", reason='the extra "io"')
+    for kind, dtype in (("F64", "f8"), ("F16", "f2"), ("I8", "i1"), ("U16", "u2"), ("BOOL", "?"), ("C64", "c8")):
+        values = np.array([[1, 0], [1, 1]], dtype)
+        found = tg.load(safetensors_file(kind, [2, 2], values.tobytes()))["x"]
+        assert found.dtype == values.dtype
+        assert found.tolist() == values.tolist()
+    values = np.array([[1.0, -2.5, np.inf]], "f4")
+    found = tg.load(safetensors_file("BF16", [1, 3], (values.view("u4") >> 16).astype("u2").tobytes()))["x"]
+    assert found.dtype == tg.float32
+    assert found.tolist() == values.tolist()
+    with pytest.raises(ValueError, match="the open file holds 'x', of F8_E4M3, a dtype that is not read"):
+        tg.load(safetensors_file("F8_E4M3", [2], bytes(2)))
+
+
+def test_arrays_of_text_are_refused_in_words(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array(["a"]))
+    with pytest.raises(ValueError, match=r"a\.npz holds 'x', an array of <U1; load takes arrays of numbers"):
+        tg.load(tmp_path / "a.npz")
 
 
 def test_safetensors_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
