@@ -64,6 +64,9 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Size": (lambda: isinstance(ONES.size(), tg.Size), True),
     "Size.numel": (lambda: tg.ones(2, 3).size().numel(), 6),
     "Size is a tuple": (lambda: tg.Size([2, 3]), (2, 3)),
+    "Size[1:]": (lambda: tg.ones(2, 3, 4).size()[1:].numel(), 12),
+    "Tensor(Size[1:])": (lambda: tg.Tensor(tg.ones(2, 3, 4).size()[1:]).shape, (3, 4)),
+    "Size + Size": (lambda: ((5,) + tg.Size([2, 3]) + (1,) + tg.Size([4])).numel(), 120),
     "+x": (lambda: +TWO, [1, 2]),
     "grad == None": (lambda: tg.ones(1, requires_grad=True).grad == None, True),  # noqa: E711
     "tensor == None": (lambda: ONES == None, False),  # noqa: E711
