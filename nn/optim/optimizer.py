@@ -79,6 +79,10 @@ class Optimizer:
     def state(self, known: Mapping[Any, dict[str, Any]]) -> None:
         self._state = known if isinstance(known, State) else State(self.param_groups, known)  # one may be shared
 
+    def _follow(self) -> None:
+        """Let the state follow the groups: the plain ones, also while a program is recorded."""
+        self._state.follow(vars(self).get("param_groups"))
+
     # --- groups ---
 
     def add_param_group(self, param_group: Group) -> None:
@@ -112,6 +116,7 @@ class Optimizer:
             raise ValueError(f"{name}: a parameter is listed twice")
         self._check(group)
         self.param_groups.append(group)
+        self._follow()
 
     def _check(self, group: Group) -> None:
         """Raise an error unless the settings make sense. They are assignable, so every step asks."""
@@ -158,6 +163,7 @@ class Optimizer:
         Raises:
             ValueError: if a gradient does not fit its parameter, or a setting has become one that makes no sense.
         """
+        self._follow()
         loss = None
         if closure is not None:
             with tg.enable_grad():
@@ -236,9 +242,15 @@ class Optimizer:
 
         Its tensors are copies, since a compiled step writes to its own.
         """
-        numbers = iter(range(sum(len(group["params"]) for group in self.param_groups)))
+        self._follow()
+        count = sum(len(group["params"]) for group in self.param_groups)
+        numbers = iter(range(count))
         groups = [group | {"params": [next(numbers) for _ in group["params"]]} for group in self.param_groups]
-        state = {number: {k: _copied(v) for k, v in entries.items()} for number, entries in self.state.items()}
+        state = {
+            number: {k: _copied(v) for k, v in entries.items()}
+            for number, entries in self.state.items()
+            if not isinstance(number, int) or number < count  # not those that were taken out of the groups
+        }
         return {"state": state, "param_groups": groups}
 
     def _state_shape(self, p: Tensor) -> tuple[int, ...]:

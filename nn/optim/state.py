@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import KeysView, Mapping
+from copy import copy
+from operator import is_
 from typing import Any
 
 from tinygrad_seq import Tensor
 
 
 class State(dict[Any, dict[str, Any]]):
-    """What an optimizer remembers, by a parameter's number; a parameter as a key stands for its number."""
+    """What an optimizer remembers, by a parameter's number; a parameter as a key stands for its number.
+
+    A parameter's number is its place in the groups. One that was taken out of them has a number behind all others.
+    """
 
     def __init__(self, groups: list[dict[str, Any]], known: Mapping[Any, dict[str, Any]] | None = None) -> None:
         super().__init__()
         self._groups = groups
+        self._numbered: list[Tensor] = []
+        self.follow()
         self.update(known or {})
+
+    def follow(self, groups: list[dict[str, Any]] | None = None) -> None:
+        """Let the numbers be those of the groups as they are now, or of others: anybody may change their lists."""
+        if groups is not None:
+            self._groups = groups
+        now, before = [p for group in self._groups for p in group["params"]], self._numbered
+        if all(map(is_, now, before)):
+            self._numbered = now if len(now) > len(before) else before
+            return
+        entries = {id(p): self.pop(number) for number, p in enumerate(before) if number in self}
+        listed = {id(p) for p in now}
+        self._numbered = now + [p for p in before if id(p) in entries and id(p) not in listed]
+        self.update({number: entries[id(p)] for number, p in enumerate(self._numbered) if id(p) in entries})
 
     def _key(self, key: Any) -> Any:
         """What an entry is kept under: of a parameter its number; of a tensor that is none, itself, and nothing is."""
         if not isinstance(key, Tensor):
             return key
-        everything = (p for group in self._groups for p in group["params"])
-        return next((number for number, p in enumerate(everything) if p is key), key)
+        self.follow()
+        return next((number for number, p in enumerate(self._numbered) if p is key), key)
 
     def __missing__(self, key: Any) -> dict[str, Any]:
         if not isinstance(key, Tensor):
@@ -66,4 +86,4 @@ class State(dict[Any, dict[str, Any]]):
         return KeysView(self)  # asks __contains__
 
     def copy(self) -> State:
-        return State(self._groups, self)
+        return copy(self)

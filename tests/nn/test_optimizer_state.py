@@ -124,6 +124,88 @@ def test_copies_find_their_own_parameters() -> None:
         assert optimizer.state[model.weight]["step"] == 1
 
 
+def moved(optimizer: Any, gradients: dict[Any, float]) -> list[float]:
+    """A step with these gradients, and how far each parameter went."""
+    before = [p.item() for p in gradients]
+    for p, g in gradients.items():
+        p.grad = tg.full(p.shape, g)
+    optimizer.step()
+    return [old - p.item() for old, p in zip(before, gradients, strict=True)]
+
+
+def scalars(count: int) -> list[Any]:
+    return [nn.Parameter(tg.zeros(1)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("way", ["step", "state", "state_dict"])
+def test_the_state_follows_its_parameter_when_groups_are_changed(way: str) -> None:
+    """As it does in PyTorch, which keeps it by parameters."""
+    a, b, c = scalars(3)
+    optimizer: Any = optim.SGD([{"params": [a]}, {"params": [b]}], lr=1.0, momentum=0.5)
+    assert moved(optimizer, {a: 2.0, b: 16.0}) == [2, 16]
+    optimizer.param_groups[0]["params"].append(c)
+    if way == "state":
+        assert optimizer.state[b]["momentum_buffer"].item() == 16
+        assert c not in optimizer.state
+    elif way == "state_dict":
+        assert [*optimizer.state_dict()["state"]] == [0, 2]
+    assert moved(optimizer, {a: 2.0, c: 4.0, b: 16.0}) == [3, 4, 24]
+    optimizer.param_groups.reverse()
+    assert moved(optimizer, {a: 0.0, c: 0.0, b: 0.0}) == [1.5, 2, 12]
+    optimizer.param_groups[1]["params"].remove(a)
+    assert (a in optimizer.state, len(optimizer.state)) == (True, 3)
+    assert [*optimizer.state_dict()["state"]] == [0, 1]
+    assert moved(optimizer, {c: 0.0, b: 0.0}) == [1, 6]
+    optimizer.param_groups[0]["params"].append(a)
+    assert moved(optimizer, {a: 0.0, c: 0.0, b: 0.0}) == [0.75, 0.5, 3]
+    assert [*optimizer.state_dict()["state"]] == [0, 1, 2]
+    optimizer.param_groups = [{**optimizer.param_groups[0], "params": [b, a, c]}]
+    assert moved(optimizer, {a: 0.0, c: 0.0, b: 0.0}) == [0.375, 0.25, 1.5]
+
+
+@pytest.mark.parametrize("replaced_first", [False, True])
+def test_a_parameter_that_is_replaced_may_take_the_state_over(replaced_first: bool) -> None:
+    a, b, new = scalars(3)
+    optimizer: Any = optim.SGD([a, b], lr=1.0, momentum=0.5)
+    moved(optimizer, {a: 2.0, b: 16.0})
+    params = optimizer.param_groups[0]["params"]
+    if replaced_first:
+        params[0] = new
+        optimizer.state[new] = optimizer.state.pop(a)
+    else:
+        kept = optimizer.state.pop(a)
+        params[0] = new
+        optimizer.state[params[0]] = kept
+    assert a not in optimizer.state
+    assert moved(optimizer, {new: 2.0, b: 16.0}) == [3, 24]
+    params[0] = a  # which begins anew
+    assert moved(optimizer, {a: 2.0, b: 16.0}) == [2, 28]
+
+
+def test_a_compiled_step_follows_changed_groups() -> None:
+    def run(compiled: bool) -> list[float]:
+        a, b, c = scalars(3)
+        optimizer: Any = optim.Adam([{"params": [a]}, {"params": [b], "lr": 0.5}])
+
+        def step(x: tg.Tensor) -> None:
+            optimizer.zero_grad()
+            ((a - x) ** 2 + (b + x) ** 2 + (c - 2 * x) ** 2).sum().backward()
+            optimizer.step()
+
+        call: Any = tg.compile(step) if compiled else step
+        for k in range(9):
+            if k == 3:
+                optimizer.param_groups[0]["params"].insert(0, c)
+            if k == 5:
+                optimizer.param_groups.reverse()
+            if k == 7:
+                optimizer.param_groups = [{**optimizer.param_groups[0], "params": [c, a, b]}]
+            call(tg.full((1,), 1.0 + k))
+        return [a.item(), b.item(), c.item()]
+
+    assert run(True) == pytest.approx(run(False), rel=1e-5)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_optimizer_as_people_write_them(compiled: bool) -> None:
     model = nn.Linear(2, 1, bias=False)
