@@ -203,8 +203,8 @@ class LSTMCell(WeightedCell):
             (Jozefowicz et al., 2015).
     """
 
-    states: tuple[str, ...] = ("h", "c")
-    gates: tuple[str, ...] = ("i", "f", "g", "o")
+    states = ("h", "c")
+    gates = ("i", "f", "g", "o")
     proj_size: int
 
     def __init__(
@@ -262,7 +262,7 @@ class GRUCell(WeightedCell):
     candidate takes from h, bₕₕ included.
     """
 
-    gates: tuple[str, ...] = ("r", "z", "n")
+    gates = ("r", "z", "n")
 
     def __init__(
         self,
