@@ -20,8 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 # a line that ends in "# wrong" must be an error; all others must not be
 EVERYDAY = """
-from typing import Any
-from typing_extensions import assert_type
+from typing import Any, assert_type
 import nn
 import nn.functional as F
 import numpy as np
