@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import Array, array_module
 from .analytic import LOCATED
-from .compare import SAFETY, bisected, only
+from .compare import SAFETY, bisected, largest, only
 from .findings import Findings
 from .numeric import Slopes
 
@@ -45,6 +45,20 @@ class Differences(Findings):
                 self._bent(bent)
             if self.report.wrong or self.report.problems:
                 return
+        self._adds_up()
+
+    def _adds_up(self) -> None:
+        """The gradients by some of the outputs, which were looked at, must add up to that by all, which people get."""
+        c, i, used = self.c, self.i, self.c.w != 0
+        parts = [*_tiers(self.slopes_along, c.w), self.slopes_along.bent & used]
+        parts.append(used & ~host.logical_or.reduce(parts))  # of which nothing is known
+        gradients = [c.gradients_at(c.arrays, mask=part.astype(float))[i] for part in parts if part.any()]
+        if len(gradients) < 2 or any(g.shape != self.x.shape for g in gradients):
+            return
+        whole = sum(gradients)
+        off, tolerance = abs(whole - self.g), c.rtol * max(largest(self.g), largest(whole))
+        if (off > tolerance).any() and (off > tolerance + SAFETY * c.noise[i]).any():
+            self.report.problems.append("the gradients by some of the outputs do not add up to that by all of them")
 
     def _tier(self, d: Array, found: Slopes, mask: Array) -> bool:
         """Some output elements along a direction. Whether anything is wrong."""
