@@ -114,7 +114,7 @@ class MultiheadAttention(Module):
             padding = padding[:, None, None]
             mask = padding if mask is None else mask + padding
         weights = attention_weights(q, k, mask)
-        mixed = F.dropout(weights, self.dropout, self.training) @ v
+        mixed = F.dropout(weights, self.dropout, self.training, batch_dim=0) @ v
         output = self.out_proj(mixed.permute(2, 0, 1, 3).flatten(2))
         shown = (weights.mean(1) if average_attn_weights else weights) if need_weights else None
         if not batched:

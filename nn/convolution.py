@@ -6,6 +6,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.graph import rows
 
 from . import functional as F
 from . import init
@@ -99,6 +100,11 @@ class BatchNorm1d(Module):
         if input.ndim not in (2, 3) or input.shape[1] != self.num_features:
             raise ValueError(
                 f"BatchNorm1d: takes x (B, {self.num_features}) or (B, {self.num_features}, L), got {input.shape}"
+            )
+        if self.training and rows.is_one_of_several():
+            raise RuntimeError(
+                "BatchNorm1d: in a group of processes, mean and variance would be those of this process's rows alone; "
+                "call eval(), or use nn.LayerNorm"
             )
         momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None:

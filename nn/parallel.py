@@ -9,6 +9,7 @@ from typing import Any
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq import distributed as dist
+from tinygrad_seq.backend.pytree import leaves
 from tinygrad_seq.graph import rows
 
 from .module import Module
@@ -43,7 +44,7 @@ class DistributedDataParallel(Module):
         dist.call_after_backward(self._average)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        self._batch.shapes = [x.shape for x in (*inputs, *named.values()) if isinstance(x, Tensor)]
+        self._batch.shapes = [x.shape for x in leaves((inputs, named)) if isinstance(x, Tensor)]
         return self.module(*inputs, **named)
 
     @contextmanager

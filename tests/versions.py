@@ -22,14 +22,16 @@ FIRST = {"llvmlite": {"3.14": "0.46.0"}, "matplotlib": {"3.13": "3.9.2", "3.14":
 ELSEWHERE = ("macosx_11_0_arm64", "win_amd64", "manylinux_2_28_aarch64")
 
 
+def dependencies() -> list[str]:
+    """What the package and these extras take."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *(x for extra in EXTRAS for x in project["optional-dependencies"][extra])]
+
+
 def floors(python: str) -> list[str]:
     """The oldest dependencies that pyproject.toml allows, as pip's constraints."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"]]
-    for extra in EXTRAS:
-        wanted += project["project"]["optional-dependencies"][extra]
     found = {}
-    for line in wanted:
+    for line in dependencies():
         name, _, version = line.partition(">=")
         found[name] = FIRST.get(name, {}).get(python, version)
     found["numpy"] = FIRST_NUMPY.get(python, "2.0.0")
@@ -66,11 +68,7 @@ def resolved(python: str, platform: str) -> bool:
     """Whether pip finds wheels of all dependencies for another system."""
     target = ROOT / "build" / "versions" / f"{platform}-{python}"
     command = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version", python]
-    wanted = [
-        re.split(r"\s|;", line)[0]
-        for line in ("numpy>=2", "safetensors>=0.4.1", "llvmlite>=0.45.1", "charset-normalizer>=3.4")
-    ]
-    done = subprocess.run([*command, "--platform", platform, "-d", str(target), *wanted], check=False)
+    done = subprocess.run([*command, "--platform", platform, "-d", str(target), *dependencies()], check=False)
     print(f"{python} on {platform}: {'wheels of all' if not done.returncode else 'NOT ALL there as wheels'}")
     return not done.returncode
 

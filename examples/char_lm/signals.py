@@ -31,7 +31,8 @@ class Requests:
 
     def __enter__(self) -> Requests:
         self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
+        if hasattr(os, "set_blocking"):  # on Windows only since Python 3.12
+            os.set_blocking(self._write, False)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)

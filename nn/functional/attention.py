@@ -32,7 +32,7 @@ def scaled_dot_product_attention(
             raise ValueError("scaled_dot_product_attention: takes attn_mask or is_causal, got both")
         attn_mask = tg.ones(query.shape[-2], key.shape[-2], dtype=tg.bool, device=query.device).tril()
     weights = attention_weights(query, key, attn_mask, scale)
-    return dropout(weights, dropout_p) @ value
+    return dropout(weights, dropout_p, batch_dim=0 if weights.ndim > 2 else None) @ value
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +117,7 @@ NONSENSE = {
 def test_nonsense_is_refused(stored: Path, tmp_path: Path, refusal: Refusal, name: str) -> None:
     change, why = NONSENSE[name]
     command = edited(change, stored, tmp_path / "c.npz")
-    began = time.monotonic()
     line = refusal(command)
-    assert time.monotonic() - began < 2
     assert "does not fit the model that it describes" in line
     assert why in line
 
@@ -138,16 +135,18 @@ def test_versions_say_what_they_are(stored: Path, tmp_path: Path, refusal: Refus
     assert why in refusal(edited(put("kind", kind), stored, tmp_path / "c.npz"))
 
 
-def test_compressed_members_are_refused_unread(stored: Path, tmp_path: Path, refusal: Refusal) -> None:
+def test_compressed_members_are_refused_unread(
+    stored: Path, tmp_path: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A few bytes may stand for gigabytes."""
     path = tmp_path / "c.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, zipfile.ZipFile(stored / "best.npz") as plain:
         for name in plain.namelist():
             archive.writestr(name, plain.read(name))
-        archive.writestr("bomb.npy", bytes(10**8))
-    began = time.monotonic()
+        archive.writestr("bomb.npy", bytes(10**6))
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
     assert "has compressed members" in refusal(["sample", "--checkpoint", str(path)])
-    assert time.monotonic() - began < 1
 
 
 def test_too_little_memory_says_so(stored: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:

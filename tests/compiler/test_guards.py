@@ -732,27 +732,3 @@ def test_an_attribute_that_comes_as_another_one_goes() -> None:
     delattr(model, "note")
     model.add = nn.Identity()
     assert f(tg.ones(1)).tolist() == [3.0]
-
-
-def test_a_call_that_is_not_recorded_runs_once() -> None:
-    """An optimizer's first step runs as it is, with a number that varies, too; what it raises is raised once."""
-    w = nn.Parameter(tg.ones(1))
-    optimizer, calls = optim.Adam([w]), []
-
-    def step(x: tg.Tensor, scale: float) -> tg.Tensor:
-        loss = (w * x * scale).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if scale == 4.0 and not hasattr(w.array, "tracer"):  # not while it is watched
-            calls.append(scale)
-            raise ValueError("after the step")
-        return loss
-
-    compiled = tg.compile(step)
-    for scale in (1.0, 1.0, 2.0, 3.0):
-        compiled(tg.ones(1), scale)
-    optimizer.state.clear()
-    with pytest.raises(ValueError, match="after the step"):
-        compiled(tg.ones(1), 4.0)
-    assert calls == [4.0]

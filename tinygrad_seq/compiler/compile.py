@@ -61,7 +61,7 @@ def compile(
 
     Raises:
         CompileError: at a call, if the function cannot be replayed: Python asks for a tensor's number or truth, a shape
-            depends on values, NumPy is called on a tensor, a tensor is kept in a list or an attribute. The message has
+            depends on values, NumPy is called on a tensor, a tensor is kept in a list. The message has
             the line, and the way out. Model and optimizer are as they were before.
         ImportError: if executor="native" cannot run here.
     """

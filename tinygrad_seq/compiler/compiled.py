@@ -211,7 +211,10 @@ class Compiled:
             numbers, places: the numbers among the arguments, and found by name, that are to be inputs.
         """
         name = _name_of(self.function)
-        around = PurityCheck(name, Names([self.function], given))
+        names = Names([self.function], given)
+        if (numbers or places) and "type" in names.names:
+            raise CompileError(f"compile: {name} asks for a number's type(), which one that is followed has not")
+        around = PurityCheck(name, names)
         tracer = Tracer(name, frozenset(places), numbers)
         try:
             try:

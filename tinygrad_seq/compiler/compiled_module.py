@@ -7,8 +7,6 @@ from typing import Any
 
 from .compiled import Compiled
 
-_OWN = frozenset({"function", "executor", "mode", "_lock", "_replays", "_recordings"})
-
 
 class CompiledModule(Compiled):
     """A compiled module: called, it replays; all else is the module's: `parameters()`, `train()`, attributes, also set.
@@ -16,6 +14,12 @@ class CompiledModule(Compiled):
     It passes for a module, so it can be a part of another one, whose `parameters()` and `state_dict()` then have the
     names that they had before.
     """
+
+    _own: set[str] | None = None  # the names of its own attributes, once these are made
+
+    def __init__(self, function: Any, *, executor: str | None = None, mode: str | None = None) -> None:
+        super().__init__(function, executor=executor, mode=mode)
+        object.__setattr__(self, "_own", {"_own", *vars(self)})
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -27,7 +31,7 @@ class CompiledModule(Compiled):
         return self.function
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OWN or (name.startswith("__") and name.endswith("__")):
+        if self._own is None or name in self._own or (name.startswith("__") and name.endswith("__")):
             object.__setattr__(self, name, value)
         else:
             setattr(self.function, name, value)

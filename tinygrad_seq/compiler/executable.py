@@ -13,7 +13,8 @@ from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
 from .grad_buffers import Gradients
-from .guards import Found
+from .guards import Found, alike
+from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
 from .operations import VIEWS
 from .partition import partition
@@ -88,6 +89,7 @@ class Executable:
         self._same = list(tracer.same.values())
         self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
         self._met = self._leaves_among(given)
+        self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
         program.backend, program.index = tracer.home, tracer.index
         made_by = {instr.out: instr for instr in program.instrs}
@@ -147,6 +149,8 @@ class Executable:
 
     def prepared(self, given: list[Any]) -> Prepared | None:
         """What this call takes from outside; None if the program is not right for it."""
+        if not self._are_like_those(given):
+            return None
         for holds in self.guards:
             if not holds():
                 return None
@@ -173,6 +177,14 @@ class Executable:
         if any(type(numbers[place]) is not int for place in self.program.whole):
             return None
         return Prepared(given, numbers, arrays, targets)
+
+    def _are_like_those(self, given: list[Any]) -> bool:
+        """Whether objects among the arguments have the attributes of those before: they may be equal without."""
+        for place, before in self._objects:
+            now = given[place]
+            if now is not before and not alike(attributes(now), attributes(before)):
+                return False
+        return True
 
     def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
         """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""

@@ -19,7 +19,7 @@ from ..graph import Leaf, Value
 NUMBERS = (bool, int, float, complex)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _PLAIN = (*NUMBERS, str, bytes, type(None))
-_LISTS = (list, deque, array, bytearray)
+_LISTS = (list, deque, bytearray)
 _MOST = 1 << 20  # bytes of a NumPy array whose elements are compared at each call
 _ANY = object()  # in place of a number that may be another
 
@@ -89,6 +89,20 @@ _TEXT = {
 }
 
 
+class _Elements(NamedTuple):
+    """What an array holds: bytes, so that 0.0 is not -0.0, and nan is itself."""
+
+    kind: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @staticmethod
+    def of(x: Any) -> _Elements:
+        if isinstance(x, array):
+            return _Elements(x.typecode, (len(x),), x.tobytes())
+        return _Elements(x.dtype.str, x.shape, x.tobytes())
+
+
 class Found:
     """Whether looking in the same places finds the same: a guard.
 
@@ -140,6 +154,8 @@ class Found:
     def __call__(self) -> bool:
         try:
             if not self._same():
+                if not self._holds_as_before():  # another container is compared with the one before: is that as it was?
+                    return False
                 now = [place.look() for place in self._compared]
                 for n, (value, before) in enumerate(zip(now, self._values, strict=True)):
                     if not (type(value) is type(before) if n in self._loose else alike(value, before)):
@@ -147,6 +163,9 @@ class Found:
                 self._take(now)
         except (ValueError, AttributeError, LookupError):
             return False
+        return self._holds_as_before()
+
+    def _holds_as_before(self) -> bool:
         return all(alike(container, before) for container, before in self._inside)
 
     # --- numbers that turn out to vary ---
@@ -247,9 +266,11 @@ def _containers(values: Iterable[Any]) -> list[tuple[Any, Any]]:
             continue
         if isinstance(x, numpy.ndarray):
             if x.nbytes <= _MOST and not x.dtype.hasobject:
-                found[id(x)] = (x, x.tobytes())
+                found[id(x)] = (x, _Elements.of(x))
+        elif isinstance(x, array):
+            found[id(x)] = (x, _Elements.of(x))
         elif isinstance(x, (*_LISTS, dict, set)):
-            found[id(x)] = (x, x.copy() if hasattr(x, "copy") else x[:])
+            found[id(x)] = (x, x.copy())
             todo += x.values() if isinstance(x, dict) else x if isinstance(x, (list, deque)) else ()
         elif isinstance(x, tuple):
             todo += x
@@ -264,8 +285,11 @@ def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
 
 def _fill(container: Any, content: Any) -> None:
     if isinstance(container, numpy.ndarray):
-        numpy.copyto(container, numpy.frombuffer(content, container.dtype).reshape(container.shape))
-    elif isinstance(container, (list, array, bytearray)):
+        container.shape = content.shape
+        numpy.copyto(container, numpy.frombuffer(content.data, container.dtype).reshape(container.shape))
+    elif isinstance(container, array):
+        container[:] = array(content.kind, content.data)
+    elif isinstance(container, (list, bytearray)):
         container[:] = content
     else:
         container.clear()
@@ -278,16 +302,20 @@ def alike(now: Any, before: Any) -> bool:
         return True
     if isinstance(now, NUMBERS):
         return type(now) is type(before) and repr(now) == repr(before)  # 0.0 is not -0.0, and nan is itself
-    if isinstance(now, numpy.ndarray) and isinstance(before, bytes):
-        return bool(now.tobytes() == before)
-    if isinstance(now, (list, tuple, deque)) and isinstance(before, (list, tuple, deque)):
-        return len(now) == len(before) and (all(map(is_, now, before)) or all(map(alike, now, before)))
+    if isinstance(now, (numpy.ndarray, array)):
+        return isinstance(before, _Elements) and _Elements.of(now) == before
+    if isinstance(now, (list, tuple, deque)):
+        return (
+            type(now) is type(before)
+            and len(now) == len(before)
+            and (all(map(is_, now, before)) or all(map(alike, now, before)))
+        )
     if isinstance(now, dict) and isinstance(before, dict):
         same = len(now) == len(before) and all(map(is_, now, before)) and all(map(is_, now.values(), before.values()))
-        return same or (now.keys() == before.keys() and all(alike(v, before[k]) for k, v in now.items()))
+        return same or ([*now] == [*before] and all(alike(v, before[k]) for k, v in now.items()))
     if isinstance(now, types.MethodType) and isinstance(before, types.MethodType):
         return now.__func__ is before.__func__ and now.__self__ is before.__self__
-    plain = (str, bytes, set, frozenset, array, bytearray)
+    plain = (str, bytes, set, frozenset, bytearray)
     return isinstance(now, plain) and type(now) is type(before) and bool(now == before)
 
 

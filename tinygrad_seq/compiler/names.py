@@ -90,15 +90,15 @@ class Names:
             yield from self._of_object(x)
 
     def _of_function(self, f: types.FunctionType) -> Iterator[Any]:
-        names = _names(f.__code__)
+        names = names_in(f.__code__)
         self.names |= names
         held = f.__globals__
         seen = [name for name in f.__code__.co_names if name in held]
         seen += [name for name in names if name in held and name not in seen]
-        self.places += [Place(held, name, "item") for name in seen if self._may_change(held[name])]
+        self.places += [Place(held, name, "item") for name in seen if _may_change(held[name])]
         closure = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
         cells = {name: cell for name, cell in closure if is_filled(cell)}
-        changing = [(name, cell) for name, cell in cells.items() if self._may_change(cell.cell_contents)]
+        changing = [(name, cell) for name, cell in cells.items() if _may_change(cell.cell_contents)]
         self.places += [Place(cell, None, "cell", name) for name, cell in changing]
         if f.__defaults__ or f.__kwdefaults__:
             self.places += [Place(f, name, "attribute") for name in ("__defaults__", "__kwdefaults__")]
@@ -113,7 +113,7 @@ class Names:
     def _of_dict(self, held: dict[str, Any], name: str) -> Iterator[Any]:
         """Attributes that lie in a `__dict__`."""
         there = self.names & held.keys()
-        self.places += [Place(held, key, "item", f"{name}.{key}") for key in there if self._may_change(held[key])]
+        self.places += [Place(held, key, "item", f"{name}.{key}") for key in there if _may_change(held[key])]
         yield from [held[key] for key in there]
 
     def _of_class(self, kind: type[Any], makes: bool = True) -> Iterator[Any]:
@@ -154,12 +154,6 @@ class Names:
         elif kind.__module__ == "functools":
             yield getattr(x, "__wrapped__", None)
 
-    def _may_change(self, x: Any) -> bool:
-        """Whether something else by the same name may make another program: no library, and no part of one."""
-        if isinstance(x, types.ModuleType):
-            return False
-        return not isinstance(x, types.FunctionType | type | types.BuiltinFunctionType) or self._is_users(x.__module__)
-
     def _is_users(self, module_name: Any) -> bool:
         """Whether the code of a module may change: it is no library's, or the function is that library's itself."""
         return not is_library(module_name) and (not _is_installed(_top(module_name)) or _top(module_name) in self._own)
@@ -171,8 +165,27 @@ def is_library(module_name: Any) -> bool:
     return _top(module_name) in _LIBRARIES
 
 
+def _may_change(x: Any) -> bool:
+    """Whether another one by the same name may make another program: any but a module, whose parts are compared."""
+    return not isinstance(x, types.ModuleType)
+
+
 def _top(module_name: Any) -> str:
     return str(module_name or "").partition(".")[0]
+
+
+def has_attributes(x: Any) -> bool:
+    """Whether this is an object of a class that the function's user wrote."""
+    return not isinstance(x, type | types.FunctionType) and not is_library(type(x).__module__)
+
+
+def attributes(x: Any) -> dict[str, Any]:
+    """What an object holds: in its `__dict__`, and in slots."""
+    written = [
+        vars(base) for base in type(x).__mro__ if "__slots__" in vars(base)
+    ]  # classes in C have theirs read-only
+    slots = [key for names in written for key, d in names.items() if isinstance(d, types.MemberDescriptorType)]
+    return {key: getattr(x, key) for key in slots if hasattr(x, key)} | dict(getattr(x, "__dict__", {}))
 
 
 @cache
@@ -183,12 +196,12 @@ def _is_installed(package: str) -> bool:
 
 
 @cache
-def _names(code: types.CodeType) -> frozenset[str]:
+def names_in(code: types.CodeType) -> frozenset[str]:
     """The names in a function's code, and in that of the functions inside it; words, where it may look up by them."""
     found = {*code.co_names}
     if not found.isdisjoint(("getattr", "attrgetter", "vars", "__dict__", "globals")):
         found |= {x for x in code.co_consts if isinstance(x, str) and x.isidentifier()}
-    return frozenset(found).union(*[_names(x) for x in code.co_consts if isinstance(x, types.CodeType)])
+    return frozenset(found).union(*[names_in(x) for x in code.co_consts if isinstance(x, types.CodeType)])
 
 
 def is_filled(cell: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -20,11 +21,11 @@ from ..graph import Leaf, Value
 from ..graph.tracing_hook import CompileError
 from ..tensor.rng import Generator, default_generator
 from .guards import is_compiled
-from .names import is_filled, is_library
+from .names import attributes, has_attributes, is_filled, is_library, names_in
 from .tracing.joint_graph import without_hooks
 
 _TOLERANCE = {"f": 2e-4, "d": 1e-9, "F": 2e-4, "D": 1e-9, "e": 5e-3}  # of the largest element, by dtype
-_LEFT_OUT = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes)
+_LEFT_OUT = (types.ModuleType, types.BuiltinFunctionType, str, bytes)
 
 
 class Reach:
@@ -49,7 +50,7 @@ class Reach:
                 todo.append((name, x.function))
                 continue
             parts = [*_parts(x)]
-            if parts or isinstance(x, Value | list | dict | Generator) or is_array(x) or hasattr(x, "__dict__"):
+            if parts or isinstance(x, Value | list | dict | Generator) or is_array(x) or _is_object(x):
                 self.found[name] = x
             todo += [(f"{name}{way}", part) for way, part in reversed(parts)]
 
@@ -74,14 +75,38 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(x, dict):
         yield from ((f"[{key!r}]", part) for key, part in x.items())
     elif isinstance(x, types.MethodType):
-        yield from (("", x.__self__), ("", x.__func__))
+        yield from ((": self", x.__self__), (": function", x.__func__))
+    elif isinstance(x, partial):
+        yield from (
+            (": function", x.func),
+            *((f": argument {i}", part) for i, part in enumerate(x.args)),
+            (": keywords", x.keywords),
+        )
     elif isinstance(x, types.FunctionType):
         if not is_library(x.__module__):
             cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
             yield from ((f": {name}", cell.cell_contents) for name, cell in cells if is_filled(cell))
-            yield from ((f": {n}", x.__globals__[n]) for n in x.__code__.co_names if n in x.__globals__)
-    elif hasattr(x, "__dict__"):
-        yield from ((f".{key}", part) for key, part in vars(x).items())
+            names = sorted(names_in(x.__code__))
+            yield from ((f": {name}", x.__globals__[name]) for name in names if name in x.__globals__)
+            yield from ((f": {name}", named) for name in names for named in _of_modules(x, name))
+            yield (": defaults", [x.__defaults__, x.__kwdefaults__])
+    elif isinstance(x, type):
+        if not is_library(x.__module__):
+            yield from ((f".{key}", part) for key, part in vars(x).items() if not key.startswith("__"))
+    elif hasattr(x, "__dict__") or has_attributes(x):
+        yield from ((f".{key}", part) for key, part in attributes(x).items())
+        if has_attributes(x):
+            yield from ((f": class {kind.__name__}", kind) for kind in type(x).__mro__)
+
+
+def _of_modules(function: types.FunctionType, name: str) -> list[Any]:
+    """What the user's modules that a function names have by this name."""
+    held = [function.__globals__.get(other) for other in names_in(function.__code__)]
+    return [
+        vars(x)[name]
+        for x in held
+        if isinstance(x, types.ModuleType) and not is_library(x.__name__) and name in vars(x)
+    ]
 
 
 def _leaf(x: Value) -> Leaf | None:
@@ -100,7 +125,12 @@ def _state(x: Any) -> Any:
         return x.copy()
     if isinstance(x, Generator):
         return x.get_state()
-    return dict(vars(x)) if hasattr(x, "__dict__") and not isinstance(x, types.FunctionType) else None
+    return attributes(x) if _is_object(x) else None
+
+
+def _is_object(x: Any) -> bool:
+    """Whether this has attributes that a call may change; those of classes and functions it must not."""
+    return (hasattr(x, "__dict__") or has_attributes(x)) and not isinstance(x, types.FunctionType | type | partial)
 
 
 def _restore(x: Any, state: Any) -> None:
@@ -121,8 +151,10 @@ def _restore(x: Any, state: Any) -> None:
     elif isinstance(x, Generator):
         x.set_state(state)
     elif state is not None:
-        vars(x).clear()
-        vars(x).update(state)
+        for key in attributes(x).keys() - state.keys():
+            delattr(x, key)
+        for key, value in state.items():
+            object.__setattr__(x, key, value)
 
 
 def _numbers(name: str, x: Any) -> Iterator[tuple[str, Any]]:
@@ -137,11 +169,10 @@ def _numbers(name: str, x: Any) -> Iterator[tuple[str, Any]]:
         yield name, backend_of(x).to_host(x).copy()
     elif isinstance(x, Generator):
         yield f"{name}: where it stands", x.get_state()
-    elif isinstance(x, (list, dict)) or hasattr(x, "__dict__"):
-        entries = enumerate(x) if isinstance(x, list) else (x if isinstance(x, dict) else vars(x)).items()
+    elif isinstance(x, (list, dict)) or _is_object(x):
+        entries = enumerate(x) if isinstance(x, list) else (x if isinstance(x, dict) else attributes(x)).items()
         plain = {key: value for key, value in entries if isinstance(value, (bool, int, float, str, type(None)))}
-        if not isinstance(x, types.FunctionType):
-            yield f"{name}: its numbers", plain
+        yield f"{name}: its numbers", plain
 
 
 def _outcome(call: Callable[..., Any], function: Any, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any]]:

@@ -94,7 +94,8 @@ def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM) -> Tensor:
     >>> total = dist.all_reduce(x.sum(0))
 
     Raises:
-        TypeError: if it is no tensor, or of integers for a mean.
+        TypeError: if it is no tensor of numbers, of integers for a mean, or complex for an extreme.
+        RuntimeError: if it is a leaf that requires a gradient.
         DistributedError: on all ranks, if they call something else, or shapes or dtypes differ.
     """
     x = _tensor("all_reduce", tensor)
@@ -102,6 +103,14 @@ def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM) -> Tensor:
     group = current("all_reduce")
     if op is ReduceOp.AVG and x.dtype.kind not in "fc":
         raise TypeError(f"all_reduce: a mean of {x.dtype} is no whole number; convert it first: .float()")
+    if x.dtype.kind == "b":
+        raise TypeError("all_reduce: takes numbers, got booleans; convert them first: .int()")
+    if op in (ReduceOp.MIN, ReduceOp.MAX) and x.dtype.kind == "c":
+        raise TypeError(f"all_reduce: numbers of {x.dtype} have no order, so there is no {op.value}")
+    if x.is_leaf and x.requires_grad and is_grad_enabled():
+        raise RuntimeError(
+            "all_reduce: a leaf that requires a gradient is not changed in place; use no_grad(), or give it x * 1"
+        )
     if group.size == 1:
         return x
     made = reduced(x, op="sum" if op is ReduceOp.AVG else op.value)
@@ -114,7 +123,7 @@ def all_gather(tensor: Tensor) -> list[Tensor]:
     x = _tensor("all_gather", tensor)
     group = current("all_gather")
     if group.size == 1:
-        return [x.detach()]
+        return [x.detach().clone()]
     return [*Tensor.wrap(send(_Gather(group), x.array)).unbind(0)]
 
 

@@ -105,10 +105,3 @@ def join() -> MPITransport | None:
             f"which found another MPI ({library}); start them with that one's mpiexec, or install mpi4py for the other"
         )
     return MPITransport(MPI) if size > 1 else None
-
-
-def is_usable() -> bool:
-    """Whether mpi4py is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("mpi4py") is not None

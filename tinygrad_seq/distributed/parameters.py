@@ -41,7 +41,7 @@ def broadcast_parameters(module: Any, src: int = 0) -> None:
 
 
 def require_identical(module: Any) -> None:
-    """Compare checksums of the parameters and buffers of a module; training compares them at each checkpoint.
+    """Compare checksums of the parameters and buffers of a module, as before it is saved.
 
     Raises:
         DistributedError: on all ranks, if they are not the same to the last bit; it names the first that differs.

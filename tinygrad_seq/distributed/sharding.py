@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from ..backend import is_array
+from ..backend.pytree import leaves, tree_map
 from ..graph import rows
 from ..tensor import Tensor
 from .group import current
@@ -48,36 +49,22 @@ def shard(batch: Any, dim: int = 1) -> Any:
     each, more = divmod(total, group.size)
     start = group.rank * each + min(group.rank, more)
     mine = slice(start, start + each + (group.rank < more))
+    index = (*[slice(None)] * dim, mine)
+    taken = mine if isinstance(batch, int) else tree_map(lambda x: x[index], batch)
     if group.size > 1:
         rows.share(rows.Rows(mine.start, mine.stop, total, dim))
-    return mine if isinstance(batch, int) else _taken(batch, (slice(None),) * dim + (mine,))
-
-
-def _parts(batch: Any) -> list[Any]:
-    return [*batch.values()] if isinstance(batch, dict) else [*batch] if isinstance(batch, (list, tuple)) else []
+    return taken
 
 
 def _rows(batch: Any, dim: int) -> int:
     """How many rows all tensors of a batch have."""
-    todo, found = [batch], dict[int, None]()
-    while todo:
-        x = todo.pop()
-        if isinstance(x, Tensor) or is_array(x):
-            if x.ndim <= dim:
-                raise ValueError(f"shard: rows lie along dim={dim}, which shape {tuple(x.shape)} has not")
-            found[x.shape[dim]] = None
-        elif isinstance(x, (dict, list, tuple)):
-            todo += _parts(x)
-        else:
+    found: dict[int, None] = {}
+    for x in leaves(batch):
+        if not (isinstance(x, Tensor) or is_array(x)):
             raise TypeError(f"shard: takes a number of rows, tensors and arrays, got a {type(x).__name__}")
+        if x.ndim <= dim:
+            raise ValueError(f"shard: rows lie along dim={dim}, which shape {tuple(x.shape)} has not")
+        found[x.shape[dim]] = None
     if len(found) != 1:
         raise ValueError(f"shard: takes tensors with one number of rows along dim={dim}, got {[*found] or 'none'}")
     return next(iter(found))
-
-
-def _taken(batch: Any, index: tuple[slice, ...]) -> Any:
-    if isinstance(batch, dict):
-        return {key: _taken(x, index) for key, x in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)([_taken(x, index) for x in batch])
-    return batch[index]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .tracing_hook import active as recording
+
 Size = tuple[int, ...]
 
 
@@ -33,9 +35,23 @@ def share(*rows: Rows | None) -> None:
     _shared[:] = rows
 
 
+def _looked_up() -> list[Rows | None]:
+    """What is shared now; a program that is recorded is right for that alone."""
+    if recording and recording[-1].mine():
+        then = [*_shared]
+        recording[-1].guards.append(lambda: _shared == then)
+    return _shared
+
+
 def known() -> Rows | None:
     """The rows that this process has; None for the whole batch, and where nobody has said which."""
-    return _shared[0] if _shared else None
+    found = _looked_up()
+    return found[0] if found else None
+
+
+def is_one_of_several() -> bool:
+    """Whether other processes have other rows of the same batch."""
+    return bool(_looked_up())
 
 
 def shared(name: str) -> Rows | None:
@@ -44,21 +60,22 @@ def shared(name: str) -> Rows | None:
     Raises:
         RuntimeError: if it is one of several, and nobody has said which rows it has; it names the function `name`.
     """
-    if not _shared:
+    found = _looked_up()
+    if not found:
         return None
-    if _shared[0] is None:
+    if found[0] is None:
         raise RuntimeError(
             f"{name}: this process is one of a group, and which rows of the batch it has is not known, so what it "
             "would draw is not what one process draws for them; call distributed.shard() first, or give it a "
             "generator= of its own"
         )
-    return _shared[0]
+    return found[0]
 
 
 def located(name: str, shape: Size, dim: int | None = None) -> tuple[Size, int | None]:
     """Where the rows of the batch lie in activations (T, B, ...), (T·B, F) or (B, F): a shape, and which dimension.
 
-    With batches first, in (B, ...) and (B·T, F).
+    With batches first, in (B, ...) and (B·T, F). Of anything else, as numbers (T, B), `dim` has to say it.
 
     Args:
         dim: the dimension, if it is known.
@@ -81,6 +98,6 @@ def located(name: str, shape: Size, dim: int | None = None) -> tuple[Size, int |
         return shape, None
     where = "(T, B, ...) or (T·B, F)" if dim else "(B, ...) or (B·T, F)"
     raise ValueError(
-        f"{name}: shape {shape} has no {n} rows, which shard() gave this process, in any of {where}; call shard() for "
-        "each batch of another size, or give it a generator= of its own"
+        f"{name}: shape {shape} has no {n} rows, which shard() gave this process, in any of {where}; say "
+        "batch_dim=, call shard() for each batch of another size, or give it a generator= of its own"
     )

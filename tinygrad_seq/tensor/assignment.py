@@ -45,7 +45,10 @@ class Path(NamedTuple):
             taken.append(shown)
             shown = shown[3]
         taken.reverse()
-        alive = [(n, whole) for n, (reference, *_) in enumerate(taken) if (whole := reference()) is not None]
+        wholes = [(n, whole) for n, (reference, *_) in enumerate(taken) if (whole := reference()) is not None]
+        alive = [
+            (n, x) for n, x in wholes if getattr(x, "sharers", None) is tensor.sharers
+        ]  # else it has another array
         if not alive:
             return Path(tensor, (), [])
         start, whole = alive[0]
@@ -223,6 +226,7 @@ def _is_part(value: Value, whole: Any, first: Index | None, index: Index) -> boo
         shown is not None
         and first is None
         and shown[0]() is whole
+        and value.sharers is getattr(whole, "sharers", None)
         and shown[1] is getitem
         and shown[2]["index"] == index
         and not getattr(value.sharers, "arranged", False)

@@ -30,6 +30,9 @@ def spans(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Span, ...] | 
     return tuple(found)
 
 
+_FAR = 64  # updates that a slice is taken past, so that an array of a thousand is not looked through a thousand times
+
+
 def are_apart(one: tuple[Span, ...], other: tuple[Span, ...]) -> bool:
     """Whether no element is in both."""
     pairs = zip(one, other, strict=True)
@@ -50,8 +53,9 @@ class Updates:
     def source(self, x: Var, index: tuple[Any, ...], out: Var) -> tuple[Var, bool]:
         """Where the numbers of x[index] come from: an array to slice, or, then True, the numbers themselves."""
         wanted = spans(index, x.shape)
-        while wanted is not None and (made := self._made_by.get(x)) is not None:
-            if made.op != "update" or len(made.args) != 2:
+        for _ in range(_FAR):
+            made = self._made_by.get(x)
+            if wanted is None or made is None or made.op != "update" or len(made.args) != 2:
                 break
             if x not in self._spans:
                 self._spans[x] = spans(made.params["index"], x.shape)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...backend import numpy_module as numpy
+from ..guards import alike
 
 
 class SymbolicScalar:
@@ -36,15 +37,11 @@ class SymbolicScalar:
     def pinned(self) -> Any:
         """The number itself, which it has to be at each call of the program."""
         if self.tracer.mine():
-            self.tracer.guard(_is_same, True, self, self.value)
+            self.tracer.guard(alike, True, self, self.value)
         return self.value
 
     def __array__(self, *kind: Any, **settings: Any) -> Any:
         return numpy.asarray(self.pinned(), *kind, **settings)
-
-
-def _is_same(now: Any, before: Any) -> bool:
-    return type(now) is type(before) and (now == before or now != now)
 
 
 def plain(x: Any) -> Any:
