@@ -83,13 +83,15 @@ def verdict(case: Case, seed: int) -> str:
 @pytest.mark.parametrize("name", chosen(CORRECT))
 def test_no_false_alarm(name: str) -> None:
     for seed in SEEDS:
-        assert verdict(CORRECT[name], seed) == "pass" or name in NOTHING_TO_TEST
+        said = verdict(CORRECT[name], seed)
+        assert said == "pass" or (said == "not tested" and name in NOTHING_TO_TEST)
 
 
 @pytest.mark.parametrize("name", chosen(WRONG))
 def test_found(name: str) -> None:
     for seed in SEEDS:
-        assert verdict(WRONG[name], seed) == "fail" or name in UNSEEN
+        said = verdict(WRONG[name], seed)
+        assert said == "fail" or (said in ("pass", "not tested") and name in UNSEEN)
 
 
 @pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in CALLS.items()])

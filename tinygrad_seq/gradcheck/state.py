@@ -17,7 +17,7 @@ from ..tensor.rng import Generator, default_generator
 
 host = array_module(0.0)
 
-DEPTH = 6  # how far to follow what a function refers to
+DEPTH = 30  # how far to follow what a function refers to: models of many levels
 
 
 def reachable(f: Any) -> list[Any]:
