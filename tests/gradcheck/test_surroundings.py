@@ -116,7 +116,7 @@ def test_random_generators() -> None:
     assert draws() == expected
 
 
-STREAMS = {
+STREAMS: dict[str, Any] = {
     "tg's": lambda: (g := tg.Generator(3), lambda: tg.rand(6, 4, generator=g).cpu().numpy()),
     "NumPy's": lambda: (g := np.random.default_rng(3), lambda: g.random((6, 4))),
     "NumPy's, by its method": lambda: (g := np.random.default_rng(3), partial(g.random, (6, 4))),
