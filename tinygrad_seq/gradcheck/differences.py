@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..backend import Array, array_module
@@ -30,12 +31,7 @@ class Differences(Findings):
         if one_by_one:
             self._every_entry_by_differences()
             return
-        for exponent in (0.0, 1.0):
-            if exponent == 0.0 and self.measured is not None:
-                d, found = self.measured
-            else:
-                d = c.direction(self.i, exponent)
-                found = c.slopes(self.i, d)
+        for d, found in self._known_lines():
             self.slopes_along = found
             for mask in _tiers(found, c.w):
                 if self._tier(d, found, mask):
@@ -46,6 +42,14 @@ class Differences(Findings):
             if self.report.wrong or self.report.problems:
                 return
         self._adds_up()
+
+    def _known_lines(self) -> Iterator[tuple[Array, Slopes]]:
+        """Directions with what differences say along them, measured where they are not known."""
+        for k in range(self.directions):
+            if len(self.lines) == k:
+                d = self.c.direction(self.i, exponent=float(k > 0))
+                self.lines.append((d, self.c.slopes(self.i, d)))
+            yield self.lines[k]
 
     def _adds_up(self) -> None:
         """The gradients by parts of the outputs, which were looked at, must add up to that by all, which people get."""
@@ -175,6 +179,7 @@ class Differences(Findings):
             unit = host.zeros(self.x.size)
             unit[flat] = self.c.scales[self.i].reshape(-1)[flat]
             found = c.slopes(self.i, unit.reshape(self.x.shape))
+            self.lines.append((unit.reshape(self.x.shape), found))
             ours = float(self.g.reshape(-1)[flat])
             exact[flat] = c.summed(found.value) / unit[flat]
             error = c.error(found) / unit[flat]
