@@ -484,3 +484,10 @@ def test_the_second_witness_is_reported() -> None:
     assert report.agreement is not None
     assert report.agreement < 1e-9
     assert "differences agree to" in str(tg.gradcheck(lambda x: x.sin(), X))
+
+
+@pytest.mark.parametrize("digits", [7, 9])
+def test_values_on_a_decimal_grid(digits: int) -> None:
+    pair = (lambda x: np.round(np.sin(x.real), digits), lambda g, x, y: g * np.cos(x))
+    for seed in range(35):
+        assert verdict(pair, np.random.default_rng(seed).standard_normal(5), seed=seed) == "pass"

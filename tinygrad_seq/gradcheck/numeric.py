@@ -14,9 +14,9 @@ from ..backend import Array, array_module
 host = array_module(0.0)  # NumPy
 
 COMPLEX_STEP = 2.0**-100
-FALL = 8.0  # from one step to the next
+FALL = 7.3  # from one step to the next: no whole number, by which values on a grid would move in proportion
 WIDEST = 0.05  # as a part of the direction
-STEPS = 8  # down to 2.4e-8 of it
+STEPS = 8  # down to 4.5e-8 of it
 FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
 SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
