@@ -20,7 +20,7 @@ STEPS = 8  # down to 4.5e-8 of it
 FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
 SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
-WIDE = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)  # parts of the widest
+WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
 
 
 class Slopes(NamedTuple):
