@@ -47,6 +47,8 @@ def reported(who: str) -> Iterator[None]:
     """What the user's code raises inside is a finding."""
     try:
         yield
+    except Raised:
+        raise
     except Exception as error:
         raise Raised(f"{who} raises {type(error).__name__}: {error}") from error
 
@@ -169,14 +171,17 @@ class TensorSubject:
         with enable_grad():
             xs = [x if x.node is not None else x.detach().requires_grad_() for x in tensors]
             with self._in_place(xs) as inputs:
-                ys = floating_outputs(self.f(*inputs))
+                with reported(FORWARD):
+                    result = self.f(*inputs)
+                ys = floating_outputs(result)
                 roots = [
                     (y.node, as_tensor(w, like=y).to(y.device).to(y.dtype))
                     for y, w in zip(ys, cotangents, strict=True)
                     if y.node is not None
                 ]
                 targets = [x.node for x in xs if x.node is not None]
-                found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
+                with reported(BACKWARD):
+                    found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
         return [found.get(x.node) if x.node is not None else None for x in xs]
 
 
