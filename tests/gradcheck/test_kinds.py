@@ -492,3 +492,16 @@ def test_values_on_a_decimal_grid(digits: int) -> None:
     pair = (lambda x: np.round(np.sin(x.real), digits), lambda g, x, y: g * np.cos(x))
     for seed in range(35):
         assert verdict(pair, np.random.default_rng(seed).standard_normal(5), seed=seed) == "pass"
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-5])
+def test_steps_beyond_an_edge_say_nothing_of_the_rounding(off: float) -> None:
+    def backward(g: Any, x: Any, y: Any) -> Any:
+        symmetric = np.tril(x) + np.tril(x, -1).T
+        return g * np.tril(np.linalg.inv(symmetric) * (1 - np.eye(2) / 2)) * (1 + off)
+
+    pair = (lambda x: np.log(np.diag(np.linalg.cholesky(x.real))).sum(), backward)
+    for seed in range(8):
+        report = tg.gradcheck(pair, np.array([[1.0, 0.0], [0.99, 1.0]]), seed=seed, raise_exception=False)
+        assert report.verdict == ("fail" if off else "pass")
+        assert off or report.inputs[0].tested == 3

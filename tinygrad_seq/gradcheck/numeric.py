@@ -140,8 +140,8 @@ def _noise(moves: Array) -> Array:
     """What rounding is seen to do: an element that moves, but not for short steps, is rounded to its smallest move."""
     size = abs(moves)
     grain = host.where(size > 0, size, host.inf).min(axis=0)
-    some, every = (size > 0).any(axis=0), (size > 0).all(axis=0)
-    return host.where(some & ~every, grain, 0.0) * host.ones_like(moves)
+    some, still = (size > 0).any(axis=0), (size == 0).any(axis=0)
+    return host.where(some & still, grain, 0.0) * host.ones_like(moves)
 
 
 def grain(values: Array) -> Array:
