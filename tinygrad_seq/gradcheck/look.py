@@ -13,6 +13,8 @@ from .report import InputReport
 
 host = array_module(0.0)
 
+LATER = 12  # calls to keep for other cotangents, larger inputs and the given precision
+
 
 class Look(Analytic, Differences):
     """By the complex step where differences agree with it, else by differences."""
@@ -25,7 +27,7 @@ class Look(Analytic, Differences):
         if self.certified is None:
             self.certified = self.steppable.any() and self._certify()
         by = "complex step" if self.certified else "central differences"
-        one_by_one = self.exhaustive and (self.certified or self.c.probe.left > 2 * STEPS * self.x.size)
+        one_by_one = self.exhaustive and (self.certified or self.c.probe.left > 2 * STEPS * self.x.size + LATER)
         report.how = f"{'every entry' if one_by_one else 'random directions'}, {by}"
         if self.steppable.any():
             if not self.certified:
