@@ -58,7 +58,7 @@ def gradcheck(
         loss: a function of what the model f returns and of the last of the inputs, the target (or of the former alone),
             to check `loss(f(*inputs), target)`. Inputs of integers are passed on.
         exhaustive: look at every entry, or along random directions, and at single entries only where one disagrees. By
-            default every entry of up to 1000 by the complex step, and of about three by differences.
+            default every entry of up to 1000 by the complex step, and of one or two by differences.
         seed: of the weights and directions.
         raise_exception: raise what is found; else it is only in the report.
 
