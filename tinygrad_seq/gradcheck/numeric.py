@@ -20,6 +20,8 @@ STEPS = 8  # down to 4.5e-8 of it
 FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
 SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
+UNKNOWN = 0.1  # error, as a part of a slope, above which the slope to one side is looked at
+CLEARLY = 1e-4  # part of that error that the one of the other side must not exceed
 WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
 
 
@@ -124,12 +126,13 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         seen = _scatter(slopes, widths)
         noise = host.fmax(host.fmax(_noise(high - low), size), seen)
         result = central = _extrapolated(slopes, noise / widths, widths, 2)
-        one_sided = ~host.isfinite(central.error)
-        if one_sided.any():  # at an edge of the domain
+        edge = ~host.isfinite(central.error)
+        one_sided = edge | (central.error > UNKNOWN * abs(central.value))
+        if one_sided.any():  # at an edge of the domain, next to a jump
             for side, move in ((right, high - here), (left, here - low)):
                 noise = host.fmax(2 * host.fmax(_noise(move), size), _scatter(side, widths))
                 found = _extrapolated(side, noise / widths, widths, 1)
-                better = one_sided & (found.error < result.error)
+                better = one_sided & (found.error < host.where(edge, 1.0, CLEARLY) * result.error)
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
         noise = host.fmax(host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size), seen)
         bent = _bent(right, left, noise / widths) & host.isfinite(central.error)
