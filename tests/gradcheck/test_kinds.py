@@ -505,3 +505,12 @@ def test_steps_beyond_an_edge_say_nothing_of_the_rounding(off: float) -> None:
         report = tg.gradcheck(pair, np.array([[1.0, 0.0], [0.99, 1.0]]), seed=seed, raise_exception=False)
         assert report.verdict == ("fail" if off else "pass")
         assert off or report.inputs[0].tested == 3
+
+
+@pytest.mark.parametrize("x", [[0.999999, 0.3, 2.000001], [0.9999999, -0.5, 1.0000001]])
+def test_next_to_a_jump(x: Any) -> None:
+    saw = (lambda x: np.mod(x.real, 1.0), lambda g, x, y: g)
+    near = (saw[0], lambda g, x, y: g * np.where(abs(x - np.round(x)) < 1e-5, 1.01, 1.0))
+    for seed in range(5):
+        assert verdict(saw, np.array(x), seed=seed) == "pass"
+        assert verdict(near, np.array(x), seed=seed) == "fail"

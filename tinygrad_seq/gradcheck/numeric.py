@@ -130,7 +130,8 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         one_sided = edge | (central.error > UNKNOWN * abs(central.value))
         if one_sided.any():  # at an edge of the domain, next to a jump
             for side, move in ((right, high - here), (left, here - low)):
-                noise = host.fmax(2 * host.fmax(_noise(move), size), _scatter(side, widths))
+                grained = host.fmax(_noise(move), _noise(high - low))
+                noise = host.fmax(2 * host.fmax(grained, size), _scatter(side, widths))
                 found = _extrapolated(side, noise / widths, widths, 1)
                 better = one_sided & (found.error < host.where(edge, 1.0, CLEARLY) * result.error)
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
