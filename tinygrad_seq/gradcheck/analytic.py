@@ -115,7 +115,8 @@ class Analytic(Findings):
         size = (c.size(i) + largest(ours)).reshape(-1)
         if left and all(off[k] < 1e-8 * size[k] for k in left):
             tolerance += SAFETY * c.gradient_scatter[i].reshape(-1)
-            drowned = c.resolution(i, measured=True).reshape(-1)
+            left = [k for k in left if off[k] > tolerance[k]]
+            drowned = c.resolution(i, measured=True).reshape(-1) if left else drowned
             left = [
                 k for k in left if off[k] > tolerance[k] + (drowned[k] if abs(exact[k]) < 100 * drowned[k] else 0.0)
             ]

@@ -36,7 +36,8 @@ class Findings:
         self.tested: Any = host.zeros(self.x.shape, dtype=bool)
         self.kinks = host.zeros(self.x.shape, dtype=bool)
         self.certified = certified
-        self.measured: tuple[Array, Slopes] | None = None  # a direction and all that differences say along it
+        self.directions = 2  # along which differences look
+        self.lines: list[tuple[Array, Slopes]] = []  # directions and all that differences say along them
         self.bends = False  # whether there is a kink here of all outputs
         self.near: dict[Any, Nearby] = {}
         self.line: tuple[Array, Array] | None = None  # a direction and the derivatives along it

@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import Array, array_module
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
-from .subjects import Watch
+from .subjects import BACKWARD, FORWARD, Watch, reported
 
 host: Any = array_module(0.0)
 
@@ -65,8 +65,10 @@ class JaxSubject:
         restore_generators(self._generators)
         try:
             with jax.enable_x64(True):
-                ys, pull = jax.vjp(self._of, *[jax.numpy.asarray(a) for a in arrays])
-                found = pull([jax.numpy.asarray(w).astype(y.dtype) for w, y in zip(cotangents, ys, strict=True)])
+                with reported(FORWARD):
+                    ys, pull = jax.vjp(self._of, *[jax.numpy.asarray(a) for a in arrays])
+                with reported(BACKWARD):
+                    found = pull([jax.numpy.asarray(w).astype(y.dtype) for w, y in zip(cotangents, ys, strict=True)])
                 gradients = [host.array(g) for g in found]
         finally:
             self.surroundings.put_back()

@@ -227,6 +227,8 @@ class Nearby:
             explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
             if len(explained) == len(off) or extra == MORE or (extra > LEAST and self.c.probe.left < 2):
                 break
+            if extra == PAIRS and not bends.any():  # smooth
+                break
             self._look()
         return explained
 

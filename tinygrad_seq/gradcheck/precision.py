@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import Array, array_module
 from .compare import Comparison
 from .report import InputReport, Report
-from .subjects import TensorSubject, Watch
+from .subjects import Raised, TensorSubject, Watch
 
 host: Any = array_module(0.0)
 
@@ -36,6 +36,9 @@ def check_own_precision(c: Comparison, report: Report) -> None:
             report.notes.append(f"not compared in {kinds[0]}: the outputs overflow there")
             return
         found = c.probe.gradients(subject.given, narrow, watch)
+    except Raised as error:
+        report.problems.append(f"in {kinds[0]}, {error}")
+        return
     except Exception as error:
         report.notes.append(f"not compared in {kinds[0]}: {type(error).__name__}: {error}")
         return

@@ -38,6 +38,24 @@ class Watch:
     raw: list[Any] = field(default_factory=list)
 
 
+class Raised(Exception):
+    """The function, or its backward pass, raises where a gradient is wanted; the message says which, and what."""
+
+
+@contextmanager
+def reported(who: str) -> Iterator[None]:
+    """What the user's code raises inside is a finding."""
+    try:
+        yield
+    except Raised:
+        raise
+    except Exception as error:
+        raise Raised(f"{who} raises {type(error).__name__}: {error}") from error
+
+
+FORWARD, BACKWARD = "the function, where a gradient is wanted,", "the backward pass"
+
+
 class Subject(Protocol):
     """A function, seen from outside. Arrays are the host's, and are not copied on the way in.
 
@@ -65,7 +83,11 @@ class Subject(Protocol):
         """The floating-point outputs."""
 
     def gradients(self, arrays: Arrays, cotangents: Arrays, watch: Watch | None = None) -> list[Array | None]:
-        """What the function says its gradients are; None where it says nothing."""
+        """What the function says its gradients are; None where it says nothing.
+
+        Raises:
+            Raised: if the function or its backward pass does.
+        """
 
 
 class TensorSubject:
@@ -135,31 +157,36 @@ class TensorSubject:
         tensors = [x.requires_grad_() for x in self.tensors(arrays)]
         nodes: list[Any] = [x.node for x in tensors]
         with enable_grad(), self._in_place(tensors) as inputs:
-            ys = floating_outputs(self.f(*inputs))
+            with reported(FORWARD):
+                result = self.f(*inputs)
+            ys = floating_outputs(result)
             computed = [_on_host(y) for y in ys] if watch is not None else []
             weights = [_cotangent(w, y) for w, y in zip(cotangents, ys, strict=True)]
             roots = [(y.node, w.array) for y, w in zip(ys, weights, strict=True) if y.node is not None]
-            with no_grad():  # as in a program's backward pass; recorded, it is looked at by itself
+            with no_grad(), reported(BACKWARD):  # as in a program's; recorded, it is looked at by itself
                 found = sweep(roots, nodes)
-        if watch is not None:
-            watch.raw = [found.get(node) for node in nodes]
-            watch.inputs, watch.cotangents = [_on_host(x) for x in tensors], [_on_host(w) for w in weights]
-            watch.outputs, watch.computed = [_on_host(y) for y in ys], computed
-        return [None if node not in found else _on_host(Tensor.wrap(found[node])) for node in nodes]
+            if watch is not None:
+                watch.raw = [found.get(node) for node in nodes]
+                watch.inputs, watch.cotangents = [_on_host(x) for x in tensors], [_on_host(w) for w in weights]
+                watch.outputs, watch.computed = [_on_host(y) for y in ys], computed
+            return [None if node not in found else _on_host(Tensor.wrap(found[node])) for node in nodes]
 
     def recorded(self, tensors: Sequence[Tensor], cotangents: Sequence[Any]) -> list[Tensor | None]:
         """The gradients as tensors, which can be differentiated in turn: the rules are given tensors."""
         with enable_grad():
             xs = [x if x.node is not None else x.detach().requires_grad_() for x in tensors]
             with self._in_place(xs) as inputs:
-                ys = floating_outputs(self.f(*inputs))
+                with reported(FORWARD):
+                    result = self.f(*inputs)
+                ys = floating_outputs(result)
                 roots = [
                     (y.node, as_tensor(w, like=y).to(y.device).to(y.dtype))
                     for y, w in zip(ys, cotangents, strict=True)
                     if y.node is not None
                 ]
                 targets = [x.node for x in xs if x.node is not None]
-                found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
+                with reported(BACKWARD):
+                    found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
         return [found.get(x.node) if x.node is not None else None for x in xs]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..backend import Array, array_module
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
-from .subjects import Watch, time_dim_of
+from .subjects import BACKWARD, FORWARD, Watch, reported, time_dim_of
 
 host: Any = array_module(0.0)
 
@@ -73,7 +74,7 @@ class TorchSubject:
         try:
             for parameter, array in zip(parameters, arrays[self.movable :], strict=True):
                 parameter.data = _tensor(torch, array)
-            with torch.set_grad_enabled(leaves):
+            with torch.set_grad_enabled(leaves), reported(FORWARD) if leaves else nullcontext():
                 result = f(*self.arguments.filled(xs, lambda x: _constant(torch, x)))
         finally:
             for parameter, data in zip(parameters, kept, strict=True):
@@ -104,7 +105,8 @@ class TorchSubject:
             used = [(y, w) for y, w in zip(ys, weights, strict=True) if y.requires_grad]
             if not used:
                 return [None] * len(xs)
-            found = torch.autograd.grad([y for y, _ in used], xs, [w for _, w in used], allow_unused=True)
+            with reported(BACKWARD):
+                found = torch.autograd.grad([y for y, _ in used], xs, [w for _, w in used], allow_unused=True)
             if watch is not None:
                 watch.raw = [None if g is None else g.detach().numpy() for g in found]
                 watch.inputs, watch.cotangents = [_array(x) for x in xs], [_array(w) for w in weights]
