@@ -53,6 +53,14 @@ def require_sizes(name: str, **sizes: Any) -> None:
             raise ValueError(f"{name}: {setting} must be a whole number from 1 on, got {value!r}")
 
 
+def forget_gradient(p: Tensor, set_to_none: bool) -> None:
+    """Take the gradient of a tensor away, or make it zeros in its memory: whoever holds it sees them."""
+    if set_to_none or p.grad is None:
+        p.grad = None
+    else:
+        p.grad.detach_().zero_()
+
+
 class Module(Hooked):
     """A piece of a network. Assign parameters, buffers and other modules to attributes, and write `forward`.
 
@@ -339,7 +347,7 @@ class Module(Hooked):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or make them zeros."""
         for p in self.parameters():
-            p.grad = None if set_to_none or p.grad is None else tg.zeros_like(p.grad)
+            forget_gradient(p, set_to_none)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or no longer."""

@@ -12,8 +12,9 @@ from ..backend.dispatch import at
 from ..graph import Leaf, Node, Output, Value
 from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
+from ..graph.grad_mode import enable_grad
 from ..graph.hooks import RemovableHandle, Retained, after_backward
-from ..graph.saved_tensors import owner_of
+from ..graph.saved_tensors import is_shared, is_writable, owner_of
 from ..graph.tracing_hook import active as recording
 
 if TYPE_CHECKING:
@@ -31,10 +32,30 @@ def wrapped(result: Array) -> Tensor:
 def owned(gradient: Tensor, taken: set[int]) -> Tensor:
     """A gradient in memory of its own: rules hand on what they are given, to several leaves too."""
     owner = owner_of(gradient.array)
-    shared = id(owner) in taken or not getattr(owner.flags, "writeable", True)
+    shared = id(owner) in taken or not is_writable(gradient.array)
     taken.add(id(owner))
-    with at(gradient.array):
-        return type(gradient).wrap(gradient.array.copy()) if shared else gradient
+    if not shared:
+        return gradient
+    with enable_grad():
+        return gradient.clone()
+
+
+def let_go(held: list[Any]) -> Array:
+    """The array of the last tensor of a list, which gives it up; a copy if a user still has that tensor or a view."""
+    tensor = held.pop()
+    array, shown, alive = tensor.array, is_shared(tensor), ref(tensor)
+    del tensor
+    if not shown and alive() is None:
+        return array
+    with at(array):
+        return array.copy()
+
+
+def _added(gradient: Tensor, new: Tensor) -> Tensor:
+    """A gradient with another one added, in its memory: who gave or holds it sees the sum there, as in PyTorch."""
+    if recording or gradient.node is not None or new.node is not None or not gradient.is_writable():
+        return gradient + new
+    return gradient.add_(new)
 
 
 def as_operand(source: Any, beside: Array) -> Tensor:
@@ -171,10 +192,10 @@ class AutogradMethods(Value):
         taken = {id(owner_of(seed.array))}
         for leaf, g in found.items():
             if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else owned(wrapped(g), taken)
+                new = g if create_graph else wrapped(g)
                 if recording:
                     recording[-1].reads_grad(leaf)
-                leaf.grad = new if leaf.grad is None else leaf.grad + new
+                leaf.grad = owned(new, taken) if leaf.grad is None else _added(leaf.grad, new)
         for told in [*after_backward]:
             told(found)
 
@@ -194,14 +215,15 @@ class AutogradMethods(Value):
             raise TypeError(f"register_hook: takes a function of the gradient, got a {type(hook).__name__}")
 
         def call(g: Any) -> Any:
-            given: Tensor = g if isinstance(g, Value) else wrapped(g)  # type: ignore[assignment]
-            made = hook(given)
-            if made is None:
-                return g
-            if not isinstance(made, Value) or made.array.shape != given.shape:
-                what = f"shape {made.array.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
-                raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
-            return made.to(given.dtype) if isinstance(g, Value) else made.to(given.dtype).array
+            given: list[Any] = [g if isinstance(g, Value) else wrapped(g)]
+            made = hook(given[0])
+            if made is not None:
+                if not isinstance(made, Value) or made.array.shape != g.shape:
+                    what = f"shape {made.array.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
+                    raise RuntimeError(f"register_hook: the hook must return shape {g.shape} or None, got {what}")
+                given = [made.to(g.dtype)]
+                del made
+            return given[0] if isinstance(g, Value) else let_go(given)
 
         return RemovableHandle(self.node, call)
 
@@ -214,7 +236,7 @@ class AutogradMethods(Value):
         if self.node is None:
             raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
         if not self.is_leaf and Retained.of(self.node) is None:
-            retained = Retained(lambda g: g if isinstance(g, Value) else wrapped(g))
+            retained = Retained(lambda g: (g if hasattr(g, "node") else wrapped(g)).clone())
             retained.grad = self.grad  # of a leaf that it was before
             RemovableHandle(self.node, retained)
 
