@@ -12,7 +12,7 @@ from tinygrad_seq import Tensor
 from tinygrad_seq.graph.tracing_hook import CompileError, watch
 from tinygrad_seq.graph.tracing_hook import active as recording
 
-from ..module import Parameter, forget_gradient
+from ..parameter import Parameter, forget_gradient
 
 Group = dict[str, Any]
 

@@ -111,6 +111,19 @@ def test_gradients_of_means_can_be_written_to() -> None:
     assert w.grad[0].item() == 6.0
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_backward_to_some_leaves(create_graph: bool) -> None:
+    w, u = leaf(), leaf()
+    loss = (w * w * u).sum()
+    loss.backward(inputs=[w], retain_graph=True, create_graph=create_graph)
+    assert u.grad is None
+    loss.backward(inputs=w, create_graph=create_graph)
+    assert w.grad is not None
+    assert w.grad.tolist() == [4.0] * 3
+    with pytest.raises(RuntimeError, match="backward: inputs are leaves that require a gradient, got a result"):
+        loss.backward(inputs=[w * 2])
+
+
 def test_gradients_are_added_in_place() -> None:
     buffer = tg.zeros(5)
     w, u = leaf(), tg.ones(2, requires_grad=True)

@@ -82,7 +82,7 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
 @public
 def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
     """x + value · a · b."""
-    return x + value * (a * b)
+    return x + (a * b if value == 1 else value * (a * b))
 
 
 @public

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -67,6 +67,15 @@ def as_operand(source: Any, beside: Array) -> Tensor:
         array = to_array(require_fit("copy_", array.item(), beside.dtype), None, device_of(beside))
     fits = array.dtype.kind not in "fc" or beside.dtype.kind in "fc"
     return wrapped(array.astype(beside.dtype) if fits else array)
+
+
+def _leaf(tensor: Any) -> Leaf:
+    """The node of a leaf that requires a gradient; a RuntimeError for anything else."""
+    node = getattr(tensor, "node", None)
+    if not isinstance(node, Leaf):
+        what = "one without" if node is None else "a result; tg.autograd.grad gives its gradient"
+        raise RuntimeError(f"backward: inputs are leaves that require a gradient, got {what}")
+    return node
 
 
 class AutogradMethods(Value):
@@ -166,13 +175,20 @@ class AutogradMethods(Value):
             recording[-1].reads_grad(keeper, writes=True)
         keeper.grad = value
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
         """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
 
         Args:
             gradient: what arrives at this tensor, of its shape; not needed for a scalar, where it is 1.
             retain_graph: keep the graph, to go through it again. By default what `create_graph` says.
             create_graph: record the backward pass, so that the gradients can be differentiated in turn.
+            inputs: the leaves to leave gradients at; all by default.
 
         Raises:
             RuntimeError: if nothing here requires a gradient, the tensor is not a scalar and no `gradient` was given,
@@ -184,11 +200,12 @@ class AutogradMethods(Value):
                 "requires_grad=True on the inputs, and compute outside no_grad"
             )
         seed = self._seed(gradient)
+        targets = None if inputs is None else [_leaf(x) for x in ([inputs] if isinstance(inputs, Value) else inputs)]
         keep = create_graph if retain_graph is None else retain_graph
         if create_graph:
-            found = recorded_sweep([(self.node, seed)], None, retain_graph=keep, value_class=self.result_class)
+            found = recorded_sweep([(self.node, seed)], targets, retain_graph=keep, value_class=self.result_class)
         else:
-            found = sweep([(self.node, seed.array)], retain_graph=keep)
+            found = sweep([(self.node, seed.array)], targets, retain_graph=keep)
         taken = {id(owner_of(seed.array))}
         for leaf, g in found.items():
             if isinstance(leaf, Leaf) and not leaf.frozen:

@@ -108,8 +108,8 @@ class InPlaceMethods(Assignment):
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
         return self._assign(_index.masked_fill(self, mask, value), "masked_fill_", value)
 
-    def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
-        return self._assign(_index.scatter(self, dim, index, src), "scatter_", src)
+    def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+        return self._assign(_index.scatter(self, dim, index, src, value=value), "scatter_", src)
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_", src)

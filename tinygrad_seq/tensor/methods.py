@@ -54,9 +54,9 @@ class Methods(Value):
 
     @public
     def var(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
     ) -> Tensor:
-        return reduce.var(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+        return reduce.var(self, dim, unbiased, keepdim, correction=correction)
 
     @public
     def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
@@ -146,8 +146,8 @@ class Methods(Value):
     def squeeze(self, dim: Dim = None) -> Tensor:
         return _shape.squeeze(self, dim)
 
-    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
-        return _shape.broadcast_to(self, shape=shape)
+    def broadcast_to(self, *shape: Any) -> Tensor:
+        return _shape.broadcast_to(self, shape=lengths("broadcast_to", shape))
 
     def expand(self, *sizes: Any) -> Tensor:
         """As `broadcast_to`; -1 leaves a length as it is."""
@@ -183,9 +183,9 @@ class Methods(Value):
 
     @public
     def std(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
     ) -> Tensor:
-        return reduce.std(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+        return reduce.std(self, dim, unbiased, keepdim, correction=correction)
 
     @public
     def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -281,9 +281,9 @@ class Methods(Value):
     def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
         return _index.scatter_add(self, dim, index, src)
 
-    def scatter(self, dim: int, index: Operand, src: Operand) -> Tensor:
-        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`."""
-        return _index.scatter(self, dim, index, src)
+    def scatter(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`. `value` is a number, too."""
+        return _index.scatter(self, dim, index, src, value=value)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         return layout.index_add(self, dim, index, source, alpha=alpha)

@@ -29,9 +29,9 @@ bool_type = bool  # a method has its name
 class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     """An array of numbers on some device, with a reverse-mode derivative.
 
-    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32 unless
-    they come in an array, which keeps its dtype (`tg.tensor` keeps integers and booleans as well). `Tensor(2, 3)`, of
-    lengths, is for numbers to come, as `tg.empty`.
+    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32, also
+    those of an array (`tg.tensor` keeps dtypes); a tensor keeps its dtype. `Tensor(2, 3)`, of lengths, is for numbers
+    to come, as `tg.empty`.
 
     Args:
         data: the numbers, or lengths.
@@ -47,8 +47,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     ) -> None:
         given = sized(data)
         made = tensor(given, dtype, device)
-        integers = dtype is None and not is_array(getattr(given, "array", given)) and made.dtype.kind in "iub"
-        self.array = made.array.astype(float32) if integers else made.array
+        keeps = dtype is not None or isinstance(given, Value) or made.dtype.kind == "c"
+        self.array = made.array if keeps or made.dtype == float32 else made.array.astype(float32)
         self.node = None
         if requires_grad:
             self.requires_grad_()
