@@ -59,6 +59,7 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: F.nll_loss(tg.ones(2, 2), tg.tensor([0, 1]).byte(), tg.tensor([2.0, 2.0]), reduction="none").shape,
         (2,),
     ),
+    "to(copy=True)": (lambda: ONES.to(tg.float32, copy=True) is ONES, False),
     "ByteTensor": (lambda: tg.ByteTensor([1, 0]).dtype, tg.uint8),
     "CharTensor": (lambda: tg.CharTensor([1, 0]).dtype, tg.int8),
     "DoubleTensor": (lambda: tg.DoubleTensor([1]).dtype, tg.float64),

@@ -229,13 +229,19 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         return self if self.array.flags.c_contiguous else shape.contiguous(self)
 
     def to(
-        self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False
+        self,
+        *targets: Any,
+        dtype: DType = None,
+        device: str | Device | None = None,
+        non_blocking: bool_type = False,
+        copy: bool_type = False,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
 
         Args:
             non_blocking: let a GPU fetch the numbers of a tensor in pinned memory by itself, while Python goes on; see
                 `pin_memory`. Write to that tensor only after `tg.cuda.synchronize()`.
+            copy: give a copy also where nothing changes.
         """
         for target in targets:
             if isinstance(target, Tensor):
@@ -249,7 +255,7 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             moved = elementwise.to_device(self, device=Device(device), source=self.device, non_blocking=non_blocking)
         if dtype is not None and as_dtype(dtype) != self.dtype:
             moved = elementwise.cast(moved, dtype=as_dtype(dtype))
-        return moved
+        return moved.clone() if copy and moved is self else moved
 
     def cpu(self) -> Tensor:
         return self.to("cpu")
