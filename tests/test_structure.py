@@ -70,7 +70,6 @@ LONGER: dict[str, int] = {  # exceptions, and how long they may be
     "tests/nn/test_recurrent.py": 550,
     "tests/nn/test_schedulers.py": 500,
     "benchmarks/engines.py": 450,
-    "tests/test_habits.py": 450,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -51,11 +52,35 @@ def let_go(held: list[Any]) -> Array:
         return array.copy()
 
 
-def _added(gradient: Tensor, new: Tensor) -> Tensor:
+def _added(gradient: Tensor, new: Tensor, create_graph: bool) -> Tensor:
     """A gradient with another one added, in its memory: who gave or holds it sees the sum there, as in PyTorch."""
-    if recording or gradient.node is not None or new.node is not None or not gradient.is_writable():
+    if recording or create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
         return gradient + new
     return gradient.add_(new)
+
+
+def accumulate(
+    roots: Sequence[tuple[Node, Tensor]],
+    retain_graph: bool | None,
+    create_graph: bool,
+    leaves: Sequence[Leaf] | None = None,
+) -> None:
+    """Carry what arrives at the roots back to all leaves, or to some, and add it to their `.grad`."""
+    keep = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        found = recorded_sweep(roots, leaves, retain_graph=keep, value_class=Value.result_class)
+    else:
+        found = sweep([(node, seed.array) for node, seed in roots], leaves, retain_graph=keep)
+    taken = {id(owner_of(seed.array)) for _, seed in roots}
+    with enable_grad() if create_graph else nullcontext():  # the sum is part of what is differentiated in turn
+        for leaf, g in found.items():
+            if isinstance(leaf, Leaf) and not leaf.frozen:
+                new = g if create_graph else wrapped(g)
+                if recording:
+                    recording[-1].reads_grad(leaf)
+                leaf.grad = owned(new, taken) if leaf.grad is None else _added(leaf.grad, new, create_graph)
+    for told in [*after_backward]:
+        told(found)
 
 
 def as_operand(source: Any, beside: Array) -> Tensor:
@@ -199,22 +224,8 @@ class AutogradMethods(Value):
                 "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
                 "requires_grad=True on the inputs, and compute outside no_grad"
             )
-        seed = self._seed(gradient)
-        targets = None if inputs is None else [_leaf(x) for x in ([inputs] if isinstance(inputs, Value) else inputs)]
-        keep = create_graph if retain_graph is None else retain_graph
-        if create_graph:
-            found = recorded_sweep([(self.node, seed)], targets, retain_graph=keep, value_class=self.result_class)
-        else:
-            found = sweep([(self.node, seed.array)], targets, retain_graph=keep)
-        taken = {id(owner_of(seed.array))}
-        for leaf, g in found.items():
-            if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else wrapped(g)
-                if recording:
-                    recording[-1].reads_grad(leaf)
-                leaf.grad = owned(new, taken) if leaf.grad is None else _added(leaf.grad, new)
-        for told in [*after_backward]:
-            told(found)
+        leaves = None if inputs is None else [_leaf(x) for x in ([inputs] if isinstance(inputs, Value) else inputs)]
+        accumulate([(self.node, self._seed(gradient))], retain_graph, create_graph, leaves)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.
