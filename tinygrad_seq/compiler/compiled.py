@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
+from operator import is_
 from types import MethodType
 from typing import Any
 
@@ -18,7 +19,16 @@ from ..graph import Value, observers
 from ..graph.grad_mode import grad_enabled, is_grad_enabled
 from ..graph.saved_tensors import next_number
 from ..graph.tracing_hook import CompileError, active
-from .executable import AliasOutput, DifferentiableOutput, Executable, PlainOutput, Prepared, ScalarOutput, executor_for
+from .executable import (
+    AliasOutput,
+    DifferentiableOutput,
+    Executable,
+    PlainOutput,
+    Prepared,
+    RepeatedOutput,
+    ScalarOutput,
+    executor_for,
+)
 from .guard_keys import aliased_arguments, guard_key, tree_structure, varying_numbers
 from .guards import HOOKS, Found, module_guards
 from .locks import lock
@@ -139,7 +149,10 @@ class Compiled:
             return self
         if not hasattr(instance, "__dict__"):
             return partial(self, instance)
-        methods = vars(instance).setdefault("_compiled_methods", _Methods())
+        methods = vars(instance).get("_compiled_methods")
+        if methods is None:
+            methods = _Methods()
+            (type if isinstance(instance, type) else object).__setattr__(instance, "_compiled_methods", methods)
         if self not in methods:
             methods[self] = Compiled(MethodType(self.function, instance), executor=self.executor, mode=self.mode)
         return methods[self]
@@ -235,7 +248,7 @@ class Compiled:
                 around.put_back()
             tracer.optimizers.put_back()
             raise
-        if form is None:
+        if form is None or tracer.keeps:
             return None
         found = self._found(tracer, given, around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
@@ -245,6 +258,7 @@ class Compiled:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
         given = [tracer.given(x, i) for i, x in enumerate(given)]
         new_args, new_kwargs = rebuild([args, kwargs], iter(given))
+        form = tree_structure((new_args, new_kwargs), [])
         start = next_number()
         mode = is_grad_enabled()
         try:
@@ -257,14 +271,25 @@ class Compiled:
                 f"compile: {tracer.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
                 "not; use `with tg.no_grad():` inside, or switch it outside"
             )
+        now: list[Any] = []
+        if tree_structure((new_args, new_kwargs), now) != form or not all(map(is_, now, given)):
+            raise CompileError(
+                f"compile: {tracer.name} changes a list or a dictionary among its arguments, which a replay would not "
+                "do again; change a copy, and return that"
+            )
         results = [*leaves(result), *tracer.assigned.computed()]
         sweep, order = trace_backward(tracer, given, results, start)
         watch_captured(tracer)
         stores, grads = finish(tracer)
         places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
+        first = {id(y): i for i, y in reversed([*enumerate(results)])}
         outputs = [
-            AliasOutput(places[id(y)]) if id(y) in places else _output(tracer, y, start, k)
-            for y, k in zip(results, order, strict=True)
+            AliasOutput(places[id(y)])
+            if id(y) in places
+            else RepeatedOutput(first[id(y)])
+            if first[id(y)] < i
+            else _output(tracer, y, start, k)
+            for i, (y, k) in enumerate(zip(results, order, strict=True))
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 

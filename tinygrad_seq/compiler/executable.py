@@ -45,6 +45,12 @@ class AliasOutput(NamedTuple):
     place: int
 
 
+class RepeatedOutput(NamedTuple):
+    """The result is an earlier one once more: which."""
+
+    place: int
+
+
 class ScalarOutput(NamedTuple):
     """The result is a Python number, one of those that are worked out at each call: which."""
 
@@ -221,6 +227,8 @@ class Executable:
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, DifferentiableOutput):
                 results.append(grown[out.place])
+            elif type(out) is RepeatedOutput:
+                results.append(results[out.place])
             elif type(out) is ScalarOutput:
                 results.append(call.numbers[out.place])
             else:

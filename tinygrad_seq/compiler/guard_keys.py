@@ -14,10 +14,17 @@ def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> s
     """Which arguments are numbers that differ from those of a call that was like this one else."""
     found: set[int] = set()
     for before in known:
-        differ = [i for i, (a, b) in enumerate(zip(now, before, strict=True)) if a != b]
+        differ = [i for i, (a, b) in enumerate(zip(now, before, strict=True)) if _differ(a, b)]
         if all(now[i][0] in (int, float) and now[i][0] is before[i][0] for i in differ):
             found.update(differ)
     return found
+
+
+def _differ(a: Any, b: Any) -> bool:
+    try:
+        return bool(a != b)
+    except Exception:  # objects of a user's class that cannot be compared, as those that hold tensors
+        return True
 
 
 def tree_structure(tree: Any, found: list[Any]) -> Any:

@@ -51,6 +51,12 @@ class Place(NamedTuple):
     def look(self) -> Any:
         return _LOOK[self.how](self.holder, self.key)
 
+    def holds(self, x: Any) -> bool:
+        """Whether x is there, itself or in a container."""
+        found = self.look()
+        inside = found.values() if isinstance(found, dict) else found if isinstance(found, (list, tuple)) else ()
+        return any(y is x for y in (found, *inside))
+
     def put(self, value: Any) -> None:
         if self.how in _PUT:
             _PUT[self.how](self.holder, self.key, value)
@@ -72,6 +78,8 @@ _LOOK: dict[str, Callable[[Any, Any], Any]] = {
     "cell": lambda cell, _: cell.cell_contents,
     "setting": lambda held, key: held["param_groups"][key[0]][key[1]],
     "names": lambda held, names: frozenset(names & held.keys()),
+    "cache": lambda function, _: function.cache_info()[1::2],
+    "context": lambda variable, _: variable.get(None),
 }
 _PUT: dict[str, Callable[[Any, Any, Any], None]] = {
     "item": operator.setitem,
@@ -79,6 +87,7 @@ _PUT: dict[str, Callable[[Any, Any, Any], None]] = {
     "class": setattr,
     "cell": _set_content,
     "names": _only,
+    "context": lambda variable, _, value: variable.set(value),
 }
 _TEXT = {
     "item": "h{n}[{key!r}]",
@@ -86,6 +95,8 @@ _TEXT = {
     "class": "h{n}.__dict__[{key!r}]",
     "cell": "h{n}.cell_contents",
     "setting": "h{n}['param_groups'][{key[0]!r}][{key[1]!r}]",
+    "cache": "h{n}.cache_info()[1::2]",  # misses, and how many are kept
+    "context": "h{n}.get(None)",
 }
 
 
@@ -134,6 +145,8 @@ class Found:
         if place.how == "names":
             return f"v{n}.isdisjoint(h{n})"
         text = _TEXT[place.how].format(n=n, key=place.key)
+        if place.how == "cache":
+            return f"{text} == v{n}"
         return f"type({text}) is v{n}" if n in self._loose else f"{text} is v{n}"
 
     def _take(self, values: list[Any]) -> None:
@@ -336,7 +349,7 @@ def is_data(x: Any) -> bool:
 
 def _parts(held: dict[str, Any]) -> set[str]:
     """The names of a module's parts, and of what may become one."""
-    return {name for name, x in held.items() if x is None or _has_parts(x)}
+    return {name for name, x in held.items() if x is None or has_parts(x)}
 
 
 class _Parts:
@@ -359,11 +372,12 @@ class _Parts:
         return True
 
 
-def _has_parts(x: Any) -> bool:
+def has_parts(x: Any) -> bool:
+    """Whether this is a module or a parameter, or holds one."""
     if isinstance(x, (list, tuple)):
-        return any(map(_has_parts, x))
+        return any(map(has_parts, x))
     if isinstance(x, dict):
-        return any(map(_has_parts, x.values()))
+        return any(map(has_parts, x.values()))
     return (isinstance(x, Value) and isinstance(x.node, Leaf)) or is_module(x)
 
 

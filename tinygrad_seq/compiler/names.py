@@ -10,16 +10,17 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 from weakref import ref
 
 from ..graph import Value
-from .guards import Place, is_compiled, is_module
+from .guards import HOOKS, Place, has_parts, is_compiled, is_module
 
 _OURS = __name__.partition(".")[0]
 _LIBRARIES = {_OURS, "nn", "numpy", "builtins", "__future__", *sys.stdlib_module_names} - {"__main__"}
-_HOLDERS = ("collections", "types", "argparse")  # libraries of objects that are there to hold others
+_HOLDERS = ("collections", "types", "argparse", "queue")  # libraries of objects that are there to hold others
 _WRAPPERS = (staticmethod, classmethod, types.MethodType)
 
 
@@ -33,8 +34,8 @@ class Names:
 
     Attributes:
         places: where the functions look, except in modules (`nn.Module`), of which the recorder knows what was read.
-        iterators: what recording would use up, by name.
         found: all objects that can be reached.
+        iterators: those of them that recording would use up.
     """
 
     def __init__(self, functions: Iterable[Any], objects: Iterable[Any] = (), names: Iterable[str] = ()) -> None:
@@ -45,31 +46,38 @@ class Names:
         while count != len(self.names):  # a name in one function may be an attribute of what another one reaches
             count = len(self.names)
             self.places: list[Place] = []
-            self.iterators: dict[str, Any] = {}
             self._found: dict[int, Any] = {}
             todo = [*roots]
             while todo:
                 x = todo.pop()
-                if id(x) not in self._found and not isinstance(x, (str, bytes, int, float, complex, Value)):
+                if id(x) not in self._found and not isinstance(x, (str, bytes, int, float, complex)):
                     self._found[id(x)] = x
                     todo += self._inside(x)
         self.found = [*self._found.values()]
+        self.iterators = [x for x in self.found if isinstance(x, Iterator) and self._is_used_up(x)]
 
     def _inside(self, x: Any) -> Iterator[Any]:
         """What can be reached from something, and by the way the places where it is found."""
-        if is_compiled(x):
+        if isinstance(x, Value):
+            yield from getattr(x.node, "hooks", ())
+        elif is_compiled(x):
             yield x.function
         elif isinstance(x, partial):
+            self.places.append(Place(x, "keywords", "attribute", "keywords of a partial"))
             yield from (x.func, *x.args, *x.keywords.values())
         elif isinstance(x, types.FunctionType):
             if self._is_users(x.__module__):
                 yield from self._of_function(x)
+            else:  # what decorates a function, holds it
+                yield from [cell.cell_contents for cell in x.__closure__ or () if is_filled(cell)]
         elif isinstance(x, _WRAPPERS):
             yield from (x.__func__, getattr(x, "__self__", None))
         elif isinstance(x, property):
             yield from (x.fget, x.fset)
         elif isinstance(x, cached_property):
             yield x.func
+        elif isinstance(x, ContextVar):
+            self.places.append(Place(x, None, "context", f"context variable {x.name!r}"))
         elif isinstance(x, ref):
             yield x()
         elif isinstance(x, types.ModuleType):
@@ -84,7 +92,8 @@ class Names:
             yield from x
             yield from self._of_object(x)
         elif is_module(x):
-            yield from [vars(x)[name] for name in self.names & vars(x).keys()]
+            yield from [value for name, value in vars(x).items() if name in self.names or has_parts(value)]
+            yield from [hook.call for name in HOOKS for hook in vars(x).get(name, ())]
             yield from (x.forward, type(x))
         elif _top(type(x).__module__) not in (_OURS, "nn", "numpy"):
             yield from self._of_object(x)
@@ -102,11 +111,10 @@ class Names:
         self.places += [Place(cell, None, "cell", name) for name, cell in changing]
         if f.__defaults__ or f.__kwdefaults__:
             self.places += [Place(f, name, "attribute") for name in ("__defaults__", "__kwdefaults__")]
-        values = {name: held[name] for name in seen} | {name: cell.cell_contents for name, cell in cells.items()}
-        for name, x in values.items():
-            if isinstance(x, Iterator) and not self._is_users(type(x).__module__) and not hasattr(x, "readable"):
-                self.iterators[name] = x
-        yield from values.values()
+        self.places.append(Place(f, "__code__", "attribute", f"{f.__name__}.__code__"))
+        self.places.append(Place(vars(f), frozenset(self.names), "names", f"{f.__name__}'s attributes"))
+        yield from [held[name] for name in seen]
+        yield from [cell.cell_contents for cell in cells.values()]
         yield from (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())
         yield from self._of_dict(vars(f), f.__name__)
 
@@ -152,7 +160,13 @@ class Names:
                         yield getattr(x, key)
             yield from self._of_class(kind, makes=False)
         elif kind.__module__ == "functools":
+            if hasattr(x, "cache_info"):
+                self.places.append(Place(x, None, "cache", "an lru_cache"))
             yield getattr(x, "__wrapped__", None)
+
+    def _is_used_up(self, iterator: Any) -> bool:
+        """Whether taking from an iterator changes nothing that is compared; files are open to be written to."""
+        return not self._is_users(type(iterator).__module__) and not hasattr(iterator, "readable")
 
     def _is_users(self, module_name: Any) -> bool:
         """Whether the code of a module may change: it is no library's, or the function is that library's itself."""

@@ -120,10 +120,17 @@ def trace_backward(
 
 
 def watch_captured(tracer: Tracer) -> None:
-    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did."""
-    captured = tracer.captures
+    """A program is right as long as tensors from outside ask for a gradient, or not, as they did, with those hooks."""
+    captured = [*tracer.captures.values()]
     if captured:
         tracer.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
+    hooked = [(tensor, _hooks(tracer.overlay.plain(tensor)[1])) for tensor, constant in captured if not constant]
+    if hooked:
+        tracer.guards.append(lambda: not Node.any_hooks or all(_hooks(x.node) == hooks for x, hooks in hooked))
+
+
+def _hooks(node: Node | None) -> list[Any]:
+    return [*getattr(node, "hooks", ())]
 
 
 def reached(roots: Iterable[Node], start: int) -> tuple[set[Node], bool]:

@@ -101,6 +101,15 @@ class _OfTensor(Beside):
             self.values[id(instance)] = (instance, value)
 
 
+class _Nodes(_OfTensor):
+    """The nodes of tensors: it is noted whether one from outside has any."""
+
+    def first(self, instance: Any) -> Any:
+        node = self.plain(instance)
+        self._overlay.tracer.asked(instance, node)
+        return node
+
+
 class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
@@ -155,7 +164,7 @@ class Overlay:
         self.tracer = tracer
         self.applies = tracer.mine
         self.made: set[int] = set()  # tensors that the function makes of arrays from outside
-        self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
+        self._arrays, self._nodes = _Arrays(self, Value, "array"), _Nodes(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
         made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
         self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]

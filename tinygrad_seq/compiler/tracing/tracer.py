@@ -47,9 +47,11 @@ class Tracer(Placement):
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
-        captures: the tensors that were used and are no arguments, and whether they were constants.
+        captures: the tensors, by identity, that were used or asked whether they carry a gradient, and are no
+            arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+        keeps: whether somebody has kept what is the same at each call, as an `lru_cache` does: the next call finds it.
     """
 
     def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
@@ -68,7 +70,7 @@ class Tracer(Placement):
         self.initial: dict[Var, tuple[ProxyArray, Array]] = {}
         self.tensors: list[tuple[Value, Array, Any, Var]] = []
         self._stand_ins: dict[int, Value] = {}  # for the arguments, by identity
-        self.captures: list[tuple[Value, bool]] = []
+        self.captures: dict[int, tuple[Value, bool]] = {}
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
         self.optimizers = Optimizers(self)
@@ -80,6 +82,7 @@ class Tracer(Placement):
         self.assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
+        self.keeps = False
         self._sent: ProxyArray | None = None  # what came of the last message to other processes
 
     # --- operations ---
@@ -115,7 +118,7 @@ class Tracer(Placement):
             again = partial(self._again, op, args[1:], params)
             viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
         if constant:
-            return ProxyArray(self, value, self.program.constant(value), viewed)
+            return self._result(value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         return self._result(value, out, viewed)
@@ -152,7 +155,7 @@ class Tracer(Placement):
         return made
 
     def constant(self, array: Array) -> ProxyArray:
-        return ProxyArray(self, array, self.program.constant(array))
+        return self._result(array, self.program.constant(array))
 
     def is_constant(self, x: Any) -> bool:
         return not isinstance(x, ProxyArray) or x.variable in self.program.constants
@@ -251,12 +254,17 @@ class Tracer(Placement):
         array, node = self.overlay.plain(tensor)
         self.seen.add(id(tensor))
         if read is None:
-            self.captures.append((tensor, node is None))
+            self.captures[id(tensor)] = (tensor, node is None)
         moves = name.startswith(("argument", "a gradient"))
         source = Source(name, read or (lambda _args: tensor.array), moves)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
         tensor.array = traced
+
+    def asked(self, tensor: Value, node: Any) -> None:
+        """Whether a tensor carries a gradient is about to be looked at."""
+        if id(tensor) not in self.overlay.made and not self.overlay.knows(tensor):
+            self.captures[id(tensor)] = (tensor, node is None)
 
     def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
         """A leaf's gradient is about to be looked at, or replaced."""
@@ -368,6 +376,7 @@ class Tracer(Placement):
         for holder in gc.get_referrers(*left) if left else ():
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
                 holder.array = holder.array.value
+        self.keeps = bool(left)
         kept = next((traced for traced in left if traced.variable in lines), None)
         if any(x() is not None for x in stand_ins):
             raise CompileError(
