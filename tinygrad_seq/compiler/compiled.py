@@ -227,8 +227,9 @@ class Compiled:
         names = Names([self.function], given)
         if (numbers or places) and "type" in names.names:
             raise CompileError(f"compile: {name} asks for a number's type(), which one that is followed has not")
-        around = PurityCheck(name, names)
-        tracer = Tracer(name, frozenset(places), numbers)
+        reach = names.reaching_all()
+        around = PurityCheck(name, reach)
+        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else ())
         try:
             try:
                 with Watch(tracer):
@@ -298,7 +299,7 @@ class Compiled:
         modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*given, *modules], set().union(*tracer.read.values()))
+        names = Names(functions, [*given, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
         places = names.places
         for module in modules:
             of_module, parts = module_guards(module, tracer.read[id(module)])

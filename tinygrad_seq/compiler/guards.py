@@ -20,6 +20,7 @@ NUMBERS = (bool, int, float, complex)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _PLAIN = (*NUMBERS, str, bytes, type(None))
 _LISTS = (list, deque, bytearray)
+CONTAINERS = (*_LISTS, dict, set, array, numpy.ndarray)
 _MOST = 1 << 20  # bytes of a NumPy array whose elements are compared at each call
 _ANY = object()  # in place of a number that may be another
 
@@ -66,9 +67,18 @@ def _set_content(cell: Any, _: Any, value: Any) -> None:
     cell.cell_contents = value
 
 
-def _only(held: dict[str, Any], names: frozenset[str], before: frozenset[str]) -> None:
-    for name in names & held.keys() - before:
-        del held[name]
+def _names_there(holder: Any, names: frozenset[str] | None) -> frozenset[str]:
+    """Which of some names a class or a `__dict__` has; of all names for None."""
+    there = frozenset(vars(holder) if isinstance(holder, type) else holder)
+    return there if names is None else there & names
+
+
+def _only(holder: Any, names: frozenset[str] | None, before: frozenset[str]) -> None:
+    for name in _names_there(holder, names) - before:
+        if isinstance(holder, type):
+            delattr(holder, name)
+        else:
+            del holder[name]
 
 
 _LOOK: dict[str, Callable[[Any, Any], Any]] = {
@@ -77,7 +87,7 @@ _LOOK: dict[str, Callable[[Any, Any], Any]] = {
     "class": lambda kind, name: kind.__dict__[name],
     "cell": lambda cell, _: cell.cell_contents,
     "setting": lambda held, key: held["param_groups"][key[0]][key[1]],
-    "names": lambda held, names: frozenset(names & held.keys()),
+    "names": _names_there,
     "cache": lambda function, _: function.cache_info()[1::2],
     "context": lambda variable, _: variable.get(None),
 }
@@ -143,7 +153,8 @@ class Found:
 
     def _comparison(self, n: int, place: Place) -> str:
         if place.how == "names":
-            return f"v{n}.isdisjoint(h{n})"
+            held = f"h{n}.__dict__" if isinstance(place.holder, type) else f"h{n}"
+            return f"{held}.keys() == v{n}" if place.key is None else f"v{n}.isdisjoint({held})"
         text = _TEXT[place.how].format(n=n, key=place.key)
         if place.how == "cache":
             return f"{text} == v{n}"
@@ -153,8 +164,9 @@ class Found:
         self._values = values
         self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
-            known = place.key - value if place.how == "names" else type(value) if n in self._loose else value
-            self._known[f"v{n}"] = known  # of names, those that were not there
+            absent = place.how == "names" and place.key is not None  # of names, those that were not there
+            known = place.key - value if absent else type(value) if n in self._loose else value
+            self._known[f"v{n}"] = known
 
     def _loosened(self, container: Any, copy: Any) -> Any:
         """The copy of a container, in which numbers that vary may be any."""

@@ -137,23 +137,33 @@ class _Told(Beside):
 
 
 class _Reads:
-    """Tells the tracer which attributes of a class's objects are looked up."""
+    """Tells the tracer which attributes of a class's objects are looked up, and of which there are none."""
 
-    def __init__(self, overlay: Overlay, owner: type[Any]) -> None:
-        self._overlay, self._owner = overlay, owner
+    def __init__(
+        self, overlay: Overlay, owner: type[Any], found: Callable[..., Any], missing: Callable[..., None]
+    ) -> None:
+        self._overlay, self._owner, self._found, self._missing = overlay, owner, found, missing
+        self._own = owner.__dict__.get("__getattribute__")
         self.values: dict[int, Any] = {}
 
     def install(self) -> None:
-        tracer = self._overlay.tracer
+        applies, found, missing, plain = self._overlay.applies, self._found, self._missing, self._owner.__getattribute__
 
         def look(instance: Any, name: str) -> Any:
-            value = object.__getattribute__(instance, name)
-            return tracer.reads(instance, name, value) if tracer.mine() else value
+            try:
+                value = plain(instance, name)
+            except AttributeError:
+                if applies():
+                    missing(instance, name)
+                raise
+            return found(instance, name, value) if applies() else value
 
         self._owner.__getattribute__ = look  # type: ignore[assignment]
 
     def remove(self) -> None:
-        if "__getattribute__" in self._owner.__dict__:
+        if self._own is not None:
+            self._owner.__getattribute__ = self._own  # type: ignore[assignment]
+        elif "__getattribute__" in self._owner.__dict__:
             del self._owner.__getattribute__
 
 
@@ -170,7 +180,11 @@ class Overlay:
         self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:
-            self._fields.append(_Reads(self, owner) if what == "reads" else _Told(self, owner, what, made[what]))
+            if what == "reads":
+                self._fields.append(_Reads(self, owner, tracer.reads, tracer.misses))
+            else:
+                self._fields.append(_Told(self, owner, what, made[what]))
+        self._fields += [_Reads(self, kind, tracer.looks_up, tracer.looks_up) for kind in tracer.classes]
 
     def install(self) -> None:
         for field in self._fields:

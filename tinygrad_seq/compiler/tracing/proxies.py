@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref
 
 from ...backend import Array, DType, array_module, backend_of, is_array
 from ...backend import numpy as host
@@ -71,6 +72,7 @@ class ProxyArray:
 
     def __init__(self, tracer: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
         self.tracer, self.value, self.variable, self.viewed = tracer, value, var, viewed
+        tracer.made_here.append(ref(self))
 
     # --- what an array says of itself ---
 
@@ -129,6 +131,12 @@ class ProxyArray:
         )
 
     tobytes = __array__
+
+    def __deepcopy__(self, _: Any) -> ProxyArray:
+        return self.copy()
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return self._refuse("a tensor is pickled", "return the tensor and pickle it outside")
 
     @property
     def _fixed(self) -> bool:

@@ -42,8 +42,11 @@ class Tracer(Placement):
         name: of the function.
         varying: the identities of places where numbers may be others at the next call.
         places: of such numbers among the arguments.
+        classes: of whose objects it is noted which attributes are looked up.
 
     Attributes:
+        looked_up: the names of these attributes.
+        whole: the objects among them all of whose attributes are looked up, by identity.
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
@@ -51,19 +54,28 @@ class Tracer(Placement):
             arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+        made_here: the arrays that were watched.
         keeps: whether somebody has kept what is the same at each call, as an `lru_cache` does: the next call finds it.
     """
 
-    def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        varying: frozenset[Any] = frozenset(),
+        places: Collection[int] = (),
+        classes: Iterable[type[Any]] = (),
+    ) -> None:
         super().__init__(name)
-        self.varying, self._places = varying, places
+        self.varying, self._places, self.classes = varying, places, classes
+        self.looked_up: set[str] = set()
+        self.whole: dict[int, Any] = {}
         self.program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend = enroll(self)
         self._thread = threading.get_ident()
-        self._made: list[ref[ProxyArray]] = []
+        self.made_here: list[ref[ProxyArray]] = []
         self._runs = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
         self.arrays: dict[int, tuple[Array, ProxyArray, Source]] = {}  # from outside, by identity
@@ -118,10 +130,10 @@ class Tracer(Placement):
             again = partial(self._again, op, args[1:], params)
             viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
         if constant:
-            return self._result(value, self.program.constant(value), viewed)
+            return ProxyArray(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
-        return self._result(value, out, viewed)
+        return ProxyArray(self, value, out, viewed)
 
     def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
         return self.emit(op, whole, *rest, **params)
@@ -149,13 +161,8 @@ class Tracer(Placement):
 
         return after
 
-    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> ProxyArray:
-        made = ProxyArray(self, value, out, viewed)
-        self._made.append(ref(made))
-        return made
-
     def constant(self, array: Array) -> ProxyArray:
-        return self._result(array, self.program.constant(array))
+        return ProxyArray(self, array, self.program.constant(array))
 
     def is_constant(self, x: Any) -> bool:
         return not isinstance(x, ProxyArray) or x.variable in self.program.constants
@@ -275,6 +282,19 @@ class Tracer(Placement):
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.capture(leaf.grad, "a gradient", read)
 
+    def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
+        """An attribute of an object is looked up, by whatever name."""
+        if name == "__dict__":
+            self.whole[id(x)] = x
+        self.looked_up.add(name)
+        return value
+
+    def misses(self, module: Any, name: str) -> None:
+        """An attribute of a module is looked up, which has none by this name."""
+        if id(module) not in self.assigned.made:
+            self.modules[id(module)] = module
+            self.read.setdefault(id(module), set()).add(name)
+
     def reads(self, module: Any, name: str, value: Any) -> Any:
         """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
         if self.assigned.is_own(module, name, value):
@@ -337,7 +357,7 @@ class Tracer(Placement):
         params = {"count": count, "backend": target.backend_module, "index": target.index}
         self.program.instrs.append(Instr("random_words", (seed.place, position.place), params, out, self.line()))
         generator.offset += (count + 7) // 8
-        return self._result(drawn, out)
+        return ProxyArray(self, drawn, out)
 
     # --- the end ---
 
@@ -369,10 +389,10 @@ class Tracer(Placement):
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
-            if all(made() is None for made in self._made) and all(x() is None for x in stand_ins):
+            if all(made() is None for made in self.made_here) and all(x() is None for x in stand_ins):
                 return
             gc.collect(generation)
-        left = [traced for made in self._made if (traced := made()) is not None]
+        left = [traced for made in self.made_here if (traced := made()) is not None]
         for holder in gc.get_referrers(*left) if left else ():
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
                 holder.array = holder.array.value
