@@ -1,4 +1,4 @@
-"""State that Python keeps outside of tensors, wherever a function finds it: as eagerly, or refused before it changed."""
+"""State that Python keeps outside of tensors, wherever a function finds it: as eagerly, or refused."""
 
 from __future__ import annotations
 
@@ -44,15 +44,18 @@ def x() -> tg.Tensor:
 
 
 class Box:
+    scale: float
+    count: int
+
     def __init__(self, **held: Any) -> None:
         vars(self).update(held)
 
     def act_scale(self, y: tg.Tensor) -> tg.Tensor:
-        return y * self.scale  # type: ignore[attr-defined,no-any-return]
+        return y * self.scale
 
     def act_count(self, y: tg.Tensor) -> tg.Tensor:
-        self.count += 1  # type: ignore[attr-defined]
-        return y * self.count  # type: ignore[attr-defined,no-any-return]
+        self.count += 1
+        return y * self.count
 
 
 # --- attributes by names that are worked out ---
@@ -60,7 +63,7 @@ class Box:
 
 def by_names(read: Callable[[Any], float]) -> Case:
     def case(compiles: Compile) -> Callable[[int], Any]:
-        box = Box(w_0=1.0, w_1=2.0)
+        box: Any = Box(w_0=1.0, w_1=2.0)
         f = compiles(lambda y: y * read(box))
 
         def call(k: int) -> Any:
@@ -323,7 +326,8 @@ def a_hook_of_a_parameter_that_counts(compiles: Compile) -> Callable[[int], Any]
 
 @followed
 def hooks_of_a_parameter(compiles: Compile) -> Callable[[int], Any]:
-    w, box = nn.Parameter(tg.ones(3)), Box(scale=1.0, hooks=[])
+    hooks: list[Any]
+    w, hooks, box = nn.Parameter(tg.ones(3)), [], Box(scale=1.0)
 
     def step(y: tg.Tensor) -> None:
         w.grad = None
@@ -334,9 +338,9 @@ def hooks_of_a_parameter(compiles: Compile) -> Callable[[int], Any]:
     def call(k: int) -> Any:
         box.scale = float(k)
         if k == 2:
-            box.hooks.append(w.register_hook(lambda g: g * box.scale))
+            hooks.append(w.register_hook(lambda g: g * box.scale))
         if k == 4:
-            box.hooks.pop().remove()
+            hooks.pop().remove()
         f(x())
         assert w.grad is not None
         return w.grad.clone()

@@ -83,7 +83,7 @@ class Names:
         return found
 
     def classes(self) -> set[type[Any]]:
-        """The classes that the user wrote of objects that can be reached; of modules the recorder knows what is read."""
+        """The user's classes of objects that can be reached; of modules the recorder knows what is read."""
         kinds = {type(x) for x in self.found if has_attributes(x) and not is_module(x)}
         return {kind for kind in kinds if self._is_users(kind.__module__) and kind.__flags__ & _HEAP_TYPE}
 

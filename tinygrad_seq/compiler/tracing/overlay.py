@@ -147,7 +147,8 @@ class _Reads:
         self.values: dict[int, Any] = {}
 
     def install(self) -> None:
-        applies, found, missing, plain = self._overlay.applies, self._found, self._missing, self._owner.__getattribute__
+        applies, found, missing = self._overlay.applies, self._found, self._missing
+        plain: Any = self._owner.__getattribute__
 
         def look(instance: Any, name: str) -> Any:
             try:
@@ -162,7 +163,7 @@ class _Reads:
 
     def remove(self) -> None:
         if self._own is not None:
-            self._owner.__getattribute__ = self._own  # type: ignore[assignment]
+            self._owner.__getattribute__ = self._own
         elif "__getattribute__" in self._owner.__dict__:
             del self._owner.__getattribute__
 
