@@ -35,7 +35,8 @@ from .locks import lock
 from .names import Names
 from .program import Program
 from .purity import PurityCheck
-from .tracing.joint_graph import is_own_leaf, trace_backward, watch_captured
+from .result_views import find_views
+from .tracing.joint_graph import is_live, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
 from .tracing.side_effects import Unsteady, finish
@@ -279,16 +280,20 @@ class Compiled:
                 "do again; change a copy, and return that"
             )
         results = [*leaves(result), *tracer.assigned.computed()]
-        sweep, order = trace_backward(tracer, given, results, start)
+        views = find_views(tracer, given, results, lambda y: is_live(y.node, start))
+        grown = [None if k in views else y for k, y in enumerate(results)]
+        sweep, order = trace_backward(tracer, given, grown, start)
         watch_captured(tracer)
         stores, grads = finish(tracer)
-        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
+        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value) or type(x) is ProxyArray}
         first = {id(y): i for i, y in reversed([*enumerate(results)])}
         outputs = [
             AliasOutput(places[id(y)])
             if id(y) in places
             else RepeatedOutput(first[id(y)])
             if first[id(y)] < i
+            else views[i]
+            if i in views
             else _output(tracer, y, start, k)
             for i, (y, k) in enumerate(zip(results, order, strict=True))
         ]

@@ -20,6 +20,7 @@ from .operations import VIEWS
 from .partition import partition
 from .passes import optimized
 from .program import Instr, Program, Source, Var
+from .result_views import ViewOutput
 from .scalar_program import evaluation
 from .tracing.joint_graph import Sweep
 from .tracing.tracer import Tracer
@@ -119,6 +120,7 @@ class Executable:
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (PlainOutput, DifferentiableOutput)) else out
             for out in outputs
         ]
+        self._later = [(k, out) for k, out in enumerate(self.outputs) if isinstance(out, (RepeatedOutput, ViewOutput))]
         self.stores = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
         self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
@@ -227,12 +229,12 @@ class Executable:
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, DifferentiableOutput):
                 results.append(grown[out.place])
-            elif type(out) is RepeatedOutput:
-                results.append(results[out.place])
             elif type(out) is ScalarOutput:
                 results.append(call.numbers[out.place])
             else:
                 results.append(given[out.place] if type(out) is AliasOutput else out)
+        for place, out in self._later:
+            results[place] = results[out.place] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
         for (module, name), value in zip(self._left, rest, strict=True):

@@ -66,7 +66,7 @@ def trace_backward(
     _require_kept(tracer, start)
     live: dict[Node, int] = {}
     for place, y in enumerate(results):
-        if isinstance(y, Value) and _is_live(y.node, start):
+        if isinstance(y, Value) and is_live(y.node, start):
             live.setdefault(y.node, place)  # type: ignore[arg-type]
     older, freed = reached(live, start)
     if freed:  # by a backward pass inside: what is behind it carries a gradient no longer
@@ -163,14 +163,15 @@ def without_hooks(nodes: Iterable[Node]) -> Iterator[None]:
             node.hooks = hooks
 
 
-def _is_live(node: Node | None, start: int) -> bool:
+def is_live(node: Node | None, start: int) -> bool:
+    """Whether this is the node of a result that a gradient passes through, made since the count stood at `start`."""
     return isinstance(node, (FunctionNode, Output)) and node.parents is not None and node.number >= start
 
 
 def _require_kept(tracer: Tracer, start: int) -> None:
     """Raise a CompileError if a tensor from outside became the result of something that a gradient passes through."""
     for tensor, _, node, var in tracer.tensors:
-        if tensor.node is not node and _is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
+        if tensor.node is not node and is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
             raise CompileError(
                 f"compile: {tracer.name} changes {tracer.program.sources[var].name} in place, by something that a "
                 "gradient passes through; return the new one, or change it under no_grad"

@@ -24,12 +24,14 @@ class Viewed(NamedTuple):
         var: the name that the whole array had when the view was taken.
         again: takes the view once more, of the whole array.
         put: the whole array with other numbers where the view is; None where that cannot be said.
+        taken: the operation of one array that takes it, with its settings; "" for the whole in its shape.
     """
 
     whole: Any
     var: Any
     again: Callable[[Any], Any]
     put: Callable[[Any, Any], Any] | None = None
+    taken: tuple[str, dict[str, Any]] | None = None
 
 
 def _laid_out(new: Array, old: Array) -> Array:
@@ -180,7 +182,8 @@ class ProxyArray:
         with self.tracer.home.on(self.tracer.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return ProxyArray(self.tracer, self.value, self.variable, Viewed(self, self.variable, _itself, _itself))
+            itself = Viewed(self, self.variable, _itself, _itself, ("", {}))
+            return ProxyArray(self.tracer, self.value, self.variable, itself)
         return self.tracer.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> ProxyArray:

@@ -128,7 +128,8 @@ class Tracer(Placement):
         viewed = None
         if view:
             again = partial(self._again, op, args[1:], params)
-            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
+            taken = (op, params) if len(args) == 1 else None
+            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params), taken)
         if constant:
             return ProxyArray(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
