@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
+from nn import optim
 
 Compile = Callable[[Any], Any]
 Case = Callable[
@@ -431,6 +433,35 @@ def test_arguments_that_cannot_be_compared() -> None:
     f = tg.compile(lambda y, batch: y * batch.y)
     for k in range(3):
         assert f(x(), Batch(x() * k)).tolist() == [float(k)] * 3
+
+
+def test_a_thread_is_not_started_while_a_function_is_recorded() -> None:
+    def g(y: tg.Tensor) -> tg.Tensor:
+        found: list[tg.Tensor] = []
+        thread = threading.Thread(target=lambda: found.append(y * 2))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    with pytest.raises(tg.CompileError, match="starts a thread"):
+        tg.compile(g)(x())
+    assert g(x()).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_state_of_an_optimizer_by_the_parameter() -> None:
+    w = nn.Parameter(tg.ones(2))
+    optimizer = optim.Adam([w], lr=0.1)
+
+    def step(y: tg.Tensor) -> tg.Tensor:
+        loss = (w * y).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return y * optimizer.state[w]["step"]
+
+    f = tg.compile(step)
+    assert [f(x()[:2]).tolist() for _ in range(4)] == [[k, k] for k in (1.0, 2.0, 3.0, 4.0)]
+    assert len(f.programs) == 1
 
 
 def plain(seen: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Results that are views of arguments, of captured tensors or of each other show what is written to these afterwards."""
+"""Results that are views of arguments, captured tensors or each other show what is written to these afterwards."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_gradients_through_views() -> None:
             x = (tg.ones(2, 3) + k).requires_grad_()
             y, part, of_w, of_x = compiled(x)
             (y.sum() + (part**2).sum() + (of_w**3).sum() + of_x.sum()).backward()
-            found += [part.tolist(), w.grad.tolist(), x.grad.tolist()]  # type: ignore[attr-defined]
+            found += [part.tolist(), w.grad.tolist(), x.grad.tolist()]  # type: ignore[union-attr]
             with tg.no_grad():
                 w.add_(1)
             found.append(of_w.tolist())

@@ -9,6 +9,7 @@ there is nothing to put back, whatever happens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from ...graph import Leaf, Value
@@ -168,6 +169,27 @@ class _Reads:
             del self._owner.__getattribute__
 
 
+class _Starts:
+    """Tells the tracer that the function starts a thread, which nobody watches."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay, self._plain = overlay, Thread.start
+        self.values: dict[int, Any] = {}
+
+    def install(self) -> None:
+        overlay, plain = self._overlay, self._plain
+
+        def start(thread: Thread) -> None:
+            if overlay.applies():
+                overlay.tracer.starts_thread()
+            plain(thread)
+
+        Thread.start = start  # type: ignore[method-assign]
+
+    def remove(self) -> None:
+        Thread.start = self._plain  # type: ignore[method-assign]
+
+
 class Overlay:
     """What lies beside for one tracer. Between `install` and `remove` its function sees and changes that."""
 
@@ -178,7 +200,7 @@ class Overlay:
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _Nodes(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
         made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
-        self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
+        self._fields: list[Beside | _Reads | _Starts] = [self._arrays, self._nodes, _Starts(self)]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:
             if what == "reads":

@@ -338,6 +338,13 @@ class Tracer(Placement):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
+    def starts_thread(self) -> None:
+        """The function is about to start a thread, of which nothing would be recorded."""
+        raise CompileError(
+            f"compile: {self.name} starts a thread, whose work a replay would not do again; start it outside, or call "
+            f"what it does ({self.line()})"
+        )
+
     def stands(self, generator: Any) -> tuple[SymbolicScalar, SymbolicScalar]:
         """The seed of a generator, and its position after what was drawn so far."""
         known = self.generators.get(id(generator))
