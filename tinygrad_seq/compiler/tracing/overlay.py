@@ -179,12 +179,12 @@ class _Starts:
     def install(self) -> None:
         overlay, plain = self._overlay, self._plain
 
-        def start(thread: Thread) -> None:
+        def start(thread: Any) -> None:
             if overlay.applies():
                 overlay.tracer.starts_thread()
             plain(thread)
 
-        Thread.start = start  # type: ignore[method-assign]
+        Thread.start = start  # type: ignore[method-assign, assignment]
 
     def remove(self) -> None:
         Thread.start = self._plain  # type: ignore[method-assign]
