@@ -397,6 +397,21 @@ def one_result_twice(compiles: Compile) -> Callable[[int], Any]:
     return call
 
 
+class Tagged(list[Any]):
+    scale = 1.0
+
+
+@followed
+def an_attribute_of_a_list(compiles: Compile) -> Callable[[int], Any]:
+    f, given = compiles(lambda xs: xs[0] * xs.scale), Tagged([x()])
+
+    def call(k: int) -> Any:
+        given.scale = float(k)
+        return f(given)
+
+    return call
+
+
 @followed
 def a_method_of_a_class(compiles: Compile) -> Callable[[int], Any]:
     class Scaled:

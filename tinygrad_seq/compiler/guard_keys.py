@@ -34,13 +34,28 @@ def tree_structure(tree: Any, found: list[Any]) -> Any:
             f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
         )
     if isinstance(tree, (list, tuple)):
-        return (type(tree), tuple([tree_structure(value, found) for value in tree]))
+        return (_container_key(tree), tuple([tree_structure(value, found) for value in tree]))
     if isinstance(tree, dict):
-        return (type(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
+        return (_container_key(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
     found.append(tree)
     return 0
+
+
+def _container_key(tree: Any) -> Any:
+    """The type of a container; of one of the user's own, with the attributes that it has besides."""
+    kind = type(tree)
+    held = None if kind in (tuple, list, dict) else getattr(tree, "__dict__", None)
+    if not held:
+        return kind
+    for name, x in held.items():
+        if isinstance(x, Value) or is_array(x):
+            raise CompileError(
+                f"compile: an argument is a {kind.__name__} with a tensor or an array as its attribute {name!r}, which "
+                "a program would not look up; pass it by itself"
+            )
+    return kind, tuple([(name, guard_key(x)) for name, x in held.items()])
 
 
 def aliased_arguments(given: list[Any]) -> tuple[int, ...]:
