@@ -85,13 +85,13 @@ def _views_of(
     found: dict[int, ViewOutput] = {}
     for k, y in enumerate(results):
         array = getattr(y, "array", y)
-        if type(array) is not ProxyArray:
-            continue
+        alive = isinstance(y, Value) and grows(y)
+        if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not alive):
+            continue  # the second: a variable
         for whole, steps in _wholes(array):
             base, read = bases.get(id(whole), (y, None))
             if base is y or read is None:
                 continue
-            alive = isinstance(y, Value) and grows(y)
             taken = _primitives(y, base) if alive else steps
             if taken is not None:
                 found[k] = ViewOutput(read, type(y) if isinstance(y, Value) else None, taken, alive)
