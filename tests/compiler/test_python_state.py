@@ -397,6 +397,27 @@ def one_result_twice(compiles: Compile) -> Callable[[int], Any]:
     return call
 
 
+class Scaled(dict[str, Any]):
+    factor = 1.0
+
+    def total(self) -> Any:
+        return self["x"] * self.factor * SCALE["all"]
+
+
+SCALE = {"all": 1.0}
+
+
+@followed
+def a_method_of_a_dictionary(compiles: Compile) -> Callable[[int], Any]:
+    f = compiles(lambda batch: batch.total())
+
+    def call(k: int) -> Any:
+        SCALE["all"], Scaled.factor = float(k), 1.0 + k // 3
+        return f(Scaled(x=x()))
+
+    return call
+
+
 class Tagged(list[Any]):
     scale = 1.0
 

@@ -29,7 +29,7 @@ from .executable import (
     ScalarOutput,
     executor_for,
 )
-from .guard_keys import aliased_arguments, guard_key, tree_structure, varying_numbers
+from .guard_keys import aliased_arguments, container_types, guard_key, tree_structure, varying_numbers
 from .guards import HOOKS, Found, module_guards
 from .locks import lock
 from .names import Names
@@ -225,7 +225,8 @@ class Compiled:
             numbers, places: the numbers among the arguments, and found by name, that are to be inputs.
         """
         name = _name_of(self.function)
-        names = Names([self.function], given)
+        kinds = container_types((args, kwargs))
+        names = Names([self.function], [*given, *kinds])
         if (numbers or places) and "type" in names.names:
             raise CompileError(f"compile: {name} asks for a number's type(), which one that is followed has not")
         reach = names.reaching_all()
@@ -252,7 +253,7 @@ class Compiled:
             raise
         if form is None or tracer.keeps:
             return None
-        found = self._found(tracer, given, around.found.followed)
+        found = self._found(tracer, [*given, *kinds], around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         return Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
@@ -299,12 +300,12 @@ class Compiled:
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 
-    def _found(self, tracer: Tracer, given: list[Any], followed: set[Any]) -> Found:
-        """What Python found by name meanwhile, and must find again."""
+    def _found(self, tracer: Tracer, objects: list[Any], followed: set[Any]) -> Found:
+        """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
         modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*given, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
+        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
         places = names.places
         for module in modules:
             of_module, parts = module_guards(module, tracer.read[id(module)])

@@ -43,6 +43,14 @@ def tree_structure(tree: Any, found: list[Any]) -> Any:
     return 0
 
 
+def container_types(tree: Any) -> set[type[Any]]:
+    """The types of containers, nested at will, that are a user's own: with methods and attributes."""
+    if not isinstance(tree, (list, tuple, dict)):
+        return set()
+    parts = tree.values() if isinstance(tree, dict) else tree
+    return {type(tree)}.union(*map(container_types, parts)) - {list, tuple, dict}
+
+
 def _container_key(tree: Any) -> Any:
     """The type of a container; of one of the user's own, with the attributes that it has besides."""
     kind = type(tree)
