@@ -61,7 +61,7 @@ LONGER: dict[str, int] = {  # exceptions, and how long they may be
     "tests/compiler/test_compile.py": 850,
     "tests/compiler/test_cuda.py": 550,
     "tests/compiler/test_guards.py": 750,
-    "tests/compiler/test_python_state.py": 550,
+    "tests/compiler/test_python_state.py": 600,
     "tests/char_lm/test_nothing_is_lost.py": 450,
     "tests/engine/strict_array.py": 500,
     "tests/engine/test_assignment.py": 470,

@@ -9,6 +9,7 @@ import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -204,6 +205,32 @@ def the_code_of_a_function(compiles: Compile) -> Callable[[int], Any]:
         if k == 2:  # as a notebook's autoreload does
             g.__code__ = other.__code__
         return f(x())
+
+    return call
+
+
+@followed
+def the_class_of_an_object(compiles: Compile) -> Callable[[int], Any]:
+    class Twice(nn.Module):
+        def forward(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 2
+
+    class Thrice(Twice):
+        def forward(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 3
+
+    class Other(Box):
+        def act_scale(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 5
+
+    module, box = Twice(), Box(scale=1.0)
+    f = compiles(nn.Sequential(module))
+    g = compiles(lambda y: box.act_scale(y))
+
+    def call(k: int) -> Any:
+        module.__class__ = Thrice if k % 2 else Twice
+        box.__class__ = Other if k % 2 else Box
+        return f(x()), g(x())
 
     return call
 
@@ -471,17 +498,20 @@ def test_arguments_that_cannot_be_compared() -> None:
         assert f(x(), Batch(x() * k)).tolist() == [float(k)] * 3
 
 
-def test_a_thread_is_not_started_while_a_function_is_recorded() -> None:
-    def g(y: tg.Tensor) -> tg.Tensor:
+def test_work_for_other_threads_is_refused() -> None:
+    def by_a_thread(y: tg.Tensor) -> tg.Tensor:
         found: list[tg.Tensor] = []
         thread = threading.Thread(target=lambda: found.append(y * 2))
         thread.start()
         thread.join()
         return found[0]
 
-    with pytest.raises(tg.CompileError, match="starts a thread"):
-        tg.compile(g)(x())
-    assert g(x()).tolist() == [2.0, 2.0, 2.0]
+    with ThreadPoolExecutor(1) as pool:
+        for g in by_a_thread, lambda y: pool.submit(lambda: y * 2).result():
+            for _ in range(2):
+                with pytest.raises(tg.CompileError, match="starts a thread, or gives one of a pool something to do"):
+                    tg.compile(g)(x())
+                assert g(x()).tolist() == [2.0, 2.0, 2.0]
 
 
 def test_the_state_of_an_optimizer_by_the_parameter() -> None:

@@ -351,7 +351,7 @@ def module_guards(module: Any, read: set[str]) -> tuple[list[Place], Callable[[]
     defaults = {name for name in names if is_data(getattr(type(module), name, None))}
     places = [Place(module, name, "attribute") for name in defaults]
     places += [Place(held, name, "item") for name in (names & held.keys()) - defaults]
-    return places, _Parts(held, names - defaults)
+    return [*places, Place(module, "__class__", "attribute")], _Parts(held, names - defaults)
 
 
 def is_data(x: Any) -> bool:

@@ -194,6 +194,7 @@ class Names:
             yield from self._of_dict(held, kind.__name__, whole)
             self.places.append(Place(held, frozenset(self.names), "names", f"{kind.__name__}'s attributes"))
         if self._is_users(kind.__module__):
+            self.places.append(Place(x, "__class__", "attribute", f"the class of a {kind.__name__}"))
             for base in kind.__mro__:
                 for key, descriptor in vars(base).items():
                     slot = self._is_read(key) and isinstance(descriptor, types.MemberDescriptorType)

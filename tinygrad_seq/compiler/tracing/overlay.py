@@ -8,7 +8,8 @@ there is nothing to put back, whatever happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
 
@@ -169,25 +170,35 @@ class _Reads:
             del self._owner.__getattribute__
 
 
-class _Starts:
-    """Tells the tracer that the function starts a thread, which nobody watches."""
+class _Hands:
+    """Tells the tracer that the function hands work to another thread or process, which nobody watches."""
 
-    def __init__(self, overlay: Overlay) -> None:
-        self._overlay, self._plain = overlay, Thread.start
+    def __init__(self, overlay: Overlay, owner: type[Any], name: str) -> None:
+        self._overlay, self._owner, self._name = overlay, owner, name
+        self._plain = getattr(owner, name)
         self.values: dict[int, Any] = {}
 
     def install(self) -> None:
         overlay, plain = self._overlay, self._plain
 
-        def start(thread: Any) -> None:
+        def told(*args: Any, **kwargs: Any) -> Any:
             if overlay.applies():
-                overlay.tracer.starts_thread()
-            plain(thread)
+                overlay.tracer.hands_over()
+            return plain(*args, **kwargs)
 
-        Thread.start = start  # type: ignore[method-assign, assignment]
+        setattr(self._owner, self._name, told)
 
     def remove(self) -> None:
-        Thread.start = self._plain  # type: ignore[method-assign]
+        setattr(self._owner, self._name, self._plain)
+
+
+def _workers() -> Iterator[tuple[type[Any], str]]:
+    """What hands work to others, and by which method, of the modules that somebody has imported."""
+    yield Thread, "start"
+    for module, name in ("thread", "ThreadPoolExecutor"), ("process", "ProcessPoolExecutor"):
+        owner = getattr(sys.modules.get(f"concurrent.futures.{module}"), name, None)
+        if owner is not None:
+            yield owner, "submit"
 
 
 class Overlay:
@@ -200,7 +211,8 @@ class Overlay:
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _Nodes(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
         made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
-        self._fields: list[Beside | _Reads | _Starts] = [self._arrays, self._nodes, _Starts(self)]
+        self._fields: list[Beside | _Reads | _Hands] = [self._arrays, self._nodes]
+        self._fields += [_Hands(self, owner, name) for owner, name in _workers()]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:
             if what == "reads":

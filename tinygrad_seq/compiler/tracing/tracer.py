@@ -338,11 +338,11 @@ class Tracer(Placement):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
-    def starts_thread(self) -> None:
-        """The function is about to start a thread, of which nothing would be recorded."""
+    def hands_over(self) -> None:
+        """The function is about to let another thread or process work for it, of which nothing would be recorded."""
         raise CompileError(
-            f"compile: {self.name} starts a thread, whose work a replay would not do again; start it outside, or call "
-            f"what it does ({self.line()})"
+            f"compile: {self.name} starts a thread, or gives one of a pool something to do, which a replay would not "
+            f"do again; do that outside, or call it here ({self.line()})"
         )
 
     def stands(self, generator: Any) -> tuple[SymbolicScalar, SymbolicScalar]:
@@ -414,7 +414,8 @@ class Tracer(Placement):
         if kept is not None:
             raise CompileError(
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
-                f"which a replay would not do again; return it instead ({lines[kept.variable]})"
+                "which a replay would not do again; return it instead, by itself or in tuples, lists and dictionaries "
+                f"({lines[kept.variable]})"
             )
 
 
