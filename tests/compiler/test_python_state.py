@@ -10,7 +10,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,19 @@ def by_name_of_a_class(compiles: Compile) -> Callable[[int], Any]:
         if k == 3:
             Settings.w_2 = 4.0  # type: ignore[attr-defined]
         return f(x()), g(x())
+
+    return call
+
+
+@followed
+def by_name_of_a_python_module(compiles: Compile) -> Callable[[int], Any]:
+    settings: Any = ModuleType("settings")
+    settings.w_0, settings.w_1 = 1.0, 2.0
+    f = compiles(lambda y: sum(y * getattr(settings, f"w_{i}") for i in range(2)))
+
+    def call(k: int) -> Any:
+        settings.w_1 = float(k)
+        return f(x())
 
     return call
 

@@ -115,7 +115,9 @@ class Names:
             yield x()
         elif isinstance(x, types.ModuleType):
             if self._is_users(x.__name__):
-                yield from self._of_dict(vars(x), x.__name__)
+                data = [key for key, value in vars(x).items() if self.dynamic and key[:2] != "__" and is_data(value)]
+                self.places += [Place(vars(x), key, "item", f"{x.__name__}.{key}") for key in data]
+                yield from self._of_dict(vars(x), x.__name__, None)
         elif isinstance(x, type):
             yield from self._of_class(x)
         elif isinstance(x, dict):
@@ -127,7 +129,7 @@ class Names:
         elif is_module(x):
             held = vars(x).items()
             self.of_modules += [Place(vars(x), name, "item") for name, value in held if isinstance(value, CONTAINERS)]
-            yield from [value for name, value in vars(x).items() if self._is_read(name) or has_parts(value)]
+            yield from [value for name, value in vars(x).items() if self._is_read(name, type(x)) or has_parts(value)]
             yield from [hook.call for name in HOOKS for hook in vars(x).get(name, ())]
             yield from (x.forward, type(x))
         elif _top(type(x).__module__) not in (_OURS, "nn", "numpy"):
@@ -152,19 +154,20 @@ class Names:
         yield from [held[name] for name in seen]
         yield from [cell.cell_contents for cell in cells.values()]
         yield from (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())
-        yield from self._of_dict(vars(f), f.__name__)
+        yield from self._of_dict(vars(f), f.__name__, f)
 
-    def _of_dict(self, held: dict[str, Any], name: str, whole: bool = False) -> Iterator[Any]:
+    def _of_dict(self, held: dict[str, Any], name: str, kind: Any, whole: bool = False) -> Iterator[Any]:
         """Attributes that lie in a `__dict__`."""
-        there = [key for key in held if whole or self._is_read(key)]
+        there = [key for key in held if whole or self._is_read(key, kind)]
         self.places += [Place(held, key, "item", f"{name}.{key}") for key in there if _may_change(held[key])]
         if whole:
             self.places.append(Place(held, None, "names", f"{name}'s attributes"))
         yield from [held[key] for key in there]
 
-    def _is_read(self, name: str) -> bool:
-        """Whether an attribute may be asked for by its name."""
-        return name in self.names or (self._wide and name[:2] != "__")
+    def _is_read(self, name: str, kind: Any) -> bool:
+        """Whether an attribute of a class, or of objects of this type, may be asked for by its name."""
+        wide = self._wide and name[:2] != "__" and kind is not None
+        return name in self.names or (wide and self._is_users(kind.__module__))
 
     def _of_class(self, kind: type[Any], makes: bool = True) -> Iterator[Any]:
         """Of a class: attributes by their names, and what Python calls by itself; that it `makes` objects, or has."""
@@ -173,7 +176,7 @@ class Names:
                 continue
             held = vars(base)
             for key, x in held.items():
-                read = self._is_read(key) or (self.dynamic and key[:2] != "__" and is_data(x))
+                read = self._is_read(key, base) or (self.dynamic and key[:2] != "__" and is_data(x))
                 if read and not isinstance(x, types.MemberDescriptorType):
                     self.places.append(Place(base, key, "class", f"{base.__name__}.{key}"))
                     yield x
@@ -191,13 +194,13 @@ class Names:
         kind, held = type(x), getattr(x, "__dict__", None)
         if isinstance(held, dict):
             whole = _top(kind.__module__) in _HOLDERS or id(x) in self._whole  # a holder's own code reads what it holds
-            yield from self._of_dict(held, kind.__name__, whole)
+            yield from self._of_dict(held, kind.__name__, kind, whole)
             self.places.append(Place(held, frozenset(self.names), "names", f"{kind.__name__}'s attributes"))
         if self._is_users(kind.__module__):
             self.places.append(Place(x, "__class__", "attribute", f"the class of a {kind.__name__}"))
             for base in kind.__mro__:
                 for key, descriptor in vars(base).items():
-                    slot = self._is_read(key) and isinstance(descriptor, types.MemberDescriptorType)
+                    slot = self._is_read(key, kind) and isinstance(descriptor, types.MemberDescriptorType)
                     if slot and hasattr(x, key):
                         self.places.append(Place(x, key, "attribute", f"{kind.__name__}.{key}"))
                         yield getattr(x, key)
