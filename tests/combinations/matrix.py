@@ -41,7 +41,11 @@ REFUSED |= {
     for others, words in {
         ("lens",): "in a list, an attribute or a global, which a replay would not do again",
         ("module hooks",): "asks for the numbers in a tensor",
-        ("packed",): "asks for the numbers in a tensor",
+        ("packed",): "pack_padded_sequence packs",
+        ("lengths", "dropout"): "goes over all T steps, and",
+        ("lengths", "zoneout"): "goes over all T steps, and",
+        ("mask", "dropout"): "goes over all T steps, and",
+        ("mask", "zoneout"): "goes over all T steps, and",
         (): "a second derivative through the compiled",  # with other parameters than it was called with
     }.items()
 }

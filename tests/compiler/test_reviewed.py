@@ -200,6 +200,20 @@ def test_a_call_that_is_not_recorded_runs_once() -> None:
     assert calls == [4.0]
 
 
+def test_the_numbers_of_a_view_are_those_of_now() -> None:
+    def picked(x: tg.Tensor, n: tg.Tensor) -> tg.Tensor:
+        kept = tg.zeros(3, dtype=tg.int64)
+        shown = kept[:2]
+        with tg.no_grad():
+            kept[:] = n
+        return x * sum(shown.tolist())
+
+    with pytest.raises(tg.CompileError, match="Python asks for the numbers in a tensor"):
+        tg.compile(picked)(ONES, tg.full((3,), 2))
+    fixed = tg.compile(lambda x: picked(x, tg.full((3,), 2, dtype=tg.int64)))
+    assert fixed(ONES).tolist() == fixed(ONES).tolist() == [4, 4]
+
+
 @pytest.mark.parametrize("executor", ["numpy", None])
 def test_a_replay_inside_of_a_checkpoint_is_run_again_to_the_same_effect(executor: str | None) -> None:
     """What it draws, writes and assigns is as it was when it ran first."""
@@ -252,3 +266,27 @@ def test_modules_that_a_call_makes_are_its_own() -> None:
         right = f(x).item()
         tg.manual_seed(k)
         assert compiled(x).item() == pytest.approx(right, rel=1e-6)
+
+
+def test_a_second_derivative_runs_the_function_itself() -> None:
+    """jvp, hvp and nested derivatives of what changes something outside, or of parameters that are lent to it."""
+    calls = tg.zeros(1)
+    linear = nn.Linear(3, 1)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        calls.add_(1.0)
+        return (linear(x) ** 3).sum()
+
+    compiled = tg.compile(f)
+    x, v = tg.randn(2, 3), tg.randn(2, 3)
+    for derivative in (
+        lambda f: tg.jvp(f, (x,), (v,)),
+        lambda f: tg.hvp(f, (x,), (v,)),
+        lambda f: tg.grad(lambda x: (tg.grad(f)(x) * v).sum())(x),
+    ):
+        compiled(x)
+        before = calls.item()
+        right = str(derivative(f))
+        once = calls.item() - before
+        assert str(derivative(compiled)) == right
+        assert calls.item() == before + 2 * once

@@ -16,7 +16,7 @@ from typing import Any
 from ..backend import numpy_backend
 from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
-from ..graph.grad_mode import grad_enabled, is_grad_enabled
+from ..graph.grad_mode import grad_enabled, is_grad_enabled, twice
 from ..graph.saved_tensors import next_number
 from ..graph.tracing_hook import CompileError, active
 from .executable import (
@@ -110,7 +110,8 @@ class Compiled:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}, {len(self.programs)} programs>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
+        # somebody looks on; a second derivative would run the function again; or it is a part of another program
+        if observers or twice.get() or (active and active[-1].mine()):
             return self.function(*args, **kwargs)
         if self.mode == "verify":
             return verified(_name_of(self.function), self.function, self._run, args, kwargs)
