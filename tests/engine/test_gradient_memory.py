@@ -147,3 +147,16 @@ def test_zeros_and_clipping_are_in_place(zero: str) -> None:
     (optimizer if zero == "optimizer" else layer).zero_grad(set_to_none=False)
     assert held.tolist() == [[0.0, 0.0]]
     assert layer.weight.grad is held
+
+
+def test_a_copy_of_a_leaf_is_none() -> None:
+    source = tg.tensor([3.0, 4.0], requires_grad=True)
+    copied = tg.zeros(2)
+    copied.copy_(source)
+    assert not copied.is_leaf
+    (copied * copied).sum().backward()
+    assert source.grad is not None
+    assert (source.grad.tolist(), copied.grad) == ([6.0, 8.0], None)
+    with tg.no_grad():
+        source.zero_()
+    assert copied.tolist() == [3.0, 4.0]

@@ -106,7 +106,8 @@ class Assignment(Value):
                 return self  # type: ignore[return-value]
             if new.node is None:  # still a result of what this tensor was, with a gradient of 0
                 new = where(array_module(self.array).ones((), "bool"), new, self)
-            self._become(new.clone() if _is_lent(new) or is_shared(new) else new)
+            theirs = _is_lent(new) or is_shared(new) or any(new is x for x in operands)
+            self._become(new.clone() if theirs else new)
             unshare(self)
         else:
             if not is_writable(self.array):
