@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.autodiff import backward
+from tinygrad_seq.autodiff import accumulation
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.compiler.cuda import eager_fusion
@@ -256,7 +256,7 @@ def test_products_of_one_weight_are_one_of_many_rows(
     many: int, products: int, kernels: list[Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linalg, "MANY", many)
-    monkeypatch.setattr(backward, "MANY", many)
+    monkeypatch.setattr(accumulation, "MANY", many)
     made: list[int] = []
     real = linalg._transposed_product
 
