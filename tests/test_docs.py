@@ -1,4 +1,4 @@
-"""Every Python block in the README and the docs runs."""
+"""Every Python block in the README and the docs runs, and prints what the pages say that it prints."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ BLOCKS = [
 @pytest.mark.parametrize("block", BLOCKS)
 def test_block_runs(block: str) -> None:
     exec(compile(block, "block", "exec"), {"__name__": "block"})
+
+
+def test_a_program_through_the_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "passes.md").read_text("utf-8")
+    code, printed = (
+        re.search(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE) for kind in ("python", "text")
+    )
+    assert code is not None
+    assert printed is not None
+    exec(compile(code[1], "block", "exec"), {"__name__": "block"})
+    assert capsys.readouterr().out == printed[1]
+
+
+@pytest.mark.parametrize(
+    "block",
+    re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.DOTALL | re.MULTILINE),
+)
+def test_adding_a_thing_is_short(block: str) -> None:
+    assert len([line for line in block.splitlines() if line]) <= 20
 
 
 def test_the_readme_opens_with_ten_lines() -> None:

@@ -17,7 +17,15 @@ from ..backend import numpy_module as numpy
 
 EFFECTS = frozenset({"require", "collective"})  # what is done though nobody reads the result
 
-HOLE = object()  # in a static index, where an index array goes
+
+class _Hole:
+    """In a static index, where an index array goes."""
+
+    def __repr__(self) -> str:
+        return "_"
+
+
+HOLE = _Hole()
 
 # NumPy's functions of elements, by its names, and ours that work so
 UFUNCS = frozenset(

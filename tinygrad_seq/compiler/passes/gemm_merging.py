@@ -14,10 +14,10 @@ from collections import Counter
 from typing import Any
 
 from ..program import Instr, Program, Var
-from .scheduling import in_order, moved_up, times_again
+from .scheduling import hoist, recomputation_of, schedule
 
 
-def batched_products(program: Program) -> Program:
+def merge_gemms(program: Program) -> Program:
     """With sums of products, and products with a common right-hand side, as one product each."""
     program = _sums_of_products(program)
     return _common_right_hand_sides(program)
@@ -26,7 +26,7 @@ def batched_products(program: Program) -> Program:
 def _sums_of_products(program: Program) -> Program:
     made_by = {instr.out: instr for instr in program.instrs}
     uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
-    again = times_again(program)
+    again = recomputation_of(program)
     inner: set[Var] = set()  # sums that are a part of a larger one
     for instr in program.instrs:
         if _is_sum(instr):
@@ -40,7 +40,7 @@ def _sums_of_products(program: Program) -> Program:
             terms = _terms(instr, made_by, inner)
             if len(terms) > 2:
                 rest: list[Var] = []
-                products: dict[int, list[Instr]] = {}  # by the part of the program, see `times_again`
+                products: dict[int, list[Instr]] = {}  # by the part of the program, see `recomputation_of`
                 columns: dict[int, list[Instr]] = {}
                 for term in terms:
                     made = made_by.get(term)
@@ -57,7 +57,7 @@ def _sums_of_products(program: Program) -> Program:
                     continue
         new.append(instr)
     program.instrs = new
-    return moved_up(program, joined)
+    return hoist(program, joined)
 
 
 def _is_sum(instr: Instr) -> bool:
@@ -146,7 +146,7 @@ def _joined(
 def _common_right_hand_sides(program: Program) -> Program:
     groups: dict[tuple[Var, bool, int], list[Instr]] = {}
     late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
-    again = times_again(program)
+    again = recomputation_of(program)
     for instr in program.instrs:
         out = instr.out
         if instr.op == "matmul" and len(out.shape) == 2 and len(instr.args[0].shape) == 2:
@@ -193,4 +193,4 @@ def _stacked(program: Program, members: list[Instr]) -> Program:
         start = end
     replaced: dict[Var, list[Instr]] = {m.out: [] for m in members} | {members[-1].out: made}
     program.instrs = [new for instr in program.instrs for new in replaced.get(instr.out, [instr])]
-    return in_order(program)
+    return schedule(program)
