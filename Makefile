@@ -5,7 +5,7 @@ ON_DEVICES := tests/engine tests/nn tests/gradcheck tests/compiler tests/combina
 # one process per core, each with one BLAS thread: two that share cores wait for each other
 PARALLEL := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-deep test-strict test-gpu test-versions check format bench bench-gpu peers release clean
+.PHONY: demo test test-deep test-strict test-gpu test-versions check format docs bench bench-gpu peers release clean
 
 demo: .venv/.installed-test  ## train a character-level LSTM for two minutes, then sample from it
 	@# products this small gain little from a second BLAS thread, and wait for it at every step on a busy machine
@@ -34,6 +34,11 @@ check: .venv/.installed-dev  ## format, lint and types
 format: .venv/.installed-dev  ## bring the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/.installed-docs  ## the documentation as a site, in build/site; a broken link or any other warning is an error
+	$(PARALLEL) tests/test_docs.py
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -d build/doctrees docs build/site
+	@echo "good: open build/site/index.html"
 
 bench: .venv/.installed-bench  ## speed and memory, beside the peers that are installed
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from tinygrad_seq import Tensor
 
 from . import functional as F
 from . import init
-from .functional.attention import attention_weights
+from .functional.attention import as_mask, attention_weights
 from .layers import Linear
 from .module import Module, Parameter, require_sizes
 
@@ -19,7 +19,8 @@ class MultiheadAttention(Module):
     """Attention in several heads (Vaswani et al., 2017). query (T, B, E), key (S, B, kdim), value (S, B, vdim).
 
     -> output (T, B, E), and the weights (B, T, S), the mean over the heads unless `average_attn_weights=False`:
-    (B, N, T, S). `batch_first` makes them (B, T, ·); without a batch they have no B.
+    (B, N, T, S). `batch_first` makes them (B, T, ·); without a batch they have no B. While training they are those that
+    dropout left. A query that may look nowhere has weights of 0, with `need_weights=False` and without.
 
     Parameters, as in PyTorch: in_proj_weight (3E, E) of query, key and value, one below the other, or q_proj_weight,
     k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj.
@@ -88,34 +89,27 @@ class MultiheadAttention(Module):
 
         Args:
             key_padding_mask: (B, S): True where a key must not be looked at, or numbers that are added to the scores.
-            attn_mask: (T, S) or (B · N, T, S), the same for each query. (Of `functional`'s function True means the
+            attn_mask: (T, S) or (B · N, T, S), likewise for each query. (Of `functional`'s function True means the
                 opposite, as in PyTorch.)
             is_causal: for PyTorch's programs: says what attn_mask is, which has to be given.
 
         Raises:
-            ValueError: if is_causal comes without attn_mask.
+            TypeError: if a mask is neither boolean nor floating-point.
+            ValueError: if a mask has another shape, or is_causal comes without attn_mask.
         """
         if is_causal and attn_mask is None:
             raise ValueError("MultiheadAttention: is_causal=True needs attn_mask, which says it")
         batched = query.ndim == 3
         if not batched:
             query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
-            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
         elif self.batch_first:
             query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
         biases: Any = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         given = zip((query, key, value), self._weights(), biases, strict=True)
         q, k, v = (self._heads(F.linear(x, weight, bias)) for x, weight, bias in given)  # (B, N, T or S, E / N)
-        mask = self._scores(attn_mask, q)
-        if mask is not None and mask.ndim == 3:
-            mask = mask.reshape(-1, self.num_heads, *mask.shape[-2:])
-        padding = self._scores(key_padding_mask, q)
-        if padding is not None:
-            padding = padding[:, None, None]
-            mask = padding if mask is None else mask + padding
-        weights = attention_weights(q, k, mask)
-        mixed = F.dropout(weights, self.dropout, self.training, batch_dim=0) @ v
-        output = self.out_proj(mixed.permute(2, 0, 1, 3).flatten(2))
+        mask = self._mask(attn_mask, key_padding_mask, q, k, batched)
+        weights = F.dropout(attention_weights(q, k, mask), self.dropout, self.training, batch_dim=0)
+        output = self.out_proj((weights @ v).permute(2, 0, 1, 3).flatten(2))
         shown = (weights.mean(1) if average_attn_weights else weights) if need_weights else None
         if not batched:
             return output.squeeze(1), None if shown is None else shown.squeeze(0)
@@ -125,9 +119,26 @@ class MultiheadAttention(Module):
         """(T, B, E) -> (B, N, T, E / N)."""
         return x.unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0, 3)
 
-    @staticmethod
-    def _scores(mask: Tensor | None, like: Tensor) -> Tensor | None:
-        """A mask as numbers that are added to the scores: minus infinity where it is True."""
-        if mask is None or mask.dtype != tg.bool:
+    def _mask(self, attn_mask: Any, key_padding_mask: Any, q: Tensor, k: Tensor, batched: bool) -> Tensor | None:
+        """Both masks as numbers that are added to the scores (B, N, T, S); None if there is none."""
+        (B, N, T, _), S = q.shape, k.shape[-2]
+        mask = self._scores("attn_mask", attn_mask, q, (T, S), (B * N, T, S))
+        if mask is not None and mask.ndim == 3:
+            mask = mask.reshape(B, N, T, S)
+        padding = self._scores("key_padding_mask", key_padding_mask, q, (B, S) if batched else (S,))
+        if padding is None:
             return mask
-        return tg.where(mask, -math.inf, tg.zeros(mask.shape, dtype=like.dtype, device=like.device))
+        padding = padding.reshape(B, 1, 1, S)
+        return padding if mask is None else mask + padding
+
+    @staticmethod
+    def _scores(name: str, mask: Any, q: Tensor, *shapes: tuple[int, ...]) -> Tensor | None:
+        """A mask of one of the shapes as numbers: minus infinity where it is True."""
+        mask = as_mask(f"MultiheadAttention: {name}", mask, q)
+        if mask is None:
+            return None
+        if mask.shape not in shapes:
+            raise ValueError(
+                f"MultiheadAttention: {name} must have shape {' or '.join(map(str, shapes))}, got {mask.shape}"
+            )
+        return tg.where(mask, -math.inf, tg.zeros_like(mask, dtype=q.dtype)) if mask.dtype == tg.bool else mask

@@ -27,7 +27,8 @@ class Cell(Module):
     ...     def step(self, x, h):
     ...         return 0.9 * h + 0.1 * tg.tanh(self.U(x) + self.W(h))
 
-    What of a step depends on the input alone belongs into `project`: a layer calls it once for a whole sequence.
+    What of a step depends on the input alone belongs into `project`: a layer calls it once for a whole sequence. Each
+    row is computed by itself.
 
     Attributes:
         states: the names of the tensors that a state is made of; the first of them is the output. A state of one tensor

@@ -106,15 +106,17 @@ class BatchNorm1d(Module):
                 "BatchNorm1d: in a group of processes, mean and variance would be those of this process's rows alone; "
                 "call eval(), or use nn.LayerNorm"
             )
+        count = self.num_batches_tracked if self.training else None
         momentum: Any = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            with tg.no_grad():
-                self.num_batches_tracked.add_(1)
-            if momentum is None:
-                momentum = 1.0 / self.num_batches_tracked.to(input.dtype)
-        return F.batch_norm(
+        if momentum is None:  # the mean over all batches
+            momentum = 0.0 if count is None else 1.0 / (count + 1).to(input.dtype)
+        normal = F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum, self.eps
         )
+        if count is not None:
+            with tg.no_grad():
+                count.add_(1)
+        return normal
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}"

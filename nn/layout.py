@@ -1,4 +1,8 @@
-"""The forms in which sequences come to a recurrent layer, as one: packed steps, the longest sequence first."""
+"""The forms in which sequences come to a recurrent layer, as one: packed steps, the longest sequence first.
+
+A program has the same shapes at each replay, so where lengths vary it cannot pack: there all B sequences have all T
+steps, and a walk passes over those that are padding.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,38 @@ from typing import Any, NamedTuple
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.graph.tracing_hook import varies
 
-from .utils.rnn import PackedSequence, Packing, pad_sequence, require_lengths, valid_steps
+from .utils.rnn import PackedSequence, Packing, pad_sequence, require_known, require_lengths, valid_steps
+
+
+class Padding(NamedTuple):
+    """Which of the steps of padded sequences are there.
+
+    Attributes:
+        valid: booleans (T, B, 1).
+        others: (B,) the place t·B + b of a step that is there for each sequence, its own if it has one.
+    """
+
+    valid: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, valid: Tensor) -> Padding:
+        """From a mask (T, B), with a step at least."""
+        T, B = valid.shape
+        steps = valid.long()
+        own = steps.argmax(0) * B + tg.arange(B, device=valid.device)
+        return cls(valid.reshape(T, B, 1), tg.where(valid.any(0), own, steps.reshape(-1).argmax()))
+
+    def filled(self, data: Tensor) -> Tensor:
+        """(T·B, F) with steps that are there in place of padding.
+
+        What a cell makes of them is dropped. But its gradient is 0 times a derivative, which of padding might be nan.
+        """
+        T, B, _ = self.valid.shape
+        others = tg.where(self.valid.any(), data.detach()[self.others], 0.5)  # in the domain of log, atanh, ...
+        return tg.where(self.valid, data.reshape(T, B, -1), others).reshape(data.shape)
 
 
 class Layout(NamedTuple):
@@ -21,6 +55,7 @@ class Layout(NamedTuple):
         restore: brings outputs (N, O) to the form in which the input came.
         order: (B,) which sequence stands where, the longest first; None if they stand as they were given.
         batched: whether there is a batch at all.
+        padding: which steps are there, where all sequences have all of them in the data.
     """
 
     data: Tensor
@@ -29,6 +64,7 @@ class Layout(NamedTuple):
     restore: Callable[[Tensor], Any]
     order: Tensor | None = None
     batched: bool = True
+    padding: Padding | None = None
 
     @classmethod
     def of(cls, name: str, x: Any, features: int, batch_first: bool, lengths: Any, mask: Any) -> Layout:
@@ -44,9 +80,9 @@ class Layout(NamedTuple):
             )
         if isinstance(x, PackedSequence):
             _require_features(name, x.data, 2, features, "packed steps (N, F)")
-            B = int(x.batch_sizes[0]) if x.sorted_indices is None and len(x.batch_sizes) else 0
-            B = B if x.sorted_indices is None else len(x.sorted_indices)
-            return cls(x.data, x.batch_sizes.tolist(), B, lambda y: x.map(lambda _: y), x.sorted_indices)
+            sizes = require_known(name, x.batch_sizes)
+            B = max(sizes, default=0) if x.sorted_indices is None else len(x.sorted_indices)
+            return cls(x.data, sizes, B, lambda y: x.map(lambda _: y), x.sorted_indices)
         if isinstance(x, (list, tuple)):
             return _of_list(name, x, features)
         x = tg.as_tensor(x)
@@ -62,19 +98,10 @@ class Layout(NamedTuple):
         def formed(y: Tensor) -> Tensor:
             return y.transpose(0, 1) if batched and batch_first else y if batched else y.squeeze(1)
 
-        if lengths is None and mask is None:
-            if T == 0:
-                raise ValueError(f"{name}: the sequence is empty (T = 0); there is no output of no steps")
-            return cls(
-                x.reshape(T * B, features),
-                [B] * T,
-                B,
-                lambda y: formed(y.reshape(T, B, y.shape[-1])),
-                batched=batched,
-            )
+        valid = None
         if lengths is not None:
             valid = valid_steps(require_lengths(name, lengths, T, B), T, x.device)
-        else:
+        elif mask is not None:
             given = mask if isinstance(mask, Tensor) else tg.as_tensor(mask).to(x.device)
             valid = given.transpose(0, 1) if batch_first and given.ndim == 2 else given
             if valid.shape != (T, B) or valid.dtype != tg.bool:
@@ -82,8 +109,22 @@ class Layout(NamedTuple):
                     f"{name}: the mask must be booleans of shape {(B, T) if batch_first else (T, B)}, got "
                     f"{given.shape} of {valid.dtype}"
                 )
-        packing = Packing.of(valid)
-        return cls(packing.pack(x), packing.batch_sizes, B, lambda y: formed(packing.pad(y)), packing.order)
+        elif T == 0:
+            raise ValueError(f"{name}: the sequence is empty (T = 0); there is no output of no steps")
+        if valid is not None and not varies(valid):
+            packing = Packing.of(valid)
+            return cls(packing.pack(x), packing.batch_sizes, B, lambda y: formed(packing.pad(y)), packing.order)
+        padding = Padding.of(valid) if valid is not None and T * B else None
+
+        def padded(y: Tensor) -> Tensor:
+            y = y.reshape(T, B, y.shape[-1])
+            return formed(y if padding is None else tg.where(padding.valid, y, 0.0))
+
+        return cls(x.reshape(T * B, features), [B] * T, B, padded, batched=batched, padding=padding)
+
+    def filled(self, data: Tensor) -> Tensor:
+        """Data (N, ...) with nothing in it of steps that are not there."""
+        return data if self.padding is None else self.padding.filled(data)
 
     def sorted(self, rows: Tensor) -> Tensor:
         """(B, ...) in the order of the data."""

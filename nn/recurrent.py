@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq.graph import rows
+from tinygrad_seq.graph.tracing_hook import CompileError, padded
 
 from . import functional as F
 from .cells import Cell
@@ -150,14 +151,15 @@ class Recurrent(Module):
             ValueError: if a size does not fit; the message names it.
         """
         layout = Layout.of(self._name, x, self.input_size, self.batch_first, lengths, mask)
-        self._require_rows(layout.batch_sizes)
+        self._require_rows(layout)
         cells = self._cells()
         initial = self._initial(state, layout)
         final: list[Tensors] = []
         data = layout.data
         for layer in range(self.num_layers):
             if layer:
-                data = self._dropped(data, layout.batch_sizes)
+                data = self._dropped(data, layout)
+            data = layout.filled(data)
             outputs = []
             for k in range(layer * self._directions, (layer + 1) * self._directions):
                 output, last = self._scan(cells[k], k, data, layout, initial[k])
@@ -173,17 +175,22 @@ class Recurrent(Module):
         """
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
-        scale = F.dropout(tg.ones_like(state[0]), p, batch_dim=0) if p else None
-        projected = cell.project(data)
+        scale = layout.sorted(F.dropout(tg.ones_like(state[0]), p, batch_dim=0)) if p else None
+        project, step, padding = cell.project, cell.step, layout.padding
+        if padding is not None:
+            project, step = padded(self._name, project), padded(self._name, step)
+        projected = project(data)
         # on nothing, a step of no rows: so the parameters get the gradient 0
         steps = list(projected.split([n for n in layout.batch_sizes if n])) or [projected]
         ended: list[Tensors] = []  # the last states of sequences that are over
         outputs, looked_at = [], []
         whole = state
+        valid = [None] * len(steps) if padding is None else list(padding.valid.unbind(0))
         if reverse:
             steps.reverse()
+            valid.reverse()
             state = _rows(whole, 0, len(steps[0]))
-        for xW in steps:
+        for xW, there in zip(steps, valid, strict=True):
             n = len(xW)
             rows = len(state[0])
             if n < rows:
@@ -192,9 +199,12 @@ class Recurrent(Module):
             elif n > rows:
                 state = _joined([state, _rows(whole, rows, n)])
             given = state if scale is None else (state[0] * scale[:n], *state[1:])
-            new = cell.step(xW, given if len(given) > 1 else given[0])
+            new = step(xW, given if len(given) > 1 else given[0])
             new = (new,) if isinstance(new, Tensor) else tuple(new)
-            state = self._zoned_out(state, new) if self.zoneout else new
+            new = self._zoned_out(state, new) if self.zoneout else new
+            if there is not None:
+                new = tuple([tg.where(there, after, before) for before, after in zip(state, new, strict=True)])
+            state = new
             outputs.append(state[0])
             if self.lens is not None and n:
                 looked_at.append((xW, given if len(given) > 1 else given[0], state))
@@ -209,10 +219,16 @@ class Recurrent(Module):
             self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
         return tg.cat(outputs), state
 
-    def _require_rows(self, batch_sizes: list[int]) -> None:
-        """Raise a RuntimeError if several processes would draw different amounts for their sequences."""
-        draws = self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational)
-        if draws and self.training and len(set(batch_sizes)) > 1 and rows.shared(self._name) is not None:
+    def _require_rows(self, layout: Layout) -> None:
+        """Raise an error if a program, or each of several processes, would draw another amount for its sequences."""
+        draws = self.training and (self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational))
+        if draws and layout.padding is not None:
+            raise CompileError(
+                f"compile: where lengths or a mask are tensors, {self._name} goes over all T steps, and dropout "
+                "between layers and zoneout would draw for the padding, too: other numbers than outside. Pass the "
+                "lengths as a list, or use variational=True and recurrent_dropout"
+            )
+        if draws and len(set(layout.batch_sizes)) > 1 and rows.shared(self._name) is not None:
             raise RuntimeError(
                 f"{self._name}: in a process group, dropout between layers and zoneout take sequences of one length "
                 "alone, for of others each rank would draw another amount; use variational=True and recurrent_dropout"
@@ -229,8 +245,9 @@ class Recurrent(Module):
                 kept.append(p * old + (1 - p) * new)
         return tuple(kept)
 
-    def _dropped(self, data: Tensor, batch_sizes: list[int]) -> Tensor:
+    def _dropped(self, data: Tensor, layout: Layout) -> Tensor:
         """What of a layer's output reaches the next one."""
+        batch_sizes = layout.batch_sizes
         if not self.training or not self.dropout:
             return data
         if not self.variational:
@@ -238,8 +255,8 @@ class Recurrent(Module):
                 return F.dropout(data, self.dropout)
             steps = data.reshape(len(batch_sizes), batch_sizes[0], data.shape[1])
             return F.dropout(steps, self.dropout, batch_dim=1).reshape(data.shape)
-        ones = tg.ones(batch_sizes[0], data.shape[1], dtype=data.dtype, device=data.device)
-        scale = F.dropout(ones, self.dropout, batch_dim=0)
+        ones = tg.ones(layout.batch, data.shape[1], dtype=data.dtype, device=data.device)
+        scale = layout.sorted(F.dropout(ones, self.dropout, batch_dim=0))
         return data * scale[tg.cat([tg.arange(n, device=data.device) for n in batch_sizes])]
 
     # --- states in and out ---

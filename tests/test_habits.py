@@ -64,6 +64,9 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Size": (lambda: isinstance(ONES.size(), tg.Size), True),
     "Size.numel": (lambda: tg.ones(2, 3).size().numel(), 6),
     "Size is a tuple": (lambda: tg.Size([2, 3]), (2, 3)),
+    "Size[1:]": (lambda: tg.ones(2, 3, 4).size()[1:].numel(), 12),
+    "Tensor(Size[1:])": (lambda: tg.Tensor(tg.ones(2, 3, 4).size()[1:]).shape, (3, 4)),
+    "Size + Size": (lambda: ((5,) + tg.Size([2, 3]) + (1,) + tg.Size([4])).numel(), 120),
     "+x": (lambda: +TWO, [1, 2]),
     "grad == None": (lambda: tg.ones(1, requires_grad=True).grad == None, True),  # noqa: E711
     "tensor == None": (lambda: ONES == None, False),  # noqa: E711
@@ -296,46 +299,6 @@ def test_optimizers_leave_frozen_parameters_alone() -> None:
     assert frozen.item() < 1
     with pytest.raises(TypeError, match="got a constant"):
         optim.SGD([tg.ones(1)], lr=0.1)
-
-
-def test_state_of_a_parameter() -> None:
-    model = nn.Linear(2, 1)
-    optimizer = optim.Adam(model.parameters())
-    assert optimizer.state[model.weight] == {}
-    model(tg.ones(1, 2)).sum().backward()
-    optimizer.step()
-    assert optimizer.state[model.weight]["exp_avg"].shape == (1, 2)
-    assert optimizer.state[model.bias] is optimizer.state[1]
-    optimizer.load_state_dict(optimizer.state_dict())
-    assert optimizer.state[model.weight]["step"] == 1
-    with pytest.raises(KeyError):
-        optimizer.state[tg.ones(1)]
-
-    class Momentum(optim.Optimizer):
-        """As people write them."""
-
-        def step(self, closure: Any = None) -> None:
-            with tg.no_grad():
-                for group in self.param_groups:
-                    for p in group["params"]:
-                        if p.grad is None:
-                            continue
-                        state = self.state[p]
-                        if len(state) == 0:
-                            state["step"], state["v"] = 0, tg.zeros_like(p)
-                        state["step"] += 1
-                        state["v"].mul_(0.9).add_(p.grad)
-                        p.add_(state["v"], alpha=-group["lr"])
-
-    model = nn.Linear(2, 1, bias=False)
-    start = model.weight.detach().clone()
-    mine = Momentum(model.parameters(), {"lr": 0.1})
-    for _ in range(2):
-        mine.zero_grad()
-        model(tg.ones(1, 2)).sum().backward()
-        mine.step()
-    np.testing.assert_allclose(model.weight.detach().numpy(), start.numpy() - 0.1 * (1 + 1.9), rtol=1e-6)
-    assert mine.state[model.weight]["step"] == 2
 
 
 @pytest.mark.parametrize("make", [lambda cls: cls(2, 3), lambda cls: cls(2, 3, dtype=tg.float64)])

@@ -6,6 +6,7 @@ import argparse
 import copy
 import importlib.util
 import io
+import json
 import os
 import random
 import subprocess
@@ -110,6 +111,32 @@ def test_safetensors(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"b\.safetensors is not a whole"):
         tg.load(tmp_path / "b.safetensors")
+
+
+def safetensors_file(kind: str, shape: list[int], content: bytes) -> io.BytesIO:
+    header = json.dumps({"x": {"dtype": kind, "shape": shape, "data_offsets": [0, len(content)]}}).encode()
+    return io.BytesIO(len(header).to_bytes(8, "little") + header + content)
+
+
+def test_dtypes_of_safetensors() -> None:
+    pytest.importorskip("safetensors", reason='the extra "io"')
+    for kind, dtype in (("F64", "f8"), ("F16", "f2"), ("I8", "i1"), ("U16", "u2"), ("BOOL", "?"), ("C64", "c8")):
+        values = np.array([[1, 0], [1, 1]], dtype)
+        found = tg.load(safetensors_file(kind, [2, 2], values.tobytes()))["x"]
+        assert found.dtype == values.dtype
+        assert found.tolist() == values.tolist()
+    values = np.array([[1.0, -2.5, np.inf]], "f4")
+    found = tg.load(safetensors_file("BF16", [1, 3], (values.view("u4") >> 16).astype("u2").tobytes()))["x"]
+    assert found.dtype == tg.float32
+    assert found.tolist() == values.tolist()
+    with pytest.raises(ValueError, match="the open file holds 'x', of F8_E4M3, a dtype that is not read"):
+        tg.load(safetensors_file("F8_E4M3", [2], bytes(2)))
+
+
+def test_arrays_of_text_are_refused_in_words(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array(["a"]))
+    with pytest.raises(ValueError, match=r"a\.npz holds 'x', an array of <U1; load takes arrays of numbers"):
+        tg.load(tmp_path / "a.npz")
 
 
 def test_safetensors_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +330,23 @@ def test_links_and_permissions_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "a.npz").is_symlink()
     assert tg.load(tmp_path / "b.npz") == {"x": 2}
     assert (tmp_path / "b.npz").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_into(tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    before = sorted(tmp_path.iterdir())
+    tg.save({"x": tg.ones(3)}, path)
+    assert pipe.is_fifo()
+    assert tg.load(io.BytesIO(os.read(reader, 65536)))["x"].tolist() == [1, 1, 1]
+    os.close(reader)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:

@@ -86,6 +86,25 @@ def test_views_share_memory_as_they_did() -> None:
         found[0].mul_(tg.ones(1, requires_grad=True))
 
 
+def test_marks_of_conjugate_and_negative_tensors() -> None:
+    archive = Archive()
+    z, x = np.array([1 + 2j, 3 - 4j], "c8"), np.array([2, 4], "u2")
+    complexes, integers = archive.storage(z), archive.storage(x, kind="Untyped")
+    for marks, expected in (
+        (None, z), ({}, z), ({"conj": False}, z), ({"conj": True}, z.conj()), ({"neg": True}, -z),
+        ({"conj": True, "neg": True}, -z.conj()),
+    ):  # fmt: skip
+        found = load(archive.write([view(complexes, 0, (2,), (1,)), view(complexes, 0, (2,), (1,), False, marks)]))
+        assert found[0].tolist() == z.tolist()
+        assert found[1].tolist() == expected.tolist()
+        assert found[1].dtype == tg.complex64
+    kind = Global("torch", "uint16")
+    assert load(archive.write(view(integers, 0, (2,), (1,), False, kind))).tolist() == [2, 4]
+    assert load(archive.write(view(integers, 0, (2,), (1,), False, kind, {"neg": True}))).tolist() == (-x).tolist()
+    with pytest.raises(ValueError, match=r"holds a tensor marked \['zero'\], .* save tensor\.clone\(\)"):
+        load(archive.write(view(complexes, 0, (2,), (1,), False, {"zero": True})))
+
+
 def test_the_other_order_of_bytes_is_not_taken_for_this_one() -> None:
     archive = Archive(">")
     data = archive.write(archive.tensor(np.array([1.0, 256.0], "f4")))
@@ -108,13 +127,25 @@ def test_map_location() -> None:
         load(data, map_location=3)
     with pytest.raises(TypeError, match="map_location takes a tensor and its device's name"):
         load(data, map_location=lambda tensor, device: "cpu")
+    for function in (
+        lambda tensor, _: tensor * 2,
+        lambda tensor, _: tensor.double() * 2,
+        lambda tensor, _: tensor.mul_(2),
+    ):
+        found = load(data, map_location=function)
+        assert [found["a"].tolist(), found["b"].tolist()] == [[2, 2], [2]]
+    assert load(data, map_location=lambda tensor, _: tensor.double())["a"].dtype == tg.float64
+    with pytest.raises(ValueError, match=r"map_location was given a tensor of shape \(2,\), and gave one of \(1,\)"):
+        load(data, map_location=lambda tensor, _: tensor[:1])
     with pytest.raises(ZeroDivisionError):  # a mistake in it is no mistake of the file
         load(data, map_location=lambda tensor, device: 1 // 0)
     ours = io.BytesIO()
-    tg.save({"x": tg.ones(2)}, ours)
+    tg.save({"x": tg.ones(2), "leaf": tg.ones(1, requires_grad=True)}, ours)
+    doubled = load(ours.getvalue(), map_location=lambda tensor, device: tensor * 2)
+    assert (doubled["x"].tolist(), doubled["leaf"].tolist(), doubled["leaf"].requires_grad) == ([2, 2], [2], True)
     asked.clear()
     load(ours.getvalue(), map_location=where, weights_only=False)
-    assert asked == [((2,), "cpu")]
+    assert asked == [((2,), "cpu"), ((1,), "cpu")]
 
 
 class Evil:
@@ -122,6 +153,10 @@ class Evil:
         import os
 
         return os.system, ("exit 1",)
+
+
+def _dtype(code: str, inside: Any) -> Call:
+    return Call(Global("numpy", "dtype"), code, False, True, state=(4, "<", *inside, -1, -1, 0))
 
 
 def _hostile() -> dict[str, tuple[Any, str]]:
@@ -152,6 +187,14 @@ def _hostile() -> dict[str, tuple[Any, str]]:
         "kind": (view(ones._replace(kind="QInt8"), 0, (4,), (1,)), "holds a tensor of qint8"),
         "sparse": (Call(Global("torch._utils", "_rebuild_sparse_tensor")), r"holds torch\._utils\._rebuild_sparse"),
         "storage": (view("text", 0, (1,), (1,)), "not a whole PyTorch file"),
+        "storage alone": ([(ones,)], "holds a storage, .* save the tensor in its place"),
+        "storage as a key": ({ones: 1}, "holds a storage"),
+        "a class": ({"x": Global("torch", "Tensor")}, r"holds the class torch\.Tensor, which is not read"),
+        "a class in a set": ({Global("builtins", "set")}, r"holds the class builtins\.set"),
+        "device": (Call(Global("torch", "device"), "mps"), "holds the device 'mps'; here are 'cpu' and 'cuda'"),
+        "unhashable": (Call(Global("builtins", "set"), [[1]]), "looks things up by a list"),
+        "unit": (_dtype("M8", (None, None, None)), "dtype of NumPy's that is not one of numbers"),
+        "fields": (_dtype("V8", (None, ("a",), {"a": 1})), "dtype of NumPy's that is not one of numbers"),
     }
 
 
@@ -185,6 +228,43 @@ def test_instructions_that_no_file_of_pytorch_has_are_refused() -> None:
             archive.writestr("a/data.pkl", pickled)
         with pytest.raises(ValueError, match=message):
             load(out.getvalue())
+
+
+DEEP = b")" + b"\x85" * 2000  # a tuple in a tuple in a tuple
+WIDE = b")" + b"q\x00h\x00\x86" * 15  # the same twice, and that twice: it has 2 ** 15 parts
+
+
+@pytest.mark.parametrize("nested", [DEEP, WIDE], ids=["deep", "wide"])
+def test_nested_tuples_are_never_looked_up_by(nested: bytes) -> None:
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%bX\x03\x00\x00\x00cpuK\x01tQ" % nested
+    parts, name = "key of more than 1000 parts", "is no string"
+    for pickled, message in (
+        (b"}" + nested + b"Ns", parts),
+        (b"}(" + nested + b"Nu", parts),
+        (b"\x8f(" + nested + b"\x90", parts),
+        (b"(" + nested + b"\x91", parts),
+        (b"cbuiltins\nset\n](" + nested + b"e\x85R", parts),
+        (b"cbuiltins\nfrozenset\n](" + nested + b"e\x85R", parts),
+        (b"ccollections\nOrderedDict\n](" + nested + b"N\x86e\x85R", parts),
+        (b"ccollections\nCounter\n](" + nested + b"N\x86e\x85R", "what is no dictionary"),
+        (nested + b"X\x01\x00\x00\x00x\x93", name),
+        (b"X\x05\x00\x00\x00torch" + nested + b"\x93", name),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00K\x01\x85K\x01\x85\x89}tR", name),
+    ):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\x04" + pickled + b".")
+        with pytest.raises(ValueError, match=message):
+            load(out.getvalue())
+
+
+def test_keys_come_back() -> None:
+    keys = ["a", 1, 1.5, None, True, b"b", 1j, ("a", (1, (2, ())), None), frozenset({1, (2, 3)})]
+    ordered = Call(Global("collections", "OrderedDict"), [[key, n] for n, key in enumerate(keys)])
+    counted = Call(Global("collections", "Counter"), {"a": 2, "b": 1})
+    for protocol in (2, 4):
+        found = load(Archive().write([dict.fromkeys(keys, 1), set(keys), ordered, counted], protocol))
+        assert found == [dict.fromkeys(keys, 1), set(keys), {key: n for n, key in enumerate(keys)}, {"a": 2, "b": 1}]
 
 
 def test_compressed_entries_are_refused() -> None:
@@ -241,10 +321,12 @@ def test_a_checkpoint_of_pytorch(tmp_path: Path, protocol: int) -> None:
     theirs(x)[0].sum().backward()
     optimizer.step()
     weight = torch.arange(12.0).reshape(3, 4)
+    z = torch.tensor([1 + 2j, 3 - 4j])
     tree = {
         "model": theirs.state_dict(),
         "optimizer": optimizer.state_dict(),
         "views": [weight, weight.T, weight[1:, 2], weight[:, 1:2].expand(3, 5)],
+        "marked": [z, z.conj(), z.conj()[1:], torch.tensor([1 + 2j]).conj().imag],
         "bfloat16": torch.randn(7).bfloat16(),
         "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
         "parameter": torch.nn.Parameter(torch.ones(2)),
@@ -272,6 +354,7 @@ def test_a_checkpoint_of_pytorch(tmp_path: Path, protocol: int) -> None:
         np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), atol=1e-5)
     for mine, other in zip(found["views"], tree["views"], strict=True):
         assert mine.tolist() == other.tolist()
+    assert [t.tolist() for t in found["marked"]] == [t.tolist() for t in tree["marked"]]
     assert found["bfloat16"].tolist() == tree["bfloat16"].tolist()
     assert found["uint16"].tolist() == [1, 65535]
     assert found["parameter"].requires_grad

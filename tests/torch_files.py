@@ -85,6 +85,9 @@ class Archive:
         return out.getvalue()
 
 
-def view(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: bool = False) -> Call:
+def view(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: bool = False, *more: Any) -> Call:
+    """A tensor; of version 3 with its dtype in `more`, and in the end of both, where it has some, its marks."""
     hooks = Call(Global("collections", "OrderedDict"))
-    return Call(Global("torch._utils", "_rebuild_tensor_v2"), storage, offset, size, stride, requires_grad, hooks)
+    version = 3 if more and isinstance(more[0], Global) else 2
+    function = Global("torch._utils", f"_rebuild_tensor_v{version}")
+    return Call(function, storage, offset, size, stride, requires_grad, hooks, *more)

@@ -19,7 +19,7 @@ from .graph.grad_mode import set_grad_enabled as set_grad_enabled
 from .graph.hooks import RemovableHandle
 from .graph.saved_tensors import owner_of
 from .tensor import Tensor
-from .tensor.autograd_methods import owned, wrapped
+from .tensor.autograd_methods import accumulate, owned, wrapped
 from .tensor.creation import zeros_like
 
 
@@ -53,9 +53,7 @@ def backward(
     Args:
         grad_tensors: what arrives at each, of its shape; None for a scalar.
     """
-    outputs, seeds = _listed("backward", tensors, grad_tensors)
-    arrived = [(y * seed).sum() for y, seed in zip(outputs, seeds, strict=True)]
-    sum(arrived[1:], arrived[0]).backward(retain_graph=retain_graph, create_graph=create_graph)
+    accumulate(_roots("backward", tensors, grad_tensors), retain_graph, create_graph)
 
 
 def grad(
@@ -85,16 +83,12 @@ def grad(
         if not isinstance(x, Tensor) or x.node is None:
             what = "requires no gradient" if isinstance(x, Tensor) else f"is a {type(x).__name__}"
             raise RuntimeError(f"grad: input {i} {what}; takes tensors with requires_grad=True, or results of them")
-    results, seeds = _listed("grad", outputs, grad_outputs)
-    roots = [(y.node, seed) for y, seed in zip(results, seeds, strict=True) if y.node is not None]
-    nodes: list[Any] = [x.node for x in targets]
-    # a sweep ends at its targets: those that others lie behind are looked at as it passes
-    passed = {
-        node for node in nodes if node.parents and set(topological_order([node])) & (set(nodes) - {node})
-    }  # fmt: skip
+    roots = _roots("grad", outputs, grad_outputs)
+    nodes = {x.node for x in targets if x.node is not None}
+    passed = _passed(nodes)
     caught: dict[Node, Any] = {}
     handles = [RemovableHandle(node, _Catch(caught, node)) for node in passed]
-    ends = [node for node in nodes if node not in passed]
+    ends = [*(nodes - passed)]
     try:
         if create_graph:
             found = recorded_sweep(roots, ends, retain_graph=retain_graph is not False, value_class=Tensor)
@@ -121,6 +115,23 @@ def grad(
     return tuple(gradients)
 
 
+def _passed(targets: set[Node]) -> set[Node]:
+    """The targets that others lie behind. A sweep ends at its targets, and has to pass these."""
+    if len(targets) < 2:
+        return set()
+    freed = {node for node in targets if node.parents is None}
+    if freed and min(node.number for node in targets) < max(node.number for node in freed):  # what is behind is older
+        raise RuntimeError(
+            "grad: the graph behind one of the inputs was freed by an earlier backward pass, and others may lie behind "
+            "it; pass retain_graph=True to that one, or take detach() of the input before it is used"
+        )
+    behind: set[Node | None] = set()  # with a target somewhere behind them
+    for node in topological_order(targets, freed):
+        if any(parent in targets or parent in behind for parent in node.parents or ()):
+            behind.add(node)
+    return {node for node in targets if node in behind}
+
+
 class _Catch:
     """A hook that notes the gradient of a node."""
 
@@ -132,18 +143,20 @@ class _Catch:
         return g
 
 
-def _listed(name: str, outputs: Any, given: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs and what arrives at each, as lists."""
+def _roots(name: str, outputs: Any, given: Any) -> list[tuple[Node, Tensor]]:
+    """The nodes of outputs, with what arrives at each."""
     results = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     seeds = [given] if isinstance(given, Tensor) or given is None else list(given)
     seeds = seeds * len(results) if given is None else seeds
     if len(seeds) != len(results):
         raise ValueError(f"{name}: got {len(results)} outputs and gradients for {len(seeds)}")
-    for i, y in enumerate(results):
+    roots = []
+    for i, (y, seed) in enumerate(zip(results, seeds, strict=True)):
         if not isinstance(y, Tensor) or y.node is None:
             what = "requires no gradient" if isinstance(y, Tensor) else f"is a {type(y).__name__}"
             raise RuntimeError(f"{name}: output {i} {what}; takes results of tensors with requires_grad=True")
-    return results, [y._seed(seed) for y, seed in zip(results, seeds, strict=True)]
+        roots.append((y.node, y._seed(seed)))
+    return roots
 
 
 class FunctionCtx:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.graph.tracing_hook import require_unpadded
 
 from .checks import floating
 
@@ -37,6 +38,10 @@ def conv1d(
         raise ValueError(
             f"conv1d: x has shape {x.shape}, weight {weight.shape}, with groups={groups}; takes x (B, C, L) or (C, L), "
             "weight (O, C / groups, K)"
+        )
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(
+            f"conv1d: bias has shape {bias.shape}; takes one number for each of the O filters: ({filters},)"
         )
     reach = dilation * (K - 1)
     if isinstance(padding, str):
@@ -81,28 +86,45 @@ def batch_norm(
         training: take mean and variance of the batch, also where there are no running ones.
 
     Raises:
-        ValueError: if a shape does not fit, or in training there is one value for each channel alone.
+        ValueError: if a shape does not fit, or there is one value for each channel alone. Nothing is changed then.
     """
     x = floating("batch_norm", "input", input)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: takes x (B, C) or (B, C, L), got shape {x.shape}")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: takes running_mean and running_var both, or neither")
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, value in given.items():
+        if value is not None and value.shape != x.shape[1:2]:
+            raise ValueError(
+                f"batch_norm: {name} has shape {value.shape}; takes one number for each channel of x {x.shape}"
+            )
     shape = (1, x.shape[1], *[1] * (x.ndim - 2))
-    dims = tuple(d for d in range(x.ndim) if d != 1)
+    running: list[tuple[Tensor, Tensor]] = []
     if training or running_mean is None or running_var is None:
+        require_unpadded("batch_norm would take means")
+        dims = tuple(d for d in range(x.ndim) if d != 1)
         count = x.numel() // max(x.shape[1], 1)
-        if training and count < 2:
-            raise ValueError(f"batch_norm: in training takes more than one value for each channel, got {x.shape}")
+        if count < 2:
+            raise ValueError(f"batch_norm: takes more than one value for each channel of a batch, got {x.shape}")
         mean = x.mean(dims, keepdim=True)
         centered = x - mean
         variance = (centered * centered).mean(dims, keepdim=True)
-        if training and running_mean is not None and running_var is not None:
+        if running_mean is not None and running_var is not None:
             with tg.no_grad():
-                running_mean.copy_(running_mean * (1 - momentum) + mean.reshape(-1) * momentum)
-                running_var.copy_(
-                    running_var * (1 - momentum) + variance.reshape(-1) * (momentum * count / (count - 1))
-                )
+                running = [
+                    (running_mean, running_mean * (1 - momentum) + mean.reshape(-1) * momentum),
+                    (
+                        running_var,
+                        running_var * (1 - momentum) + variance.reshape(-1) * (momentum * count / (count - 1)),
+                    ),
+                ]
     else:
         centered, variance = x - running_mean.reshape(shape), running_var.reshape(shape)
     normal = centered / (variance + eps).sqrt()
     normal = normal if weight is None else normal * weight.reshape(shape)
-    return normal if bias is None else normal + bias.reshape(shape)
+    normal = normal if bias is None else normal + bias.reshape(shape)
+    with tg.no_grad():
+        for old, new in running:  # when nothing can fail any more
+            old.copy_(new)
+    return normal

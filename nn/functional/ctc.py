@@ -7,7 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph.tracing_hook import require
+from tinygrad_seq.graph.tracing_hook import require, varies
 
 from .checks import floating, reduced, reduction_of, require_classes, require_integers
 
@@ -54,18 +54,17 @@ def ctc_loss(
         raise ValueError(f"{name}: log_probs has shape {log_probs.shape}; takes (T, B, C), or (T, C) without a batch")
     batched = log_probs.ndim == 3
     log_probs = log_probs if batched else log_probs.unsqueeze(1)
-    T, B, C = log_probs.shape
+    T, _, C = log_probs.shape
     if not 0 <= blank < C:
         raise IndexError(f"{name}: blank={blank} is not one of the {C} classes: 0 to {C - 1}")
-    frames = _lengths("input_lengths", input_lengths, B, T, f"log_probs of {T} frames")
+    frames = _lengths("input_lengths", input_lengths, log_probs, T, f"log_probs of {T} frames")
     labels, sizes = _labels(targets, target_lengths, log_probs, blank)
-    lengths = tg.tensor(frames, dtype=tg.int64, device=log_probs.device)
-    losses = _forward(log_probs, labels, lengths, tg.tensor(sizes, dtype=tg.int64, device=log_probs.device), blank)
+    losses = _forward(log_probs, labels, frames, sizes, blank)
     if zero_infinity:
         losses = tg.where(losses == inf, 0.0, losses)
     losses = losses if batched else losses.squeeze(0)
     if reduction == "mean":
-        counts = tg.tensor([float(max(n, 1)) for n in sizes], device=log_probs.device).to(log_probs.dtype)
+        counts = sizes.clamp(min=1).to(log_probs.dtype)
         losses = losses / (counts if batched else counts.squeeze(0))
     return reduced(losses, reduction)
 
@@ -97,21 +96,26 @@ def _forward(log_probs: Tensor, labels: Tensor, lengths: Tensor, sizes: Tensor, 
     return -tg.logsumexp(tg.stack([after, label]), 0)
 
 
-def _lengths(what: str, lengths: Any, B: int, most: int, has: str) -> list[int]:
-    """The lengths as Python numbers: B of them, from 0 to `most`."""
+def _lengths(what: str, lengths: Any, log_probs: Tensor, most: int, has: str) -> Tensor:
+    """The lengths: (B,) integers, from 0 to `most`."""
+    B = log_probs.shape[1]
     given = tg.as_tensor(lengths)
     require_integers("ctc_loss", what, given)
-    found: list[int] = given.reshape(-1).tolist()
-    if len(found) != B or given.ndim > 1:
+    if given.numel() != B or given.ndim > 1:
         raise ValueError(f"ctc_loss: {what} has shape {given.shape}; takes one for each sequence of the batch: ({B},)")
-    for n in found:
-        if not 0 <= n <= most:
-            raise ValueError(f"ctc_loss: {what} holds {n}, but must be from 0 to {most}, there being {has}")
-    return found
+
+    def check(numbers: Any) -> None:
+        for n in numbers.tolist():
+            if not 0 <= n <= most:
+                raise ValueError(f"ctc_loss: {what} holds {n}, but must be from 0 to {most}, there being {has}")
+
+    given = given.reshape(-1)
+    require(check, given)
+    return given.to(dtype=tg.int64, device=log_probs.device)
 
 
-def _labels(targets: Any, target_lengths: Any, log_probs: Tensor, blank: int) -> tuple[Tensor, list[int]]:
-    """The targets as (B, S), S the largest length, with blanks after the end of each; and the lengths."""
+def _labels(targets: Any, target_lengths: Any, log_probs: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """The targets as (B, S), S the largest length if it is known, blanks after the end of each; and the lengths."""
     _, B, C = log_probs.shape
     targets = tg.as_tensor(targets).to(device=log_probs.device)
     if targets.numel():
@@ -122,17 +126,22 @@ def _labels(targets: Any, target_lengths: Any, log_probs: Tensor, blank: int) ->
             "after another"
         )
     row = targets.shape[-1]
-    sizes = _lengths("target_lengths", target_lengths, B, row, f"targets of shape {targets.shape}")
-    if targets.ndim == 1 and sum(sizes) != row:
-        raise ValueError(
-            f"ctc_loss: target_lengths add up to {sum(sizes)}, but there are {row} targets one after another; targets "
-            "with padding take shape (B, S)"
-        )
-    S = max(sizes, default=0)
-    starts = [sum(sizes[:b]) if targets.ndim == 1 else b * row for b in range(B)]
+    sizes = _lengths("target_lengths", target_lengths, log_probs, row, f"targets of shape {targets.shape}")
+
+    def check_sum(numbers: Any) -> None:
+        if int(numbers.sum()) != row:
+            raise ValueError(
+                f"ctc_loss: target_lengths add up to {int(numbers.sum())}, but there are {row} targets one after "
+                "another; targets with padding take shape (B, S)"
+            )
+
+    if targets.ndim == 1:
+        require(check_sum, sizes)
+    S = row if varies(sizes) else max(sizes.tolist(), default=0)
+    starts = sizes.cumsum(0) - sizes if targets.ndim == 1 else tg.arange(B, device=targets.device) * row
     places = tg.arange(S, device=targets.device)
-    inside = places < tg.tensor(sizes, dtype=tg.int64, device=targets.device).reshape(B, 1)
-    flat = tg.where(inside, places + tg.tensor(starts, dtype=tg.int64, device=targets.device).reshape(B, 1), 0)
+    inside = places < sizes.reshape(B, 1)
+    flat = tg.where(inside, places + starts.reshape(B, 1), 0)
     labels = targets.reshape(-1).long()[flat]
     checked = tg.where(inside, labels, 0 if blank else C - 1)
     require_classes("ctc_loss", "a target class", checked, C)

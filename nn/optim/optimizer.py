@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,6 +13,7 @@ from tinygrad_seq.graph.tracing_hook import CompileError, watch
 from tinygrad_seq.graph.tracing_hook import active as recording
 
 from ..module import Parameter
+from .state import State
 
 Group = dict[str, Any]
 
@@ -31,21 +32,6 @@ _FROM_ZERO_TO_ONE = ("alpha", "rho")
 _NUMBERS = ("step", "mu_product", "eta", "mu")  # what PyTorch keeps of a parameter as 0-d tensors
 
 
-class _State(dict[Any, dict[str, Any]]):
-    """What an optimizer remembers, by a parameter's number, or by the parameter."""
-
-    def __init__(self, groups: list[Group], *known: Any) -> None:
-        super().__init__(*known)
-        self._groups = groups
-
-    def __missing__(self, key: Any) -> dict[str, Any]:
-        everything = [p for group in self._groups for p in group["params"]]
-        number = next((n for n, p in enumerate(everything) if p is key), None)
-        if number is None:
-            raise KeyError(key)
-        return self.setdefault(number, {})
-
-
 class Optimizer:
     """Changes parameters by their gradients. A subclass says in `update` how one parameter changes.
 
@@ -59,7 +45,7 @@ class Optimizer:
 
     Attributes:
         param_groups: the groups; their settings may be changed between steps.
-        state: what the optimizer remembers of each parameter, by its number; `state[p]` finds it by the parameter.
+        state: what the optimizer remembers of each parameter, by its number; as a key, the parameter stands for it.
 
     Raises:
         TypeError: if something is not a leaf tensor that requires a gradient, or a setting is not a number.
@@ -75,7 +61,7 @@ class Optimizer:
         name = type(self).__name__
         self.defaults = defaults
         self.param_groups: list[Group] = []
-        self.state: dict[Any, dict[str, Any]] = _State(self.param_groups)
+        self.state = {}
         if not isinstance(params, Iterable):
             raise TypeError(f"{name}: takes parameters, such as model.parameters(), got a {type(params).__name__}")
         given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
@@ -83,6 +69,19 @@ class Optimizer:
             raise ValueError(f"{name}: got no parameters; pass model.parameters()")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
+
+    @property
+    def state(self) -> dict[Any, dict[str, Any]]:
+        """What is remembered of each parameter."""
+        return self._state
+
+    @state.setter
+    def state(self, known: Mapping[Any, dict[str, Any]]) -> None:
+        self._state = known if isinstance(known, State) else State(self.param_groups, known)  # one may be shared
+
+    def _follow(self) -> None:
+        """Let the state follow the groups: the plain ones, also while a program is recorded."""
+        self._state.follow(vars(self).get("param_groups"))
 
     # --- groups ---
 
@@ -117,6 +116,7 @@ class Optimizer:
             raise ValueError(f"{name}: a parameter is listed twice")
         self._check(group)
         self.param_groups.append(group)
+        self._follow()
 
     def _check(self, group: Group) -> None:
         """Raise an error unless the settings make sense. They are assignable, so every step asks."""
@@ -163,6 +163,7 @@ class Optimizer:
         Raises:
             ValueError: if a gradient does not fit its parameter, or a setting has become one that makes no sense.
         """
+        self._follow()
         loss = None
         if closure is not None:
             with tg.enable_grad():
@@ -241,9 +242,15 @@ class Optimizer:
 
         Its tensors are copies, since a compiled step writes to its own.
         """
-        numbers = iter(range(sum(len(group["params"]) for group in self.param_groups)))
+        self._follow()
+        count = sum(len(group["params"]) for group in self.param_groups)
+        numbers = iter(range(count))
         groups = [group | {"params": [next(numbers) for _ in group["params"]]} for group in self.param_groups]
-        state = {number: {k: _copied(v) for k, v in entries.items()} for number, entries in self.state.items()}
+        state = {
+            number: {k: _copied(v) for k, v in entries.items()}
+            for number, entries in self.state.items()
+            if not isinstance(number, int) or number < count  # not those that were taken out of the groups
+        }
         return {"state": state, "param_groups": groups}
 
     def _state_shape(self, p: Tensor) -> tuple[int, ...]:
@@ -287,7 +294,7 @@ class Optimizer:
                     if isinstance(t, Tensor) and t.shape != self._state_shape(p):
                         what = f"{entry} of {self._label(int(key))}"
                         raise ValueError(f"{name}: {what} has shape {t.shape}, not {self._state_shape(p)}")
-        self.state = _State(self.param_groups, state)
+        self.state = state
         for mine, changed in zip(ours, groups, strict=True):
             mine.update(changed)
 

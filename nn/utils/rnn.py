@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
+from tinygrad_seq.graph.tracing_hook import CompileError, require, varies
 
 
 class PackedSequence(NamedTuple):
@@ -72,35 +73,62 @@ class Packing(NamedTuple):
         """(N, ...) -> (T, B, ...), with `value` where nothing is."""
         T, B = self.shape
         N = len(data)
-        rows = tg.full((T * B,), N, device=data.device)
+        rows = tg.full((T * B,), N, dtype=tg.int64, device=data.device)
         rows[self.positions] = tg.arange(N, device=data.device)
         return tg.cat([data, data.new_full((1, *data.shape[1:]), value)])[rows].reshape(T, B, *data.shape[1:])
 
 
-def require_lengths(name: str, lengths: Any, T: int, B: int) -> list[int]:
-    """The lengths of B sequences as Python integers.
+def require_lengths(name: str, lengths: Any, T: int, B: int) -> list[int] | Tensor:
+    """The lengths of B sequences as Python integers; as the tensor (B,) that they are where they vary, in a program.
 
     Raises:
         ValueError: unless there are B of them, each from 0 to T.
         TypeError: unless they are integers.
     """
-    given = lengths.tolist() if hasattr(lengths, "tolist") else lengths
-    if not isinstance(given, (list, tuple)) or not all(type(n) is int for n in given):
+    given: Any = tg.as_tensor(lengths) if hasattr(lengths, "tolist") else lengths
+    if isinstance(given, Tensor) and not varies(given):
+        given = given.tolist()
+    if isinstance(given, Tensor):
+        integers = given.ndim == 1 and given.dtype.kind in "iu"
+    else:
+        integers = isinstance(given, (list, tuple)) and all(type(n) is int for n in given)
+    if not integers:
         raise TypeError(f"{name}: lengths must be integers, one per sequence, got {lengths!r}")
     if len(given) != B:
         raise ValueError(f"{name}: got {len(given)} lengths for a batch of {B} sequences")
-    wrong = [n for n in given if not 0 <= n <= T]
-    if wrong:
-        raise ValueError(
-            f"{name}: the sequences are padded to T={T} steps, so lengths are from 0 to {T}, got {wrong[0]}. Is the "
-            "input time-major, or is batch_first right?"
-        )
+
+    def check(numbers: Any) -> None:
+        wrong = [n for n in numbers if not 0 <= n <= T]
+        if wrong:
+            raise ValueError(
+                f"{name}: the sequences are padded to T={T} steps, so lengths are from 0 to {T}, got {wrong[0]}. Is "
+                "the input time-major, or is batch_first right?"
+            )
+
+    if isinstance(given, Tensor):
+        require(lambda array: check(array.tolist()), given)
+        return given
+    check(given)
     return list(given)
 
 
-def valid_steps(lengths: Sequence[int], T: int, device: Any = None) -> Tensor:
+def require_known(name: str, numbers: Any) -> list[int]:
+    """Numbers on which it depends how many steps are packed, as Python integers.
+
+    Raises:
+        CompileError: if they vary, in a program that is being recorded.
+    """
+    if isinstance(numbers, Tensor) and varies(numbers):
+        raise CompileError(
+            f"compile: {name} packs as many steps as the numbers in a tensor say, which cannot be known before the "
+            "program runs; give the padded sequences to the layer, with lengths= or mask="
+        )
+    return numbers.tolist() if isinstance(numbers, Tensor) else list(numbers)
+
+
+def valid_steps(lengths: Sequence[int] | Tensor, T: int, device: Any = None) -> Tensor:
     """(T, B) which steps of sequences of these lengths are there."""
-    return tg.arange(T, device=device).unsqueeze(1) < tg.tensor(lengths, dtype=tg.int64, device=device)
+    return tg.arange(T, device=device).unsqueeze(1) < tg.as_tensor(lengths, dtype=tg.int64, device=device)
 
 
 def pad_sequence(
@@ -125,10 +153,8 @@ def pad_sequence(
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The sequences (T_b, ...) of a padded tensor (T, B, ...)."""
     x = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [
-        x_b[:n]
-        for x_b, n in zip(x.unbind(0), require_lengths("unpad_sequence", lengths, x.shape[1], len(x)), strict=True)
-    ]
+    counts = require_known("unpad_sequence", require_lengths("unpad_sequence", lengths, x.shape[1], len(x)))
+    return [x_b[:n] for x_b, n in zip(x.unbind(0), counts, strict=True)]
 
 
 def pack_padded_sequence(
@@ -144,10 +170,11 @@ def pack_padded_sequence(
         ValueError: if the lengths do not fit, or the sequences should be sorted and are not.
     """
     x = input.transpose(0, 1) if batch_first else input
-    given = require_lengths("pack_padded_sequence", lengths, x.shape[0], x.shape[1])
+    name = "pack_padded_sequence"
+    given = require_known(name, require_lengths(name, lengths, x.shape[0], x.shape[1]))
     if enforce_sorted and given != sorted(given, reverse=True):
         raise ValueError(
-            f"pack_padded_sequence: the lengths {given} must come from the longest to the shortest; pass "
+            f"{name}: the lengths {given} must come from the longest to the shortest; pass "
             "enforce_sorted=False to have the sequences sorted"
         )
     packing = Packing.of(valid_steps(given, max(given, default=0), x.device))
@@ -170,7 +197,7 @@ def pad_packed_sequence(
     padded = Packing.of(valid_steps(lengths, T, sequence.data.device)).pad(sequence.data, padding_value)
     if sequence.unsorted_indices is not None:
         padded = padded[:, sequence.unsorted_indices]
-        lengths = [lengths[i] for i in sequence.unsorted_indices.tolist()]
+        lengths = [lengths[i] for i in require_known("pad_packed_sequence", sequence.unsorted_indices)]
     return padded.transpose(0, 1) if batch_first else padded, tg.tensor(lengths, dtype=tg.int64, device="cpu")
 
 
@@ -187,7 +214,7 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
 
 def packed_lengths(sequence: PackedSequence) -> list[int]:
     """The lengths of packed sequences, the longest first."""
-    sizes = [*sequence.batch_sizes.tolist(), 0]
+    sizes = [*require_known("pad_packed_sequence", sequence.batch_sizes), 0]
     B = sizes[0] if sequence.sorted_indices is None else len(sequence.sorted_indices)
     longer = [t + 1 for t in reversed(range(len(sizes) - 1)) for _ in range(sizes[t] - sizes[t + 1])]
     return longer + [0] * (B - len(longer))

@@ -310,7 +310,21 @@ class HookInside(Feature):
         return lambda x, batch: f(x * 0.5 + world.constant(x) * 0.5, batch)
 
 
+class CompiledFunction(Feature):
+    """The function compiled with all that it is made of: recorded at the first step, and replayed at the second."""
+
+    name = "compiled function"
+
+    def prepare(self, world: World) -> None:
+        self.executor = self.rng.choice(["numpy", None])
+        self.compiled: Function | None = None
+
+    def function(self, world: World, f: Function) -> Function:
+        self.compiled = self.compiled or tg.compile(f, executor=self.executor)
+        return self.compiled
+
+
 FUNCTIONS: list[type[Feature]] = [
     Checkpoint, Vmap, Grad, Vjp, Jvp, Hvp, Jacobian, FunctionalCall, GradOfParameters, Detach, NoGrad, InPlace, Views,
-    Noise, HookInside,
+    Noise, HookInside, CompiledFunction,
 ]  # fmt: skip

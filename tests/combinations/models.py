@@ -259,10 +259,10 @@ class ModuleHookThatChanges(Feature):
         del vars(first)["forward"]
 
 
-class Compiled(Feature):
+class CompiledModel(Feature):
     """The model compiled, the backward pass outside of it; what a program cannot follow is refused in words."""
 
-    name = "compiled"
+    name = "compiled model"
 
     def prepare(self, world: World) -> None:
         world.model = tg.compile(world.model, executor=self.rng.choice(["numpy", None]))
@@ -270,5 +270,5 @@ class Compiled(Feature):
 
 MODELS: list[type[Feature]] = [
     Deepcopy, Pickle, LoadStateDict, Rebound, Grows, Toggled, Frozen, Dropout, Zoneout, Lengths, Packed, Mask, Lens,
-    ModuleHooks, ModuleHookThatChanges, Compiled,
+    ModuleHooks, ModuleHookThatChanges, CompiledModel,
 ]  # fmt: skip

@@ -49,8 +49,7 @@ NOT_HERE: dict[str, str] = {
         tg.GradcheckError tg.NotTestedWarning tg.detect_anomaly tg.draw_graph tg.gradcheck tg.gradgradcheck
         nn.figures""",
     "a user's own primitive: tests/test_custom_op.py": "tg.Primitive tg.primitive",
-    "compiled functions and what they refuse: tests/compiler, by random programs too": """
-        tg.CompileError tg.RecompileWarning tg.compile""",
+    "what compiled functions refuse, or warn of: tests/compiler": "tg.CompileError tg.RecompileWarning",
     "many processes as one: tests/distributed": "nn.parallel",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",

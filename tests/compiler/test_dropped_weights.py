@@ -90,13 +90,3 @@ def test_what_was_read_by_another_name_is_refused() -> None:
     with pytest.raises(tg.CompileError, match="assigns to the attribute 'mean'"):
         tg.compile(moved)(tg.ones(1, 2))
     assert module.mean.tolist() == [0, 0]
-
-
-@pytest.mark.host("on a device a list of lengths is made on the CPU, which is refused")
-def test_lengths_are_given_as_a_list() -> None:
-    lstm, x = nn.LSTM(3, 4), tg.randn(5, 2, 3)
-    with pytest.raises(tg.CompileError, match="lengths of sequences are better given as a list"):
-        tg.compile(lambda x, n: lstm(x, lengths=n)[0])(x, tg.tensor([5, 3]))
-    compiled = tg.compile(lambda x, n: lstm(x, lengths=n)[0])
-    for lengths in ([5, 3], [2, 4], [5, 3]):
-        assert tg.allclose(compiled(x, lengths), lstm(x, lengths=lengths)[0], 1e-5, 1e-6)

@@ -50,3 +50,24 @@ def test_instances_with_a_compiled_method_can_go() -> None:
     del model, models
     gc.collect()
     assert [model() for model in gone] == [None] * 3
+
+
+def test_machine_code_goes_with_its_programs() -> None:
+    jit = pytest.importorskip("tinygrad_seq.compiler.native.jit", reason="needs llvmlite")
+
+    def drawn(k: int) -> Callable[..., Any]:
+        """A function with a kernel that no other one has."""
+        compiled: Callable[..., Any] = tg.compile(lambda x: (x * 1.25 + (k + 0.125)).sum(), executor="native")
+        compiled(tg.ones(8, 8))
+        return compiled
+
+    kept = [drawn(k) for k in range(30)]
+    codes = [weakref.ref(code) for code in jit._recent]
+    assert len(codes) == jit._recent.maxlen
+    assert all(compiled(tg.ones(8, 8)).item() == 64 * (k + 1.375) for k, compiled in enumerate(kept))
+    jit._recent.clear()
+    gc.collect()
+    assert all(code() is not None for code in codes)  # which programs have
+    del kept
+    gc.collect()
+    assert all(code() is None for code in codes)

@@ -198,3 +198,71 @@ def test_a_call_that_is_not_recorded_runs_once() -> None:
     with pytest.raises(ValueError, match="after the step"):
         compiled(tg.ones(1), 4.0)
     assert calls == [4.0]
+
+
+def test_the_numbers_of_a_view_are_those_of_now() -> None:
+    def picked(x: tg.Tensor, n: tg.Tensor) -> tg.Tensor:
+        kept = tg.zeros(3, dtype=tg.int64)
+        shown = kept[:2]
+        with tg.no_grad():
+            kept[:] = n
+        return x * sum(shown.tolist())
+
+    with pytest.raises(tg.CompileError, match="Python asks for the numbers in a tensor"):
+        tg.compile(picked)(ONES, tg.full((3,), 2))
+    fixed = tg.compile(lambda x: picked(x, tg.full((3,), 2, dtype=tg.int64)))
+    assert fixed(ONES).tolist() == fixed(ONES).tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])
+def test_a_replay_inside_of_a_checkpoint_is_run_again_to_the_same_effect(executor: str | None) -> None:
+    """What it draws, writes and assigns is as it was when it ran first."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            self.linear, self.drop = nn.Linear(3, 3), nn.Dropout(0.5)
+            self.register_buffer("calls", tg.zeros(1))
+            self.last: Any = None
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            self.calls: tg.Tensor
+            self.calls.add_(1.0)
+            self.last = self.drop(self.linear(x)) * self.calls
+            return self.last * 2
+
+    def seen(wrap: Callable[[Any], Any], call: Callable[..., Any]) -> list[Any]:
+        tg.manual_seed(0)
+        model = Model()
+        f, found = wrap(model), []
+        for k in range(4):
+            x = tg.full((2, 3), k + 1.0).requires_grad_()
+            y = call(f, x).sum()
+            tg.rand(3)
+            y.backward()
+            place = tg.default_generator.get_state()
+            assert x.grad is not None
+            found.append((y.item(), x.grad.tolist(), model.last.tolist(), model.calls.tolist(), place))
+        return found
+
+    eagerly = seen(lambda f: f, lambda f, x: f(x))
+    compiled = seen(lambda f: tg.compile(f, executor=executor), tg.checkpoint)
+    assert [row[2:] for row in compiled] == [row[2:] for row in eagerly]
+    np.testing.assert_allclose([row[0] for row in compiled], [row[0] for row in eagerly], rtol=1e-6)
+    np.testing.assert_allclose([row[1] for row in compiled], [row[1] for row in eagerly], rtol=1e-6)
+
+
+def test_modules_that_a_call_makes_are_its_own() -> None:
+    """Losses and layers made inside have settings and parameters, which nobody outside sees."""
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        layers = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+        layers.add_module("last", nn.Dropout(0.5))
+        return nn.MSELoss(reduction="sum")(layers(x).detach(), tg.ones(2, 2)) + nn.Flatten()(x).sum()
+
+    compiled = tg.compile(f)
+    for k in range(4):
+        x = tg.full((2, 3), float(k))
+        tg.manual_seed(k)
+        right = f(x).item()
+        tg.manual_seed(k)
+        assert compiled(x).item() == pytest.approx(right, rel=1e-6)

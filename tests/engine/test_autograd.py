@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.autograd import Function, Variable, backward, grad
+from tinygrad_seq.autograd import Function, Variable, grad
 
 
 class Exp(Function):
@@ -289,73 +289,6 @@ def test_functions_inside_compile() -> None:
         x = tg.randn(3)
         for mine, other in zip(compiled(x), step(x), strict=True):
             np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), rtol=1e-5)
-
-
-def test_grad() -> None:
-    x, w = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 4.0], requires_grad=True)
-    h = x * w
-    loss = (h * h).sum()
-    assert [g.tolist() for g in grad(loss, [x, w], retain_graph=True)] == [[18, 64], [6, 32]]
-    assert x.grad is None
-    # a result and what it was computed from
-    found = grad(loss, (h, x, w), retain_graph=True)
-    assert [g.tolist() for g in found] == [[6, 16], [18, 64], [6, 32]]
-    assert [g.tolist() for g in grad(loss, [x, x])] == [[18, 64]] * 2
-    with pytest.raises(RuntimeError, match="freed"):
-        grad(loss, x)
-    (g,) = grad((x * w).sum() + x.sum(), x)
-    assert g.tolist() == [4, 5]
-    both = grad([x * 2, (w * 3).sum()], [x, w], grad_outputs=[tg.tensor([1.0, 10.0]), None])
-    assert [g.tolist() for g in both] == [[2, 20], [3, 3]]
-
-
-def test_gradients_have_memory_of_their_own() -> None:
-    x, w = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
-    seed = tg.ones(2)
-    a, b = grad(x + w, [x, w], grad_outputs=seed)
-    a.mul_(5)
-    assert seed.tolist() == [1, 1]
-    assert b.tolist() == [1, 1]
-
-
-def test_grad_of_what_was_not_used() -> None:
-    x, w = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
-    y = (x * x).sum()
-    with pytest.raises(RuntimeError, match="input 1 was not used for the outputs; pass allow_unused=True"):
-        grad(y, [x, w], retain_graph=True)
-    assert grad(y, [x, w], retain_graph=True, allow_unused=True)[1] is None
-    assert grad(y, [x, w], materialize_grads=True)[1].tolist() == [0, 0]
-    for outputs, inputs, message in (
-        (y, tg.ones(2), "input 0 requires no gradient"),
-        (y, 3, "not iterable|input 0 is"),
-        (tg.ones(1), x, "output 0 requires no gradient"),
-    ):
-        with pytest.raises((RuntimeError, TypeError), match=message):
-            grad(outputs, inputs)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="1 outputs and gradients for 2"):
-        grad((x * 2).sum(), x, grad_outputs=[None, None])
-
-
-def test_a_gradient_penalty() -> None:
-    w = double(3, 3)
-    x = double(2, 3)
-
-    def penalty(w: Any) -> Any:
-        with tg.enable_grad():
-            (g,) = grad((x @ w).tanh().sum(), x, create_graph=True)
-        return ((g**2).sum(1).sqrt() - 1) ** 2
-
-    assert tg.gradcheck(penalty, w)
-
-
-def test_backward_of_several() -> None:
-    x = tg.ones(2, requires_grad=True)
-    h = x * 2
-    backward([h.sum(), h * 3], [None, tg.tensor([1.0, 2.0])])
-    assert x.grad is not None
-    assert x.grad.tolist() == [8, 14]
-    backward((x * 1.0).sum())
-    assert x.grad.tolist() == [9, 15]
 
 
 def test_variable() -> None:

@@ -281,6 +281,25 @@ def test_workers() -> None:
     assert pids[:4] == pids[4:]
 
 
+def test_two_epochs_at_once_have_workers_of_their_own() -> None:
+    def numbers(batch: Any) -> list[int]:
+        return batch["n"].tolist()
+
+    loader = DataLoader(loading.Squares(), 3, num_workers=1, persistent_workers=True)
+    expected = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert [[numbers(a), numbers(b)] for a, b in zip(loader, loader, strict=True)] == [[n, n] for n in expected]
+    kept = loader._workers
+    assert kept is not None
+    assert [numbers(a) for a in loader] == expected
+    assert loader._workers is kept
+    first: Any = iter(loader)
+    assert numbers(next(first)) == expected[0]
+    assert [numbers(b) for b in loader] == expected  # while the first one is under way
+    first.close()
+    assert [numbers(b) for b in loader] == expected
+    assert kept.workers[0].process.exitcode is not None  # lent to the one that was left early, and closed with it
+
+
 def test_workers_draw_the_same_numbers_again() -> None:
     def epoch() -> list[Any]:
         tg.manual_seed(5)

@@ -88,6 +88,13 @@ def test_conv1d_without_pytorch() -> None:
         (lambda: nn.Conv1d(3, 4, 2, stride=2, padding="same")(tg.ones(1, 3, 4)), "'same' with stride=1"),
         (lambda: nn.Conv1d(3, 4, 2, stride=0)(tg.ones(1, 3, 4)), "stride takes a whole number from 1 on"),
         (lambda: nn.Conv1d(3, 4, 2, padding_mode="circular"), "padding_mode takes 'zeros' alone"),
+        *[
+            (
+                lambda s=s: F.conv1d(tg.ones(2, 3, 7), tg.ones(4, 3, 2), tg.ones(*s)),
+                r"bias has shape \(.*for each .*\(4,\)",
+            )
+            for s in ((1,), (1, 4), (6, 4), (3,))  # of which some would broadcast
+        ],
     ):
         with pytest.raises(ValueError, match=message):
             make()
@@ -122,12 +129,35 @@ def test_batch_norm_without_pytorch() -> None:
     with pytest.raises(ValueError, match=r"takes x \(B, 2\)"):
         layer(tg.ones(3, 4))
 
+    with pytest.raises(ValueError, match="more than one value"):  # evaluating, where nothing is kept
+        nn.BatchNorm1d(2, track_running_stats=False).eval()(tg.ones(1, 2))
+
     model = nn.BatchNorm1d(2)
     step = tg.compile(lambda x: model(x).sum())
     for _ in range(3):
         step(tg.randn(4, 2))
     assert model.num_batches_tracked is not None
     assert model.num_batches_tracked.item() == 3
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("name", ["running_mean", "running_var", "weight", "bias", "x"])
+def test_a_batch_norm_that_is_refused_changes_nothing(name: str, momentum: float | None) -> None:
+    layer: Any = nn.BatchNorm1d(2, momentum=momentum)
+    x = tg.ones(1, 2)
+    if name != "x":
+        x = tg.randn(4, 2)
+        if name.startswith("running"):
+            layer.register_buffer(name, tg.ones(3))
+        else:
+            setattr(layer, name, nn.Parameter(tg.ones(1)))
+    before = {key: value.tolist() for key, value in layer.state_dict().items()}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="more than one value" if name == "x" else f"batch_norm: {name} has shape"):
+            layer(x)
+    assert {key: value.tolist() for key, value in layer.state_dict().items()} == before
+    with pytest.raises(ValueError, match="both, or neither"):
+        F.batch_norm(x, layer.running_mean, None, training=True)
 
 
 MASK = np.triu(np.ones((3, 3), bool), 1)

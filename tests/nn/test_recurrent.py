@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import nn
 import tinygrad_seq as tg
+from tinygrad_seq.graph.rows import Rows, share
 
 from ..profiles import one_in
 
@@ -339,6 +340,23 @@ def test_variational_dropout_drops_the_same_at_every_step() -> None:
     for rows in (first, second):
         assert ((rows == 0).all(0) | (rows != 0).all(0)).all()
     assert ((first[0] == 0) != (second[0] == 0)).any()
+
+
+@pytest.mark.parametrize("lengths", [[2, 5, 0, 4], [5, 5, 1, 1]])
+def test_what_is_dropped_does_not_depend_on_lengths(lengths: list[int]) -> None:
+    """Each sequence has its own, also where processes share a batch."""
+    module, x = made("LSTM", num_layers=2, dropout=0.5, variational=True, recurrent_dropout=0.3), tg.randn(5, 4, 3)
+    runs = []
+    for part, counts in ((slice(None), [5] * 4), (slice(None), lengths), (slice(1, 3), lengths[1:3])):
+        tg.manual_seed(1)
+        share(*[Rows(1, 3, 4, 1)] * (part != slice(None)))
+        try:
+            runs.append(module(x[:, part].double(), lengths=counts)[0])
+        finally:
+            share()
+    for b, n in enumerate(lengths):
+        close(runs[1][:n, b], runs[0][:n, b])
+    close(runs[2], runs[1][:, 1:3])
 
 
 def test_zoneout() -> None:

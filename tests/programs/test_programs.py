@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,7 @@ def load(name: str, *, back: bool) -> Any:
 def test_it_runs_and_learns(name: str) -> None:
     tg.manual_seed(0)
     program = load(name, back=False)
-    began = time.perf_counter()
     numbers = program.run(program.build())
-    assert time.perf_counter() - began < 60
     assert all(value == value for value in numbers)
     assert min(numbers[3:20]) < numbers[0]  # whatever else they record, the first is a loss, and it falls
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
-from ..graph import Leaf, Value
+from ..graph import Leaf, Value, recomputation
 from ..graph.saved_tensors import memory
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
@@ -88,6 +88,7 @@ class Executable:
         self._name = tracer.name
         self._same = list(tracer.same.values())
         self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
+        self._generators = [generator for generator, *_ in tracer.generators.values()]
         self._met = self._leaves_among(given)
         self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
@@ -204,6 +205,7 @@ class Executable:
         given, derivative = call.given, self.derivative
         noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
         leaves = self.gradients.of(given)
+        self._say_what_changes(call)
         self.gradients.let_go(leaves)
         values = self._executor.run(call.arrays, call.numbers)
         try:
@@ -228,6 +230,15 @@ class Executable:
         for (module, name), value in zip(self._left, rest, strict=True):
             vars(module)[name] = value
         return result
+
+    def _say_what_changes(self, call: Prepared) -> None:
+        """To a checkpoint around the call, which will run it again to the same effect."""
+        for generator in self._generators:
+            recomputation.draws(generator)
+        for target in call.targets:
+            recomputation.writes(target)
+        for module, name in self._left:
+            recomputation.assigns(module, name)
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])

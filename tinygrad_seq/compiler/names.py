@@ -10,7 +10,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 from weakref import ref
 
@@ -195,7 +195,7 @@ def _is_installed(package: str) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
-@cache
+@lru_cache(4096)
 def names_in(code: types.CodeType) -> frozenset[str]:
     """The names in a function's code, and in that of the functions inside it; words, where it may look up by them."""
     found = {*code.co_names}

@@ -27,6 +27,34 @@ def watch(owner: type[Any], what: str) -> None:
     watched.append((owner, what))
 
 
+def varies(x: Any) -> bool:
+    """Whether a program is being recorded in which the numbers in a tensor may be others at each replay."""
+    return bool(active) and active[-1].mine() and not active[-1].is_constant(x.array)
+
+
+def padded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for rows of which some hold nothing, in what `name` records: see `require_unpadded`."""
+
+    def call(*args: Any) -> Any:
+        recorder = active[-1]
+        before, recorder.padded = recorder.padded, name
+        try:
+            return function(*args)
+        finally:
+            recorder.padded = before
+
+    return call
+
+
+def require_unpadded(what: str) -> None:
+    """Raise a CompileError if rows that hold nothing are among those that `what` is about to depend on."""
+    if active and active[-1].mine() and active[-1].padded:
+        raise CompileError(
+            f"compile: where lengths or a mask are tensors, {active[-1].padded} goes over all T steps, and {what} with "
+            "the padding, too. Pass the lengths as a list, or leave this part uncompiled"
+        )
+
+
 def require(check: Callable[..., None], *tensors: Any) -> None:
     """Let a check look at the arrays of tensors, now and at each replay; it raises if it does not like them."""
     if active and active[-1].mine():

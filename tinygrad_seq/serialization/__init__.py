@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..backend import Array, backend_of, npz
+from ..backend import npz
 from ..graph.device import device as Device
 from ..tensor import Tensor
-from . import torch_archive
-from .torch_archive import Refused
+from . import safetensors_file, torch_archive
+from .refused import Refused
 from .tree import decode, encode
 
 
@@ -29,7 +29,7 @@ def save(obj: Any, path: str | os.PathLike[str] | BinaryIO) -> None:
     their repr where they have none, and a warning says so: the rest of the file is whole.
 
     A named file appears at once and whole: it is written beside its place and then moved there, so that a crash at any
-    moment leaves what was there before.
+    moment leaves what was there before. A pipe or a device, such as /dev/null, is written into.
 
     Args:
         path: a name, or a file that is open for writing bytes.
@@ -48,7 +48,7 @@ def save(obj: Any, path: str | os.PathLike[str] | BinaryIO) -> None:
         return
     path = Path(path)
     if path.suffix == ".safetensors":
-        flat = _safetensors().save(_flat(obj))
+        flat = safetensors_file.write(obj)
         with _replacing(path) as file:
             file.write(flat)
         return
@@ -61,7 +61,7 @@ def load(path: str | os.PathLike[str] | BinaryIO, map_location: Any = None, *, w
     """Read what `save` wrote, its tensors on the CPU; of any other `.npz` or `.safetensors`, a dictionary of tensors.
 
     PyTorch's files (`.pt`, `.pth`, since 1.6) are read as well: tensors, dictionaries, lists, tuples, sets, numbers and
-    strings in them, and nothing else: no code of a file ever runs. bfloat16 comes as float32.
+    strings in them, and nothing else: no code of a file ever runs. bfloat16 comes as float32, here and in .safetensors.
 
     Args:
         path: a name, or a file that is open for reading bytes.
@@ -87,7 +87,7 @@ def load(path: str | os.PathLike[str] | BinaryIO, map_location: Any = None, *, w
     try:  # what goes wrong below is the content's
         if name.endswith(".safetensors") or data[8:9] == b"{":
             kind = ".safetensors"
-            found: Any = decode(_safetensors().load(data), located)
+            found: Any = decode(safetensors_file.read(data), located)
         elif torch_archive.recognises(data):
             kind = "PyTorch"
             found = torch_archive.read(data, located)
@@ -103,7 +103,8 @@ def load(path: str | os.PathLike[str] | BinaryIO, map_location: Any = None, *, w
         ) from None
     if move is not None:
         for tensor, device in located:
-            _settle(tensor, move(tensor.detach(), device))
+            given = tensor.detach()
+            _settle(tensor, given, move(given, device))
     return found
 
 
@@ -121,35 +122,32 @@ def _placement(map_location: Any) -> Callable[[Tensor, str], Any] | None:
     return lambda tensor, _: tensor.to(device=target)
 
 
-def _settle(tensor: Tensor, moved: Any) -> None:
-    """Put a tensor where `moved` is."""
-    if moved is None:
+def _settle(tensor: Tensor, given: Tensor, moved: Any) -> None:
+    """Let a tensor be what a map_location made of `given`, which shows the same numbers."""
+    if moved is None or moved is given:
         return
     if not isinstance(moved, Tensor):
         raise TypeError(
             f"load: map_location takes a tensor and its device's name and gives a tensor or None, this gave {moved!r}"
         )
-    if moved.device != tensor.device:
-        tensor.data = moved
-
-
-def _flat(obj: Any) -> dict[str, Array]:
-    if not isinstance(obj, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
-        raise TypeError("save: a .safetensors file takes a dictionary of tensors by name; use .npz for anything else")
-    return {name: backend_of(t.array).to_host(t.array).copy("C") for name, t in obj.items()}
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise ImportError('.safetensors files need the extra "io": pip install "tinygrad-seq[io]"') from None
-    return safetensors.numpy
+    if moved.shape != tensor.shape:
+        raise ValueError(
+            f"load: map_location was given a tensor of shape {tensor.shape}, and gave one of {moved.shape}"
+        )
+    tensor.data = moved
 
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` in one step at the end, or leaves no trace if that fails."""
+    """A file to write, which takes the place of `path` in one step at the end, or leaves no trace if that fails.
+
+    What is there and no regular file, a pipe or a device, has the whole content written into it at the end.
+    """
+    if path.exists() and not path.is_file():
+        content = io.BytesIO()
+        yield content
+        path.write_bytes(content.getbuffer())
+        return
     target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -17,10 +17,8 @@ from ..backend import Array, numpy_module
 from ..graph.device import device as Device
 from ..graph.saved_tensors import share
 from ..tensor import Tensor
-
-
-class Refused(ValueError):
-    """A file that is whole, but holds what is not read. The message goes on from the file's name."""
+from .bfloat16 import widened
+from .refused import Refused
 
 
 class _Global(NamedTuple):
@@ -125,6 +123,7 @@ class _Machine:
                 stack[-1] = self.storage(stack[-1])
             elif name == "STOP":
                 (result,) = stack
+                _require_values(result)
                 return result
             elif name not in ("PROTO", "FRAME"):
                 raise Refused(f"has the instruction {name} in its pickle, which PyTorch's files do not need")
@@ -136,10 +135,10 @@ class _Machine:
             raise ValueError("its pickle calls what is no function")
         if function in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
             storage, offset, size, stride, *rest = arguments
-            return self.tensor(storage, storage.kind, offset, size, stride, bool(rest and rest[0]))
+            return self.tensor(storage, storage.kind, offset, size, stride, bool(rest and rest[0]), *rest[2:])
         if function == ("torch._utils", "_rebuild_tensor_v3"):
-            storage, offset, size, stride, requires_grad, _hooks, kind = arguments[:7]
-            return self.tensor(storage, kind.name, offset, size, stride, requires_grad)
+            storage, offset, size, stride, requires_grad, _hooks, kind, *rest = arguments
+            return self.tensor(storage, kind.name, offset, size, stride, requires_grad, *rest)
         if function[1] == "_rebuild_from_type_v2":  # a tensor with attributes
             return self.build(arguments[0], arguments[2])
         if function[1] in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
@@ -152,15 +151,27 @@ class _Machine:
         kind, storage_class, key, location, size = identity
         if kind != "storage":
             raise ValueError(f"it refers to a {kind!r}")
+        if not isinstance(key, str) or not isinstance(location, str):
+            raise ValueError("a storage's name or device is no string")
         return _Storage(storage_class.name.removesuffix("Storage").lower(), key, location, size)
 
-    def tensor(self, storage: _Storage, kind: str, offset: int, size: Any, stride: Any, requires_grad: bool) -> Tensor:
-        """A view of a storage's memory. NumPy refuses one that would reach beyond it."""
+    def tensor(
+        self, storage: _Storage, kind: str, offset: int, size: Any, stride: Any, requires_grad: bool, marks: Any = None
+    ) -> Tensor:
+        """A view of a storage's memory. NumPy refuses one that would reach beyond it.
+
+        What PyTorch only marks as conjugate or negative, to compute it when it is read, is a copy with it computed.
+        """
+        marks = {name for name, is_set in (marks or {}).items() if is_set}
+        if marks - {"conj", "neg"}:
+            raise Refused(f"holds a tensor marked {sorted(marks)}, which is not read; in PyTorch, save tensor.clone()")
         memory = self.memory(storage, kind)
         steps = [step * memory.itemsize for step in stride]
         view = numpy_module.ndarray(tuple(size), memory.dtype, memory, offset * memory.itemsize, steps)
-        tensor: Tensor = Tensor.wrap(view)
-        share(self.first.setdefault(storage.key, tensor), tensor)
+        view = view.conj() if "conj" in marks else view
+        tensor: Tensor = Tensor.wrap(-view if "neg" in marks else view)
+        if not marks:
+            share(self.first.setdefault(storage.key, tensor), tensor)
         self.located.append((tensor, storage.location))
         return tensor.requires_grad_(requires_grad)
 
@@ -176,12 +187,52 @@ class _Machine:
             data = self.archive.read(f"{self.folder}data/{storage.key}")
             count = storage.size if storage.kind != "untyped" else len(data) // stored.itemsize
             numbers = numpy_module.frombuffer(data, stored, count)
-            if kind == "bfloat16":  # the upper half of a float32
-                numbers = (numbers.astype("uint32") << 16).view("float32")
+            if kind == "bfloat16":
+                numbers = widened(numbers)
             self.memories[key] = numbers != 0 if kind == "bool" else numbers.astype(numbers.dtype.newbyteorder("="))
         return self.memories[key]
 
 
+def _key(x: Any) -> Any:
+    """`x`, to look things up by. Hashes of tuples are computed by recursion, which crashes on deep ones."""
+    todo, parts = [x], 0
+    while todo:
+        part = todo.pop()
+        if isinstance(part, tuple):
+            parts += len(part)
+            if parts > 1000:
+                raise Refused("has a key of more than 1000 parts")
+            todo += part
+        elif not isinstance(part, _KEYS):
+            raise ValueError(f"its pickle looks things up by a {type(part).__name__}")
+    return x
+
+
+def _counter(counts: Any) -> Counter[Any]:
+    if not isinstance(counts, dict):
+        raise ValueError("its pickle counts what is no dictionary")
+    return Counter(counts)
+
+
+def _set(items: Any = ()) -> set[Any]:
+    return set(map(_key, items))
+
+
+def _frozenset(items: Any = ()) -> frozenset[Any]:
+    return frozenset(map(_key, items))
+
+
+def _device(kind: str, index: int = 0) -> Device:
+    try:
+        return Device(f"{kind}:{index}")
+    except ValueError:
+        raise Refused(f"holds the device {kind!r}; here are 'cpu' and 'cuda' alone") from None
+
+
+_KEYS = (
+    str, bytes, int, float, complex, type(None), frozenset, Tensor, Device, numpy_module.dtype, numpy_module.number,
+    numpy_module.bool_,
+)  # fmt: skip
 _DTYPES = {
     "half": "f2", "float": "f4", "double": "f8", "char": "i1", "short": "i2", "int": "i4", "long": "i8", "byte": "u1",
     "bool": "u1", "bfloat16": "u2", "complexfloat": "c8", "complexdouble": "c16", "uint16": "u2", "uint32": "u4",
@@ -207,12 +258,16 @@ _BUILDERS: dict[Any, Callable[..., Any]] = {
         (f"numpy.{core}.multiarray", "scalar"): lambda kind, data: numpy_module.frombuffer(data, kind, 1)[0]
         for core in ("core", "_core")
     },
-    ("collections", "OrderedDict"): OrderedDict,
-    ("collections", "Counter"): Counter,
+    ("collections", "OrderedDict"): lambda pairs=(): OrderedDict((_key(key), value) for key, value in pairs),
+    ("collections", "Counter"): _counter,
     ("torch", "Size"): tuple,
-    ("torch", "device"): lambda kind, index=0: Device(f"{kind}:{index}"),
+    ("torch", "device"): _device,
     ("_codecs", "encode"): lambda text, encoding: text.encode("latin1" if encoding == "latin1" else "ascii"),
-    **{(module, kind.__name__): kind for kind in (set, frozenset, complex) for module in ("builtins", "__builtin__")},
+    **{
+        (module, kind.__name__): build
+        for kind, build in ((set, _set), (frozenset, _frozenset), (complex, complex))
+        for module in ("builtins", "__builtin__")
+    },
 }
 _UTILS = (
     "_rebuild_tensor",
@@ -229,6 +284,8 @@ _OTHERS = {
 
 def _known(module: str, name: str) -> Any:
     """What a name in the file stands for: a dtype, or the name of something that is known; all others are refused."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError("its pickle has a name that is no string")
     if module == "torch" and name in _TORCH_DTYPES:
         return _TORCH_DTYPES[name]
     found = _Global(module, name)
@@ -242,11 +299,27 @@ def _known(module: str, name: str) -> Any:
     )
 
 
+def _require_values(result: Any) -> None:
+    """Raise unless all in it are values: the machine's names and storages are there to be called, and to be shown."""
+    todo, seen = [result], set()
+    while todo:
+        x = todo.pop()
+        if isinstance(x, _Global):
+            raise Refused(f"holds the class {x.module}.{x.name}, which is not read")
+        if isinstance(x, _Storage):
+            raise Refused("holds a storage, which is not read alone; in PyTorch, save the tensor in its place")
+        if isinstance(x, (dict, list, tuple, set, frozenset)) and id(x) not in seen:
+            seen.add(id(x))
+            todo += [*x, *x.values()] if isinstance(x, dict) else x
+
+
 def _require_idle(target: Any, state: Any) -> None:
     """Raise unless this state leaves a value as it is: the versions that state_dict() notes, hooks, the byte order."""
     if isinstance(target, numpy_module.dtype):
         if state[1] not in "<|=":
             raise Refused("holds NumPy's numbers with their bytes in the other order, which are not read")
+        if target.kind in "mM" or any(part is not None for part in state[2:5]):  # a unit, or fields
+            raise Refused("holds a dtype of NumPy's that is not one of numbers or text, which is not read")
     elif not isinstance(target, (OrderedDict, Tensor)):
         raise Refused(f"sets the state of a {type(target).__name__}, which is not read")
 
@@ -255,7 +328,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
     if not isinstance(target, dict):
         raise ValueError("its pickle puts items into what is no dictionary")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        target[key] = value
+        target[_key(key)] = value
 
 
 def _extend(target: Any, items: list[Any]) -> None:
@@ -267,7 +340,7 @@ def _extend(target: Any, items: list[Any]) -> None:
 def _update(target: Any, items: list[Any]) -> None:
     if not isinstance(target, set):
         raise ValueError("its pickle adds to what is no set")
-    target.update(items)
+    target.update(map(_key, items))
 
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -283,7 +356,7 @@ _LITERALS = {
     "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
-_COLLECTED: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "FROZENSET": frozenset}
+_COLLECTED: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "FROZENSET": _frozenset}
 _ADDED: dict[str, Callable[[Any, list[Any]], None]] = {
     "SETITEM": _set_items,
     "SETITEMS": _set_items,

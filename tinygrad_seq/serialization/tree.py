@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import Array, backend_of, is_array, npz, numpy_module
-from ..graph.conversion import as_dtype, is_numeric, is_scalar, require_numbers_in
+from ..graph.conversion import as_dtype, is_numeric, is_scalar
 from ..graph.device import device as Device
 from ..tensor import Tensor
+from .refused import Refused
 
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
 
@@ -145,7 +146,8 @@ def decode(arrays: dict[str, Array], located: list[tuple[Tensor, str]]) -> Any:
     """What `encode` was given; of arrays without a tree, a dictionary of tensors. Notes each tensor in `located`."""
 
     def tensor(name: str) -> Tensor:
-        require_numbers_in("load", arrays[name])
+        if not is_numeric(arrays[name].dtype):
+            raise Refused(f"holds {name!r}, an array of {arrays[name].dtype}; load takes arrays of numbers")
         made: Tensor = Tensor.wrap(arrays[name])
         located.append((made, "cpu"))
         return made

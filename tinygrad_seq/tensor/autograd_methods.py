@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -12,6 +13,7 @@ from ..backend.dispatch import at
 from ..graph import Leaf, Node, Output, Value
 from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
+from ..graph.grad_mode import enable_grad
 from ..graph.hooks import RemovableHandle, Retained, after_backward
 from ..graph.saved_tensors import owner_of
 from ..graph.tracing_hook import active as recording
@@ -35,6 +37,25 @@ def owned(gradient: Tensor, taken: set[int]) -> Tensor:
     taken.add(id(owner))
     with at(gradient.array):
         return type(gradient).wrap(gradient.array.copy()) if shared else gradient
+
+
+def accumulate(roots: Sequence[tuple[Node, Tensor]], retain_graph: bool | None, create_graph: bool) -> None:
+    """Carry what arrives at the roots back to all leaves, and add it to their `.grad`."""
+    keep = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        found = recorded_sweep(roots, None, retain_graph=keep, value_class=Value.result_class)
+    else:
+        found = sweep([(node, seed.array) for node, seed in roots], retain_graph=keep)
+    taken = {id(owner_of(seed.array)) for _, seed in roots}
+    with enable_grad() if create_graph else nullcontext():  # the sum is part of what is differentiated in turn
+        for leaf, g in found.items():
+            if isinstance(leaf, Leaf) and not leaf.frozen:
+                new = g if create_graph else owned(wrapped(g), taken)
+                if recording:
+                    recording[-1].reads_grad(leaf)
+                leaf.grad = new if leaf.grad is None else leaf.grad + new
+    for told in [*after_backward]:
+        told(found)
 
 
 def as_operand(source: Any, beside: Array) -> Tensor:
@@ -162,21 +183,7 @@ class AutogradMethods(Value):
                 "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
                 "requires_grad=True on the inputs, and compute outside no_grad"
             )
-        seed = self._seed(gradient)
-        keep = create_graph if retain_graph is None else retain_graph
-        if create_graph:
-            found = recorded_sweep([(self.node, seed)], None, retain_graph=keep, value_class=self.result_class)
-        else:
-            found = sweep([(self.node, seed.array)], retain_graph=keep)
-        taken = {id(owner_of(seed.array))}
-        for leaf, g in found.items():
-            if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else owned(wrapped(g), taken)
-                if recording:
-                    recording[-1].reads_grad(leaf)
-                leaf.grad = new if leaf.grad is None else leaf.grad + new
-        for told in [*after_backward]:
-            told(found)
+        accumulate([(self.node, self._seed(gradient))], retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.

@@ -13,9 +13,19 @@ OF_DTYPE = {
 
 
 class Size(tuple[int, ...]):
-    """What `Tensor.size()` returns: a shape, which `numel()` counts the elements of."""
+    """What `Tensor.size()` returns: a shape, which `numel()` counts the elements of. Slices and sums are, too."""
 
     __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        part = super().__getitem__(index)
+        return Size(part) if isinstance(index, slice) else part
+
+    def __add__(self, other: Any) -> Any:
+        return Size(super().__add__(other)) if isinstance(other, tuple) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
 
     def numel(self) -> int:
         """How many elements a tensor of this shape has."""

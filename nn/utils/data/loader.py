@@ -150,19 +150,19 @@ class DataLoader:
         if not self.num_workers:
             yield from map(fetch, numbers)
             return
-        workers = self._workers or Workers(
+        workers, self._workers = self._workers, None  # lent: an iterator beside this one has workers of its own
+        workers = workers or Workers(
             fetch, self.num_workers, self.prefetch_factor or 2, self._method, self.worker_init_fn, seed
         )
-        self._workers = workers if self.persistent_workers else None
         try:
             yield from workers.batches(numbers, self.timeout)
         except BaseException:
-            self._workers = None
             workers.close()
             raise
-        finally:
-            if not self.persistent_workers:
-                workers.close()
+        if self.persistent_workers and self._workers is None:
+            self._workers = workers
+        else:
+            workers.close()
 
 
 def _pinned(x: Any) -> Any:

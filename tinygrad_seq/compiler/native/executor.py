@@ -187,7 +187,7 @@ class NativeExecutor(NumpyExecutor):
             if isinstance(s, (Native, ParallelRegion))
         ]
         texts = {native.text for region in regions for native in region.calls}
-        addresses = compiled(sorted({runtime.RUN, runtime.COPY, REGION, *texts}))
+        addresses = self._code = compiled(sorted({runtime.RUN, runtime.COPY, REGION, *texts}))
         run = function_of_table(addresses[runtime.RUN])
         shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in regions]) > _WORTH_WAKING
         joined: list[Step] = []

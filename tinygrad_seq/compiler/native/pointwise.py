@@ -104,7 +104,7 @@ _EMITTERS: dict[str, Emitter] = {
 }
 
 
-@lru_cache(128)  # each step of a sequence has the same ones, and so have the programs of one model
+@lru_cache(48)  # each step of a sequence has the same ones, and so have the programs of one model
 def kernel(
     kind: str,
     operations: tuple[Operation, ...],

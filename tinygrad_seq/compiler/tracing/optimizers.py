@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from ...graph import Value
@@ -48,7 +49,8 @@ class Optimizers:
     def state_of(self, optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
         """What an optimizer remembers, with live numbers."""
         before = {number: dict(entries) for number, entries in state.items()}
-        live: dict[Any, dict[str, Any]] = {}
+        live = copy(state)  # of its kind, which may find numbers by parameters
+        live.clear()
         for number, state in before.items():
             live[number] = {}
             for key, entry in state.items():

@@ -116,10 +116,7 @@ class ProxyArray:
     def tolist(self) -> Any:
         if self._fixed:
             return self.value.tolist()
-        return self._refuse(
-            "Python asks for the numbers in a tensor",
-            "return the tensor and ask outside; lengths of sequences are better given as a list",
-        )
+        return self._refuse("Python asks for the numbers in a tensor", "return the tensor and ask outside")
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         if self._fixed:

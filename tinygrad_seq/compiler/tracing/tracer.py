@@ -19,7 +19,7 @@ from weakref import ref
 from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import shares_memory
-from ...graph.tracing_hook import CompileError, active
+from ...graph.tracing_hook import CompileError, active, require_unpadded
 from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
@@ -49,6 +49,7 @@ class Tracer(Placement):
         commits: for SymbolicScalars that go somewhere: where to, and which.
         captures: the tensors that were used and are no arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
+        padded: the layer that computes on rows that hold nothing, too; see `tracing_hook.padded`.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
     """
 
@@ -80,6 +81,7 @@ class Tracer(Placement):
         self.assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
+        self.padded: str | None = None
         self._sent: ProxyArray | None = None  # what came of the last message to other processes
 
     # --- operations ---
@@ -155,7 +157,7 @@ class Tracer(Placement):
         return ProxyArray(self, array, self.program.constant(array))
 
     def is_constant(self, x: Any) -> bool:
-        return not isinstance(x, ProxyArray) or x.variable in self.program.constants
+        return type(x) is not ProxyArray or x.refresh().variable in self.program.constants
 
     def line(self) -> str:
         """Where in the user's code we are."""
@@ -322,6 +324,7 @@ class Tracer(Placement):
 
     def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
         """The next random words of a generator."""
+        require_unpadded("its cell would draw random numbers")
         seed, position = self.stands(generator)
         self.settle(target.backend_module, str(target), "random numbers are drawn")
         drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
