@@ -216,7 +216,7 @@ class Recurrent(Module):
         if ended:
             state = _joined([state, *reversed(ended)])
         if self.lens is not None:
-            self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
+            self.lens.observe(self._suffix(k), cell, looked_at, layout.order, layout.batch)
         return tg.cat(outputs), state
 
     def _require_rows(self, layout: Layout) -> None:

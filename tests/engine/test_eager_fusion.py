@@ -133,7 +133,7 @@ def test_the_text_computes_what_the_operations_do(made: list[Kernel]) -> None:
 def test_the_text_is_cuda(made: list[Kernel]) -> None:
     source, named = one_source(made)
     assert nvrtc.compile_cuda(source).count(b".entry") == len(named)
-    others = [cuda_sources.TURNED, *(cuda_sources.concatenation(n, 3, 1, "short") for n in (2, 8))]
+    others = [cuda_sources.TRANSPOSED, *(cuda_sources.concatenation(n, 3, 1, "short") for n in (2, 8))]
     for text in others:
         assert nvrtc.compile_cuda(cuda_sources.ARRAYS + text).count(b".entry") == 1
 

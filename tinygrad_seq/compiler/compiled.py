@@ -226,11 +226,11 @@ class Compiled:
             finally:
                 tracer.end()  # once more: an interrupt may have come before the first time
                 enroll(None)
-            tracer.let_go()
+            tracer.release()
             around.put_back()
         except BaseException:
             with suppress(CompileError):
-                tracer.let_go()
+                tracer.release()
             with suppress(CompileError):
                 around.put_back()
             tracer.optimizers.put_back()

@@ -32,7 +32,7 @@ class Names:
         names: names of attributes that were seen to be read.
 
     Attributes:
-        places: where the functions look, except in modules (`nn.Module`), of which the recorder knows what was read.
+        places: where the functions look, except in modules (`nn.Module`), of which the tracer knows what was read.
         iterators: what recording would use up, by name.
         found: all objects that can be reached.
     """

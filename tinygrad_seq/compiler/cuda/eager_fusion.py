@@ -42,9 +42,9 @@ class _Unfit(Exception):
 
 
 class Watch:
-    """A recorder of one function."""
+    """The tracer of one function."""
 
-    home, index, device = host, 0, None
+    target, index, device = host, 0, None
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -244,7 +244,7 @@ def _plan(backend: Any, functions: Any, kinds: tuple[Kind, ...], params: tuple[A
 
 
 def _watched(functions: Any, kinds: tuple[Kind, ...], params: tuple[Any, ...], length: int) -> Any:
-    """The recorder of these functions, the operands that it gave them, and what they returned."""
+    """The tracer of these functions, the operands that it gave them, and what they returned."""
     with _watching:
         watch = Watch(length)
         register(_Element, ProxyBackend(watch))  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ class NumpyExecutor:
         op, out = instr.op, self.plan.arrays[instr.out]
         if op == "require" and all(type(a) is Var for a in instr.args):
             return [(instr.params["check"], tuple([self.plan.arrays[a] for a in instr.args]))]
-        if op in ("require", "random_words", "call"):
+        if op in ("require", "random_bits", "call"):
             generic = self._generic if any(type(a) is Number for a in instr.args) else self._called
             return [(partial(generic, instr, out), tuple([self.plan.arrays.get(a, a) for a in instr.args]))]
         if op == "collective":

@@ -7,7 +7,7 @@ from typing import Any
 from ..program import Instr, Number, Program, Var
 from .updates import Updates
 
-_OWN = ("require", "random_words", "call", "collective")  # never the same twice, or nobody can tell
+_OWN = ("require", "random_bits", "call", "collective")  # never the same twice, or nobody can tell
 
 
 def eliminate_common_subexpressions(program: Program) -> Program:

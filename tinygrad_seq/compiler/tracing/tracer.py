@@ -92,7 +92,7 @@ class Tracer(Placement):
 
     def emit(self, op: str, *args: Any, **params: Any) -> ProxyArray:
         """Compute an operation, and write it down unless it will be the same every time."""
-        given, values, constant = [], [], op not in (*EFFECTS, "random_words")
+        given, values, constant = [], [], op not in (*EFFECTS, "random_bits")
         for a in args:
             if type(a) is ProxyArray or is_array(a):
                 a = self.traced(a)
@@ -109,7 +109,7 @@ class Tracer(Placement):
             else:
                 given.append(a)
                 values.append(a)
-        with self.home.on(self.index):
+        with self.target.on(self.index):
             value = evaluate(op, values, params) if op != "collective" else params["message"].alone(*values)
         view = op in VIEWS and type(args[0]) is ProxyArray and shares_memory(value, args[0].value)
         viewed = None
@@ -322,15 +322,15 @@ class Tracer(Placement):
         moved = generator.offset - first
         return seed, self.number(generator.offset, lambda offset: offset + moved, start)
 
-    def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
-        """The next random words of a generator."""
+    def random_bits(self, generator: Any, count: int, target: Any) -> ProxyArray:
+        """The next random bits of a generator."""
         require_unpadded("its cell would draw random numbers")
         seed, position = self.stands(generator)
         self.settle(target.backend_module, str(target), "random numbers are drawn")
-        drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
+        drawn = self.target.random_bits(generator.seed, generator.offset, count, self.index)
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
-        self.program.instrs.append(Instr("random_words", (seed.place, position.place), params, out, self.line()))
+        self.program.instrs.append(Instr("random_bits", (seed.place, position.place), params, out, self.line()))
         generator.offset += (count + 7) // 8
         return self._result(drawn, out)
 
@@ -343,7 +343,7 @@ class Tracer(Placement):
         self.overlay.remove()
         self._thread = 0
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
 
         Raises:
@@ -351,12 +351,12 @@ class Tracer(Placement):
         """
         self.assigned.put_back()
         try:
-            self._require_let_go()
+            self._require_released()
         finally:
             if self.refused is not None:
                 raise self.refused
 
-    def _require_let_go(self) -> None:
+    def _require_released(self) -> None:
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
