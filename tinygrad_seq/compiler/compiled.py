@@ -30,7 +30,8 @@ from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
 from .tracing.side_effects import Unsteady, finish
 from .tracing.symbolic_scalar import SymbolicScalar
-from .tracing.tracer import Tracer, Watch
+from .tracing.tracer import Tracer
+from .tracing.watch import Watch
 from .verification import verified
 
 _VARIES = object()  # in place of a number that is an input of the program

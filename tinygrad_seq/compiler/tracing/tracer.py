@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import operator
-import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
@@ -389,29 +388,3 @@ def _pinned(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_pinned(x) for x in data]
     return data.pinned() if type(data) is SymbolicScalar else data
-
-
-def _end_in_child() -> None:
-    """A forked process has one thread: what others recorded when it was forked is no recording there."""
-    for tracer in [*active]:
-        if not tracer.mine():
-            tracer.end()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_end_in_child)
-
-
-class Watch:
-    """`with Watch(tracer):` records what happens inside, in this thread."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        self.tracer = tracer
-
-    def __enter__(self) -> Tracer:
-        self.tracer.overlay.install()
-        active.append(self.tracer)
-        return self.tracer
-
-    def __exit__(self, *_: object) -> None:
-        self.tracer.end()
