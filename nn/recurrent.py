@@ -1,4 +1,4 @@
-"""Layers over whole sequences, made of cells: the walk over layers, directions and time, written once for all."""
+"""Layers over whole sequences, made of cells: the loop over layers, directions and time, written once for all."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Recurrent(Module):
     def _cells(self) -> list[Cell]:
         return list(self.cells)  # type: ignore[arg-type]
 
-    # --- the walk ---
+    # --- the loop over time ---
 
     def forward(self, x: Any, state: Any = None, *, lengths: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """Run over sequences.

@@ -117,8 +117,8 @@ def _joined(
         transposed = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
         right = below(rights)
         if all(t is not None for t in transposed):
-            tall = below([t for t in transposed if t is not None])
-            left = put("transpose", (tall,), {"dims": (1, 0)}, tall.shape[::-1])
+            concatenated = below([t for t in transposed if t is not None])
+            left = put("transpose", (concatenated,), {"dims": (1, 0)}, concatenated.shape[::-1])
         elif len(lefts) == 1:
             left = lefts[0]
         else:
@@ -127,8 +127,8 @@ def _joined(
         return put("matmul", (left, right), {}, instr.out.shape)
 
     def column(part: list[Instr]) -> Var:
-        tall = below([c.args[0] for c in sorted(part, key=lambda c: -c.args[0].number)])
-        return put("sum", (tall,), {"axis": 0, "keepdims": False}, instr.out.shape)
+        concatenated = below([c.args[0] for c in sorted(part, key=lambda c: -c.args[0].number)])
+        return put("sum", (concatenated,), {"axis": 0, "keepdims": False}, instr.out.shape)
 
     count = sum([len(part) for part in (*products, *columns)])
     parts = len(products) + len(columns)
@@ -182,10 +182,10 @@ def _stacked(program: Program, members: list[Instr]) -> Program:
     """With these products, which have one right-hand side, as slices of one."""
     first, b = members[0], members[0].args[1]
     rows = sum([m.out.shape[0] for m in members])
-    tall = program.new((rows, first.args[0].shape[1]), first.args[0].dtype)
+    concatenated = program.new((rows, first.args[0].shape[1]), first.args[0].dtype)
     product = program.new((rows, b.shape[1]), first.out.dtype)
-    made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, tall, first.line)]
-    made.append(Instr("matmul", (tall, b), {}, product, first.line))
+    made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, concatenated, first.line)]
+    made.append(Instr("matmul", (concatenated, b), {}, product, first.line))
     start = 0
     for m in members:
         end = start + m.out.shape[0]
