@@ -30,6 +30,7 @@ check: .venv/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.type_completeness
 
 format: .venv/.installed-dev  ## bring the code into shape
 	$(BIN)/ruff format .

@@ -148,7 +148,7 @@ class Slide(NamedTuple):
 SLIDES = [
     Slide("RNN, layers", "input → hidden → output; the hidden layer feeds itself", Speller, "self.memory(", states),
     Slide("RNN, input", "x_t, the input at step t = 1, 2, 3, …", Recurrent._scan, "= project(data)", states),
-    Slide("RNN, state", "s_t, the memory: the hidden state at step t", Recurrent._scan, "new = step(xW", states),
+    Slide("RNN, state", "s_t, the memory: the hidden state at step t", Recurrent._scan, "= step(xW", states),
     Slide("RNN, update", "s_t = f(U x_t + W s_{t-1})", RNNCell.step, "self._f(", states),
     Slide("RNN, output", "o_t = softmax(V s_t)", Speller, "F.softmax(self.V(s)", output),
     Slide("RNN, example", "I am Chinese, I love China", Networks.made, ".log()).backward()", gradients),

@@ -7,20 +7,14 @@ from .attention import MultiheadAttention
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .convolution import BatchNorm1d, Conv1d
-from .layers import (
+from .function_modules import (
     ELU,
     GELU,
     GLU,
     CosineSimilarity,
-    Dropout,
-    Embedding,
     Flatten,
     Hardtanh,
-    Identity,
-    LayerNorm,
-    LazyLinear,
     LeakyReLU,
-    Linear,
     LogSigmoid,
     LogSoftmax,
     PairwiseDistance,
@@ -31,6 +25,7 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .layers import Dropout, Embedding, Identity, LayerNorm, LazyLinear, Linear
 from .lens import lens
 from .losses import (
     BCELoss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -25,6 +25,18 @@ class MultiheadAttention(Module):
     Parameters, as in PyTorch: in_proj_weight (3E, E) of query, key and value, one below the other, or q_proj_weight,
     k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj.
     """
+
+    embed_dim: int
+    num_heads: int
+    dropout: float
+    batch_first: bool
+    kdim: int
+    vdim: int
+    q_proj_weight: Parameter
+    k_proj_weight: Parameter
+    v_proj_weight: Parameter
+    in_proj_bias: Parameter | None
+    out_proj: Linear
 
     def __init__(
         self,
@@ -114,6 +126,20 @@ class MultiheadAttention(Module):
         if not batched:
             return output.squeeze(1), None if shown is None else shown.squeeze(0)
         return (output.transpose(0, 1) if self.batch_first else output), shown
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            key_padding_mask: Tensor | None = None,
+            need_weights: bool = True,
+            attn_mask: Tensor | None = None,
+            average_attn_weights: bool = True,
+            is_causal: bool = False,
+        ) -> tuple[Tensor, Tensor | None]: ...
 
     def _heads(self, x: Tensor) -> Tensor:
         """(T, B, E) -> (B, N, T, E / N)."""

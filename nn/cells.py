@@ -6,7 +6,7 @@ A step takes `xW`, the input's share of what it computes: a layer computes that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, relu, sigmoid, tanh
@@ -15,6 +15,7 @@ from . import init
 from .module import Module, Parameter, require_sizes
 
 LSTMState = tuple[Tensor, Tensor]
+Initializer: TypeAlias = Callable[[Tensor], Any]
 
 
 class Cell(Module):
@@ -38,6 +39,8 @@ class Cell(Module):
     states: tuple[str, ...] = ("h",)
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # looks on while there is one; see `nn.lens`
+    input_size: int
+    hidden_size: int
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         require_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
@@ -104,15 +107,15 @@ class WeightedCell(Cell):
         device: Any = None,
         dtype: Any = None,
         *,
-        recurrent_init: Callable[[Tensor], Any] | None = None,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size)
         self._made = {"dtype": tg.float32 if dtype is None else dtype, "device": device}
         rows = len(self.gates) * hidden_size
-        self.weight_ih = self._parameter(rows, input_size)
-        self.weight_hh = self._parameter(rows, self.state_sizes[0])
-        self.bias_ih = self._parameter(rows) if bias else None
-        self.bias_hh = self._parameter(rows) if bias else None
+        self.weight_ih: Parameter = self._parameter(rows, input_size)
+        self.weight_hh: Parameter = self._parameter(rows, self.state_sizes[0])
+        self.bias_ih: Parameter | None = self._parameter(rows) if bias else None
+        self.bias_hh: Parameter | None = self._parameter(rows) if bias else None
         self._recurrent_init = recurrent_init
         if type(self).reset_parameters is not WeightedCell.reset_parameters:
             self.reset_parameters()  # one of the user's
@@ -168,12 +171,13 @@ class RNNCell(WeightedCell):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
-        **settings: Any,
+        *,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
 
     @property
     def _f(self) -> Any:
@@ -181,6 +185,10 @@ class RNNCell(WeightedCell):
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
         return self._f(xW + tg.linear(h, self.weight_hh))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...
 
 
 class LSTMCell(WeightedCell):
@@ -197,6 +205,7 @@ class LSTMCell(WeightedCell):
 
     states = ("h", "c")
     gates = ("i", "f", "g", "o")
+    proj_size: int
 
     def __init__(
         self,
@@ -208,7 +217,7 @@ class LSTMCell(WeightedCell):
         *,
         proj_size: int = 0,
         forget_bias: float | None = None,
-        **settings: Any,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         require_sizes("LSTM", hidden_size=hidden_size)
         if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
@@ -216,8 +225,8 @@ class LSTMCell(WeightedCell):
         self.proj_size, self._forget_bias = proj_size, forget_bias
         if forget_bias is not None and not bias:
             raise ValueError(f"LSTM: forget_bias={forget_bias} needs biases, but bias is False")
-        super().__init__(input_size, hidden_size, bias, device, dtype, **settings)
-        self.weight_hr = self._parameter(proj_size, hidden_size) if proj_size else None
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
+        self.weight_hr: Parameter | None = self._parameter(proj_size, hidden_size) if proj_size else None
 
     def _begin(self) -> None:
         super()._begin()
@@ -241,6 +250,10 @@ class LSTMCell(WeightedCell):
         h = o * tanh(c)
         return (h if self.weight_hr is None else tg.linear(h, self.weight_hr)), c
 
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> LSTMState: ...
+
 
 class GRUCell(WeightedCell):
     """Gated recurrent unit (Cho et al., 2014), in cuDNN's and PyTorch's form. x (B, F), h (B, H) -> (B, H).
@@ -250,6 +263,18 @@ class GRUCell(WeightedCell):
     """
 
     gates = ("r", "z", "n")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
 
     def project(self, x: Tensor) -> Tensor:
         return tg.linear(x, self.weight_ih, self.bias_ih)
@@ -268,3 +293,7 @@ class GRUCell(WeightedCell):
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
         _, z, n = self.compute_gates(xW, h)
         return n + z * (h - n)  # (1 - z) n + z h: the update gate keeps what was
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...

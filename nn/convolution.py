@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -18,6 +18,16 @@ class Conv1d(Module):
 
     Parameters: weight (O, C / groups, K) and bias (O,), uniform within 1/√(C / groups · K) as in PyTorch.
     """
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int]
+    stride: int | tuple[int]
+    padding: int | str | tuple[int]
+    dilation: int | tuple[int]
+    groups: int
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -56,6 +66,10 @@ class Conv1d(Module):
     def forward(self, input: Tensor) -> Tensor:
         return F.conv1d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...
+
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
 
@@ -76,6 +90,11 @@ class BatchNorm1d(Module):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
+    num_features: int
+    eps: float
+    momentum: float | None
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -117,6 +136,10 @@ class BatchNorm1d(Module):
             with tg.no_grad():
                 count.add_(1)
         return normal
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}"

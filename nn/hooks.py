@@ -16,6 +16,9 @@ class Hook:
         with_kwargs: give it the keyword arguments as well.
     """
 
+    call: Callable[..., Any]
+    with_kwargs: bool
+
     def __init__(self, name: str, call: Callable[..., Any], with_kwargs: bool) -> None:
         if not callable(call):
             raise TypeError(f"{name}: takes a function, got a {type(call).__name__}")

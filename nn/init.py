@@ -214,6 +214,13 @@ def _matrix(name: str, tensor: Tensor) -> tuple[int, int]:
 
 
 # as PyTorch called them before version 0.4
-uniform, normal, constant, eye, sparse, orthogonal = uniform_, normal_, constant_, eye_, sparse_, orthogonal_
-xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
-kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
+uniform = uniform_
+normal = normal_
+constant = constant_
+eye = eye_
+sparse = sparse_
+orthogonal = orthogonal_
+xavier_uniform = xavier_uniform_
+xavier_normal = xavier_normal_
+kaiming_uniform = kaiming_uniform_
+kaiming_normal = kaiming_normal_

@@ -1,9 +1,9 @@
-"""Layers without memory: Linear, Embedding, LayerNorm, Dropout, and the activations as modules."""
+"""Layers without memory: Linear, Embedding, LayerNorm, Dropout. Activations are in `function_modules`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -19,6 +19,11 @@ class Linear(Module):
 
     Parameters: weight (O, F) and bias (O,), uniform within 1/√F as in PyTorch.
     """
+
+    in_features: int
+    out_features: int
+    weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
@@ -45,6 +50,10 @@ class Linear(Module):
                 f"must be in_features={self.in_features}"
             )
         return F.linear(x, self.weight, self.bias)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -90,6 +99,11 @@ class Embedding(Module):
         IndexError: if there is no such row.
     """
 
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+    weight: Parameter
+
     def __init__(
         self,
         num_embeddings: int,
@@ -131,6 +145,10 @@ class Embedding(Module):
     def forward(self, input: Any) -> Tensor:
         return F.embedding(input, self.weight, self.padding_idx)
 
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Any) -> Tensor: ...
+
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
@@ -146,6 +164,12 @@ class LayerNorm(Module):
         elementwise_affine: have weight and bias.
         bias: have a bias, if there is a weight.
     """
+
+    normalized_shape: tuple[int, ...]
+    eps: float
+    elementwise_affine: bool
+    weight: Parameter | None
+    bias: Parameter | None
 
     def __init__(
         self,
@@ -179,6 +203,10 @@ class LayerNorm(Module):
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...
+
     def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
@@ -199,6 +227,10 @@ class Dropout(Module):
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training)
 
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...
+
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
@@ -211,185 +243,3 @@ class Identity(Module):
 
     def forward(self, input: Any) -> Any:
         return input
-
-
-class FunctionModule(Module):
-    """A function as a module, which calls it with the settings that it was made with.
-
-    A subclass says which `function`, and lists the settings in its `__init__`, if there are any. They are attributes;
-    those that are tensors are buffers.
-    """
-
-    function: ClassVar[Callable[..., Tensor]]
-
-    def __init__(self, **settings: Any) -> None:
-        self._settings = tuple(settings)
-        for name, value in settings.items():
-            if isinstance(value, Tensor):
-                self.register_buffer(name, value)
-            else:
-                setattr(self, name, value)
-
-    def forward(self, *inputs: Any, **named: Any) -> Tensor:
-        return type(self).function(*inputs, **named, **{name: getattr(self, name) for name in self._settings})
-
-    def extra_repr(self) -> str:
-        values = {name: getattr(self, name) for name in self._settings}
-        shown = {name: v for name, v in values.items() if v is not None and not isinstance(v, Tensor)}
-        return ", ".join([f"{name}={value!r}" for name, value in shown.items()])
-
-
-class Flatten(FunctionModule):
-    """The dimensions from `start_dim` to `end_dim` as one; by default all but the first."""
-
-    function = tg.flatten
-    start_dim: int
-    end_dim: int
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__(start_dim=start_dim, end_dim=end_dim)
-
-
-class Tanh(FunctionModule):
-    """The hyperbolic tangent."""
-
-    function = F.tanh
-
-
-class Sigmoid(FunctionModule):
-    """1 / (1 + exp(-x))."""
-
-    function = F.sigmoid
-
-
-class LogSigmoid(FunctionModule):
-    """log(sigmoid(x))."""
-
-    function = F.logsigmoid
-
-
-class ReLU(FunctionModule):
-    """max(x, 0).
-
-    Args:
-        inplace: no difference here: what is given stays as it is.
-    """
-
-    function = F.relu
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-
-class SiLU(FunctionModule):
-    """x · sigmoid(x). As with all modules here, what is given stays as it is, whatever `inplace` says."""
-
-    function = F.silu
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-
-class GLU(FunctionModule):
-    """a · sigmoid(b), with a and b the halves of x along `dim`."""
-
-    function = F.glu
-    dim: int
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__(dim=dim)
-
-
-class LeakyReLU(FunctionModule):
-    """x where it is positive, negative_slope · x elsewhere."""
-
-    function = F.leaky_relu
-    negative_slope: float
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__(negative_slope=negative_slope)
-
-
-class ELU(FunctionModule):
-    """x where it is positive, alpha · (exp(x) - 1) elsewhere."""
-
-    function = F.elu
-    alpha: float
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__(alpha=alpha)
-
-
-class GELU(FunctionModule):
-    """x · Φ(x), with Φ the normal distribution function; approximate="tanh" is an approximation of it."""
-
-    function = F.gelu
-    approximate: str
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__(approximate=approximate)
-
-
-class Softplus(FunctionModule):
-    """log(1 + exp(beta · x)) / beta, and x itself where beta · x > threshold."""
-
-    function = F.softplus
-    beta: float
-    threshold: float
-
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        super().__init__(beta=beta, threshold=threshold)
-
-
-class Hardtanh(FunctionModule):
-    """x, but no less than min_val and no more than max_val."""
-
-    function = F.hardtanh
-    min_val: float
-    max_val: float
-
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__(min_val=min_val, max_val=max_val)
-
-
-class Softmax(FunctionModule):
-    """exp(x) / Σ exp(x) along `dim`."""
-
-    function = F.softmax
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__(dim=dim)
-
-
-class LogSoftmax(FunctionModule):
-    """x - log Σ exp(x) along `dim`."""
-
-    function = F.log_softmax
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__(dim=dim)
-
-
-class CosineSimilarity(FunctionModule):
-    """x₁·x₂ / (‖x₁‖ ‖x₂‖) along `dim`; see `functional.cosine_similarity`."""
-
-    function = F.cosine_similarity
-    dim: int
-    eps: float
-
-    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
-        super().__init__(dim=dim, eps=eps)
-
-
-class PairwiseDistance(FunctionModule):
-    """‖x₁ - x₂ + eps‖ₚ along the last dimension; see `functional.pairwise_distance`."""
-
-    function = F.pairwise_distance
-    p: float
-    eps: float
-    keepdim: bool
-
-    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
-        super().__init__(p=p, eps=eps, keepdim=keepdim)

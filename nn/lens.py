@@ -28,6 +28,9 @@ class Layer:
         states: the names of the state's tensors, such as h and c.
     """
 
+    name: str
+    states: tuple[str, ...]
+
     def __init__(self, name: str, cell: Cell) -> None:
         self.name, self.states = name, cell.states
         self.gates: tuple[str, ...] = getattr(cell, "gates", ()) if hasattr(cell, "compute_gates") else ()

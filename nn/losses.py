@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import tinygrad_seq as tg
 
 from . import functional as F
+from .function_modules import Function, FunctionModule
 from .functional.checks import reduction_of
-from .layers import FunctionModule
 
 
 def _tensor(weight: Any) -> Any:
@@ -29,7 +29,7 @@ class _Loss(FunctionModule):
 class CrossEntropyLoss(_Loss):
     """-log softmax(input)[target], in nats. See `functional.cross_entropy`."""
 
-    function = F.cross_entropy
+    function: ClassVar[Function] = F.cross_entropy
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Minus the log-probability of the target. See `functional.nll_loss`."""
 
-    function = F.nll_loss
+    function: ClassVar[Function] = F.nll_loss
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class NLLLoss(_Loss):
 class BCELoss(_Loss):
     """-(t log x + (1 - t) log(1 - x)). See `functional.binary_cross_entropy`."""
 
-    function = F.binary_cross_entropy
+    function: ClassVar[Function] = F.binary_cross_entropy
 
     def __init__(
         self, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
@@ -86,7 +86,7 @@ class BCELoss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """The same of sigmoid(x), accurate. See `functional.binary_cross_entropy_with_logits`."""
 
-    function = F.binary_cross_entropy_with_logits
+    function: ClassVar[Function] = F.binary_cross_entropy_with_logits
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class BCEWithLogitsLoss(_Loss):
 class MSELoss(_Loss):
     """(x - t)². See `functional.mse_loss`."""
 
-    function = F.mse_loss
+    function: ClassVar[Function] = F.mse_loss
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction, size_average=size_average, reduce=reduce)
@@ -117,7 +117,7 @@ class MSELoss(_Loss):
 class L1Loss(_Loss):
     """|x - t|. See `functional.l1_loss`."""
 
-    function = F.l1_loss
+    function: ClassVar[Function] = F.l1_loss
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction, size_average=size_average, reduce=reduce)
@@ -126,7 +126,7 @@ class L1Loss(_Loss):
 class SmoothL1Loss(_Loss):
     """A parabola up to beta, beyond that straight. See `functional.smooth_l1_loss`."""
 
-    function = F.smooth_l1_loss
+    function: ClassVar[Function] = F.smooth_l1_loss
 
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
@@ -137,7 +137,7 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """A parabola up to delta, beyond that straight. See `functional.huber_loss`."""
 
-    function = F.huber_loss
+    function: ClassVar[Function] = F.huber_loss
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
@@ -146,7 +146,7 @@ class HuberLoss(_Loss):
 class KLDivLoss(_Loss):
     """t (log t - x). See `functional.kl_div`."""
 
-    function = F.kl_div
+    function: ClassVar[Function] = F.kl_div
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class KLDivLoss(_Loss):
 class CTCLoss(_Loss):
     """-log of the probability of all alignments of the target. See `functional.ctc_loss`."""
 
-    function = F.ctc_loss
+    function: ClassVar[Function] = F.ctc_loss
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(blank=blank, reduction=reduction, zero_infinity=zero_infinity)

@@ -23,6 +23,9 @@ class Parameter(Tensor):
         data: a tensor, whose memory it shares, or anything that `tg.tensor` takes.
     """
 
+    array: Any
+    node: Any
+
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         self.array = tg.as_tensor(data).array
         self.node = None

@@ -103,6 +103,10 @@ class PeriodicModelAverager:
         step: how often `average_parameters` was called.
     """
 
+    period: int
+    warmup_steps: int
+    step: int
+
     def __init__(self, period: int, warmup_steps: int = 0) -> None:
         for name, value, least in (("period", period, 1), ("warmup_steps", warmup_steps, 0)):
             if not isinstance(value, int) or value < least:

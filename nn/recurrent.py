@@ -47,6 +47,13 @@ class Recurrent(Module):
 
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # looks on while there is one; see `nn.lens`
+    batch_first: bool
+    bidirectional: bool
+    dropout: float
+    variational: bool
+    recurrent_dropout: float
+    zoneout: float | tuple[float, ...]
+    cells: ModuleList
 
     def __init__(
         self,
@@ -84,14 +91,14 @@ class Recurrent(Module):
                     f"{self._name}: takes a class of cells and its sizes, or cells, one for each layer"
                     f"{' and direction' if bidirectional else ''}, got {[type(c).__name__ for c in cells]}"
                 )
-        self.num_layers = len(cells) // self._directions
-        self.input_size = cells[0].input_size
+        self.num_layers: int = len(cells) // self._directions
+        self.input_size: int = cells[0].input_size
         widths = [c.hidden_size for c in cells[:: self._directions]]
-        self.hidden_size = widths[0] if len(set(widths)) == 1 else widths
+        self.hidden_size: int | list[int] = widths[0] if len(set(widths)) == 1 else widths
         if dropout and self.num_layers == 1:
             warnings.warn(f"{self._name}: dropout={dropout} acts between layers, and there is only one", stacklevel=3)
         self._sizes = [c.state_sizes for c in cells]
-        self.states = cells[0].states
+        self.states: tuple[str, ...] = cells[0].states
         if learned_state:
             for k, sizes in enumerate(self._sizes):
                 for letter, size in zip(self.states, sizes, strict=True):

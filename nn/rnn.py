@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .cells import Cell, GRUCell, Initializer, LSTMCell, RNNCell
 from .module import Parameter
 from .recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from tinygrad_seq import Tensor
+
+    from .state import PairState
+    from .utils.rnn import PackedSequence
+
+    Sequences = TypeVar("Sequences", Tensor, PackedSequence, list[Tensor])  # the output has the form of x
 
 
 class RNNBase(Recurrent):
@@ -65,6 +73,9 @@ class RNN(RNNBase):
         nonlinearity: f, "tanh" or "relu".
     """
 
+    nonlinearity: str
+    bias: bool
+
     def __init__(
         self,
         input_size: int,
@@ -77,11 +88,38 @@ class RNN(RNNBase):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
-        **settings: Any,
+        *,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        learned_state: bool = False,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         self.nonlinearity, self.bias = nonlinearity, bias
-        settings |= {"nonlinearity": nonlinearity, "bias": bias, "device": device, "dtype": dtype}
-        super().__init__(RNNCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        super().__init__(
+            RNNCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational=variational,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+            bias=bias,
+            nonlinearity=nonlinearity,
+            device=device,
+            dtype=dtype,
+            recurrent_init=recurrent_init,
+        )
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, x: Sequences, state: Any = None, *, lengths: Any = None, mask: Any = None
+        ) -> tuple[Sequences, Tensor]: ...
 
 
 class LSTM(RNNBase):
@@ -100,6 +138,9 @@ class LSTM(RNNBase):
         forget_bias: the forget gate's bias to begin with, in place of PyTorch's random one.
     """
 
+    bias: bool
+    proj_size: int
+
     def __init__(
         self,
         input_size: int,
@@ -112,11 +153,40 @@ class LSTM(RNNBase):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
-        **settings: Any,
+        *,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        learned_state: bool = False,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         self.bias, self.proj_size = bias, proj_size
-        settings |= {"bias": bias, "proj_size": proj_size, "device": device, "dtype": dtype}
-        super().__init__(LSTMCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        super().__init__(
+            LSTMCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational=variational,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+            bias=bias,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            device=device,
+            dtype=dtype,
+            recurrent_init=recurrent_init,
+        )
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, x: Sequences, state: Any = None, *, lengths: Any = None, mask: Any = None
+        ) -> tuple[Sequences, PairState]: ...
 
 
 class GRU(RNNBase):
@@ -141,8 +211,34 @@ class GRU(RNNBase):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
-        **settings: Any,
+        *,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        learned_state: bool = False,
+        recurrent_init: Initializer | None = None,
     ) -> None:
         self.bias = bias
-        settings |= {"bias": bias, "device": device, "dtype": dtype}
-        super().__init__(GRUCell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        super().__init__(
+            GRUCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational=variational,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+            recurrent_init=recurrent_init,
+        )
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, x: Sequences, state: Any = None, *, lengths: Any = None, mask: Any = None
+        ) -> tuple[Sequences, Tensor]: ...

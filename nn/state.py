@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -56,6 +56,8 @@ class TensorState(State, Tensor):
     """A state of one tensor. Operations on it return plain tensors."""
 
     __slots__ = ()
+    array: Any
+    node: Any
 
     def __init__(self, data: Tensor) -> None:
         self.array, self.node = data.array, data.node
@@ -71,6 +73,12 @@ class TupleState(State, tuple[Any, ...]):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TupleState:
         return TupleState([s.map(function) if isinstance(s, TupleState) else function(s) for s in self])
+
+
+if TYPE_CHECKING:
+
+    class PairState(State, tuple[Tensor, Tensor]):
+        """What a `TupleState` is to type checkers where it is (h, c)."""
 
 
 def as_state(tensors: list[Any]) -> State:

@@ -8,7 +8,8 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor, sigmoid, tanh
 
 from . import functional as F
-from .cells import GRUCell, LSTMCell, LSTMState, RNNCell
+from .cells import GRUCell, Initializer, LSTMCell, LSTMState, RNNCell
+from .module import Parameter
 
 
 class PeepholeLSTMCell(LSTMCell):
@@ -18,8 +19,32 @@ class PeepholeLSTMCell(LSTMCell):
     weight_ci, weight_cf and weight_co (H,).
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    weight_ci: Parameter
+    weight_cf: Parameter
+    weight_co: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_init=recurrent_init,
+        )
         self.weight_ci, self.weight_cf, self.weight_co = (self._parameter(self.hidden_size) for _ in range(3))
 
     def compute_gates(self, xW: Tensor, state: LSTMState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -35,8 +60,21 @@ class LayerNormRNNCell(RNNCell):
     s_t = f(LN(U x_t + W s_{t-1})). Parameters more: gain and shift (H,).
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    gain: Parameter
+    shift: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device, dtype, recurrent_init=recurrent_init)
         self.gain, self.shift = self._gain(self.hidden_size), self._gain(self.hidden_size, 0.0)
 
     def step(self, xW: Tensor, h: Tensor) -> Tensor:
@@ -51,8 +89,33 @@ class LayerNormLSTMCell(LSTMCell):
     (4H,), gain_c and shift_c (H,).
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    gain_ih: Parameter
+    gain_hh: Parameter
+    gain_c: Parameter
+    shift_c: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_init=recurrent_init,
+        )
         self.gain_ih, self.gain_hh = (self._gain(4 * self.hidden_size) for _ in range(2))
         self.gain_c, self.shift_c = self._gain(self.hidden_size), self._gain(self.hidden_size, 0.0)
 
@@ -77,8 +140,20 @@ class LayerNormGRUCell(GRUCell):
     Parameters more: gain_ih and gain_hh (3H,).
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    gain_ih: Parameter
+    gain_hh: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
         self.gain_ih, self.gain_hh = (self._gain(3 * self.hidden_size) for _ in range(2))
 
     def project(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from benchmarks.workloads import Workload
 
 from .engine import host_kernels
 from .engine.strict_array import installed, stand_in_only
+from .systems import posix
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 SMALL = Workload("G", V=5, H=8, L=1, B=1, T=1)
@@ -113,6 +114,7 @@ def test_a_candidate_that_fails_is_an_error() -> None:
         Candidate(Make("benchmarks.language_model:ours", (TINY, "no such executor")))
 
 
+@posix
 def test_the_other_checkout_is_the_one_that_runs(tmp_path: Path) -> None:
     """Its engine, but this checkout's benchmarks; and it is no silent comparison with oneself."""
     (tmp_path / "benchmarks").mkdir()

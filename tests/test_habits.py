@@ -24,6 +24,9 @@ def like(found: Any, expected: Any) -> bool:
 
 ONES, TWO = tg.ones(2), tg.tensor([1.0, 2.0])
 THEIRS: Any = tg  # for keywords that are PyTorch's alone, which type checkers are not told of
+LSTM: Any = nn.LSTM
+GRU: Any = nn.GRU
+LSTMCell: Any = nn.LSTMCell
 
 
 def gradient(change: Callable[[tg.Tensor, tg.Tensor], None]) -> Any:
@@ -120,9 +123,9 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "all_weights": (lambda: [len(w) for w in nn.LSTM(2, 3, 2, bidirectional=True).all_weights], [4] * 4),
     "flatten_parameters": (lambda: nn.GRU(2, 3).flatten_parameters(), None),
     "RNNBase": (lambda: [isinstance(m(2, 3), nn.RNNBase) for m in (nn.RNN, nn.LSTM, nn.GRU)], [True] * 3),
-    "LSTM(input=, hx=)": (lambda: nn.LSTM(2, 3)(input=tg.ones(4, 1, 2), hx=None)[0].shape, (4, 1, 3)),
-    "LSTMCell(input=, hx=)": (lambda: nn.LSTMCell(2, 3)(input=tg.ones(1, 2), hx=None)[0].shape, (1, 3)),
-    "GRU(x, hx=)": (lambda: nn.GRU(2, 3)(tg.ones(4, 1, 2), hx=tg.zeros(1, 1, 3))[0].shape, (4, 1, 3)),
+    "LSTM(input=, hx=)": (lambda: LSTM(2, 3)(input=tg.ones(4, 1, 2), hx=None)[0].shape, (4, 1, 3)),
+    "LSTMCell(input=, hx=)": (lambda: LSTMCell(2, 3)(input=tg.ones(1, 2), hx=None)[0].shape, (1, 3)),
+    "GRU(x, hx=)": (lambda: GRU(2, 3)(tg.ones(4, 1, 2), hx=tg.zeros(1, 1, 3))[0].shape, (4, 1, 3)),
     "_parameters": (lambda: list(nn.Linear(2, 3)._parameters), ["weight", "bias"]),
     "_modules": (lambda: list(nn.Sequential(nn.Linear(2, 3), nn.Tanh())._modules), ["0", "1"]),
     "init.xavier_uniform": (lambda: nn.init.xavier_uniform is nn.init.xavier_uniform_, True),
@@ -346,7 +349,7 @@ def test_parameters_as_a_dictionary_that_may_be_changed() -> None:
 
 def test_both_names_of_one_argument_are_refused() -> None:
     with pytest.raises(TypeError, match="LSTM: got input= and x=, which are one"):
-        nn.LSTM(2, 3)(x=tg.ones(4, 1, 2), input=tg.ones(4, 1, 2))
+        LSTM(2, 3)(x=tg.ones(4, 1, 2), input=tg.ones(4, 1, 2))
 
 
 def test_a_verbose_plateau_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 import nn
 import tinygrad_seq as tg
 
+from .systems import posix
+
 ROOT = Path(__file__).parent.parent
 plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
 tensors = st.builds(lambda n: tg.arange(n) * 0.5, st.integers(0, 3))
@@ -322,6 +324,7 @@ def test_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["folder.npz"]
 
 
+@posix
 def test_links_and_permissions_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.npz").symlink_to(tmp_path / "b.npz")
     tg.save({"x": 1}, tmp_path / "a.npz")

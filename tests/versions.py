@@ -17,9 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 EXTRAS = ("io", "jit", "examples")
-FIRST_NUMPY = {"3.13": "2.1.0", "3.14": "2.3.2"}  # with wheels for it
-FIRST = {"llvmlite": {"3.14": "0.46.0"}, "matplotlib": {"3.13": "3.9.2", "3.14": "3.10.5"}}
-ELSEWHERE = ("macosx_11_0_arm64", "win_amd64", "manylinux_2_28_aarch64")
+FIRST_NUMPY = {"3.13": "2.1.0", "3.14": "2.3.2"}  # with wheels for it, on each system
+FIRST = {
+    "llvmlite": {"3.14": "0.46.0"},
+    "matplotlib": {"3.13": "3.9.2", "3.14": "3.10.5"},
+    "safetensors": {"3.12": "0.4.2", "3.13": "0.5.0", "3.14": "0.5.0"},
+}
+ELSEWHERE = {  # systems, and what wheels for them are called: pip asks for these names alone
+    "macOS arm64": ("macosx_12_0_arm64",),
+    "Windows": ("win_amd64",),
+    "Linux arm64": ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
+}
 
 
 def dependencies() -> list[str]:
@@ -39,9 +47,9 @@ def floors(python: str) -> list[str]:
 
 
 def interpreter(python: str) -> str | None:
-    """Where a Python is: on the path, or one of pyenv's."""
+    """Where a Python is: one of pyenv's, whose commands on the path may be of versions that are off; or on the path."""
     known = sorted(Path.home().glob(f".pyenv/versions/{python}.*/bin/python"))
-    return shutil.which(f"python{python}") or (str(known[-1]) if known else None)
+    return str(known[-1]) if known else shutil.which(f"python{python}")
 
 
 def tried(python: str, where: str, oldest: bool, tests: list[str]) -> bool:
@@ -64,12 +72,17 @@ def tried(python: str, where: str, oldest: bool, tests: list[str]) -> bool:
     return passed
 
 
-def resolved(python: str, platform: str) -> bool:
-    """Whether pip finds wheels of all dependencies for another system."""
-    target = ROOT / "build" / "versions" / f"{platform}-{python}"
-    command = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--python-version", python]
-    done = subprocess.run([*command, "--platform", platform, "-d", str(target), *dependencies()], check=False)
-    print(f"{python} on {platform}: {'wheels of all' if not done.returncode else 'NOT ALL there as wheels'}")
+def resolved(python: str, system: str, oldest: bool) -> bool:
+    """Whether pip finds wheels of all dependencies for another system. It looks, and downloads next to nothing."""
+    platforms = [option for name in ELSEWHERE[system] for option in ("--platform", name)]
+    target = str(ROOT / "build" / "versions" / "elsewhere")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--target", target]
+    command += ["--only-binary=:all:", "--python-version", python, *platforms, *dependencies()]
+    if oldest:
+        command += floors(python)
+    done = subprocess.run(command, check=False)
+    found = "wheels of all" if not done.returncode else "NOT ALL there as wheels"
+    print(f"{python} on {system}, {'oldest' if oldest else 'newest'}: {found}", flush=True)
     return not done.returncode
 
 
@@ -77,18 +90,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.versions", description=__doc__)
     parser.add_argument("tests", nargs="*", default=["tests/engine", "tests/nn", "tests/compiler"])
     parser.add_argument("--no-elsewhere", action="store_true", help="leave other systems out")
+    parser.add_argument("--no-tests", action="store_true", help="ask about other systems alone")
     options = parser.parse_args()
     good = True
     for python in PYTHONS:
         where = interpreter(python)
         if where is None:
             print(f"{python}: not here")
-        else:
+        elif not options.no_tests:
             for oldest in (True, False):
                 good &= tried(python, where, oldest, options.tests)
         if not options.no_elsewhere:
-            for platform in ELSEWHERE:
-                good &= resolved(python, platform)
+            for system in ELSEWHERE:
+                for oldest in (True, False):
+                    good &= resolved(python, system, oldest)
     return 0 if good else 1
 
 

@@ -7,9 +7,8 @@
 tensor([2., 4.])
 """
 
+import typing as _typing
 from math import e, inf, nan, pi
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import backend as _backend  # noqa: F401  # first: NumPy loads faster where fewer imports are under way
 from . import cuda
@@ -30,6 +29,12 @@ from .backend import (
 )
 from .backend import bool_ as bool
 from .backend import dispatch as _dispatch
+from .backend import float16 as half  # PyTorch's other names
+from .backend import float32 as float
+from .backend import float64 as double
+from .backend import int16 as short
+from .backend import int32 as int
+from .backend import int64 as long
 from .gradcheck import GradcheckError, NotTestedWarning, gradcheck, gradgradcheck
 from .graph import Primitive, primitive
 from .graph.device import device, set_default_device
@@ -73,6 +78,8 @@ from .ops.elementwise import (
     tanh,
     where,
 )
+from .ops.elementwise import mul as multiply
+from .ops.elementwise import neg as negative
 from .ops.index import (
     embedding,
     gather,
@@ -225,7 +232,7 @@ from .transforms.checkpoint import checkpoint
 from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .version import __version__
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from . import autograd as autograd  # none of these six in __all__, which a star import loads
     from . import backends as backends
     from . import distributions as distributions
@@ -273,19 +280,21 @@ _LAZY = {
 _LAZY_MODULES = ("autograd", "backends", "distributions", "nn", "optim", "utils")
 
 
-def __getattr__(name: str) -> _Any:
-    if name in _LAZY_MODULES:
-        from importlib import import_module
+if not _typing.TYPE_CHECKING:  # to a type checker it would be any name that there is
 
-        return import_module(f".{name}", __name__)
-    if name in _LAZY:
-        from importlib import import_module
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _LAZY_MODULES:
+            from importlib import import_module
 
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return import_module(f".{name}", __name__)
+        if name in _LAZY:
+            from importlib import import_module
+
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _launcher() -> _Any:
+def _launcher() -> _typing.Any:
     """What runs a primitive on a GPU, loaded on first use: it takes much of the compiler."""
     from .compiler.cuda.eager_fusion import launcher
 
@@ -294,10 +303,12 @@ def _launcher() -> _Any:
 
 _dispatch.launchers.append(_launcher)
 
-half, float, double = float16, float32, float64  # PyTorch's other names
-short, int, long = int16, int32, int64
-concat = concatenate = cat
-subtract, multiply, divide, true_divide, negative, clip = sub, mul, div, div, neg, clamp
+concat = cat
+concatenate = cat
+subtract = sub
+divide = div
+true_divide = div
+clip = clamp
 swapaxes = transpose
 argwhere = nonzero
 

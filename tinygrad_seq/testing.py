@@ -23,7 +23,7 @@ from .backend import Array, array_module
 from .backend.pytree import tree_map
 from .gradcheck import NotTestedWarning, Report, gradcheck, gradgradcheck
 
-np = array_module(0.0)  # NumPy
+np: Any = array_module(0.0)  # NumPy
 
 DOMAINS = ("real", "positive", "unit", "distinct", "large")
 

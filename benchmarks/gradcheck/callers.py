@@ -19,7 +19,7 @@ TWO, TWO_LARGE = draws(normal(3, 4), normal(3, 4)), draws(normal(200, 250), norm
 def made_of(forward: Callable[..., Any], *rules: Callable[..., Any]) -> Callable[[list[Any]], Any]:
     """Gives a fresh primitive for each check."""
 
-    def built(inputs: list[Any]) -> tg.Primitive:
+    def built(inputs: list[Any]) -> tg.Primitive[...]:
         found = tg.primitive(lambda *xs: forward(*xs))
         found.vjp(*rules)
         return found

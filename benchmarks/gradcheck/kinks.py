@@ -78,6 +78,26 @@ enter(WRONG, "relu of half zeros, 2 at 0", _relu._replace(backward=lambda g, x, 
 enter(WRONG, "relu of half zeros, -1 at 0", _relu._replace(backward=lambda g, x, y: g * np.where(x == 0, -1.0, x > 0)))
 
 
+# --- right by the outputs at kinks alone and by the others alone, wrong by all together, which is what people get ---
+
+
+def where_cotangent(condition: Callable[[Any], Any]) -> Change:
+    """Doubled where condition(cotangent) holds."""
+    return lambda d, g, xs, y: [d[0] * (2.0 if condition(np.asarray(g)) else 1.0)]
+
+
+TOGETHER: dict[str, Callable[[Any], Any]] = {
+    "doubled by all outputs together": lambda g: g.all() and np.ptp(g) > 0,
+    "doubled by equal cotangents": lambda g: np.ptp(g) == 0,
+}
+_abs = pointwise(lambda x: np.abs(x.real), lambda x, y: np.sign(x), fixed([0.0, 1.0, -2.0, 3.0]), kind="kink")
+enter(CORRECT, "abs of four, one at its kink", _abs, ("pair", *OTHERS[:3], "PyTorch"))
+for _name, _condition in TOGETHER.items():
+    _change = where_cotangent(_condition)
+    enter(WRONG, f"abs of four, one at its kink, {_name}", with_change(_abs, _change), ("pair", *OTHERS[:3], "PyTorch"))
+    enter(WRONG, f"relu of half zeros, {_name}", with_change(_relu, _change), ("pair", "primitive", "PyTorch"))
+
+
 # --- several that tie: what is right of each alone may be wrong together ---
 
 

@@ -104,6 +104,29 @@ enter(
 )
 
 
+# --- of generators of one's own, which go on from call to call ---
+
+
+def one_by_one(draw: Callable[[], float]) -> Callable[[Any], Any]:
+    return lambda shape: np.reshape([draw() for _ in range(int(np.prod(shape)))], shape)
+
+
+def of_ours(generator: tg.Generator) -> Callable[[Any], Any]:
+    return lambda shape: tg.rand(*shape, generator=generator).numpy()
+
+
+OWN: dict[str, Callable[[Any], Any]] = {
+    "NumPy's": np.random.default_rng(11).random,
+    "NumPy's old": np.random.RandomState(11).random_sample,
+    "tg's": of_ours(tg.Generator(11)),
+    "Python's": one_by_one(random.Random(11).random),
+}
+for _name, _draw in OWN.items():
+    _twice, _kept = drawn(_draw), Kept(_draw)
+    enter(CORRECT, f"the mask of a generator of {_name} kept", dropout(_kept.forward, _kept.backward), ALL)
+    enter(WRONG, f"another mask of a generator of {_name}", dropout(_twice, again(_twice)), ALL)
+
+
 def seeded(shape: Any) -> Any:
     return np.random.default_rng(7).random(shape)
 

@@ -80,6 +80,35 @@ class Counting(nn.Module):
         return self.linear(x).tanh()
 
 
+class Showing(nn.Module):
+    """Gives the buffer that it counts in beside its result; with `cut`, half of the gradient."""
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.cut = cut
+        self.register_buffer("calls", tg.zeros(2))
+        self.calls: Any
+
+    def forward(self, x: Any) -> Any:
+        with tg.no_grad():
+            self.calls.add_(1.0)
+        return x * (x.detach() if self.cut else x), self.calls
+
+
+class Caching(nn.Module):
+    """Writes its result into a tensor that it keeps, and counts in an array."""
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.cut, self.count = cut, np.zeros(3)
+        self.cache = tg.zeros(6, 4, dtype=tg.float64)
+
+    def forward(self, x: Any) -> Any:
+        self.count += 1
+        self.cache[:] = x * (x.detach() if self.cut else x)
+        return self.cache * 2.0
+
+
 class Recurrent(nn.Module):
     """A layer over time; with `cut`, its state carries no gradient past the middle."""
 
@@ -133,6 +162,8 @@ RIGHT: dict[str, Callable[[], Any]] = {
     "evaluation mode": Evaluated,
     "a weight used twice": Tied,
     "a counter and the last input": Counting,
+    "a buffer among the outputs": Showing,
+    "a tensor that is written to": Caching,
     "a recurrent layer": Recurrent,
     "a parameter that is not trained": Frozen,
     "gradients of an earlier pass": lambda: with_gradients(nn.Linear(4, 3)),
@@ -147,6 +178,8 @@ WRONG_ONES: dict[str, Callable[[], Any]] = {
     "a weight used twice, once without gradient": lambda: Tied(forgetful=True),
     "a state cut off in the middle": lambda: Recurrent(cut=True),
     "an average that carries a tenth": Lagging,
+    "a buffer among the outputs, half of the gradient": lambda: Showing(cut=True),
+    "a tensor that is written to, half of the gradient": lambda: Caching(cut=True),
 }
 for _name, _make in WRONG_ONES.items():
     enter(WRONG, _name, module(_make), ["module"])
@@ -168,14 +201,23 @@ def closed_over(make: Callable[[], Any]) -> Case:
     return Case(no_pair, no_pair, SMALL, kind="module", built=built)
 
 
-for _name in ("batch statistics in training mode", "a counter and the last input", "a recurrent layer"):
+for _name in (
+    "batch statistics in training mode",
+    "a counter and the last input",
+    "a tensor that is written to",
+    "a recurrent layer",
+):
     enter(
         CORRECT,
         f"a function around a module: {_name}",
         closed_over(RIGHT[_name]),
         ("function", "compiled") if "recurrent" in _name else ("function",),
     )
-for _name in ("batch statistics: the mean detached", "a state cut off in the middle"):
+for _name in (
+    "batch statistics: the mean detached",
+    "a state cut off in the middle",
+    "a tensor that is written to, half of the gradient",
+):
     enter(WRONG, f"a function around a module: {_name}", closed_over(WRONG_ONES[_name]), ["function"])
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import nn.functional as F
 import tinygrad_seq as tg
 
-from .case import CORRECT, WRONG, Case, enter, fixed, large, no_pair, pointwise
-from .changes import one_element, scaled, with_change
+from .case import CORRECT, WRONG, Case, cast, enter, fixed, large, no_pair, normal, pointwise
+from .changes import Change, one_element, scaled, with_change
 
 ALL = ("pair", "primitive", "function", "module", "PyTorch")
 TABLE = np.array([0.0, 1.0, 4.0, 9.0])
@@ -104,6 +104,35 @@ _many = pointwise(
 enter(CORRECT, "entropy of probabilities", _many, ALL)
 enter(WRONG, "entropy of probabilities, 3 times too large", with_change(_many, scaled(3.0)), ALL)
 enter(WRONG, "entropy of probabilities, one element halved", with_change(_many, one_element(-0.5)), ("pair", "PyTorch"))
+
+
+# --- going back raises where going forward does not ---
+
+
+def raises_where(condition: Callable[[Any, Any], Any], error: type[Exception] = IndexError) -> Change:
+    """No gradient where condition(cotangent, input) holds."""
+
+    def change(d: Any, g: Any, xs: Any, y: Any) -> Any:
+        if condition(np.asarray(g), np.asarray(xs[0])):
+            raise error("no such row")
+        return d
+
+    return change
+
+
+_sine = pointwise(np.sin, lambda x, y: np.cos(x), normal(3, 4, scale=1.5), kind="raising")
+_single = _sine._replace(draw=cast(_sine.draw, "float32"))
+_large_sine = _sine._replace(draw=normal(200, 250), large=True)
+for _name, _base, _change in (
+    ("always", _sine, raises_where(lambda g, x: True)),
+    ("always, a TypeError", _sine, raises_where(lambda g, x: True, TypeError)),
+    ("at larger inputs", _sine, raises_where(lambda g, x: abs(x).max() > 7)),
+    ("at larger inputs", _large_sine, raises_where(lambda g, x: abs(x).max() > 7)),
+    ("under equal cotangents", _sine, raises_where(lambda g, x: g.all() and np.ptp(g) == 0)),
+    ("in single precision", _single, raises_where(lambda g, x: x.itemsize == 4)),
+):
+    enter(WRONG, f"sine whose backward pass raises {_name}", with_change(_base, _change), ALL)
+enter(CORRECT, "sine that raises nothing in single precision", _single, ALL)
 
 
 def native(name: str, f: Callable[..., Any], values: Any, *routes: str) -> None:

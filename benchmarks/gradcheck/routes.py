@@ -32,7 +32,7 @@ def tensor_function(case: Case, inputs: list[Any]) -> Any:
     return primitive(case, len(inputs)) if case.built is None else case.built(inputs)
 
 
-def primitive(case: Case, count: int) -> tg.Primitive:
+def primitive(case: Case, count: int) -> tg.Primitive[...]:
     """The forward function with a rule for each input; what computes the rule is a primitive, too, so NumPy will do."""
     made = tg.primitive(case.forward)
     made.vjp(*[_rule(case, k, count) for k in range(count)])

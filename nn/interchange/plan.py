@@ -30,6 +30,12 @@ Parts = dict[tuple[int, str, str], Tensor]  # by cell, parameter and gate: (H, F
 class Plan:
     """Which of a module's parameters, gate by gate, makes which array of a layout, and the way there and back."""
 
+    module: Module
+    name: str
+    layout: Any
+    kind: str
+    suffixes: list[str]
+
     def __init__(self, module: Module, name: str) -> None:
         if name not in LAYOUTS:
             raise ValueError(f"interchange: there is no layout {name!r}; there are {', '.join(LAYOUTS)}")
@@ -55,8 +61,8 @@ class Plan:
             if found:
                 raise ValueError(f"interchange: {self.layout.library} has no {what}")
         of = {"module": len(self.suffixes), "layer": self.directions, "cell": 1}[self.layout.of]
-        self.units = len(self.suffixes) // of
-        self.biased = self._parameter(0, "bias_ih") is not None
+        self.units: int = len(self.suffixes) // of
+        self.biased: bool = self._parameter(0, "bias_ih") is not None
         self.slots: dict[str, list[Slot]] = {}  # for each array by name; several where directions are stacked
         for k in range(len(self.suffixes)):
             for path, slot in self._slots_of(k):

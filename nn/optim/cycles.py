@@ -24,6 +24,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         last_epoch: see `LRScheduler`.
     """
 
+    T_mult: int
+    eta_min: float
+    last_epoch: int
+
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
@@ -77,6 +81,8 @@ class OneCycleLR(LRScheduler):
         last_epoch: see `LRScheduler`.
     """
 
+    total_steps: int
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -105,7 +111,7 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"OneCycleLR: pct_start must be from 0 to 1, got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
-        self.cycled = None
+        self.cycled: str | None = None
         if cycle_momentum:
             self.cycled = next((name for name in ("betas", "momentum") if name in optimizer.defaults), None)
             if self.cycled is None:
@@ -175,6 +181,12 @@ class CyclicLR(LRScheduler):
         last_epoch: see `LRScheduler`.
     """
 
+    total_size: int
+    step_ratio: float
+    mode: str
+    gamma: float
+    scale_fn: Callable[[float], float] | None
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -200,7 +212,7 @@ class CyclicLR(LRScheduler):
             raise ValueError(f"CyclicLR: scale_mode is 'cycle' or 'iterations', got {scale_mode!r}")
         self.total_size, self.step_ratio = step_size_up + down, step_size_up / (step_size_up + down)
         self.mode, self.gamma, self.scale_fn, self.scale_mode = mode, gamma, scale_fn, scale_mode
-        self.cycled = None
+        self.cycled: str | None = None
         if cycle_momentum:
             self.cycled = next((name for name in ("betas", "momentum") if name in optimizer.defaults), None)
             if self.cycled is None:
@@ -209,9 +221,9 @@ class CyclicLR(LRScheduler):
                     "cycle_momentum=False"
                 )
         low = self._per_group("base_lr", base_lr)
-        self.max_lrs = self._per_group("max_lr", max_lr)
-        self.base_momentums = self._per_group("base_momentum", base_momentum)
-        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        self.max_lrs: list[Any] = self._per_group("max_lr", max_lr)
+        self.base_momentums: list[Any] = self._per_group("base_momentum", base_momentum)
+        self.max_momentums: list[Any] = self._per_group("max_momentum", max_momentum)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, low, strict=True):
                 group["initial_lr"] = lr

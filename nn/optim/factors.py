@@ -27,7 +27,7 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self._attach(optimizer)
-        self.lr_lambdas = self._per_group("lr_lambda", lr_lambda)
+        self.lr_lambdas: list[Any] = self._per_group("lr_lambda", lr_lambda)
         for f in self.lr_lambdas:
             if not callable(f):
                 raise TypeError(f"LambdaLR: lr_lambda must be a function of the epoch, got a {type(f).__name__}")
@@ -93,6 +93,8 @@ class StepLR(_Factor):
     """
 
     rates_go_on = False
+    step_size: int
+    gamma: float
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         require_sizes("StepLR", step_size=step_size)
@@ -115,6 +117,8 @@ class MultiStepLR(_Factor):
     """
 
     rates_go_on = False
+    milestones: list[int]
+    gamma: float
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -138,6 +142,8 @@ class ConstantLR(_Factor):
     """
 
     rates_go_on = False
+    first: float
+    total_iters: int
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -162,6 +168,10 @@ class LinearLR(_Factor):
         total_iters: how many epochs it takes to get there.
         last_epoch: see `LRScheduler`.
     """
+
+    start_factor: float
+    end_factor: float
+    total_iters: int
 
     def __init__(
         self,
@@ -212,6 +222,9 @@ class CosineAnnealingLR(_Factor):
         eta_min: the lowest learning rate.
         last_epoch: see `LRScheduler`.
     """
+
+    T_max: int
+    floor: float
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         require_sizes("CosineAnnealingLR", T_max=T_max)

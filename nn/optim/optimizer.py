@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -16,6 +16,7 @@ from ..module import Parameter
 from .state import State
 
 Group = dict[str, Any]
+R = TypeVar("R")
 
 _FROM_ZERO = (
     "lr",
@@ -151,6 +152,10 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how a parameter is updated")
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], R]) -> R: ...
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; all of them, or after an error none.
 

@@ -44,7 +44,7 @@ class LRScheduler:
                 "last_epoch=-1"
             )
         self.base_lrs: list[float] = []
-        self.last_epoch = last_epoch
+        self.last_epoch: int = last_epoch
         self._advance()
 
     def _attach(self, optimizer: Optimizer) -> None:
@@ -137,6 +137,10 @@ class SequentialLR(LRScheduler):
             loss.
     """
 
+    schedulers: list[LRScheduler]
+    milestones: list[int]
+    last_epoch: int
+
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
         self._attach(optimizer)
         self.schedulers, self.milestones = list(schedulers), list(milestones)
@@ -150,7 +154,7 @@ class SequentialLR(LRScheduler):
                 raise ValueError(f"SequentialLR: takes schedulers that need no loss, got a {type(scheduler).__name__}")
             if scheduler.optimizer is not optimizer:
                 raise ValueError(f"SequentialLR: its {type(scheduler).__name__} belongs to another optimizer")
-        self.base_lrs = self.schedulers[0].base_lrs
+        self.base_lrs: list[float] = self.schedulers[0].base_lrs
         self.last_epoch = -1
         self._advance()
 
@@ -196,6 +200,17 @@ class ReduceLROnPlateau(LRScheduler):
         eps: a reduction by no more than this is left out.
         verbose: print a line for each reduction.
     """
+
+    factor: float
+    patience: int
+    threshold: float
+    cooldown: int
+    min_lr: float | list[float]
+    eps: float
+    last_epoch: int
+    best: float
+    num_bad_epochs: int
+    cooldown_counter: int
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class Stream:
             raise TypeError(f"stream: streams= takes a slice, as shard() gives one, got a {type(streams).__name__}")
         self._streams = tokens[: length * batch].reshape(batch, length, *tokens.shape[1:])[streams].swapaxes(0, 1)
         self._steps, self._device = steps, device
-        self.position = 0
+        self.position: int = 0
 
     def __len__(self) -> int:
         """The number of pieces in a whole pass."""

@@ -39,7 +39,9 @@ def hear_hang_ups() -> None:
 def started(*arguments: object, **settings: Any) -> subprocess.Popen[str]:
     """The program in a process of its own."""
     piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
-    piped |= {"preexec_fn": hear_hang_ups} | settings
+    if os.name == "posix":
+        piped["preexec_fn"] = hear_hang_ups
+    piped |= settings
     return subprocess.Popen([*PROGRAM, *map(str, arguments)], cwd=ROOT, text=True, **piped)
 
 

@@ -28,6 +28,7 @@ from examples.char_lm.signals import Requests
 from examples.char_lm.text import Corpus
 from examples.char_lm.vocabulary import Vocabulary
 
+from ..systems import posix
 from . import FOX, load, train
 
 
@@ -221,6 +222,7 @@ def test_what_a_longer_budget_does_to_the_learning_rate_is_said(
     assert load(out).settings.lr == 0.001
 
 
+@posix
 def test_ctrl_c_while_it_judges_saves(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +251,7 @@ def asked() -> Iterator[Requests]:
         yield requests
 
 
+@posix
 def test_sigusr1_saves_on_demand(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

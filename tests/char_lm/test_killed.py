@@ -13,11 +13,12 @@ import pytest
 from examples.char_lm.cli import main
 
 from .. import profiles
+from ..systems import posix
 from . import SMALL, assert_same, load, started
 
 KILLS = {4: 1, 50: 1, 1000: 50}[profiles.examples()]
 STEPS = "400" if KILLS > 1 else "60"
-SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +35,17 @@ def arguments(folder: Path, text: Path, compiled: bool) -> list[str]:
     return [*new, "--save-every", "0.001", "--quiet", *([] if compiled else ["--no-compile"])]
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@posix
+@pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize(
     "compiled", [True, False] if KILLS > 1 else [False], ids=lambda c: "compiled" if c else "eager"
 )
-def test_a_run_killed_at_random_moments(
-    whole: dict[bool, Path], tmp_path: Path, number: signal.Signals, compiled: bool
-) -> None:
+def test_a_run_killed_at_random_moments(whole: dict[bool, Path], tmp_path: Path, name: str, compiled: bool) -> None:
+    number = signal.Signals[name]
     text = whole[compiled].parent / "text.txt"
     if not whole[compiled].exists():
         assert main(arguments(whole[compiled], text, compiled)) == 0
-    moments = random.Random(f"{number.name} {compiled}" if KILLS == 1 else None)
+    moments = random.Random(f"{name} {compiled}" if KILLS == 1 else None)
     out = tmp_path / "out"
     new = arguments(out, text, compiled)
     again = ["train", "--resume", "--out", str(out), *new[new.index("--save-every") :]]

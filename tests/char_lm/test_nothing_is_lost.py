@@ -21,6 +21,7 @@ from examples.char_lm.checkpoint import Run
 from examples.char_lm.cli import main
 from examples.char_lm.judge import Judge
 
+from ..systems import linux, posix
 from . import ROOT, SMALL, environment, load, started, train
 
 Refusal = Callable[[list[str]], str]
@@ -109,6 +110,7 @@ def test_at_the_end_of_a_full_disk_another_folder_works(
     assert load(tmp_path / "d", "best.npz").best is not None
 
 
+@posix
 def test_a_disk_that_is_really_full(text: Path, tmp_path: Path) -> None:
     """The system's own error, by a limit on the size of files."""
     limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); " + (
@@ -143,6 +145,7 @@ def test_there_may_be_no_output_at_all(text: Path, tmp_path: Path, monkeypatch: 
     assert train(text, tmp_path, "--steps", "2", quiet=False) == 0
 
 
+@linux
 def test_output_on_a_full_device(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with open("/dev/full", "w") as full:
@@ -155,6 +158,7 @@ def test_output_on_a_full_device(text: Path, tmp_path: Path) -> None:
     assert (process.returncode, errors) == (2, "char_lm: cannot write to standard output: No space left on device\n")
 
 
+@posix
 def test_sampling_into_head_ends_with_it(text: Path, tmp_path: Path) -> None:
     train(text, tmp_path, "--steps", "2")
     with started("sample", "--checkpoint", tmp_path, "--no-compile", "--length", "10000000") as process:
@@ -166,6 +170,7 @@ def test_sampling_into_head_ends_with_it(text: Path, tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
+@posix
 def test_ctrl_c_before_the_first_save_is_answered_at_once_and_saves(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with started("train", "--text", text, "--out", out, *SMALL, *FOREVER) as process:
@@ -183,6 +188,7 @@ def test_ctrl_c_before_the_first_save_is_answered_at_once_and_saves(text: Path, 
     assert load(out).step > 0
 
 
+@posix
 def test_the_answer_does_not_wait_for_a_long_step() -> None:
     """Python's handlers wait for the step; the answer comes from a thread."""
     code = (
@@ -207,6 +213,7 @@ def test_the_answer_does_not_wait_for_a_long_step() -> None:
     ]
 
 
+@posix
 def test_a_second_ctrl_c_stops_at_once(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, show = tmp_path / "out", loop.show
     train(text, out, "--steps", "3")
@@ -224,6 +231,7 @@ def test_a_second_ctrl_c_stops_at_once(text: Path, tmp_path: Path, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@posix
 def test_nohup_stays_in_force(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["train", "--text", text, "--out", out, *SMALL, *FOREVER, "--save-every", "0.05"]
@@ -341,6 +349,7 @@ def test_a_kill_in_the_last_judgement(text: Path, tmp_path: Path, monkeypatch: p
     assert [j.step for j in load(tmp_path).judged] == [5]
 
 
+@posix
 def test_ctrl_c_during_imports() -> None:
     """At any moment from the program's first line on."""
     code = (
@@ -383,6 +392,7 @@ def test_texts_of_a_few_characters(tmp_path: Path, capsys: pytest.CaptureFixture
         assert "the text is too short" in errors
 
 
+@linux
 def test_a_limit_on_memory(text: Path, tmp_path: Path) -> None:
     """As `ulimit -v` sets it: what does not fit is refused before it is tried, and what does not after all, then."""
     code = (

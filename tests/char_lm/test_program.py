@@ -23,6 +23,7 @@ from examples.char_lm.text import Corpus
 from examples.char_lm.train import over_and_over
 from examples.char_lm.write import Taste, write
 
+from ..systems import posix
 from . import FOX, ROOT, SMALL, assert_same, environment, load, started, train
 
 Refusal = Callable[[list[str]], str]
@@ -65,8 +66,10 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(text: Path, tmp_path: Path) 
     assert_same(load(tmp_path / "whole"), load(out))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_stopping_saves_and_says_how_to_go_on(text: Path, tmp_path: Path, number: int) -> None:
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_stopping_saves_and_says_how_to_go_on(text: Path, tmp_path: Path, name: str) -> None:
+    number = signal.Signals[name]
     out = tmp_path / "out"
     with started(
         "train", "--text", text, "--out", out, *SMALL, "--no-compile", "--minutes", "5", "--save-every", "0.2"

@@ -21,6 +21,7 @@ from examples.char_lm.recipe import choose
 from examples.char_lm.text import Corpus, Text
 from examples.char_lm.vocabulary import Vocabulary, split_words
 
+from ..systems import linux
 from . import FOX, ROOT, SMALL, assert_same, environment, load, train
 
 Refusal = Callable[[list[str]], str]
@@ -188,6 +189,7 @@ def test_a_large_text_is_read_from_a_file(text: Path, tmp_path: Path, monkeypatc
     assert not prepared.exists()
 
 
+@linux
 def test_a_large_text_takes_little_memory(tmp_path: Path) -> None:
     """40 MB with 5,000 different characters: beside the program itself, next to nothing."""
     path = tmp_path / "t.txt"

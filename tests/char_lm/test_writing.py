@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pty
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from examples.char_lm.progress import Progress
 from examples.char_lm.vocabulary import Vocabulary
 from examples.char_lm.write import Taste, until, write
 
+from ..systems import posix
 from . import FOX, PROGRAM, ROOT, SMALL, environment, load, started, train
 
 Refusal = Callable[[list[str]], str]
@@ -280,8 +280,11 @@ def test_progress_is_seen_from_the_first_step_on(
     assert " 33%  step 1  3.3" in said
 
 
+@posix
 def test_on_a_real_terminal(text: Path, tmp_path: Path) -> None:
     """A pseudo-terminal of 40 columns: every line of the bar fits, and the run is saved when the terminal is closed."""
+    import pty
+
     primary, secondary = pty.openpty()
     out = tmp_path / "out"
     arguments = ["train", "--text", text, "--out", out, *SMALL, "--no-compile", "--minutes", "9"]

@@ -19,10 +19,11 @@ import pytest
 from tinygrad_seq.compiler import warn_once
 from tinygrad_seq.compiler.native import code_cache
 
+from ..systems import posix
+
 ROOT = Path(__file__).parents[2]
 NAME, OTHER = "0a" * 32, "1b" * 32
 CODE = bytes(range(1, 25))
-posix = pytest.mark.skipif(os.name != "posix", reason="about owners and modes")
 native = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
 
 

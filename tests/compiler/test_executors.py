@@ -17,6 +17,8 @@ from tinygrad_seq import config
 from tinygrad_seq.compiler import executors, warn_once
 from tinygrad_seq.compiler.native import code_cache
 
+from ..systems import posix
+
 ROOT = Path(__file__).parents[2]
 native = pytest.mark.skipif(bool(executors.why_not_native()), reason="about a machine where native code runs")
 pytestmark = pytest.mark.host("about the CPU")
@@ -110,6 +112,7 @@ def test_an_llvmlite_that_cannot_be_imported(tmp_path: Path) -> None:
 
 
 @native
+@posix
 def test_a_warning_that_is_an_error_is_no_fault_of_llvmlite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from tinygrad_seq.compiler.native import jit
 
@@ -168,6 +171,7 @@ def test_says_why_not_the_native_one(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "not the native one, because llvmlite is not installed: pip install 'tinygrad_seq[jit]'" in shown
 
 
+@posix
 def test_says_why_machine_code_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").write_text("a file")
@@ -226,4 +230,4 @@ def test_what_nobody_takes_is_refused() -> None:
     with pytest.raises(ValueError, match="mode is None, 'explain' or 'verify', got 'fast'"):
         tg.compile(lambda x: x, mode="fast")
     with pytest.raises(TypeError, match="unexpected keyword argument 'inplace'"):
-        tg.compile(lambda x: x, inplace=True)  # type: ignore[call-arg]
+        tg.compile(lambda x: x, inplace=True)  # type: ignore[call-overload]

@@ -139,7 +139,8 @@ def test_verify_puts_back_all_that_it_reaches() -> None:
 def test_a_compiled_module_leaves_nothing_in_the_module() -> None:
     module = nn.Linear(2, 2)
     before = {*vars(module)}
-    one, other = tg.compile(module), tg.compile(module)
+    one: Any = tg.compile(module)
+    other: Any = tg.compile(module)
     assert {*vars(module)} == before
     assert one._varying is not other._varying
     one.note = 3
@@ -266,3 +267,27 @@ def test_modules_that_a_call_makes_are_its_own() -> None:
         right = f(x).item()
         tg.manual_seed(k)
         assert compiled(x).item() == pytest.approx(right, rel=1e-6)
+
+
+def test_a_second_derivative_runs_the_function_itself() -> None:
+    """jvp, hvp and nested derivatives of what changes something outside, or of parameters that are lent to it."""
+    calls = tg.zeros(1)
+    linear = nn.Linear(3, 1)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        calls.add_(1.0)
+        return (linear(x) ** 3).sum()
+
+    compiled = tg.compile(f)
+    x, v = tg.randn(2, 3), tg.randn(2, 3)
+    for derivative in (
+        lambda f: tg.jvp(f, (x,), (v,)),
+        lambda f: tg.hvp(f, (x,), (v,)),
+        lambda f: tg.grad(lambda x: (tg.grad(f)(x) * v).sum())(x),
+    ):
+        compiled(x)
+        before = calls.item()
+        right = str(derivative(f))
+        once = calls.item() - before
+        assert str(derivative(compiled)) == right
+        assert calls.item() == before + 2 * once

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ..systems import posix
+
 pytestmark = pytest.mark.skipif(find_spec("llvmlite") is None, reason="llvmlite is not installed")
 if find_spec("llvmlite") is not None:
     from tinygrad_seq.compiler.native import thread_pool
@@ -125,7 +127,7 @@ def test_helpers_sleep_between_runs(threads: int) -> None:
     pytest.fail("something goes on working after the end of a run")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_that_was_forked_has_helpers_of_its_own(threads: int) -> None:
     counting = Counting([6, 6])

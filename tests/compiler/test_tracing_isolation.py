@@ -16,6 +16,8 @@ from tinygrad_seq.graph import Leaf, Value
 from tinygrad_seq.graph.tracing_hook import active
 from tinygrad_seq.tensor.rng import default_generator
 
+from ..systems import posix
+
 
 def trained() -> tuple[Any, Any, Any]:
     tg.manual_seed(0)
@@ -142,7 +144,7 @@ def test_functions_that_call_each_other_do_not_wait_for_ever() -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_is_forked_while_another_thread_is_inside() -> None:
     inside, done = threading.Event(), threading.Event()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ..systems import posix
 from .launch import ROOT, launched
 
 CASES = {
@@ -56,6 +57,7 @@ def run(code: str, environment: dict[str, str]) -> str:
     return done.stdout + done.stderr
 
 
+@posix
 def test_bad_input() -> None:
     code = """
 import os

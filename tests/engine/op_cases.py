@@ -26,9 +26,9 @@ class Call(NamedTuple):
     params: dict[str, Any]
 
 
-def primitives() -> dict[str, Primitive]:
+def primitives() -> dict[str, Primitive[...]]:
     """All primitives of the engine, by name."""
-    found: dict[str, Primitive] = {}
+    found: dict[str, Primitive[...]] = {}
     for info in pkgutil.iter_modules(ops.__path__, "tinygrad_seq.ops."):
         module = importlib.import_module(info.name)
         for value in vars(module).values():

@@ -66,7 +66,7 @@ def test_every_primitive_stays_on_its_device(name: str, kind: str, data: st.Data
     found = []
     for make in (on_host, strict):
         xs = [make(a).requires_grad_() if a.dtype.kind == "f" else make(a).array for a in call.arrays]
-        ys = primitives()[name](*xs, **call.params)
+        ys: Any = primitives()[name](*xs, **call.params)
         ys = ys if isinstance(ys, tuple) else (ys,)
         if make is strict:
             assert all(is_on_device(y.array) for y in ys)

@@ -362,7 +362,7 @@ def test_training_goes_on_with_a_smaller_batch(compiled: bool, gpu: Any, monkeyp
     model = nn.RNN(2, 3).to("cuda")
     optimizer = nn.optim.Adam(model.parameters())
 
-    def plain(x: tg.Tensor) -> float:
+    def plain(x: tg.Tensor) -> tg.Tensor:
         loss = (model(x)[0] ** 2).sum()
         optimizer.zero_grad()
         loss.backward()

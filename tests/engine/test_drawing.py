@@ -11,6 +11,8 @@ import pytest
 import nn
 import tinygrad_seq as tg
 
+from ..systems import posix
+
 
 def test_names_shapes_and_edges() -> None:
     linear = nn.Linear(2, 3)
@@ -31,6 +33,7 @@ def test_several_outputs_and_names_in_a_mapping() -> None:
     assert str(tg.draw_graph(first)).count("penwidth=2") == 1
 
 
+@posix
 def test_svg_comes_from_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     y = tg.ones(2, requires_grad=True) * 2
     program = tmp_path / "dot"

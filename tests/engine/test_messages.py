@@ -207,9 +207,9 @@ def numbers() -> Any:
         case("Embedding: num_embeddings must be", ValueError, lambda: nn.Embedding(0, 2)),
         case("LSTM: hidden_size must be", ValueError, lambda: nn.LSTM(2, 0)),
         case("Linear: x has shape (4, 5)", ValueError, lambda: nn.Linear(2, 3)(tg.ones(4, 5))),
-        case("tensor: cannot make numbers of str", TypeError, lambda: nn.Linear(2, 3)("text")),
+        case("tensor: cannot make numbers of str", TypeError, lambda: nn.Linear(2, 3)("text")),  # type: ignore[arg-type]
         case("tensor: cannot make numbers of str", TypeError, lambda: nn.LSTM(2, 3)("text")),
-        case("tensor: cannot make numbers of str", TypeError, lambda: nn.LSTMCell(2, 3)("text")),
+        case("tensor: cannot make numbers of str", TypeError, lambda: nn.LSTMCell(2, 3)("text")),  # type: ignore[arg-type]
         case("Adam: got no parameters", ValueError, lambda: nn.optim.Adam([])),
         case("SGD: takes leaf tensors that require a gradient", TypeError, lambda: nn.optim.SGD(x, lr=1.0)),
         case("functional_call: Linear has no", KeyError, lambda: nn.functional_call(nn.Linear(1, 1), {"w": x}, x)),

@@ -23,15 +23,13 @@ SEEDS = range(20 if DEEP else 1)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 BUDGET = 60  # calls for each input, beyond one per entry
 LOCATING = 200  # the same where an entry is wrong or at a kink, and has to be found
-COSTLY = ("kink", "table", "raising", "edge")  # kinds that have a kink or an edge near
+COSTLY = ("kink", "edge")  # kinds that have a kink or a jump near
 NOTHING_TO_TEST = {  # right, and of no entry anything can be said
     "0 elements",
     "kink: tg's norm at 0, function",
     "precision: values by way of float16",
 }
 UNSEEN = {  # wrong, by less than any step can show
-    "kink: abs next to its kink, the other side's",
-    "edge: a saw tooth next to its jump, 1 % off there",
     "precision: values by way of float16, wrong sign",
 }
 pytestmark = [
@@ -83,13 +81,15 @@ def verdict(case: Case, seed: int) -> str:
 @pytest.mark.parametrize("name", chosen(CORRECT))
 def test_no_false_alarm(name: str) -> None:
     for seed in SEEDS:
-        assert verdict(CORRECT[name], seed) == "pass" or name in NOTHING_TO_TEST
+        said = verdict(CORRECT[name], seed)
+        assert said == "pass" or (said == "not tested" and name in NOTHING_TO_TEST)
 
 
 @pytest.mark.parametrize("name", chosen(WRONG))
 def test_found(name: str) -> None:
     for seed in SEEDS:
-        assert verdict(WRONG[name], seed) == "fail" or name in UNSEEN
+        said = verdict(WRONG[name], seed)
+        assert said == "fail" or (said in ("pass", "not tested") and name in UNSEEN)
 
 
 @pytest.mark.parametrize("call", [pytest.param(call, id=name) for name, call in CALLS.items()])

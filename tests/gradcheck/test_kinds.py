@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from typing import Any
 
@@ -179,6 +180,32 @@ def test_kinks_hide_nothing_along_directions(at_zero: float) -> None:
     assert verdict((relu, lambda g, x, y: g * np.where(x == 0, 2.0, x > 0)), x) == "fail"
 
 
+def relu(x: Any) -> Any:
+    return np.maximum(x.real, 0)
+
+
+def size_of(x: Any) -> Any:
+    return abs(x.real)
+
+
+@pytest.mark.parametrize(
+    ("f", "slope", "x"),
+    [
+        (relu, lambda x: x > 0, np.maximum(np.random.default_rng(0).standard_normal(400), 0)),
+        (relu, lambda x: x > 0, np.maximum(np.random.default_rng(0).standard_normal(50_000), 0)),
+        (size_of, np.sign, np.array([0.0, 1.0, 2.0, 3.0])),
+        (size_of, np.sign, np.array([0.0, 1.0, 2.0])),
+    ],
+)
+@pytest.mark.parametrize("whole", [lambda g: g.all() and np.ptp(g) > 0, lambda g: np.ptp(g) == 0, lambda g: g.all()])
+def test_next_to_kinks_wrong_by_all_outputs_together_alone(f: Any, slope: Any, x: Any, whole: Any) -> None:
+    def backward(g: Any, x: Any, y: Any) -> Any:
+        return g * slope(x) * (2 if whole(g) else 1)
+
+    assert verdict((f, backward), x) == "fail"
+    assert verdict((f, lambda g, x, y: g * slope(x)), x) == "pass"
+
+
 A = tg.tensor([[1.0, -1.0], [1.0, 1.0]], dtype=tg.float64)
 B = tg.tensor([1.0, -1.0], dtype=tg.float64)
 
@@ -286,6 +313,103 @@ def test_the_contract_of_a_primitive() -> None:
         assert verdict(primitive(np.sin, rule), X) == "fail"
 
 
+def test_what_lies_in_memory_otherwise_may_have_other_values() -> None:
+    values = lambda x: np.sin(x) * (1 if x.flags.c_contiguous else 2)  # noqa: E731 # as random numbers may have
+    slope = lambda g, x, y: g * np.cos(x) * (1 if x.flags.c_contiguous else 2)  # noqa: E731
+    assert verdict((values, slope), X) == "pass"
+
+
+# --- what raises ---
+
+
+def raising(where: Any, error: type[Exception] = IndexError) -> Any:
+    def backward(g: Any, x: Any, y: Any) -> Any:
+        if where(g, x):
+            raise error("no such row")
+        return g * np.cos(x)
+
+    return backward
+
+
+@pytest.mark.parametrize("error", [IndexError, TypeError, NotImplementedError])
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (lambda g, x: True, "the backward pass raises {}: no such row"),
+        (lambda g, x: abs(x).max() > 5, "at inputs eight times as large, the backward pass raises {}: no such row"),
+        (lambda g, x: np.ptp(g) == 0 and g.all(), "the backward pass raises {}: no such row where the cotangent is"),
+        (lambda g, x: x.itemsize == 4, "in float32, the backward pass raises {}: no such row"),
+        (lambda g, x: x.flags.f_contiguous, "the backward pass raises {}: no such row where inputs and cotangent lie"),
+    ],
+)
+def test_a_backward_that_raises(where: Any, words: str, error: type[Exception]) -> None:
+    x = X.astype("float32")
+    report = tg.gradcheck((np.sin, raising(where, error)), x, raise_exception=False)
+    assert words.format(error.__name__) in report.problems[0]
+    with pytest.raises(tg.GradcheckError, match="no such row"):
+        tg.gradcheck((np.sin, raising(where, error)), x)
+
+
+@pytest.mark.parametrize("error", [IndexError, TypeError])
+def test_a_backward_that_raises_of_pytorchs_and_jaxs(error: type[Exception]) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Raising(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return torch.sin(x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            raise error("no such row")
+
+    words = f"the backward pass raises {error.__name__}: no such row"
+    assert tg.gradcheck(Raising, torch.tensor(X), raise_exception=False).problems == [words]
+    jax = pytest.importorskip("jax")
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
+    def sin(x: Any) -> Any:
+        return jax.numpy.sin(x)
+
+    def back(_: Any, g: Any) -> Any:
+        raise error("no such row")
+
+    sin.defvjp(lambda x: (jax.numpy.sin(x), None), back)
+    assert tg.gradcheck(sin, jax.numpy.asarray(X), raise_exception=False).problems == [words]
+
+
+def test_a_rule_that_raises_and_a_function_that_raises_where_a_gradient_is_wanted() -> None:
+    def rule(g: Any, _y: Any, x: Any) -> Any:
+        raise TypeError("no such row")
+
+    for check in (tg.gradcheck, tg.gradgradcheck):
+        report = check(primitive(np.sin, rule), X, raise_exception=False)
+        assert report.problems == ["the backward pass raises TypeError: no such row"]
+
+    def only_without(x: Any) -> Any:
+        if tg.is_grad_enabled():
+            raise TypeError("not here")
+        return x.sin()
+
+    report = tg.gradcheck(only_without, X, raise_exception=False)
+    assert report.problems == ["the function, where a gradient is wanted, raises TypeError: not here"]
+
+
+def test_what_the_checker_itself_does_wrong_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_larger(probe: Any, report: Any, c: Any, looks: Any, where: str) -> None:
+        if "as large" in where:
+            raise ZeroDivisionError("of the checker's own")
+
+    monkeypatch.setattr(sys.modules["tinygrad_seq.gradcheck.check"], "_once_more", only_larger)
+    with pytest.raises(ZeroDivisionError):
+        tg.gradcheck((np.sin, lambda g, x, y: g * np.cos(x)), X)
+
+
+def test_shapes_that_depend_on_values_at_larger_inputs_alone() -> None:
+    pair = (lambda x: np.sin(x[abs(x.real) < 8]), lambda g, x, y: g.reshape(x.shape) * np.cos(x))
+    assert verdict(pair, X) == "pass"
+
+
 # --- what the complex step does not see, time ---
 
 
@@ -361,3 +485,32 @@ def test_the_second_witness_is_reported() -> None:
     assert report.agreement is not None
     assert report.agreement < 1e-9
     assert "differences agree to" in str(tg.gradcheck(lambda x: x.sin(), X))
+
+
+@pytest.mark.parametrize("digits", [7, 9])
+def test_values_on_a_decimal_grid(digits: int) -> None:
+    pair = (lambda x: np.round(np.sin(x.real), digits), lambda g, x, y: g * np.cos(x))
+    for seed in range(35):
+        assert verdict(pair, np.random.default_rng(seed).standard_normal(5), seed=seed) == "pass"
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-5])
+def test_steps_beyond_an_edge_say_nothing_of_the_rounding(off: float) -> None:
+    def backward(g: Any, x: Any, y: Any) -> Any:
+        symmetric = np.tril(x) + np.tril(x, -1).T
+        return g * np.tril(np.linalg.inv(symmetric) * (1 - np.eye(2) / 2)) * (1 + off)
+
+    pair = (lambda x: np.log(np.diag(np.linalg.cholesky(x.real))).sum(), backward)
+    for seed in range(8):
+        report = tg.gradcheck(pair, np.array([[1.0, 0.0], [0.99, 1.0]]), seed=seed, raise_exception=False)
+        assert report.verdict == ("fail" if off else "pass")
+        assert off or report.inputs[0].tested == 3
+
+
+@pytest.mark.parametrize("x", [[0.999999, 0.3, 2.000001], [0.9999999, -0.5, 1.0000001]])
+def test_next_to_a_jump(x: Any) -> None:
+    saw = (lambda x: np.mod(x.real, 1.0), lambda g, x, y: g)
+    near = (saw[0], lambda g, x, y: g * np.where(abs(x - np.round(x)) < 1e-5, 1.01, 1.0))
+    for seed in range(5):
+        assert verdict(saw, np.array(x), seed=seed) == "pass"
+        assert verdict(near, np.array(x), seed=seed) == "fail"

@@ -207,8 +207,9 @@ def test_attention_without_pytorch() -> None:
         F.scaled_dot_product_attention(*given, attn_mask=tg.ones(3, 5, dtype=tg.bool), is_causal=True)
     with pytest.raises(ValueError, match="must divide embed_dim"):
         nn.MultiheadAttention(5, 2)
+    x = tg.ones(3, 1, 4)
     with pytest.raises(ValueError, match="needs attn_mask"):
-        nn.MultiheadAttention(4, 2)(*[tg.ones(3, 1, 4)] * 3, is_causal=True)
+        nn.MultiheadAttention(4, 2)(x, x, x, is_causal=True)
 
 
 def test_lazy_linear() -> None:

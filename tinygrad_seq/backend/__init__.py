@@ -14,16 +14,23 @@ from .blas import blas_function as blas_function
 from .blas import blas_threads as blas_threads
 from .blas import set_blas_threads as set_blas_threads
 from .cores import usable_cores as usable_cores
+from .numpy import bool_ as bool_
+from .numpy import complex64 as complex64
+from .numpy import complex128 as complex128
+from .numpy import dtype as dtype
+from .numpy import float16 as float16
+from .numpy import float32 as float32
+from .numpy import float64 as float64
+from .numpy import int8 as int8
+from .numpy import int16 as int16
+from .numpy import int32 as int32
+from .numpy import int64 as int64
+from .numpy import result_type as result_type
+from .numpy import uint8 as uint8
 
 Array: TypeAlias = Any  # an array of some backend; typing one would tie us to a library
 DType: TypeAlias = Any
 
-float16, float32, float64 = numpy_backend.float16, numpy_backend.float32, numpy_backend.float64
-int8, int16, int32, int64 = numpy_backend.int8, numpy_backend.int16, numpy_backend.int32, numpy_backend.int64
-uint8, bool_ = numpy_backend.uint8, numpy_backend.bool_
-complex64, complex128 = numpy_backend.complex64, numpy_backend.complex128
-dtype = numpy_backend.dtype
-result_type = numpy_backend.result_type
 SCALAR = numpy_backend.SCALAR
 numpy_module: Any = numpy_backend.module  # for what runs on the CPU whatever the device
 

@@ -24,12 +24,19 @@ module: Any = xp
 ndarray = xp.ndarray
 SCALAR = xp.generic  # what NumPy returns for 0-d results
 dtype = xp.dtype
-result_type = xp.result_type
+result_type: Any = xp.result_type
 
-float16, float32, float64 = dtype("float16"), dtype("float32"), dtype("float64")
-int8, int16, int32, int64 = dtype("int8"), dtype("int16"), dtype("int32"), dtype("int64")
-uint8, bool_ = dtype("uint8"), dtype("bool")
-complex64, complex128 = dtype("complex64"), dtype("complex128")
+float16: dtype[Any] = dtype("float16")
+float32: dtype[Any] = dtype("float32")
+float64: dtype[Any] = dtype("float64")
+int8: dtype[Any] = dtype("int8")
+int16: dtype[Any] = dtype("int16")
+int32: dtype[Any] = dtype("int32")
+int64: dtype[Any] = dtype("int64")
+uint8: dtype[Any] = dtype("uint8")
+bool_: dtype[Any] = dtype("bool")
+complex64: dtype[Any] = dtype("complex64")
+complex128: dtype[Any] = dtype("complex128")
 
 
 def on(index: int) -> Any:

@@ -66,7 +66,7 @@ def _frozen(x: Any) -> Any:
     return x.copy() if is_array(x) else x
 
 
-class _Replayed(Primitive):
+class _Replayed(Primitive[...]):
     """The primitive: tensors, and what the call leaves, to results."""
 
     def __init__(self, name: str, rule: Callable[..., Any], unread: tuple[int, ...]) -> None:
@@ -158,7 +158,7 @@ class CompiledBackward:
         call.results = tuple([values[y].copy() for y in self._results])
         inputs, call.inputs = call.inputs, []
         with enable_grad():
-            made: tuple[Tensor, ...] = self._primitive(*inputs, call)
+            made: Any = self._primitive(*inputs, call)
         return made
 
     def _make_room(self) -> None:

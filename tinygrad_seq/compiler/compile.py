@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar, overload
 
-from .compiled import Compiled
+from .compiled import Compiled, P, R
 from .compiled_module import CompiledModule
 from .executors import native_fault
 
@@ -20,8 +20,59 @@ _INSTEAD = {
 }
 
 
+class _Module(Protocol):
+    """What is compiled as a module, and passes for it."""
+
+    def named_parameters(self) -> Any: ...
+
+
+M = TypeVar("M", bound=_Module)
+
+
+class _Compile(Protocol):
+    """The decorator, when its settings are given: it keeps the signature as well."""
+
+    @overload
+    def __call__(self, function: M) -> M: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Compiled[P, R]: ...
+
+
+@overload
 def compile(
-    function: Callable[..., Any] | None = None,
+    function: M,
+    *,
+    executor: str | None = None,
+    mode: str | None = None,
+    fullgraph: bool | None = None,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    options: Any = None,
+) -> M: ...
+@overload
+def compile(
+    function: Callable[P, R],
+    *,
+    executor: str | None = None,
+    mode: str | None = None,
+    fullgraph: bool | None = None,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    options: Any = None,
+) -> Compiled[P, R]: ...
+@overload
+def compile(
+    function: None = None,
+    *,
+    executor: str | None = None,
+    mode: str | None = None,
+    fullgraph: bool | None = None,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    options: Any = None,
+) -> _Compile: ...
+def compile(
+    function: Any = None,
     *,
     executor: str | None = None,
     mode: str | None = None,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
 from types import MethodType
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..backend import numpy_backend
 from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
-from ..graph.grad_mode import grad_enabled, is_grad_enabled
+from ..graph.grad_mode import grad_enabled, is_grad_enabled, twice
 from ..graph.saved_tensors import next_number
 from ..graph.tracing_hook import CompileError, active
 from .executable import AliasOutput, DifferentiableOutput, Executable, PlainOutput, Prepared, ScalarOutput, executor_for
@@ -33,6 +33,10 @@ from .tracing.symbolic_scalar import SymbolicScalar
 from .tracing.tracer import Tracer
 from .tracing.watch import Watch
 from .verification import verified
+
+P = ParamSpec("P")  # what a compiled function takes
+Q = ParamSpec("Q")
+R = TypeVar("R")
 
 _VARIES = object()  # in place of a number that is an input of the program
 _one_at_a_time = lock()  # recordings; the engine knows of one
@@ -61,14 +65,14 @@ class RecompileWarning(UserWarning):
     """A compiled function was recorded again and again, because its arguments keep changing in kind."""
 
 
-class _Methods(dict["Compiled", "Compiled"]):
+class _Methods(dict["Compiled[..., Any]", "Compiled[..., Any]"]):
     """The compiled methods of an object, by those of its class. A copy of the object has none yet."""
 
     def __reduce__(self) -> Any:
         return _Methods, ()
 
 
-class Compiled:
+class Compiled(Generic[P, R]):
     """A function with the programs that were recorded of it. `compile` makes one.
 
     Attributes:
@@ -78,8 +82,10 @@ class Compiled:
     function: Any
     limit = 16  # of programs that are kept: the one used least recently goes first
     patience = 8  # recordings after which a warning asks what is going on
+    executor: str | None
+    mode: str | None
 
-    def __init__(self, function: Callable[..., Any], *, executor: str | None = None, mode: str | None = None) -> None:
+    def __init__(self, function: Callable[P, R], *, executor: str | None = None, mode: str | None = None) -> None:
         if not callable(function):
             raise TypeError(f"compile: takes a function, got a {type(function).__name__}")
         self.function = function
@@ -99,8 +105,9 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}, {len(self.programs)} programs>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if observers or (active and active[-1].mine()):  # somebody looks on, or it is a part of another one
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        # somebody looks on; a second derivative would run the function again; or it is a part of another program
+        if observers or twice.get() or (active and active[-1].mine()):
             return self.function(*args, **kwargs)
         if self.mode == "verify":
             return verified(_name_of(self.function), self.function, self._run, args, kwargs)
@@ -134,6 +141,10 @@ class Compiled:
                 return replay, call
         return None
 
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Compiled[P, R]: ...
+    @overload
+    def __get__(self: Compiled[Concatenate[Any, Q], R], instance: object, owner: Any = None) -> Compiled[Q, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """A compiled method. Each object has its own, which goes with it."""
         if instance is None:

@@ -8,7 +8,7 @@ from typing import Any
 from .compiled import Compiled
 
 
-class CompiledModule(Compiled):
+class CompiledModule(Compiled[..., Any]):
     """A compiled module: called, it replays; all else is the module's: `parameters()`, `train()`, attributes, also set.
 
     It passes for a module, so it can be a part of another one, whose `parameters()` and `state_dict()` then have the

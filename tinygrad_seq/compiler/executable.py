@@ -19,7 +19,7 @@ from .numpy.executor import NumpyExecutor
 from .operations import VIEWS
 from .partition import partition
 from .passes import optimized
-from .program import Instr, Program, Source, Var
+from .program import Instr, Number, Program, Source, Var
 from .scalar_program import evaluation
 from .tracing.joint_graph import Sweep
 from .tracing.tracer import Tracer
@@ -69,6 +69,12 @@ class Prepared(NamedTuple):
 class Executable:
     """A program with what belongs to it outside: where its numbers come from and go to."""
 
+    found: Found
+    commits: list[tuple[Callable[[Any], None], Number]]
+    form: Any
+    outputs: list[Any]
+    gradients: Gradients
+
     def __init__(
         self,
         tracer: Tracer,
@@ -107,13 +113,13 @@ class Executable:
         back = [w.gradient for w in sweep.wanted] if sweep is not None else []
         program.outputs = list(dict.fromkeys([*made, *[v for v in back if v is not None]]))
         with program.backend.on(program.index):  # what is the same at each call, passes compute
-            self.program = optimized(program)
+            self.program: Program = optimized(program)
         now = self.program.renamed
         self.outputs = [
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (PlainOutput, DifferentiableOutput)) else out
             for out in outputs
         ]
-        self.stores = [(source, now.get(var, var)) for source, var in stores]
+        self.stores: list[tuple[Source, Var]] = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
         self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.derivative: CompiledBackward | None = None

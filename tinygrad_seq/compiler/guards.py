@@ -118,7 +118,7 @@ class Found:
         followed: Iterable[Any] = (),
         seen: Collection[int] | None = None,
     ) -> None:
-        self.places = [*{place.identity: place for place in places}.values()]
+        self.places: list[Place] = [*{place.identity: place for place in places}.values()]
         self._followed = {*followed}
         self._live: list[tuple[Place, Any, Any]] = []  # numbers that are followed, with what was there
         self._compared = [place for place in self.places if place.identity not in self._followed]

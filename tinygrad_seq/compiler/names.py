@@ -37,6 +37,8 @@ class Names:
         found: all objects that can be reached.
     """
 
+    names: set[str]
+
     def __init__(self, functions: Iterable[Any], objects: Iterable[Any] = (), names: Iterable[str] = ()) -> None:
         roots = [*functions, *objects]
         self._own = {_top(getattr(x, "__module__", type(x).__module__)) for x in roots}
@@ -53,7 +55,7 @@ class Names:
                 if id(x) not in self._found and not isinstance(x, (str, bytes, int, float, complex, Value)):
                     self._found[id(x)] = x
                     todo += self._inside(x)
-        self.found = [*self._found.values()]
+        self.found: list[Any] = [*self._found.values()]
 
     def _inside(self, x: Any) -> Iterator[Any]:
         """What can be reached from something, and by the way the places where it is found."""

@@ -16,6 +16,9 @@ class Var:
     """An array of the program, by number: its shape and dtype. The array itself is the executor's."""
 
     __slots__ = ("dtype", "number", "shape")
+    dtype: DType
+    number: int
+    shape: tuple[int, ...]
 
     def __init__(self, number: int, shape: tuple[int, ...], dtype: DType) -> None:
         self.number, self.shape, self.dtype = number, shape, dtype
@@ -47,6 +50,8 @@ class Number:
     """
 
     __slots__ = ("place", "whole")
+    place: int
+    whole: bool
 
     def __init__(self, place: int, whole: bool = False) -> None:
         self.place, self.whole = place, whole
@@ -63,6 +68,11 @@ class Instr:
     """
 
     __slots__ = ("args", "line", "op", "out", "params")
+    args: tuple[Any, ...]
+    line: str
+    op: str
+    out: Var
+    params: dict[str, Any]
 
     def __init__(self, op: str, args: tuple[Any, ...], params: dict[str, Any], out: Var, line: str = "") -> None:
         self.op, self.args, self.params, self.out, self.line = op, args, params, out, line
@@ -87,6 +97,9 @@ class Source:
     """
 
     __slots__ = ("moves", "name", "read")
+    name: str
+    read: Callable[[list[Any]], Any]
+    moves: bool
 
     def __init__(self, name: str, read: Callable[[list[Any]], Any], moves: bool = False) -> None:
         self.name, self.read, self.moves = name, read, moves

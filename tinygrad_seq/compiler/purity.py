@@ -31,7 +31,7 @@ class PurityCheck:
                 f"compile: {name} takes from {called!r}, a {type(iterator).__name__}, which a replay would not do "
                 "again; take the next one outside, and pass it as an argument"
             )
-        self.found = Found(names.places)
+        self.found: Found = Found(names.places)
         self._generators = [(what, put, get, get()) for what, get, put in _generators(names.found)]
 
     def put_back(self) -> None:

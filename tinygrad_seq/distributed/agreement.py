@@ -24,11 +24,15 @@ class Agreement:
         factor: this rank's weight, divided by the mean of all weights.
     """
 
+    group: Group
+    present: list[bool]
+    static: bool
+
     def __init__(self, group: Group, whats: list[str], present: list[bool], static: bool) -> None:
         self.group, self.present, self.static = group, present, static
         self._whats = whats
         self._text, self._hash = "; ".join(whats), zlib.crc32(bytes(present))
-        self.factor = 1.0
+        self.factor: float = 1.0
 
     def reach(self, weight: float, seed: int, offset: int) -> None:
         """Meet the others. What any rank has, all have from then on, if it is not too late for that.

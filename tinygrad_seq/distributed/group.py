@@ -38,15 +38,20 @@ class Group:
         said_idle: whether it was said that there are ranks without data.
     """
 
+    transport: Transport | None
+    timeout: float
+    stopping: bool
+    broken: str
+
     def __init__(self, transport: Transport | None, timeout: float) -> None:
         self.transport, self.timeout = transport, timeout
-        self.rank = 0 if transport is None else transport.rank
-        self.size = 1 if transport is None else transport.size
+        self.rank: int = 0 if transport is None else transport.rank
+        self.size: int = 1 if transport is None else transport.size
         self.step = 0
         self.stopping = self.wants_to_stop = False
         self.broken = ""
         self.said_idle = False
-        self.process = os.getpid()
+        self.process: int = os.getpid()
 
     @property
     def link(self) -> Transport:

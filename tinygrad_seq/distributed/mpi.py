@@ -16,13 +16,15 @@ class MPITransport:
     """Messages between the processes that an MPI launcher has started."""
 
     name = "mpi"
+    rank: Any
+    size: Any
 
     def __init__(self, MPI: Any) -> None:
         self._MPI = MPI
         self._comm = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         host = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.local_size = host.Get_size()
+        self.local_size: Any = host.Get_size()
         host.Free()
         self._ops = {"sum": MPI.SUM, "product": MPI.PROD, "min": MPI.MIN, "max": MPI.MAX}
 

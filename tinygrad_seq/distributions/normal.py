@@ -18,6 +18,8 @@ class Normal(Distribution):
     """Normal with mean `loc` and standard deviation `scale`, which broadcast with each other."""
 
     has_rsample = True
+    loc: Any
+    scale: Any
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         like = next((x for x in (loc, scale) if isinstance(x, Tensor)), None)

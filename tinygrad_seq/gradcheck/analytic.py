@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import Array, array_module
 from .compare import SAFETY, bisected, largest, only
 from .findings import Findings
 from .numeric import COMPLEX_STEP
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LOCATED = 8  # wrong entries to look for when directions find something
 
 
 class Analytic(Findings):
     """By the complex step."""
+
+    tested: Array
 
     def _every_entry(self) -> None:
         exact = host.zeros(self.x.size)
@@ -111,7 +115,8 @@ class Analytic(Findings):
         size = (c.size(i) + largest(ours)).reshape(-1)
         if left and all(off[k] < 1e-8 * size[k] for k in left):
             tolerance += SAFETY * c.gradient_scatter[i].reshape(-1)
-            drowned = c.resolution(i, measured=True).reshape(-1)
+            left = [k for k in left if off[k] > tolerance[k]]
+            drowned = c.resolution(i, measured=True).reshape(-1) if left else drowned
             left = [
                 k for k in left if off[k] > tolerance[k] + (drowned[k] if abs(exact[k]) < 100 * drowned[k] else 0.0)
             ]

@@ -24,7 +24,7 @@ class Arguments:
     """
 
     def __init__(self, given: Any, wrt: Wrt = None, constants: bool = False, others: Sequence[str] = ()) -> None:
-        self.given = list(given) if isinstance(given, (tuple, list)) else [given]
+        self.given: list[Any] = list(given) if isinstance(given, (tuple, list)) else [given]
         self._chosen = None if wrt is None else [wrt] if isinstance(wrt, (int, str)) else list(wrt)
         self._found: set[Any] = {n for n in self._chosen or () for name in others if _matches(n, name)}
         self._constants = constants

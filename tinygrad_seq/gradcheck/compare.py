@@ -10,7 +10,7 @@ from ..backend import Array, array_module
 from .numeric import COMPLEX_STEP, WIDEST, Slopes, along, flat, scatter_about_a_curve
 from .probe import Probe
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 RTOL = 1e-9  # of an entry: what is smaller is no mistake of a rule
 SAFETY = 20.0  # measured noise is a sample; the true one may be larger by so much
@@ -25,6 +25,18 @@ class Comparison:
         values: the outputs at this point, if they are known.
         rtol: what is no mistake of a rule, as a part of an entry.
     """
+
+    probe: Probe
+    arrays: list[Array]
+    weights: list[Array]
+    rng: Any
+    rtol: float
+    here: Array
+    w: Array
+    rounding: Array
+    missing: list[bool]
+    gradients: list[Array]
+    scales: list[Array]
 
     def __init__(
         self,

@@ -8,9 +8,9 @@ from typing import Any
 from ..backend import Array, array_module, float64
 from .probe import Probe
 from .report import Report
-from .subjects import TensorSubject, Watch
+from .subjects import Raised, TensorSubject, Watch, reported
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LARGE = 200_000  # elements of inputs and cotangents together
 
@@ -22,6 +22,12 @@ class Contract:
         gradients: at the given inputs, in double precision, from arrays as C lays them out.
     """
 
+    probe: Probe
+    cotangents: list[Array]
+    report: Report
+    subject: Any
+    arrays: list[Array]
+
     def __init__(self, probe: Probe, values: Sequence[Array], cotangents: Sequence[Array], report: Report) -> None:
         self.probe, self.cotangents, self.report = probe, list(cotangents), report
         self.subject, self.arrays = probe.subject, probe.subject.arrays
@@ -32,12 +38,14 @@ class Contract:
         """All of it, up to the first thing that leaves nothing to compare with."""
         first, second = Watch(), Watch()
         self.gradients = self.probe.gradients(self.arrays, self.cotangents, first)
+        again = self.probe.gradients(self.arrays, self.cotangents, second)
+        with reported("the function, called once more,"):
+            values = self.probe.values(self.arrays)
+        if not self._same_twice(values, again):
+            return
         self._left_alone(first)
         self._dtypes(first)
         if self.report.problems:
-            return
-        again = self.probe.gradients(self.arrays, self.cotangents, second)
-        if not self._same_twice(self.probe.values(self.arrays), again):
             return
         self._buffers(first, second)
         self._linear()
@@ -108,8 +116,8 @@ class Contract:
     def _layouts(self) -> None:
         """Strided, reversed and transposed memory, and memory in common, must give the same gradients."""
         arrays, weights = self.arrays, self.cotangents
-        fortran = [[host.array(a, order="F") for a in given] for given in (arrays, weights)]
-        self._compare("inputs and cotangent lie in memory as Fortran lays them out", *fortran)
+        fortran, theirs = [[host.array(a, order="F") for a in given] for given in (arrays, weights)]
+        self._compare("inputs and cotangent lie in memory as Fortran lays them out", fortran, theirs)
         if sum(a.size for a in (*arrays, *weights)) <= LARGE:  # products of such arrays are slow
             movable = [_strided(a) if i < self.subject.movable else a for i, a in enumerate(arrays)]
             self._compare("the inputs are not contiguous in memory", movable, weights)
@@ -120,7 +128,11 @@ class Contract:
             self._compare("an input is a broadcast view", views, weights)
         ones = [host.ones(w.shape) for w in weights]
         views = [host.broadcast_to(host.ones((1,) * w.ndim), w.shape) for w in ones]
-        whole = self._gradients(arrays, ones)
+        try:
+            whole = self.probe.gradients(arrays, ones)
+        except Raised as error:
+            self._say(f"{error} where the cotangent is all ones")
+            return
         self._compare("the cotangent is a broadcast view, as that of a sum is", arrays, views, whole)
         self._shared()
 
@@ -135,7 +147,7 @@ class Contract:
                     where = f"{self.subject.names[i]} and {self.subject.names[j]} share memory"
                     expected = self._gradients(apart, self.cotangents)
                     if expected is not None:
-                        self._compare(where, shared, self.cotangents, expected)
+                        self._compare(where, shared, self.cotangents, expected, shared=True)
                     return
 
     def _gradients(self, arrays: Sequence[Array], cotangents: Sequence[Array]) -> list[Array | None] | None:
@@ -152,20 +164,32 @@ class Contract:
             return False
         return True
 
-    def _compare(self, where: str, arrays: Sequence[Array], cotangents: Sequence[Array], expected: Any = None) -> None:
-        """The same numbers in other memory."""
+    def _compare(
+        self,
+        where: str,
+        arrays: Sequence[Array],
+        cotangents: Sequence[Array],
+        expected: Any = None,
+        shared: bool = False,
+    ) -> None:
+        """The same numbers in other memory.
+
+        Args:
+            expected: the gradients; by default those at the given inputs.
+            shared: whether two inputs are one array, and equal for that reason.
+        """
         expected = self.gradients if expected is None else expected
-        given = [a if a.flags.writeable is False or _odd(a) or where.endswith("memory") else a.copy() for a in arrays]
+        given = [a if shared or a.flags.writeable is False or _odd(a) else a.copy() for a in arrays]
         try:
             watch = Watch()
             found = self.probe.gradients(given, [w if _odd(w) else w.copy() for w in cotangents], watch, as_is=True)
-        except Exception as error:
+        except Raised as error:
             if expected is not None and self._has_values(given):
-                self._say(f"the backward pass raises {type(error).__name__} where {where}: {error}")
+                self._say(f"{error} where {where}")
             return
         if expected is None:
             return
-        if "memory" not in where[-6:] and not all(map(_close, self._values, watch.computed)):
+        if not shared and not all(map(_close, self._values, watch.computed)):
             return  # random numbers that are drawn as the memory lies
         for name, a, b, usual in zip(self.subject.names, expected, found, self.gradients, strict=True):
             if not _close(a, b, size=0.0 if usual is None else float(abs(usual).max(initial=0.0))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..backend import Array, array_module
@@ -10,7 +11,7 @@ from .compare import SAFETY, bisected, only
 from .findings import Findings
 from .numeric import Slopes
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one
@@ -30,12 +31,7 @@ class Differences(Findings):
         if one_by_one:
             self._every_entry_by_differences()
             return
-        for exponent in (0.0, 1.0):
-            if exponent == 0.0 and self.measured is not None:
-                d, found = self.measured
-            else:
-                d = c.direction(self.i, exponent)
-                found = c.slopes(self.i, d)
+        for d, found in self._known_lines():
             self.slopes_along = found
             for mask in _tiers(found, c.w):
                 if self._tier(d, found, mask):
@@ -45,6 +41,31 @@ class Differences(Findings):
                 self._bent(bent)
             if self.report.wrong or self.report.problems:
                 return
+        self._adds_up()
+
+    def _known_lines(self) -> Iterator[tuple[Array, Slopes]]:
+        """Directions with what differences say along them, measured where they are not known."""
+        for k in range(self.directions):
+            if len(self.lines) == k:
+                d = self.c.direction(self.i, exponent=float(k > 0))
+                self.lines.append((d, self.c.slopes(self.i, d)))
+            yield self.lines[k]
+
+    def _adds_up(self) -> None:
+        """The gradients by parts of the outputs, which were looked at, must add up to that by all, which people get."""
+        c, used = self.c, self.c.w != 0
+        known = [*_tiers(self.slopes_along, c.w), self.slopes_along.bent & used]
+        parts = [part for part in [*known, used & ~host.logical_or.reduce(known)] if part.any()]
+        if len(parts) < 2:
+            return
+        gradients = [c.gradients_at(c.arrays, mask=part.astype(float))[self.i] for part in parts]
+        if any(g.shape != self.x.shape for g in gradients):
+            self.report.problems.append("the gradient by some of the outputs has another shape than that by all")
+            return
+        with host.errstate(all="ignore"):
+            off, size = abs(sum(gradients) - self.g), sum(abs(g) for g in gradients)
+        if (off > c.rtol * size).any() and (off > c.rtol * size + SAFETY * c.noise[self.i]).any():
+            self.report.problems.append("the gradients by some of the outputs do not add up to that by all of them")
 
     def _tier(self, d: Array, found: Slopes, mask: Array) -> bool:
         """Some output elements along a direction. Whether anything is wrong."""
@@ -76,7 +97,7 @@ class Differences(Findings):
         if not located:
             where = f"along a random direction, {claimed:.10g} against {numeric:.10g} ± {tolerance:.1e}"
             self.require_nearby(where, part, seen=True)
-        return bool(left) or not located
+        return bool(left or self.report.problems)
 
     def _located(self, d: Array, g: Array, mask: Array, off: float, tolerance: float) -> list[tuple[int, float, float]]:
         """Entries that make a direction disagree: index, derivative, error."""
@@ -158,6 +179,7 @@ class Differences(Findings):
             unit = host.zeros(self.x.size)
             unit[flat] = self.c.scales[self.i].reshape(-1)[flat]
             found = c.slopes(self.i, unit.reshape(self.x.shape))
+            self.lines.append((unit.reshape(self.x.shape), found))
             ours = float(self.g.reshape(-1)[flat])
             exact[flat] = c.summed(found.value) / unit[flat]
             error = c.error(found) / unit[flat]

@@ -10,7 +10,7 @@ from .kinks import Nearby
 from .numeric import Slopes
 from .report import Entry, InputReport
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class Findings:
@@ -21,15 +21,23 @@ class Findings:
         certified: whether the complex step can be believed; None if that is to be found out.
     """
 
+    c: Comparison
+    i: int
+    exhaustive: bool
+    x: Array
+    g: Array
+    kinks: Any
+
     def __init__(self, c: Comparison, i: int, exhaustive: bool, certified: bool | None = None) -> None:
         self.c, self.i, self.exhaustive = c, i, exhaustive
         self.x, self.g = c.arrays[i], c.gradients[i]
-        self.report = InputReport(c.probe.subject.names[i], tuple(self.x.shape), entries=int(self.x.size))
-        self.steppable = c.scales[i] > 0
-        self.tested = host.zeros(self.x.shape, dtype=bool)
+        self.report: InputReport = InputReport(c.probe.subject.names[i], tuple(self.x.shape), entries=int(self.x.size))
+        self.steppable: Any = c.scales[i] > 0
+        self.tested: Any = host.zeros(self.x.shape, dtype=bool)
         self.kinks = host.zeros(self.x.shape, dtype=bool)
         self.certified = certified
-        self.measured: tuple[Array, Slopes] | None = None  # a direction and all that differences say along it
+        self.directions = 2  # along which differences look
+        self.lines: list[tuple[Array, Slopes]] = []  # directions and all that differences say along them
         self.bends = False  # whether there is a kink here of all outputs
         self.near: dict[Any, Nearby] = {}
         self.line: tuple[Array, Array] | None = None  # a direction and the derivatives along it

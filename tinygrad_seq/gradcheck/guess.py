@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import Array, array_module
 from .report import InputReport
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 def guess(report: InputReport, claimed: Array, time_dim: int | None) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from ..backend import Array, array_module
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
-from .subjects import Watch
+from .subjects import BACKWARD, FORWARD, Watch, reported
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class JaxSubject:
@@ -19,6 +19,14 @@ class JaxSubject:
     Raises:
         ImportError: without JAX.
     """
+
+    f: Callable[..., Any]
+    arguments: Arguments
+    surroundings: Surroundings
+    names: list[str]
+    movable: int
+    layouts: list[Any]
+    given: list[Any]
 
     def __init__(self, f: Callable[..., Any], arguments: Arguments) -> None:
         import jax
@@ -29,7 +37,7 @@ class JaxSubject:
         self.time_dim: int | None = 0
         self.layouts = self.given = [host.array(x) for x in arguments.variables]
         self.given = [a.astype("float32") if a.dtype.itemsize < 4 else a for a in self.given]  # bfloat16 is not NumPy's
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings(f)
         self._generators = generators()
 
@@ -57,8 +65,10 @@ class JaxSubject:
         restore_generators(self._generators)
         try:
             with jax.enable_x64(True):
-                ys, pull = jax.vjp(self._of, *[jax.numpy.asarray(a) for a in arrays])
-                found = pull([jax.numpy.asarray(w).astype(y.dtype) for w, y in zip(cotangents, ys, strict=True)])
+                with reported(FORWARD):
+                    ys, pull = jax.vjp(self._of, *[jax.numpy.asarray(a) for a in arrays])
+                with reported(BACKWARD):
+                    found = pull([jax.numpy.asarray(w).astype(y.dtype) for w, y in zip(cotangents, ys, strict=True)])
                 gradients = [host.array(g) for g in found]
         finally:
             self.surroundings.put_back()

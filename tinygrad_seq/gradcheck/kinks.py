@@ -13,7 +13,7 @@ from ..backend import Array, array_module
 from .compare import RTOL, SAFETY, Comparison, only
 from .numeric import WIDEST, grain
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 PAIRS = 2  # of points next to the given one
 TINY = 4  # entries whose gradients nearby can be had from values
@@ -29,16 +29,22 @@ class Nearby:
         certified: whether the complex step can be believed.
     """
 
+    c: Comparison
+    certified: bool
+    mask: Any | None
+
     def __init__(self, comparison: Comparison, certified: bool, mask: Array | None = None) -> None:
         self.c, self.certified, self.mask = comparison, certified, mask
         comparison.probe.more_for_kinks()
-        self.reach = 1e-9 if certified else 1e-6
+        self.reach: float = 1e-9 if certified else 1e-6
         self._from_values: int | None = None  # of which input the gradients are those that the values show
         self._said: dict[Any, bool | None] = {}  # of input, point and entries, whether it is right there
         self._lines: list[Array] = []
         self.points: list[list[Array]] = []
         self.gradients: list[list[Array]] = []
-        self.claimed = comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
+        self.claimed: list[Array] = (
+            comparison.gradients if mask is None else comparison.gradients_at(comparison.arrays, mask=mask)
+        )
         for _ in range(PAIRS):
             self._look()
 
@@ -220,6 +226,8 @@ class Nearby:
             bends = self.bends(i).reshape(-1)
             explained = [k for k, by in off.items() if by <= 1.5 * bends[k]]
             if len(explained) == len(off) or extra == MORE or (extra > LEAST and self.c.probe.left < 2):
+                break
+            if extra == PAIRS and not bends.any():  # smooth
                 break
             self._look()
         return explained

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from ..backend import array_module
+from ..backend import Array, array_module
 from .analytic import Analytic
 from .compare import QUICK
 from .differences import Differences
-from .numeric import STEPS
+from .numeric import STEPS, Slopes
 from .report import InputReport
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
+
+LATER = 12  # calls to keep for other cotangents, larger inputs and the given precision
 
 
 class Look(Analytic, Differences):
@@ -25,7 +27,7 @@ class Look(Analytic, Differences):
         if self.certified is None:
             self.certified = self.steppable.any() and self._certify()
         by = "complex step" if self.certified else "central differences"
-        one_by_one = self.exhaustive and (self.certified or self.c.probe.left > 2 * STEPS * self.x.size)
+        one_by_one = self.exhaustive and (self.certified or self.c.probe.left > 2 * STEPS * self.x.size + LATER)
         report.how = f"{'every entry' if one_by_one else 'random directions'}, {by}"
         if self.steppable.any():
             if not self.certified:
@@ -37,8 +39,15 @@ class Look(Analytic, Differences):
         self._counts()
         return report
 
-    def again(self, steps: Any) -> InputReport:
-        """Along one direction only, and all of it if that disagrees: for a second point or other cotangents."""
+    def again(self, lines: Sequence[tuple[Array, Slopes]] = ()) -> InputReport:
+        """Along one direction only, and all of it if that disagrees: for a second point or other cotangents.
+
+        Args:
+            lines: directions along which all is known, as at the same point under other cotangents.
+        """
+        if lines and not self.certified:
+            self.lines, self.directions = list(lines), len(lines)
+            return self.go()
         if self._misshapen() or not self.steppable.any():
             return self.report
         d = self.c.direction(self.i)
@@ -47,7 +56,7 @@ class Look(Analytic, Differences):
             exact = self.c.complex_step(self.i, d)
             numeric = None if exact is None else self.c.summed(exact)
         else:
-            found = self.c.slopes(self.i, d, steps)
+            found = self.c.slopes(self.i, d, QUICK)
             usable = host.isfinite(found.error) & (self.c.w != 0)
             numeric = self.c.summed(found.value) if usable[self.c.w != 0].all() else None
         tolerance = max(1e-12, self.c.rtol if self.c.rtol > 1e-8 else 0) * size
@@ -65,9 +74,9 @@ class Look(Analytic, Differences):
         quick = c.slopes(self.i, d, QUICK)
         apart = c.agreement(exact, quick)
         if apart is not None and apart > 1e-9:
-            self.measured = d, c.slopes(self.i, d)
-            apart = c.agreement(exact, self.measured[1])
-        self.bends = apart is None and bool((quick.bent & (c.w != 0)).any())
+            self.lines = [(d, c.slopes(self.i, d))]
+            apart = c.agreement(exact, self.lines[0][1])
+        self.bends: bool = apart is None and bool((quick.bent & (c.w != 0)).any())
         if apart is None:  # at a kink of all outputs: beside it
             moves = [1e-3 * s * c.rng.uniform(-1, 1, x.shape) for x, s in zip(c.arrays, c.scales, strict=True)]
             point = [x + m for x, m in zip(c.arrays, moves, strict=True)]

@@ -7,20 +7,22 @@ as beyond the edge of its domain, a sample is nan, and the steps that are short 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..backend import Array, array_module
 
-host = array_module(0.0)  # NumPy
+host: Any = array_module(0.0)  # NumPy
 
 COMPLEX_STEP = 2.0**-100
-FALL = 8.0  # from one step to the next
+FALL = 7.3  # from one step to the next: no whole number, by which values on a grid would move in proportion
 WIDEST = 0.05  # as a part of the direction
-STEPS = 8  # down to 2.4e-8 of it
+STEPS = 8  # down to 4.5e-8 of it
 FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
 SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
-WIDE = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)  # parts of the widest
+UNKNOWN = 0.1  # error, as a part of a slope, above which the slope to one side is looked at
+CLEARLY = 1e-4  # part of that error that the one of the other side must not exceed
+WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
 
 
 class Slopes(NamedTuple):
@@ -124,12 +126,14 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         seen = _scatter(slopes, widths)
         noise = host.fmax(host.fmax(_noise(high - low), size), seen)
         result = central = _extrapolated(slopes, noise / widths, widths, 2)
-        one_sided = ~host.isfinite(central.error)
-        if one_sided.any():  # at an edge of the domain
+        edge = ~host.isfinite(central.error)
+        one_sided = edge | (central.error > UNKNOWN * abs(central.value))
+        if one_sided.any():  # at an edge of the domain, next to a jump
             for side, move in ((right, high - here), (left, here - low)):
-                noise = host.fmax(2 * host.fmax(_noise(move), size), _scatter(side, widths))
+                grained = host.fmax(_noise(move), _noise(high - low))
+                noise = host.fmax(2 * host.fmax(grained, size), _scatter(side, widths))
                 found = _extrapolated(side, noise / widths, widths, 1)
-                better = one_sided & (found.error < result.error)
+                better = one_sided & (found.error < host.where(edge, 1.0, CLEARLY) * result.error)
                 result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
         noise = host.fmax(host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size), seen)
         bent = _bent(right, left, noise / widths) & host.isfinite(central.error)
@@ -140,8 +144,8 @@ def _noise(moves: Array) -> Array:
     """What rounding is seen to do: an element that moves, but not for short steps, is rounded to its smallest move."""
     size = abs(moves)
     grain = host.where(size > 0, size, host.inf).min(axis=0)
-    some, every = (size > 0).any(axis=0), (size > 0).all(axis=0)
-    return host.where(some & ~every, grain, 0.0) * host.ones_like(moves)
+    some, still = (size > 0).any(axis=0), (size == 0).any(axis=0)
+    return host.where(some & still, grain, 0.0) * host.ones_like(moves)
 
 
 def grain(values: Array) -> Array:

@@ -9,9 +9,9 @@ from typing import Any
 from ..backend import Array, array_module
 from .arguments import Arguments
 from .state import Surroundings, generators, restore_generators
-from .subjects import Arrays, Watch
+from .subjects import BACKWARD, FORWARD, Arrays, Watch, reported
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class PairSubject:
@@ -25,19 +25,18 @@ class PairSubject:
     def __init__(self, pair: Sequence[Callable[..., Any]], arguments: Arguments) -> None:
         self.forward, self.backward = pair
         self.arguments = arguments
-        self.names = arguments.names
+        self.names: list[str] = arguments.names
         self.gates: dict[str, tuple[str, ...]] = {}
         self.time_dim: int | None = 0
-        self.layouts = [host.asarray(x) for x in arguments.variables]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.movable = len(self.given)
-        self.arrays = [x.astype("float64") for x in self.given]
-        self.surroundings = Surroundings(list(pair))
+        self.layouts: list[Any] = [host.asarray(x) for x in arguments.variables]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.movable: int = len(self.given)
+        self.arrays: list[Any] = [x.astype("float64") for x in self.given]
+        self.surroundings: Surroundings = Surroundings(list(pair))
         self._generators = generators()
 
-    def _outputs(self, arrays: Arrays) -> tuple[Any, list[Array], list[int]]:
-        """What the forward function returns, the same as a list of arrays, and which of them are floating-point."""
-        result = self.forward(*self.arguments.filled(arrays))
+    def _outputs(self, result: Any) -> tuple[Any, list[Array], list[int]]:
+        """What the forward function returned, the same as a list of arrays, and which of them are floating-point."""
         ys = [host.asarray(y) for y in (result if isinstance(result, (tuple, list)) else (result,))]
         floating = [k for k, y in enumerate(ys) if y.dtype.kind in "fc"]
         if not floating:
@@ -49,7 +48,7 @@ class PairSubject:
     def values(self, arrays: Arrays) -> list[Array]:
         restore_generators(self._generators)
         try:
-            _, ys, floating = self._outputs(arrays)
+            _, ys, floating = self._outputs(self.forward(*self.arguments.filled(arrays)))
             return [host.array(ys[k]) for k in floating]
         finally:
             self.surroundings.put_back()
@@ -57,7 +56,9 @@ class PairSubject:
     def gradients(self, arrays: Arrays, cotangents: Arrays, watch: Watch | None = None) -> list[Array | None]:
         restore_generators(self._generators)
         try:
-            y, ys, floating = self._outputs(arrays)
+            with reported(FORWARD):
+                result = self.forward(*self.arguments.filled(arrays))
+            y, ys, floating = self._outputs(result)
             if watch is not None:
                 watch.computed = [host.array(ys[k]) for k in floating]
             given = dict(zip(floating, cotangents, strict=True))
@@ -68,19 +69,26 @@ class PairSubject:
                 else host.zeros(part.shape)
                 for k, part in enumerate(ys)
             ]  # fmt: skip
-            result = self.backward(*self._arguments(tuple(gs) if isinstance(y, tuple) else gs[0], arrays, y))
+            call = self._arguments(tuple(gs) if isinstance(y, tuple) else gs[0], arrays, y)
+            with reported(BACKWARD):
+                result = self.backward(*call)
+            gradients = self._gradients(result)
+            if watch is not None:
+                watch.raw, watch.inputs = gradients, list(arrays)
+                watch.cotangents, watch.outputs = [gs[k] for k in floating], [host.array(ys[k]) for k in floating]
+            return [None if g is None else host.array(g) for g in gradients]
         finally:
             self.surroundings.put_back()
+
+    def _gradients(self, result: Any) -> list[Any]:
+        """What the backward function returned, for each variable, in the memory in which it lies."""
         count = len(self.arguments.given)
         several = isinstance(result, (tuple, list)) or (isinstance(result, dict) and count > 1)
         found = list(result) if several else [result]
         if len(found) != count:
             raise TypeError(f"gradcheck: backward returned {len(found)} gradients for {count} inputs")
-        gradients = [None if g is None else host.asarray(g) for g in self.arguments.gradients(found)]
-        if watch is not None:
-            watch.raw, watch.inputs = gradients, list(arrays)
-            watch.cotangents, watch.outputs = [gs[k] for k in floating], [ys[k] for k in floating]
-        return [None if g is None else host.array(g) for g in gradients]
+        with reported("taking apart what the backward pass returned"):
+            return [None if g is None else host.asarray(g) for g in self.arguments.gradients(found)]
 
     def _arguments(self, g: Any, arrays: Arrays, y: Any) -> list[Any]:
         """In the order that the backward function takes them."""

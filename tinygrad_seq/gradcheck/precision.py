@@ -8,9 +8,9 @@ from typing import Any
 from ..backend import Array, array_module
 from .compare import Comparison
 from .report import InputReport, Report
-from .subjects import TensorSubject, Watch
+from .subjects import Raised, TensorSubject, Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 ROUNDINGS = 30.0  # of the dtype, by which a gradient may be off that scatters by one in double precision
 MOVES = 4  # points next to the given one, as near as the dtype resolves
@@ -36,6 +36,9 @@ def check_own_precision(c: Comparison, report: Report) -> None:
             report.notes.append(f"not compared in {kinds[0]}: the outputs overflow there")
             return
         found = c.probe.gradients(subject.given, narrow, watch)
+    except Raised as error:
+        report.problems.append(f"in {kinds[0]}, {error}")
+        return
     except Exception as error:
         report.notes.append(f"not compared in {kinds[0]}: {type(error).__name__}: {error}")
         return

@@ -7,12 +7,13 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ..backend import Array, array_module, complex128
 from .numeric import COMPLEX_STEP, flat
 from .subjects import Subject, Watch
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 CALLS = 60  # of the function for each input, besides one for each entry
 SILENT = 2.0  # seconds without a word
@@ -26,6 +27,10 @@ class Probe:
         limit: to be made at most.
         words: of the first exception that the function raised at a point next to the inputs.
     """
+
+    limit: int
+    calls: int
+    words: str
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject

@@ -15,9 +15,9 @@ from ..graph import Leaf, Value
 from ..graph.saved_tensors import memory
 from ..tensor.rng import Generator, default_generator
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
-DEPTH = 6  # how far to follow what a function refers to
+DEPTH = 30  # how far to follow what a function refers to: models of many levels
 
 
 def reachable(f: Any) -> list[Any]:
@@ -26,11 +26,9 @@ def reachable(f: Any) -> list[Any]:
     todo = [(f, 0)]
     while todo:
         x, depth = todo.pop()
-        if (
-            id(x) in found
-            or x is None
-            or isinstance(x, (type, ModuleType, str, bytes, int, float, BuiltinFunctionType))
-        ):
+        if isinstance(x, BuiltinFunctionType):  # as `generator.random`
+            x = x.__self__
+        if id(x) in found or x is None or isinstance(x, (type, ModuleType, str, bytes, int, float)):
             continue
         if type(x).__module__.partition(".")[0] == "builtins" and not isinstance(
             x, (FunctionType, MethodType, list, tuple, dict, set)
@@ -45,6 +43,8 @@ def reachable(f: Any) -> list[Any]:
 def _parts(x: Any) -> list[Any]:
     if isinstance(x, FunctionType):
         cells = [cell.cell_contents for cell in x.__closure__ or () if _filled(cell)]
+        if _is_from("tinygrad_seq", x):  # whose globals are not the user's
+            return [*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
         named = [x.__globals__[name] for name in x.__code__.co_names if name in x.__globals__]
         inner = [code for code in x.__code__.co_consts if hasattr(code, "co_names")]
         named += [x.__globals__[n] for code in inner for n in code.co_names if n in x.__globals__]
@@ -57,9 +57,16 @@ def _parts(x: Any) -> list[Any]:
         return list(x)
     if is_array(x) or isinstance(x, Value):
         return []
+    if _is_from("tinygrad_seq.compiler", type(x)):  # of a compiled function, not its programs
+        return [getattr(x, "function", None)]
     call = vars(type(x)).get("__call__")
     own = [getattr(x, name) for name in ("func", "args", "keywords", "function") if name in dir(type(x))]
     return [*getattr(x, "__dict__", {}).values(), *own, *([call] if isinstance(call, FunctionType) else [])]
+
+
+def _is_from(package: str, x: Any) -> bool:
+    """Whether a function or class stands in this package."""
+    return f"{x.__module__}.".startswith(f"{package}.")
 
 
 def _filled(cell: Any) -> bool:
@@ -71,35 +78,37 @@ def _filled(cell: Any) -> bool:
 
 
 class Surroundings:
-    """The modules, tensors and generators that a function refers to, as they are now."""
+    """The modules, tensors, arrays and generators that a function refers to, as they are now."""
 
     def __init__(self, f: Any, apart_from: Sequence[Any] = ()) -> None:
         known = {id(x) for x in apart_from}  # which the check itself replaces and puts back
         self._each_time: list[Callable[[], None]] = []
-        self._at_the_end: list[Callable[[], None]] = [_putting_back_generators()]
+        shared = _putting_back_generators()
         for x in reachable(f):
             if id(x) in known:
                 continue
             if isinstance(x, Value):
                 self._tensor(x)
+            elif is_array(x):
+                if x.dtype.kind in "biufc" and x.flags.writeable:
+                    self._each_time.append(_putting_back_numbers(x))
             elif hasattr(x, "named_modules") and hasattr(x, "training"):
                 self._each_time.append(_putting_back_attributes(x))
-            elif isinstance(x, Generator):
-                self._at_the_end.append(partial(x.set_state, x.get_state()))
-            elif hasattr(x, "bit_generator"):  # NumPy's
-                bits = x.bit_generator
-                self._at_the_end.append(partial(setattr, bits, "state", bits.state))
-            elif type(x).__module__.partition(".")[0] == "torch" and hasattr(x, "data_ptr"):
+            elif _is_from("torch", type(x)) and hasattr(x, "data_ptr"):
                 self._each_time.append(_putting_back_torch(x))
+            else:
+                self._each_time += _putting_back_generator(x)
+        self._at_the_end = shared
 
     def _tensor(self, x: Value) -> None:
-        self._each_time.append(_putting_back_numbers(x))
+        self._each_time.append(_putting_back_numbers(x.array))
+        self._each_time += [partial(setattr, x, "array", x.array), partial(setattr, x, "node", x.node)]
         leaf = x.node
         if isinstance(leaf, Leaf):
             self._each_time.append(partial(setattr, leaf, "grad", leaf.grad))
 
     def put_back(self) -> None:
-        """What one call of the function changed, but for the generators."""
+        """What one call of the function changed, but for the generators that everybody shares."""
         for undo in self._each_time:
             undo()
 
@@ -110,32 +119,30 @@ class Surroundings:
             yield
         finally:
             self.put_back()
-            for undo in self._at_the_end:
-                undo()
+            self._at_the_end()
 
 
-def _putting_back_numbers(x: Value) -> Callable[[], None]:
-    array = x.array
+def _putting_back_numbers(array: Any) -> Callable[[], None]:
     with at(array):
         before = array.copy()
 
     def undo() -> None:
         with at(array):
-            xp = array_module(array)
-            x.array = array
-            if not bool(((array == before) | (array != array)).all()):
-                xp.copyto(array, before)
+            if not bool(((array == before) | ((array != array) & (before != before))).all()):
+                array_module(array).copyto(array, before)
                 memory.mark(array)
 
     return undo
 
 
 def _putting_back_torch(x: Any) -> Callable[[], None]:
-    before, grad = x.detach().clone(), x.grad if x.is_leaf else None
+    before, leaf, grad = x.detach().clone(), x.is_leaf, x.grad if x.is_leaf else None
 
     def undo() -> None:
         import torch
 
+        if leaf and not x.is_leaf and not x._is_view():  # written to in place
+            x.detach_()
         with torch.no_grad():
             if not torch.equal(x.detach(), before):
                 x.data.copy_(before)
@@ -143,6 +150,23 @@ def _putting_back_torch(x: Any) -> Callable[[], None]:
             x.grad = grad
 
     return undo
+
+
+def _putting_back_generator(x: Any) -> list[Callable[[], None]]:
+    """Of a random generator of one's own: each call draws the same. None for what is no generator."""
+    import random  # here, because few import it
+
+    if isinstance(x, host.random.Generator):
+        x = x.bit_generator
+    if isinstance(x, host.random.BitGenerator):
+        return [partial(setattr, x, "state", x.state)]
+    if isinstance(x, random.Random) and not isinstance(x, random.SystemRandom):
+        return [partial(x.setstate, x.getstate())]
+    if isinstance(x, (Generator, host.random.RandomState)) or (
+        _is_from("torch", type(x)) and type(x).__name__ == "Generator"
+    ):
+        return [partial(x.set_state, x.get_state())]
+    return []
 
 
 def _putting_back_attributes(module: Any) -> Callable[[], None]:
@@ -184,7 +208,7 @@ def _putting_back_generators() -> Callable[[], None]:
 
 def generators() -> tuple[Any, ...]:
     """Where the shared generators stand."""
-    import random  # here, because few import it
+    import random
 
     torch = sys.modules.get("torch")
     return (

@@ -16,7 +16,7 @@ from ..tensor import Tensor, as_tensor
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 Arrays = Sequence[Array]
 
 
@@ -36,6 +36,24 @@ class Watch:
     outputs: list[Array] = field(default_factory=list)
     computed: list[Array] = field(default_factory=list)
     raw: list[Any] = field(default_factory=list)
+
+
+class Raised(Exception):
+    """The function, or its backward pass, raises where a gradient is wanted; the message says which, and what."""
+
+
+@contextmanager
+def reported(who: str) -> Iterator[None]:
+    """What the user's code raises inside is a finding."""
+    try:
+        yield
+    except Raised:
+        raise
+    except Exception as error:
+        raise Raised(f"{who} raises {type(error).__name__}: {error}") from error
+
+
+FORWARD, BACKWARD = "the function, where a gradient is wanted,", "the backward pass"
 
 
 class Subject(Protocol):
@@ -65,7 +83,11 @@ class Subject(Protocol):
         """The floating-point outputs."""
 
     def gradients(self, arrays: Arrays, cotangents: Arrays, watch: Watch | None = None) -> list[Array | None]:
-        """What the function says its gradients are; None where it says nothing."""
+        """What the function says its gradients are; None where it says nothing.
+
+        Raises:
+            Raised: if the function or its backward pass does.
+        """
 
 
 class TensorSubject:
@@ -75,12 +97,17 @@ class TensorSubject:
         owner: the module whose parameters to look at, if it is not f.
     """
 
+    f: Callable[..., Any]
+    arguments: Arguments
+    surroundings: Surroundings
+    movable: int
+
     def __init__(self, f: Callable[..., Any], arguments: Arguments, owner: Any = None) -> None:
         self.f, self.arguments = f, arguments
         owner = f if owner is None else owner
         given = [x.detach() if isinstance(x, Tensor) else Tensor(x) for x in arguments.variables]
         self._count = self.movable = len(given)
-        self.names = list(arguments.names)
+        self.names: list[str] = list(arguments.names)
         self.parameters: list[Tensor] = []
         self.gates: dict[str, tuple[str, ...]] = {}
         if hasattr(owner, "named_parameters"):
@@ -89,12 +116,12 @@ class TensorSubject:
                     self.names.append(name)
                     self.parameters.append(parameter)
             self.gates = gates_of(owner, self.names)
-        self.time_dim = time_dim_of(owner)
+        self.time_dim: int | None = time_dim_of(owner)
         tensors = [*given, *self.parameters]
-        self.devices = [x.device for x in tensors]
-        self.layouts = [backend_of(x.array).to_host(x.array) for x in tensors]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.devices: list[Any] = [x.device for x in tensors]
+        self.layouts: list[Any] = [backend_of(x.array).to_host(x.array) for x in tensors]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings(f, apart_from=self.parameters)
         self._generators = generators()
 
@@ -130,36 +157,45 @@ class TensorSubject:
         tensors = [x.requires_grad_() for x in self.tensors(arrays)]
         nodes: list[Any] = [x.node for x in tensors]
         with enable_grad(), self._in_place(tensors) as inputs:
-            ys = floating_outputs(self.f(*inputs))
+            with reported(FORWARD):
+                result = self.f(*inputs)
+            ys = floating_outputs(result)
             computed = [_on_host(y) for y in ys] if watch is not None else []
             weights = [_cotangent(w, y) for w, y in zip(cotangents, ys, strict=True)]
             roots = [(y.node, w.array) for y, w in zip(ys, weights, strict=True) if y.node is not None]
-            with no_grad():  # as in a program's backward pass; recorded, it is looked at by itself
+            with no_grad(), reported(BACKWARD):  # as in a program's; recorded, it is looked at by itself
                 found = sweep(roots, nodes)
-        if watch is not None:
-            watch.raw = [found.get(node) for node in nodes]
-            watch.inputs, watch.cotangents = [_on_host(x) for x in tensors], [_on_host(w) for w in weights]
-            watch.outputs, watch.computed = [_on_host(y) for y in ys], computed
-        return [None if node not in found else _on_host(Tensor.wrap(found[node])) for node in nodes]
+            if watch is not None:
+                watch.raw = [found.get(node) for node in nodes]
+                watch.inputs, watch.cotangents = [_on_host(x) for x in tensors], [_on_host(w) for w in weights]
+                watch.outputs, watch.computed = [_on_host(y) for y in ys], computed
+            return [None if node not in found else _on_host(Tensor.wrap(found[node])) for node in nodes]
 
     def recorded(self, tensors: Sequence[Tensor], cotangents: Sequence[Any]) -> list[Tensor | None]:
         """The gradients as tensors, which can be differentiated in turn: the rules are given tensors."""
         with enable_grad():
             xs = [x if x.node is not None else x.detach().requires_grad_() for x in tensors]
             with self._in_place(xs) as inputs:
-                ys = floating_outputs(self.f(*inputs))
+                with reported(FORWARD):
+                    result = self.f(*inputs)
+                ys = floating_outputs(result)
                 roots = [
                     (y.node, as_tensor(w, like=y).to(y.device).to(y.dtype))
                     for y, w in zip(ys, cotangents, strict=True)
                     if y.node is not None
                 ]
                 targets = [x.node for x in xs if x.node is not None]
-                found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
+                with reported(BACKWARD):
+                    found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
         return [found.get(x.node) if x.node is not None else None for x in xs]
 
 
 class SecondOrder(TensorSubject):
     """The gradients of another subject as a function of its inputs and of the cotangents."""
+
+    gates: dict[str, tuple[str, ...]]
+    time_dim: int | None
+    movable: int
 
     def __init__(self, first: TensorSubject, cotangents: Arrays) -> None:
         count = len(first.arrays)
@@ -171,7 +207,7 @@ class SecondOrder(TensorSubject):
         device = first.devices[0] if first.devices else None
         weights = [Tensor(w, device=device) for w in cotangents]
         super().__init__(gradients, Arguments([*first.tensors(first.arrays), *weights]))
-        self.names = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
+        self.names: list[str] = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
         self.gates, self.time_dim, self.movable = first.gates, first.time_dim, 0
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..backend import Array, array_module
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
-from .subjects import Watch, time_dim_of
+from .subjects import BACKWARD, FORWARD, Watch, reported, time_dim_of
 
-host = array_module(0.0)
+host: Any = array_module(0.0)
 
 
 class TorchSubject:
@@ -22,12 +23,16 @@ class TorchSubject:
         ImportError: without PyTorch.
     """
 
+    arguments: Arguments
+    surroundings: Surroundings
+    names: list[str]
+
     def __init__(self, f: Any, arguments: Arguments, owner: Any = None) -> None:
         import torch
 
         self._torch, self.arguments = torch, arguments
         self.names = list(arguments.names)
-        self.movable = len(self.names)
+        self.movable: int = len(self.names)
         self.gates: dict[str, tuple[str, ...]] = {}
         owner = f if owner is None else owner
         tensors = [torch.as_tensor(x).detach() for x in arguments.variables]
@@ -50,11 +55,11 @@ class TorchSubject:
             }
         elif inspect.isclass(f):
             self._precise = self._own = f.apply  # type: ignore[attr-defined]
-        self.time_dim = time_dim_of(owner)
+        self.time_dim: int | None = time_dim_of(owner)
         plain = [x.float() if x.dtype == torch.bfloat16 else x for x in tensors]
-        self.layouts = [x.cpu().numpy() for x in plain]
-        self.given = [host.array(a, order="C") for a in self.layouts]
-        self.arrays = [a.astype("float64") for a in self.given]
+        self.layouts: list[Any] = [x.cpu().numpy() for x in plain]
+        self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
+        self.arrays: list[Any] = [a.astype("float64") for a in self.given]
         self.surroundings = Surroundings([self._precise, self._own])
         self._generators = generators()
 
@@ -69,7 +74,7 @@ class TorchSubject:
         try:
             for parameter, array in zip(parameters, arrays[self.movable :], strict=True):
                 parameter.data = _tensor(torch, array)
-            with torch.set_grad_enabled(leaves):
+            with torch.set_grad_enabled(leaves), reported(FORWARD) if leaves else nullcontext():
                 result = f(*self.arguments.filled(xs, lambda x: _constant(torch, x)))
         finally:
             for parameter, data in zip(parameters, kept, strict=True):
@@ -100,7 +105,8 @@ class TorchSubject:
             used = [(y, w) for y, w in zip(ys, weights, strict=True) if y.requires_grad]
             if not used:
                 return [None] * len(xs)
-            found = torch.autograd.grad([y for y, _ in used], xs, [w for _, w in used], allow_unused=True)
+            with reported(BACKWARD):
+                found = torch.autograd.grad([y for y, _ in used], xs, [w for _, w in used], allow_unused=True)
             if watch is not None:
                 watch.raw = [None if g is None else g.detach().numpy() for g in found]
                 watch.inputs, watch.cotangents = [_array(x) for x in xs], [_array(w) for w in weights]

@@ -22,7 +22,7 @@ class device:
         if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and int(index or 0)):
             raise ValueError(f"device: got {str(name)!r}; takes 'cpu', 'cuda' or 'cuda:N'")
         self.type = kind
-        self.index = int(index or 0)
+        self.index: int = int(index or 0)
         self._tokens: list[tuple[Token[device | None], int | None]] = []
 
     @property

@@ -8,6 +8,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any
 
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+twice: ContextVar[bool] = ContextVar("twice", default=False)  # what runs is going to be differentiated a second time
 
 
 def is_grad_enabled() -> bool:

@@ -27,7 +27,7 @@ class Value:
     array: Array
     node: Node | None
     sharers: Sharers
-    shown: tuple[ref[Value], Primitive, dict[str, Any], Any]
+    shown: tuple[ref[Value], Primitive[...], dict[str, Any], Any]
 
     @classmethod
     def wrap(cls, array: Array, node: Node | None = None) -> Any:
@@ -87,6 +87,12 @@ class Leaf(Node):
     """
 
     __slots__ = ("_grad", "closed", "frozen", "memory")
+    parents: Sequence[Node | None] | None
+    shape: tuple[int, ...]
+    dtype: DType
+    number: int
+    closed: bool
+    memory: int
 
     def __init__(self, array: Array) -> None:
         self.parents = ()
@@ -136,7 +142,8 @@ class FunctionNode(Node):
     """
 
     __slots__ = ("inputs", "output", "params", "primitive")
-    primitive: Primitive
+    parents: Sequence[Node | None] | None
+    primitive: Primitive[...]
     inputs: Sequence[Any]
     output: Any
     params: dict[str, Any]
@@ -164,6 +171,11 @@ class Output(Node):
     """One of the outputs of a primitive that has several; its parent is the application."""
 
     __slots__ = ("index",)
+    parents: tuple[FunctionNode] | None
+    shape: tuple[int, ...]
+    dtype: DType
+    number: int
+    index: int
 
     def __init__(self, array: Array, application: FunctionNode, index: int) -> None:
         self.parents = (application,)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
 
 from ..backend import (
     SCALAR,
@@ -33,7 +33,11 @@ from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_a
 from .saved_tensors import memory, next_number, share, shares_memory, show
 from .tracing_hook import active as recording
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
 Rule = Callable[..., Any]
+P = ParamSpec("P")  # what a primitive takes after its first operand
 
 
 _new: Callable[[type[Any]], Any] = object.__new__
@@ -44,10 +48,10 @@ _VARIABLE, _CONSTANT = (True,), (False,)  # one operand that wants a gradient, o
 _NO_PARAMS: dict[str, Any] = {}  # one for all nodes: a graph of a million has fewer objects for Python to watch
 
 # Told of each application, as (primitive, operands, result, node or None, whether it is a rule of the backward pass).
-observers: list[Callable[[Primitive, Sequence[Any], Any, Any, bool], None]] = []
+observers: list[Callable[[Primitive[...], Sequence[Any], Any, Any, bool], None]] = []
 
 
-class Primitive:
+class Primitive(Generic[P]):
     """A function on arrays, and one rule per array argument saying how a gradient passes back through it.
 
     Arrays are positional, settings keyword-only. The function returns an array or a tuple of arrays, and works for any
@@ -61,11 +65,15 @@ class Primitive:
     """
 
     promotes: int | None = None
+    name: str
+    __name__: str
 
-    def __init__(self, forward: Callable[..., Any], name: str | None = None, is_view: bool = False) -> None:
+    def __init__(
+        self, forward: Callable[Concatenate[Any, P], Any], name: str | None = None, is_view: bool = False
+    ) -> None:
         if not callable(forward):
             raise TypeError(f"primitive: takes a function, got {forward!r}")
-        self.forward = forward
+        self.forward: Callable[..., Any] = forward
         self.name = self.__name__ = name or forward.__name__.strip("_")
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
@@ -112,7 +120,11 @@ class Primitive:
         self.joint_rule, self._keeps = rule, keeps
         self._plans.clear()
 
-    def __call__(self, *inputs: Any, **params: Any) -> Any:
+    @overload
+    def __call__(self, x: Tensor, /, *inputs: P.args, **params: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, /, *inputs: P.args, **params: P.kwargs) -> Any: ...
+    def __call__(self, *inputs: Any, **params: Any) -> Any:  # type: ignore[misc]  # takes all that a P may be
         """Apply to arrays: an array. Apply to tensors: a tensor, recorded if grad mode is on and one requires it.
 
         The usual case is in one piece: each call of a function in Python costs a tenth of what NumPy takes.
@@ -330,9 +342,11 @@ def _outline(array: Array) -> Any:
 
 
 @overload
-def primitive(forward: Callable[..., Any]) -> Primitive: ...
+def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]: ...
 @overload
-def primitive(*, name: str | None = None, is_view: bool = False) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(
+    *, name: str | None = None, is_view: bool = False
+) -> Callable[[Callable[Concatenate[Any, P], Any]], Primitive[P]]: ...
 def primitive(forward: Callable[..., Any] | None = None, *, name: str | None = None, is_view: bool = False) -> Any:
     """Decorator: make a function on arrays a primitive. Give it its rules with `vjp`.
 

@@ -36,7 +36,7 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self.contexts = _contexts.get()
+        self.contexts: tuple[Reentrant, ...] = _contexts.get()
         self._device = default_device()
         self._effects: dict[Any, list[Any]] = defaultdict(list)
         self._generators: dict[int, tuple[Any, Any]] = {}

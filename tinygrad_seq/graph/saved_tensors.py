@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from sys import getrefcount
@@ -11,7 +12,9 @@ from weakref import ref
 from ..backend import Array, backend_of, is_array
 from ..backend.dispatch import at
 
-next_number = count().__next__  # nodes and writes are counted together, so that it is known which came first
+next_number: Callable[[], int] = (
+    count().__next__
+)  # nodes and writes are counted together, so that it is known which came first
 
 
 def is_writable(array: Array) -> bool:
@@ -191,4 +194,4 @@ def owner_of(array: Array) -> Array:
     return array
 
 
-memory = _Memory()
+memory: _Memory = _Memory()

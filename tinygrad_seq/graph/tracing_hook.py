@@ -23,7 +23,7 @@ class CompileError(RuntimeError):
 
 
 def watch(owner: type[Any], what: str) -> None:
-    """Tell recorders of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
+    """Tell tracers of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
     watched.append((owner, what))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, array_module, backend_of, float32
 from ..graph import primitive
 from ..graph.errors import public
 from .elementwise import copied, exp, expm1, sigmoid, tanh, where
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive
@@ -39,25 +42,25 @@ erf.vjp(lambda g, _y, x: g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))))
 
 
 @public
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where it is positive, negative_slope · x elsewhere (at 0 too)."""
     return where(x > 0, x, negative_slope * x)
 
 
 @public
-def elu(x: Any, alpha: float = 1.0) -> Any:
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where it is positive, alpha · (exp(x) - 1) elsewhere (Clevert et al., 2016)."""
     return where(x > 0, x, alpha * expm1(where(x > 0, 0.0, x)))
 
 
 @public
-def silu(x: Any) -> Any:
+def silu(x: Any) -> Tensor:
     """x · sigmoid(x), also known as swish."""
     return x * sigmoid(x)
 
 
 @public
-def gelu(x: Any, approximate: str = "none") -> Any:
+def gelu(x: Any, approximate: str = "none") -> Tensor:
     """x · Φ(x), with Φ the normal distribution function, or with approximate="tanh" its approximation by tanh.
 
     Hendrycks & Gimpel, "Gaussian error linear units", 2016.
@@ -70,7 +73,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 @public
-def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
+def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """x, but no less than `min` and no more than `max`; nan where one of them is. On the bounds x has the gradient."""
     if min is None and max is None:
         raise ValueError("clamp: takes min, max or both")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import array_module
 from ..graph.errors import public, require_numbers
@@ -15,21 +15,24 @@ from .elementwise import sub as difference
 from .logic import isinf, isnan
 from .rounding import floor_divide, trunc
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
 
 @public
-def add(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     """a + alpha · b."""
     return total(a, b if alpha == 1 else b * alpha)
 
 
 @public
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Any:
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     """a - alpha · b."""
     return difference(a, b if alpha == 1 else b * alpha)
 
 
 @public
-def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
     """a / b, with rounding_mode="floor" or "trunc" rounded down or towards 0: of integers an integer then."""
     if rounding_mode is None:
         return quotient(a, b)
@@ -44,55 +47,55 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
 
 
 @public
-def square(x: Any) -> Any:
+def square(x: Any) -> Tensor:
     """x²."""
     return x * x
 
 
 @public
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: Any) -> Tensor:
     """1 / x."""
     return 1.0 / x
 
 
 @public
-def tan(x: Any) -> Any:
+def tan(x: Any) -> Tensor:
     """Tangent of x in radians."""
     return sin(x) / cos(x)
 
 
 @public
-def log2(x: Any) -> Any:
+def log2(x: Any) -> Tensor:
     """Logarithm to base 2."""
     return log(x) / math.log(2)
 
 
 @public
-def log10(x: Any) -> Any:
+def log10(x: Any) -> Tensor:
     """Logarithm to base 10."""
     return log(x) / math.log(10)
 
 
 @public
-def lerp(start: Any, end: Any, weight: Any) -> Any:
+def lerp(start: Any, end: Any, weight: Any) -> Tensor:
     """start + weight · (end - start): `start` for weight 0, `end` for 1."""
     return start + weight * (end - start)
 
 
 @public
-def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
+def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
     """x + value · a · b."""
     return x + value * (a * b)
 
 
 @public
-def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Any:
+def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
     """x + value · a / b."""
     return x + value * (a / b)
 
 
 @public
-def logaddexp(a: Any, b: Any) -> Any:
+def logaddexp(a: Any, b: Any) -> Tensor:
     """log(exp(a) + exp(b)), without overflow. -inf where both are."""
     same = (a == b) & isinf(a)
     difference = where(same, 0.0, a) - where(same, 0.0, b)  # inf - inf is nan
@@ -100,7 +103,7 @@ def logaddexp(a: Any, b: Any) -> Any:
 
 
 @public
-def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """x with nan, inf and -inf replaced, the last two by the largest and the smallest number of its dtype.
 
     Where something was replaced the gradient is 0.

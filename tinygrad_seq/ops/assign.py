@@ -13,7 +13,7 @@ from .index import ARRAY, Index, getitem, with_arrays
 from .layout import diagonal_dims
 from .shape import permute_dims, reshape_to
 
-Steps = tuple[tuple[Primitive, dict[str, Any]], ...]  # views of views, from the whole on
+Steps = tuple[tuple[Primitive[...], dict[str, Any]], ...]  # views of views, from the whole on
 SHOWN_ONCE = (getitem, permute_dims, reshape_to, diagonal_dims)  # views in which no element is there twice
 
 
@@ -25,6 +25,10 @@ class Cleared:
     """
 
     __slots__ = ("arrays", "g", "index", "steps")
+    arrays: tuple[Any, ...]
+    g: Any
+    index: Index
+    steps: Steps
 
     def __init__(self, g: Any, arrays: tuple[Any, ...], index: Index, steps: Steps) -> None:
         self.g, self.arrays, self.index, self.steps = g, arrays, index, steps

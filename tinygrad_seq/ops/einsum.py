@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graph.errors import public
 from .layout import diagonal
@@ -11,11 +11,14 @@ from .linalg import batched_matmul
 from .reduce import reduce_sum
 from .shape import permute, reshape
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 @public
-def einsum(equation: str, *operands: Any) -> Any:
+def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products by named dimensions: "ij,jk->ik" is a matrix product, "ii->i" a diagonal, "ij->ji" a transpose.
 
     Letters that are missing on the right are summed over; without "->", those that occur once are kept, in alphabetical

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, DType, array_module, backend_of, complex64, float16, float32, result_type
 from ..graph import primitive
 from ..graph.errors import public
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive
@@ -159,7 +162,7 @@ sqrt.vjp(lambda g, y, _x: g / (2.0 * y))
 
 
 @public
-def rsqrt(x: Any) -> Any:
+def rsqrt(x: Any) -> Tensor:
     """1 / √x."""
     return 1.0 / sqrt(x)
 

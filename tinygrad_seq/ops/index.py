@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index as whole
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
 from ..graph import Value, primitive
@@ -14,6 +14,9 @@ from ..graph.tracing_hook import active as recording
 from .dims import normalize_dim
 from .elementwise import add, cast, where
 from .shape import numbers_too, reshape, unbind
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 Index = tuple[Any, ...]  # slices, integers, None and Ellipsis; ARRAY stands where an index array goes
 
@@ -42,6 +45,9 @@ class SparseGrad:
     """
 
     __slots__ = ("arrays", "index", "values")
+    arrays: tuple[Any, ...]
+    index: Index
+    values: Any
 
     def __init__(self, values: Any, arrays: tuple[Any, ...], index: Index) -> None:
         self.values, self.arrays, self.index = values, arrays, index
@@ -257,7 +263,7 @@ put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, 
 
 
 @public
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
 
     For dim=None the entries of the flattened tensor that the flattened `indices` name.
@@ -278,7 +284,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
 
 @numbers_too
 @public
-def gather(x: Any, dim: int, index: Any) -> Any:
+def gather(x: Any, dim: int, index: Any) -> Tensor:
     """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
 
     Raises:
@@ -297,7 +303,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
 
 @numbers_too
 @public
-def index_select(x: Any, dim: int, index: Any) -> Any:
+def index_select(x: Any, dim: int, index: Any) -> Tensor:
     """The entries of dimension `dim` that a list of integers names, in that order."""
     dim = normalize_dim("index_select", dim, x.ndim)
     index = chosen("index_select", x, dim, index)
@@ -305,7 +311,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
 
 
 @public
-def embedding(weight: Any, tokens: Any) -> Any:
+def embedding(weight: Any, tokens: Any) -> Tensor:
     """The rows of a table that integers name. weight (V, F), tokens (...) -> (..., F).
 
     Raises:
@@ -317,7 +323,7 @@ def embedding(weight: Any, tokens: Any) -> Any:
 
 
 @public
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
 
     Raises:
@@ -339,7 +345,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
 
 
 @public
-def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0. src may be a number.
 
     Raises:
@@ -362,7 +368,7 @@ def _require_once(count: Array) -> None:
 
 
 @public
-def masked_select(x: Any, mask: Any) -> Any:
+def masked_select(x: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, one after another: (N,)."""
     mask = _index_array(x, mask)
     if mask.dtype.kind != "b" or mask.shape != x.shape:
@@ -370,6 +376,10 @@ def masked_select(x: Any, mask: Any) -> Any:
     return getitem(x, mask, index=(ARRAY,))
 
 
+@overload
+def nonzero(x: Any, *, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(x: Any, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 @public
 def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with. Integers: no gradient."""
@@ -385,7 +395,7 @@ def nonzero_indices(x: Array) -> Array:
 
 
 @public
-def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
     """`length` entries of dimension `dim` from `start` on. A view.
 
     Raises:
@@ -398,13 +408,13 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Any:
 
 
 @public
-def select(x: Any, dim: int, index: int) -> Any:
+def select(x: Any, dim: int, index: int) -> Tensor:
     """The entry of dimension `dim` at `index`, without that dimension. A view."""
     return getitem(x, index=(*[slice(None)] * normalize_dim("select", dim, x.ndim), whole(index)))
 
 
 @public
-def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """x with `value`, in the dtype of x, where the mask is true.
 
     Raises:

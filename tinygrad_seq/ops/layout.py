@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
@@ -15,6 +15,9 @@ from .index import ARRAY, SparseGrad, chosen, filled, getitem, scatter_values
 from .reduce import sum
 from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
 
 def _along(x: Any, n: int) -> Any:
     """0 to n - 1, where x is."""
@@ -22,7 +25,7 @@ def _along(x: Any, n: int) -> Any:
 
 
 @public
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Any:
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each entry of `dim` several times in a row: one number for all, or a list with one for each.
 
     For dim=None the entries of the flattened tensor.
@@ -93,7 +96,7 @@ diagonal_dims.vjp(_diagonal_vjp)
 
 
 @public
-def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The entries x[i, i + offset] of two dimensions, as the last dimension instead of them. A view."""
     first, second = normalize_dim("diagonal", dim1, x.ndim), normalize_dim("diagonal", dim2, x.ndim)
     if first == second:
@@ -103,7 +106,7 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
 
 
 @public
-def diag(x: Any, diagonal: int = 0) -> Any:
+def diag(x: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or a matrix with this diagonal: (N, N) -> (N,), (N,) -> (N, N)."""
     if x.ndim == 2:
         return contiguous(_diagonal(x, diagonal))
@@ -118,7 +121,7 @@ _diagonal = diagonal  # where an argument has its name
 
 
 @public
-def trace(x: Any) -> Any:
+def trace(x: Any) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if x.ndim != 2:
         raise ValueError(f"trace: takes a matrix, got shape {x.shape}")
@@ -126,7 +129,7 @@ def trace(x: Any) -> Any:
 
 
 @public
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: from vectors of lengths N, M, ... as many tensors (N, M, ...), the k-th along dimension k.
 
     With indexing="xy" the first two dimensions are swapped.
@@ -145,7 +148,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
 
 
 @public
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with the entries of `source` added to those of dimension `dim` that `index` names; equal indices add up."""
     dim = normalize_dim("index_add", dim, x.ndim)
     index = chosen("index_add", x, dim, index)
@@ -158,7 +161,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
 
 
 @public
-def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with `value` in the entries of dimension `dim` that `index` names."""
     dim = normalize_dim("index_fill", dim, x.ndim)
     index = chosen("index_fill", x, dim, index)
@@ -168,7 +171,7 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
 
 
 @public
-def pad(x: Any, pad: Sequence[int], value: float = 0.0) -> Any:
+def pad(x: Any, pad: Sequence[int], value: float = 0.0) -> Tensor:
     """x with `value` around it: `pad` holds how much before and after the last dimension, then the one before it, ...
 
     Negative numbers cut off.
@@ -206,19 +209,19 @@ def _below(name: str, x: Any, diagonal: int) -> Array:
 
 
 @public
-def tril(x: Any, diagonal: int = 0) -> Any:
+def tril(x: Any, diagonal: int = 0) -> Tensor:
     """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
     return cast(where(_below("tril", x, diagonal), x, 0), dtype=x.dtype)
 
 
 @public
-def triu(x: Any, diagonal: int = 0) -> Any:
+def triu(x: Any, diagonal: int = 0) -> Tensor:
     """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
     return cast(where(_below("triu", x, diagonal - 1), 0, x), dtype=x.dtype)
 
 
 @public
-def one_hot(x: Any, num_classes: int = -1) -> Any:
+def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     """Integers as rows of zeros with a one: x (...) -> (..., num_classes), integers. -1: as many as are needed.
 
     Raises:

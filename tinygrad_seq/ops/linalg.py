@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, on_gpu, several_gpus
 from ..graph import observers, primitive
 from ..graph.errors import public
 from .shape import cat_dim, mT, reshape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive(name="matmul")
@@ -50,6 +53,9 @@ class Product:
     """
 
     __slots__ = ("a", "b", "count")
+    a: Array
+    b: Array
+    count: Array
 
     def __init__(self, a: Array, b: Array) -> None:
         self.a, self.b, self.count = a, b, a.shape[0]
@@ -96,7 +102,7 @@ affine.vjp(
 
 
 @public
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """x Wᵀ + b. x (..., F), weight (O, F), bias (O,) or one that broadcasts with the result -> (..., O)."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
@@ -110,19 +116,19 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @public
-def addmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta · bias + alpha · a @ b. bias (M,), a (N, K), b (K, M) -> (N, M). With beta=0 the bias is not looked at."""
     return _scaled_sum(bias, matmul(a, b), beta, alpha)
 
 
 @public
-def baddbmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def baddbmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """The same of batches of matrices. bias (B, N, M), a (B, N, K), b (B, K, M) -> (B, N, M)."""
     return _scaled_sum(bias, bmm(a, b), beta, alpha)
 
 
 @public
-def addmv(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addmv(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """The same of a matrix and a vector. bias (N,), a (N, K), b (K,) -> (N,)."""
     return _scaled_sum(bias, mv(a, b), beta, alpha)
 
@@ -133,7 +139,7 @@ def _scaled_sum(bias: Any, product: Any, beta: float, alpha: float) -> Any:
 
 
 @public
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Any, b: Any) -> Tensor:
     """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right), and its dimension of 1 is dropped."""
     if a.ndim >= 2 and b.ndim >= 2:
         return batched_matmul(a, b)
@@ -147,7 +153,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 @public
-def mm(a: Any, b: Any) -> Any:
+def mm(a: Any, b: Any) -> Tensor:
     """The product of two matrices. a (N, K), b (K, M) -> (N, M)."""
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"mm: takes two matrices, got shapes {a.shape} and {b.shape}; use matmul")
@@ -155,7 +161,7 @@ def mm(a: Any, b: Any) -> Any:
 
 
 @public
-def mv(a: Any, b: Any) -> Any:
+def mv(a: Any, b: Any) -> Tensor:
     """The product of a matrix and a vector. a (N, K), b (K,) -> (N,)."""
     if a.ndim != 2 or b.ndim != 1:
         raise ValueError(f"mv: takes a matrix and a vector, got shapes {a.shape} and {b.shape}; use matmul")
@@ -163,7 +169,7 @@ def mv(a: Any, b: Any) -> Any:
 
 
 @public
-def bmm(a: Any, b: Any) -> Any:
+def bmm(a: Any, b: Any) -> Tensor:
     """The products of matrices in two batches of one length. a (B, N, K), b (B, K, M) -> (B, N, M)."""
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0]:
         raise ValueError(f"bmm: takes (B, N, K) and (B, K, M), got shapes {a.shape} and {b.shape}; use matmul")
@@ -171,7 +177,7 @@ def bmm(a: Any, b: Any) -> Any:
 
 
 @public
-def dot(a: Any, b: Any) -> Any:
+def dot(a: Any, b: Any) -> Tensor:
     """The sum of products of two vectors. a (N,), b (N,) -> ()."""
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"dot: takes two 1-d tensors, got shapes {a.shape} and {b.shape}; use matmul")
@@ -179,7 +185,7 @@ def dot(a: Any, b: Any) -> Any:
 
 
 @public
-def outer(a: Any, b: Any) -> Any:
+def outer(a: Any, b: Any) -> Tensor:
     """All products of two vectors. a (N,), b (M,) -> (N, M)."""
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"outer: takes two 1-d tensors, got shapes {a.shape} and {b.shape}")

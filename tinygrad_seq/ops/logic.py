@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, array_module
 from ..graph import primitive
 from ..graph.device import beside
 from ..graph.errors import public, require_numbers
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive
@@ -96,7 +99,7 @@ def isfinite(x: Array) -> Array:
 
 
 @public
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |a - b| <= atol + rtol · |b|, element by element."""
     equal = eq(a, b)
     near = logical_and(isfinite(b), abs(a - b) <= atol + rtol * abs(b))
@@ -112,7 +115,7 @@ def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
 
 
 @public
-def isin(elements: Any, test_elements: Any) -> Any:
+def isin(elements: Any, test_elements: Any) -> Tensor:
     """For each element whether it is one of `test_elements`: a tensor, a list, or a number."""
     require_numbers((elements, test_elements), "isin: ")
     test = beside(getattr(elements, "array", elements), getattr(test_elements, "array", test_elements))

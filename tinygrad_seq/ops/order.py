@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from ..backend import Array, array_module, int64
 from ..graph import Value, primitive
@@ -16,12 +16,15 @@ from .logic import isnan
 from .reduce import amax, amin, any, argmax, argmin
 from .shape import numbers_too, reshape, squeeze
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
 
 class ValuesIndices(NamedTuple):
     """Elements, and where along the dimension they stood."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
 @primitive(name="argsort")
@@ -36,7 +39,7 @@ def argsort_dim(x: Array, *, dim: int, descending: bool) -> Array:
 
 @numbers_too
 @public
-def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Any:
+def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
     """The order that sorts x along `dim`; equal elements stay in theirs, whatever `stable` says."""
     return argsort_dim(x, dim=normalize_dim("argsort", dim, x.ndim), descending=descending)
 
@@ -80,6 +83,10 @@ def _taken(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(values, indices) if keepdim else ValuesIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
+@overload
+def max(x: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def max(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -96,6 +103,10 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("max", dim, x.ndim), keepdim, argmax)
 
 
+@overload
+def min(x: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def min(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -110,6 +121,10 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme(x, normalize_dim("min", dim, x.ndim), keepdim, argmin)
 
 
+@overload
+def median(x: Any, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def median(x: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 @numbers_too
 @public
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -130,6 +145,14 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _taken(x, indices, dim, keepdim)
 
 
+@overload
+def unique(
+    x: Any, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False
+) -> Tensor: ...
+@overload
+def unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Tensor, ...]: ...
 @public
 def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """The different elements, from the smallest on: (N,). No gradient.
@@ -151,7 +174,7 @@ def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_cou
 
 
 @public
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sums of their weights: (max(x) + 1,) at least.
 
     Raises:

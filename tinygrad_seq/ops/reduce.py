@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, DType, backend_of, bool_, float16, float32, int64
 from ..graph import Primitive, primitive
@@ -12,6 +12,9 @@ from .dims import Dims, normalize_dim, reduced_dims
 from .elementwise import abs, cast, copied, div, in_float32, mul, sqrt, where, zero
 from .index import getitem
 from .shape import along, broadcast_to, cat_dim, flip_dims, numbers_too, reshape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 def _kept(shape: tuple[int, ...], dims: Dims) -> tuple[int, ...]:
@@ -64,7 +67,7 @@ def argmin_dim(x: Array, *, dim: int | None, keepdim: bool) -> Array:
     return x.argmin(axis=dim, keepdims=keepdim)
 
 
-def _arg(name: str, which: Primitive, x: Any, dim: int | None, keepdim: bool) -> Any:
+def _arg(name: str, which: Primitive[...], x: Any, dim: int | None, keepdim: bool) -> Any:
     dim = None if dim is None else normalize_dim(name, dim, x.ndim)
     if 0 in (x.shape if dim is None else x.shape[dim : dim + 1]):
         raise ValueError(f"{name}: the tensor of shape {x.shape} has no elements along dim={dim} to choose from")
@@ -73,14 +76,14 @@ def _arg(name: str, which: Primitive, x: Any, dim: int | None, keepdim: bool) ->
 
 @numbers_too
 @public
-def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where along `dim` (in the flattened tensor for None) the largest element stands, the first of them at a tie."""
     return _arg("argmax", argmax_dim, x, dim, keepdim)
 
 
 @numbers_too
 @public
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where along `dim` (in the flattened tensor for None) the smallest element stands, the first of them at a tie."""
     return _arg("argmin", argmin_dim, x, dim, keepdim)
 
@@ -93,7 +96,7 @@ def _wide(x: Any, dtype: DType = None) -> Any:
 
 
 @public
-def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
+def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The sum over `dim` (one, several, or None: all). Of integers and booleans an int64. `dtype`: convert x first.
 
     Of booleans that stay such (dtype=tg.bool) it is true where one is.
@@ -104,7 +107,7 @@ def sum(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: 
 
 
 @public
-def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
+def mean(x: Any, dim: int | Dims | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The mean over `dim` (one, several, or None: all). Of no elements at all nan. `dtype`: convert x first."""
     x = floating("mean", x, dtype)
     return _mean(x, reduced_dims("mean", dim, x.ndim), keepdim)
@@ -127,7 +130,7 @@ def var(
     keepdim: bool = False,
     correction: int = 1,
     unbiased: bool | None = None,
-) -> Any:
+) -> Tensor:
     """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False."""
     x = floating("var", x, None)
     return _var(x, reduced_dims("var", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
@@ -160,7 +163,7 @@ def std(
     keepdim: bool = False,
     correction: int = 1,
     unbiased: bool | None = None,
-) -> Any:
+) -> Tensor:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
     x = floating("std", x, None)
     return _std(x, reduced_dims("std", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
@@ -180,7 +183,7 @@ def _sqrt_or_zero(x: Any) -> Any:
 
 
 @public
-def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
     """(Σ |x|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |x|, for p=0 how many are not 0.
 
     p="fro" is 2. Where a norm with p > 0 is 0, so is its gradient.
@@ -213,7 +216,7 @@ def _norm(x: Any, p: float, dims: Dims, keepdim: bool) -> Any:
 
 
 @public
-def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Any:
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
     """The product over `dim` (of all elements for None).
 
     Halves are multiplied with each other until one is left: no division, so zeros have the right gradient. Of integers
@@ -249,7 +252,7 @@ cumsum_dim.vjp(lambda g, _y, _x, dim: flip_dims(cumsum_dim(flip_dims(g, dims=(di
 
 
 @public
-def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
+def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Tensor:
     """Sums up to and including each entry of `dim`. `dtype`: convert x first."""
     x = _wide(x, dtype)
     if x.dtype == bool_:
@@ -258,7 +261,7 @@ def cumsum(x: Any, dim: int, *, dtype: DType = None) -> Any:
 
 
 @public
-def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Any:
+def cumprod(x: Any, dim: int, *, dtype: DType = None) -> Tensor:
     """Products up to and including each entry of `dim`. `dtype`: convert x first.
 
     Each round multiplies every entry by that 1, 2, 4, ... places before it: no division, so zeros have the right
@@ -281,7 +284,7 @@ def _cumprod(x: Any, dim: int) -> Any:
 
 
 @public
-def count_nonzero(x: Any, dim: int | Dims | None = None) -> Any:
+def count_nonzero(x: Any, dim: int | Dims | None = None) -> Tensor:
     """How many elements over `dim` (one, several, or None: all) are not 0. Integers: no gradient."""
     return reduce_sum(cast(x != 0, dtype=int64), dims=reduced_dims("count_nonzero", dim, x.ndim), keepdim=False)
 
@@ -299,25 +302,25 @@ def reduce_all(x: Array, *, dims: Dims, keepdim: bool) -> Array:
 
 
 @public
-def any(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+def any(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether one element over `dim` is true (not zero)."""
     return reduce_any(x, dims=reduced_dims("any", dim, x.ndim), keepdim=keepdim)
 
 
 @public
-def all(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+def all(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether all elements over `dim` are true (not zero)."""
     return reduce_all(x, dims=reduced_dims("all", dim, x.ndim), keepdim=keepdim)
 
 
 @public
-def amax(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+def amax(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
     """The largest element over `dim` (one, several, or None: all). Ties share the gradient."""
     return reduce_max(x, dims=_with_elements("amax", dim, x), keepdim=keepdim)
 
 
 @public
-def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Any:
+def amin(x: Any, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
     """The smallest element over `dim` (one, several, or None: all). Ties share the gradient."""
     return reduce_min(x, dims=_with_elements("amin", dim, x), keepdim=keepdim)
 

@@ -7,13 +7,16 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
 from ..graph.errors import public
 from ..graph.saved_tensors import shares_memory
 from .dims import Dims, lengths, normalize_dim, normalize_dims
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive(name="reshape", is_view=True)
@@ -26,7 +29,7 @@ reshape_to.vjp(lambda g, _y, _x, shape: reshape_to(g, shape=_x.shape))
 
 
 @public
-def reshape(x: Any, shape: Sequence[int]) -> Any:
+def reshape(x: Any, shape: Sequence[int]) -> Tensor:
     """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
     return reshape_to(x, shape=lengths("reshape", (shape,), -1))
 
@@ -45,7 +48,7 @@ permute_dims.vjp(lambda g, _y, _x, dims: permute_dims(g, dims=_inverse(dims)))
 
 
 @public
-def permute(x: Any, dims: int | Dims) -> Any:
+def permute(x: Any, dims: int | Dims) -> Tensor:
     """The dimensions in another order: `dims` names for each which one of x it is. A view."""
     chosen = normalize_dims("permute", dims, x.ndim)
     if len(chosen) != x.ndim:
@@ -70,7 +73,7 @@ broadcast_dims.vjp(lambda g, _y, _x, shape: g)  # the sweep undoes broadcasting
 
 
 @public
-def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape` as broadcasting does; -1 leaves a length as it is. A view."""
     return _stretched("broadcast_to", x, shape)
 
@@ -136,21 +139,21 @@ flip_dims.vjp(lambda g, _y, _x, dims: flip_dims(g, dims=dims))
 
 
 @public
-def unsqueeze(x: Any, dim: int) -> Any:
+def unsqueeze(x: Any, dim: int) -> Tensor:
     """x with a dimension of length 1 put in at `dim`."""
     dim = normalize_dim("unsqueeze", dim, x.ndim + 1)
     return reshape(x, shape=(*x.shape[:dim], 1, *x.shape[dim:]))
 
 
 @public
-def squeeze(x: Any, dim: int | tuple[int, ...] | None = None) -> Any:
+def squeeze(x: Any, dim: int | tuple[int, ...] | None = None) -> Tensor:
     """x without its dimensions of length 1; with `dim`, without that one (or those), if its length is 1."""
     dims = normalize_dims("squeeze", dim, x.ndim)
     return reshape(x, shape=tuple([n for d, n in enumerate(x.shape) if n != 1 or d not in dims]))
 
 
 @public
-def transpose(x: Any, dim0: int, dim1: int) -> Any:
+def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     """x with two dimensions swapped. A view."""
     if x.ndim == 0 and {dim0, dim1} <= {0, -1}:
         return reshape(x, shape=())
@@ -161,7 +164,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
 
 
 @public
-def t(x: Any) -> Any:
+def t(x: Any) -> Tensor:
     """The transpose of a matrix; a vector as it is. A view."""
     if x.ndim > 2:
         raise ValueError(f"t: takes a matrix, got shape {x.shape}; use transpose, or permute")
@@ -169,13 +172,13 @@ def t(x: Any) -> Any:
 
 
 @public
-def ravel(x: Any) -> Any:
+def ravel(x: Any) -> Tensor:
     """The elements one after another: (N,). A view where the memory layout allows it."""
     return reshape(x, shape=(-1,))
 
 
 @public
-def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension `dim` as several of these lengths, one of which may be -1."""
     dim = normalize_dim("unflatten", dim, x.ndim)
     sizes = lengths("unflatten", (sizes,), -1)
@@ -186,7 +189,7 @@ def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
 
 
 @public
-def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """x cut along `dim` into `chunks` pieces of one size; the last is smaller where the length does not divide."""
     (chunks,) = lengths("chunk", (chunks,), least=1)
     dim = normalize_dim("chunk", dim, x.ndim)
@@ -202,7 +205,7 @@ def _even(length: int, size: int) -> tuple[int, ...]:
 
 
 @public
-def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """x cut along `dim` into pieces of one size (the last may be smaller), or of the sizes listed. Views."""
     dim = normalize_dim("split", dim, x.ndim)
     length = x.shape[dim]
@@ -218,7 +221,7 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
 
 
 @public
-def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """The entries of dimension `dim`, each without it. Views."""
     entries: tuple[Any, ...] = unbind_dim(x, dim=normalize_dim("unbind", dim, x.ndim))
     return entries
@@ -251,14 +254,14 @@ def _several(name: str, tensors: Any) -> Sequence[Any]:
 
 
 @public
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape as the entries of a new dimension `dim`."""
     tensors = _several("stack", tensors)
     return stack_dim(*tensors, dim=normalize_dim("stack", dim, tensors[0].ndim + 1))
 
 
 @public
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """The tensors one after another along `dim`; their other lengths must agree. An empty one, (0,), fits with all."""
     tensors = _several("cat", tensors)
     if any(x.shape == (0,) for x in tensors):
@@ -275,20 +278,20 @@ def _at_least(ndim: int, tensors: Sequence[Any]) -> list[Any]:
 
 
 @public
-def hstack(tensors: Sequence[Any]) -> Any:
+def hstack(tensors: Sequence[Any]) -> Tensor:
     """The tensors side by side: `cat` along the second dimension, of vectors along the only one."""
     rows = _at_least(1, _several("hstack", tensors))
     return cat(rows, dim=0 if rows[0].ndim == 1 else 1)
 
 
 @public
-def vstack(tensors: Sequence[Any]) -> Any:
+def vstack(tensors: Sequence[Any]) -> Tensor:
     """The tensors one below the other: `cat` along the first dimension, vectors as rows."""
     return cat(_at_least(2, _several("vstack", tensors)), dim=0)
 
 
 @public
-def flip(x: Any, dim: int | tuple[int, ...]) -> Any:
+def flip(x: Any, dim: int | tuple[int, ...]) -> Tensor:
     """x with the order of the elements reversed along `dim` (one or several)."""
     if dim is None:
         raise TypeError("flip: dim must be an integer or several, got None")
@@ -306,7 +309,7 @@ def along(name: str, f: Callable[[Any, int], Any], x: Any, dim: int) -> Any:
 
 
 @public
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from `start_dim` to `end_dim` (both included) as one. A 0-d tensor becomes 1-d."""
     if x.ndim == 0:
         return reshape(x, shape=(1,))
@@ -320,13 +323,13 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @public
-def expand(x: Any, sizes: tuple[int, ...]) -> Any:
+def expand(x: Any, sizes: tuple[int, ...]) -> Tensor:
     """x broadcast to these lengths; -1 leaves one as it is. A view."""
     return _stretched("expand", x, sizes)
 
 
 @public
-def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+def movedim(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """The dimensions `source` moved to the places `destination`, the others in their order. A view."""
     moved = normalize_dims("movedim", source, x.ndim)
     places = normalize_dims("movedim", destination, x.ndim)
@@ -352,7 +355,7 @@ def separate(y: Any, x: Any) -> Any:
 
 
 @public
-def repeat(x: Any, repeats: Sequence[int]) -> Any:
+def repeat(x: Any, repeats: Sequence[int]) -> Tensor:
     """x laid out `repeats[d]` times along each dimension d; new dimensions come first."""
     lead = len(repeats) - x.ndim
     if lead < 0:
@@ -366,14 +369,14 @@ def repeat(x: Any, repeats: Sequence[int]) -> Any:
 
 
 @public
-def tile(x: Any, dims: Sequence[int]) -> Any:
+def tile(x: Any, dims: Sequence[int]) -> Tensor:
     """As `repeat`, but fewer numbers than dimensions are for the last of them."""
     counts = lengths("tile", (dims,))
     return repeat(x, (*[1] * (x.ndim - len(counts)), *counts))
 
 
 @public
-def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | None = None) -> Any:
+def roll(x: Any, shifts: int | tuple[int, ...], dim: int | tuple[int, ...] | None = None) -> Tensor:
     """The elements moved on by `shifts` along `dim`, those pushed out coming in again; in flat order for dim=None."""
     by = lengths("roll", (shifts,), -sys.maxsize)
     if dim is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, DType, array_module, backend_of, float32
 from ..graph import primitive
@@ -11,6 +11,9 @@ from .dims import Dims, reduced_dims
 from .elementwise import cast, exp, in_float32, log, where
 from .reduce import floating, reduce_max, reduce_sum
 from .shape import along, reshape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 @primitive(name="log_softmax")
@@ -26,7 +29,7 @@ log_softmax_dim.vjp(lambda g, y, _x, dim: g - exp(y) * reduce_sum(g, dims=(dim,)
 
 
 @public
-def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
+def log_softmax(x: Any, dim: int, *, dtype: DType = None) -> Tensor:
     """x - logsumexp(x): the logarithm of softmax, finite wherever x is. `dtype`: convert x first."""
     x = floating("log_softmax", x, dtype)
     return along("log_softmax", _log_softmax, x, dim)
@@ -38,7 +41,7 @@ def _log_softmax(x: Any, dim: int) -> Any:
 
 
 @public
-def softmax(x: Any, dim: int, *, dtype: DType = None) -> Any:
+def softmax(x: Any, dim: int, *, dtype: DType = None) -> Tensor:
     """exp(x) / sum(exp(x)) over `dim`: positive, adds up to 1. `dtype`: convert x first."""
     x = floating("softmax", x, dtype)
     return along("softmax", _softmax, x, dim)
@@ -50,7 +53,7 @@ def _softmax(x: Any, dim: int) -> Any:
 
 
 @public
-def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Any:
+def logsumexp(x: Any, dim: int | Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `dim`, without overflow. -inf where every x is -inf, nan where one is nan."""
     x = cast(x, dtype=float32) if x.dtype.kind in "biu" else x
     return _logsumexp(x, reduced_dims("logsumexp", dim, x.ndim), keepdim)

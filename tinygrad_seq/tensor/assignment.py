@@ -5,9 +5,9 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backend import array_module, is_array
+from ..backend import Array, array_module, is_array
 from ..backend.dispatch import at, several_gpus
-from ..graph import Leaf, Value, recomputation
+from ..graph import Leaf, Node, Value, recomputation
 from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
 from ..graph.errors import MISTAKES, explained, require_numbers
@@ -79,6 +79,8 @@ class Assignment(Value):
     """
 
     __slots__ = ()
+    array: Array
+    node: Node | None
 
     def _assign(self, new: Tensor, name: str) -> Tensor:
         """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""

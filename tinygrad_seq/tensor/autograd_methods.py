@@ -73,6 +73,7 @@ class AutogradMethods(Value):
     """The methods of `Tensor` that have to do with gradients."""
 
     __slots__ = ("_former_keeper",)  # set when a tensor is frozen or detached
+    node: Node | None
 
     @property
     def requires_grad(self) -> bool:

@@ -15,8 +15,8 @@ from ..ops import shape as _shape
 from . import random, rng
 from .assignment import Assignment
 from .autograd_methods import as_operand
-from .methods import Dim
 from .operators import Number, Operand
+from .reductions import Dim
 from .rng import Generator
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class InPlaceMethods(Assignment):
         return self.copy_(value)
 
     def zero_(self) -> Tensor:
+        """Put 0 everywhere."""
         return self.fill_(0)
 
     def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -92,77 +93,101 @@ class InPlaceMethods(Assignment):
         return self.copy_(random.bernoulli(p, generator=generator).to(self.array.dtype))
 
     def unsqueeze_(self, dim: int) -> Tensor:
+        """As `unsqueeze`, in place."""
         return self._arrange(_shape.unsqueeze(self, dim), "unsqueeze_")
 
     def squeeze_(self, dim: Dim = None) -> Tensor:
+        """As `squeeze`, in place."""
         return self._arrange(_shape.squeeze(self, dim), "squeeze_")
 
     def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """As `clamp`, in place."""
         return self._assign(activation.clamp(self, min, max), "clamp_")
 
     clip_ = clamp_
 
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
+        """As `masked_fill`, in place."""
         return self._assign(_index.masked_fill(self, mask, value), "masked_fill_")
 
     def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """As `scatter`, in place."""
         return self._assign(_index.scatter(self, dim, index, src), "scatter_")
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """As `scatter_add`, in place."""
         return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_")
 
     def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        """As `index_add`, in place."""
         return self._assign(layout.index_add(self, dim, index, source, alpha=alpha), "index_add_")
 
     def index_fill_(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        """As `index_fill`, in place."""
         return self._assign(layout.index_fill(self, dim, index, value), "index_fill_")
 
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        """As `add`, in place."""
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
 
     def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        """As `sub`, in place."""
         return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
 
     def mul_(self, other: Operand) -> Tensor:
+        """As `mul`, in place."""
         return self._assign(self * other, "mul_")
 
     def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+        """As `div`, in place."""
         return self._assign(arithmetic.div(self, other, rounding_mode=rounding_mode), "div_")
 
     def pow_(self, exponent: Operand) -> Tensor:
+        """As `pow`, in place."""
         return self._assign(self**exponent, "pow_")
 
     def neg_(self) -> Tensor:
+        """As `neg`, in place."""
         return self._assign(elementwise.neg(self), "neg_")
 
     def exp_(self) -> Tensor:
+        """As `exp`, in place."""
         return self._assign(elementwise.exp(self), "exp_")
 
     def log_(self) -> Tensor:
+        """As `log`, in place."""
         return self._assign(elementwise.log(self), "log_")
 
     def sqrt_(self) -> Tensor:
+        """As `sqrt`, in place."""
         return self._assign(elementwise.sqrt(self), "sqrt_")
 
     def abs_(self) -> Tensor:
+        """As `abs`, in place."""
         return self._assign(elementwise.abs(self), "abs_")
 
     def tanh_(self) -> Tensor:
+        """As `tanh`, in place."""
         return self._assign(elementwise.tanh(self), "tanh_")
 
     def sigmoid_(self) -> Tensor:
+        """As `sigmoid`, in place."""
         return self._assign(elementwise.sigmoid(self), "sigmoid_")
 
     def relu_(self) -> Tensor:
+        """As `relu`, in place."""
         return self._assign(elementwise.relu(self), "relu_")
 
     def lerp_(self, end: Operand, weight: Operand) -> Tensor:
+        """As `lerp`, in place."""
         return self._assign(arithmetic.lerp(self, end, weight), "lerp_")
 
     def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        """As `addcmul`, in place."""
         return self._assign(arithmetic.addcmul(self, tensor1, tensor2, value=value), "addcmul_")
 
     def addcdiv_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
+        """As `addcdiv`, in place."""
         return self._assign(arithmetic.addcdiv(self, tensor1, tensor2, value=value), "addcdiv_")
 
     def __iadd__(self, other: Operand) -> Tensor:

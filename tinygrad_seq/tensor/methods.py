@@ -1,74 +1,35 @@
-"""What can be computed with a tensor as a whole: reductions, shapes, products, indexing.
+"""What can be computed with a tensor as a whole: shapes, products, indexing; reductions are in `reductions`.
 
 Spelled out one by one, so that editors, type checkers and readers see them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..backend import DType
-from ..graph import Value
 from ..graph.conversion import as_dtype, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of
 from ..graph.errors import public
 from ..graph.saved_tensors import shares_memory
 from ..ops import index as _index
-from ..ops import layout, linalg, logic, order, reduce
+from ..ops import layout, linalg, logic
 from ..ops import shape as _shape
-from ..ops import softmax as _softmax
 from ..ops.dims import lengths
 from . import random
 from .operators import Number, Operand
+from .reductions import Dim, Reductions
 from .rng import Generator
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-Dim: TypeAlias = int | tuple[int, ...] | None
 
-
-class Methods(Value):
+class Methods(Reductions):
     """The methods of `Tensor`. Where one takes `dim` and `keepdim`, `axis` and `keepdims` do as well."""
 
     __slots__ = ()
-
-    # --- reductions ---
-
-    @public
-    def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
-        return reduce.sum(self, dim, keepdim, dtype=dtype)
-
-    @public
-    def mean(self, dim: Dim = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
-        return reduce.mean(self, dim, keepdim, dtype=dtype)
-
-    @public
-    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.amax(self, dim, keepdim)
-
-    @public
-    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.amin(self, dim, keepdim)
-
-    @public
-    def var(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
-    ) -> Tensor:
-        return reduce.var(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
-
-    @public
-    def logsumexp(self, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-        return _softmax.logsumexp(self, dim, keepdim)
-
-    @public
-    def softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return _softmax.softmax(self, dim, dtype=dtype)
-
-    @public
-    def log_softmax(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return _softmax.log_softmax(self, dim, dtype=dtype)
 
     # --- shape ---
 
@@ -83,6 +44,7 @@ class Methods(Value):
         return _shape.mT(self)
 
     def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape; one length may be -1. A view where the memory layout allows it."""
         return _shape.reshape(self, lengths("reshape", shape, -1))
 
     def view(self, *shape: Any) -> Tensor:
@@ -107,9 +69,11 @@ class Methods(Value):
         return _shape.flatten(self, start_dim, end_dim)
 
     def permute(self, *dims: Any) -> Tensor:
+        """The dimensions in another order: `dims` names for each which one it was. A view."""
         return _shape.permute(self, dims[0] if len(dims) == 1 else dims)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """self with two dimensions swapped. A view."""
         return _shape.transpose(self, dim0, dim1)
 
     swapaxes = transpose
@@ -119,10 +83,12 @@ class Methods(Value):
         return _shape.t(self)
 
     def ravel(self) -> Tensor:
+        """The elements one after another: (N,). A view where the memory layout allows it."""
         return _shape.ravel(self)
 
     @public
     def unflatten(self, dim: int, sizes: tuple[int, ...]) -> Tensor:
+        """Dimension `dim` as several of these lengths, one of which may be -1."""
         return _shape.unflatten(self, dim, sizes)
 
     def unfold(self, dimension: int, size: int, step: int) -> Tensor:
@@ -130,23 +96,29 @@ class Methods(Value):
         return layout.unfold(self, dimension, size, step)
 
     def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        """The entries self[i, i + offset] of two dimensions, as the last dimension instead of them. A view."""
         return layout.diagonal(self, offset, dim1, dim2)
 
     def diag(self, diagonal: int = 0) -> Tensor:
+        """The diagonal of a matrix, or a matrix with this diagonal: (N, N) -> (N,), (N,) -> (N, N)."""
         return layout.diag(self, diagonal)
 
     def trace(self) -> Tensor:
+        """The sum of the diagonal of a matrix."""
         return layout.trace(self)
 
     @public
     def unsqueeze(self, dim: int) -> Tensor:
+        """self with a dimension of length 1 put in at `dim`."""
         return _shape.unsqueeze(self, dim)
 
     @public
     def squeeze(self, dim: Dim = None) -> Tensor:
+        """self without its dimensions of length 1; with `dim`, without that one (or those), if its length is 1."""
         return _shape.squeeze(self, dim)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        """self repeated to `shape` as broadcasting does; -1 leaves a length as it is. A view."""
         return _shape.broadcast_to(self, shape=shape)
 
     def expand(self, *sizes: Any) -> Tensor:
@@ -155,130 +127,69 @@ class Methods(Value):
 
     @public
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """self cut along `dim` into `chunks` pieces of one size; the last may be smaller. Views."""
         return _shape.chunk(self, chunks, dim)
 
     @public
     def split(self, split_size: int | list[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """self cut along `dim` into pieces of one size (the last may be smaller), or of the sizes listed. Views."""
         return _shape.split(self, split_size, dim)
 
     @public
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        """The entries of dimension `dim`, each without it. Views."""
         return _shape.unbind(self, dim)
 
     def flip(self, *dim: Any, dims: Any = None) -> Tensor:
+        """self with the order of the elements reversed along `dim` (one or several)."""
         return _shape.flip(self, dims if dims is not None else dim[0] if len(dim) == 1 else dim)
 
     # --- linear algebra and indexing ---
 
     def matmul(self, other: Operand) -> Tensor:
+        """Matrix product, as `@`: a 1-D operand is a row (left) or a column (right)."""
         return linalg.matmul(self, other)
 
     def gather(self, dim: int, index: Operand) -> Tensor:
         """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
         return _index.gather(self, dim, index)
 
-    @public
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return reduce.argmax(self, dim, keepdim)
-
-    @public
-    def std(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
-    ) -> Tensor:
-        return reduce.std(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
-
-    @public
-    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.norm(self, p, dim, keepdim)
-
-    @public
-    def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
-        return reduce.prod(self, dim, keepdim, dtype=dtype)
-
-    @public
-    def cumsum(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return reduce.cumsum(self, dim, dtype=dtype)
-
-    @public
-    def cumprod(self, dim: int, *, dtype: DType = None) -> Tensor:
-        return reduce.cumprod(self, dim, dtype=dtype)
-
-    @public
-    def count_nonzero(self, dim: Dim = None) -> Tensor:
-        return reduce.count_nonzero(self, dim)
-
-    @public
-    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The element in the middle; with `dim` the pair (values, indices)."""
-        return order.median(self, dim, keepdim)
-
-    def unique(self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
-        return order.unique(self, sorted, return_inverse, return_counts)
-
-    def bincount(self, weights: Any = None, minlength: int = 0) -> Tensor:
-        return order.bincount(self, weights, minlength)
-
-    @public
-    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.any(self, dim, keepdim)
-
-    @public
-    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return reduce.all(self, dim, keepdim)
-
-    @public
-    def max(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The largest element, with `dim` the pair (values, indices), with a tensor the larger of two elements."""
-        return order.max(self, dim, keepdim)
-
-    @public
-    def min(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The smallest element, with `dim` the pair (values, indices), with a tensor the smaller of two elements."""
-        return order.min(self, dim, keepdim)
-
-    @public
-    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return reduce.argmin(self, dim, keepdim)
-
-    @public
-    def argsort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Tensor:
-        return order.argsort(self, dim, descending, stable=stable)
-
-    @public
-    def sort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> order.ValuesIndices:
-        return order.sort(self, dim, descending, stable=stable)
-
-    @public
-    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> order.ValuesIndices:
-        return order.topk(self, k, dim, largest, sorted)
-
     def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+        """The dimensions `source` moved to the places `destination`, the others in their order. A view."""
         return _shape.movedim(self, source, destination)
 
     def repeat(self, *repeats: Any) -> Tensor:
+        """self laid out `repeats[d]` times along each dimension d; new dimensions come first."""
         return _shape.repeat(self, lengths("repeat", repeats))
 
     def tile(self, *dims: Any) -> Tensor:
+        """As `repeat`, but fewer numbers than dimensions are for the last of them."""
         return _shape.tile(self, lengths("tile", dims))
 
     @public
     def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+        """Each entry of `dim` several times in a row: one number for all, or a list with one for each."""
         return layout.repeat_interleave(self, repeats, dim)
 
     @public
     def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
+        """The elements moved on by `shifts` along `dim`, those pushed out coming in again; in flat order for None."""
         return _shape.roll(self, shifts, dim)
 
     def dot(self, other: Operand) -> Tensor:
+        """The sum of products of two vectors. self (N,), other (N,) -> ()."""
         return linalg.dot(self, other)
 
     def outer(self, other: Operand) -> Tensor:
+        """All products of two vectors. self (N,), other (M,) -> (N, M)."""
         return linalg.outer(self, other)
 
     def index_select(self, dim: int, index: Operand) -> Tensor:
+        """The entries of dimension `dim` that a list of integers names, in that order."""
         return _index.index_select(self, dim, index)
 
     def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """self with src added entry by entry along `dim`: self[index[i, j], j] += src[i, j] for dim=0."""
         return _index.scatter_add(self, dim, index, src)
 
     def scatter(self, dim: int, index: Operand, src: Operand) -> Tensor:
@@ -286,47 +197,65 @@ class Methods(Value):
         return _index.scatter(self, dim, index, src)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
+        """self with the entries of `source` added to those of dimension `dim` that `index` names."""
         return layout.index_add(self, dim, index, source, alpha=alpha)
 
     def index_fill(self, dim: int, index: Operand, value: Operand) -> Tensor:
+        """self with `value` in the entries of dimension `dim` that `index` names."""
         return layout.index_fill(self, dim, index, value)
 
     def masked_select(self, mask: Operand) -> Tensor:
+        """The elements of self where the mask is true, one after another: (N,)."""
         return _index.masked_select(self, mask)
 
+    @overload
+    def nonzero(self, *, as_tuple: Literal[False] = False) -> Tensor: ...
+    @overload
+    def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
     def nonzero(self, *, as_tuple: bool = False) -> Any:
-        return _index.nonzero(self, as_tuple=as_tuple)
+        """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with."""
+        return _index.nonzero(self, as_tuple=as_tuple)  # type: ignore[call-overload]
 
     argwhere = nonzero
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
+        """`length` entries of dimension `dim` from `start` on. A view."""
         return _index.narrow(self, dim, start, length)
 
     def select(self, dim: int, index: int) -> Tensor:
+        """The entry of dimension `dim` at `index`, without that dimension. A view."""
         return _index.select(self, dim, index)
 
     def addmm(self, mat1: Operand, mat2: Operand, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+        """beta · self + alpha · mat1 @ mat2. self (M,), mat1 (N, K), mat2 (K, M) -> (N, M)."""
         return linalg.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
 
     def mv(self, vec: Operand) -> Tensor:
+        """The product of a matrix and a vector. self (N, K), vec (K,) -> (N,)."""
         return linalg.mv(self, vec)
 
     def mm(self, other: Operand) -> Tensor:
+        """The product of two matrices. self (N, K), other (K, M) -> (N, M)."""
         return linalg.mm(self, other)
 
     def bmm(self, other: Operand) -> Tensor:
+        """The products of matrices in two batches of one length. self (B, N, K), other (B, K, M) -> (B, N, M)."""
         return linalg.bmm(self, other)
 
     def view_as(self, other: Tensor) -> Tensor:
+        """As `view`, in the shape of `other`."""
         return self._viewed("view_as", other.shape)
 
     def expand_as(self, other: Tensor) -> Tensor:
+        """As `expand`, to the shape of `other`."""
         return _shape.broadcast_to(self, other.shape)
 
     def isclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Tensor:
+        """Whether |self - other| <= atol + rtol · |other|, element by element."""
         return logic.isclose(self, other, rtol, atol, equal_nan)
 
     def allclose(self, other: Tensor, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> bool:
+        """Whether all elements are close to each other: a Python boolean. See `isclose`."""
         return logic.allclose(self, other, rtol, atol, equal_nan)
 
     def equal(self, other: Tensor) -> bool:
@@ -334,6 +263,7 @@ class Methods(Value):
         return logic.equal(self, other)
 
     def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
+        """self with `value`, in the dtype of self, where the mask is true."""
         return _index.masked_fill(self, mask, value)
 
     @public
@@ -342,9 +272,11 @@ class Methods(Value):
         return _index.take_along_dim(self, indices, dim)
 
     def tril(self, diagonal: int = 0) -> Tensor:
+        """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""
         return layout.tril(self, diagonal)
 
     def triu(self, diagonal: int = 0) -> Tensor:
+        """The elements on and above a diagonal of the last two dimensions, zeros elsewhere."""
         return layout.triu(self, diagonal)
 
     # --- random numbers ---

@@ -32,6 +32,9 @@ class _Span(NamedTuple):
 class Generator:
     """A stream of random numbers. Drawing moves it on; `get_state` and `set_state` note and restore where it stands."""
 
+    seed: int
+    offset: int
+
     def __init__(self, seed: int = 0) -> None:
         self.manual_seed(seed)
 
@@ -87,7 +90,7 @@ class Generator:
             )
 
 
-default_generator = Generator()
+default_generator: Generator = Generator()
 
 
 def floating(name: str, kind: DType) -> DType:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, overload
 
 from ..backend import Array, DType, backend_of, bool_, float16, float32, float64, int16, int32, int64, is_array, uint8
-from ..graph import FunctionNode, Leaf, Output, Value
+from ..graph import FunctionNode, Leaf, Node, Output, Value
 from ..graph.conversion import as_dtype, names_dtype, require_numbers_in, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of, home_of, resolve
@@ -41,6 +41,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     """
 
     __slots__ = ()
+    array: Array
+    node: Node | None
 
     def __init__(
         self, *data: Any, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
@@ -57,21 +59,29 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The lengths of the dimensions."""
         return self.array.shape
 
     @property
     def dtype(self) -> DType:
+        """What the numbers are, as `tg.float32`."""
         return self.array.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions."""
         return self.array.ndim
 
     @property
     def device(self) -> Device:
+        """Where the numbers are."""
         return device_of(self.array)
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self, dim: None = None) -> Size: ...
+    @overload
+    def size(self, dim: builtins.int) -> builtins.int: ...
+    def size(self, dim: builtins.int | None = None) -> Any:
         """The shape, or the length of one dimension."""
         return Size(self.shape) if dim is None else self.shape[normalize_dim("size", dim, self.ndim)]
 
@@ -137,7 +147,7 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
 
     # --- the numbers ---
 
-    def item(self) -> Any:
+    def item(self) -> builtins.int | Any:  # a float alone could be no index, an index alone no loss
         """The one number of a tensor with one element, as a Python number."""
         if self.numel() != 1:
             raise ValueError(f"item: takes a tensor with one element, got shape {self.shape}; use .tolist()")
@@ -252,6 +262,7 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         return moved
 
     def cpu(self) -> Tensor:
+        """This tensor on the CPU."""
         return self.to("cpu")
 
     def cuda(self, device: Any = None, non_blocking: bool_type = False) -> Tensor:
@@ -282,27 +293,35 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             return False
 
     def half(self) -> Tensor:
+        """This tensor as float16."""
         return self.to(float16)
 
     def float(self) -> Tensor:
+        """This tensor as float32."""
         return self.to(float32)
 
     def double(self) -> Tensor:
+        """This tensor as float64."""
         return self.to(float64)
 
     def long(self) -> Tensor:
+        """This tensor as int64."""
         return self.to(int64)
 
     def int(self) -> Tensor:
+        """This tensor as int32."""
         return self.to(int32)
 
     def short(self) -> Tensor:
+        """This tensor as int16."""
         return self.to(int16)
 
     def byte(self) -> Tensor:
+        """This tensor as uint8."""
         return self.to(uint8)
 
     def bool(self) -> Tensor:
+        """This tensor as booleans."""
         return self.to(bool_)
 
     def type(self, dtype: DType = None) -> Any:
@@ -319,12 +338,15 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
 
     @property
     def is_cuda(self) -> bool_type:
+        """Whether it is on a GPU."""
         return self.device.type == "cuda"
 
     def is_floating_point(self) -> bool_type:
+        """Whether the numbers are floating-point."""
         return self.dtype.kind == "f"
 
     def type_as(self, other: Tensor) -> Tensor:
+        """This tensor with the dtype of `other`."""
         return self.to(other.dtype)
 
 

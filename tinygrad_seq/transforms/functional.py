@@ -9,8 +9,8 @@ from ..autodiff import recorded_sweep, sweep, topological_order
 from ..backend import array_module
 from ..backend.dispatch import at
 from ..backend.pytree import leaves, rebuild, tree_map
-from ..graph import Leaf, Node
-from ..graph.grad_mode import enable_grad, is_grad_enabled
+from ..graph import FunctionNode, Leaf, Node
+from ..graph.grad_mode import enable_grad, is_grad_enabled, twice
 from ..graph.tracing_hook import active as recording
 from ..ops.elementwise import cast
 from ..ops.shape import reshape, stack
@@ -110,7 +110,12 @@ def _evaluate(
     nested = is_grad_enabled()
     with enable_grad():
         given = [tree_map(fresh, arg) if n in positions else arg for n, arg in enumerate(args)]
-        result = f(*given, **kwargs)
+        inner = nested and any(isinstance(v.node, FunctionNode) for v in variables)
+        token = twice.set(twice.get() or inner or name in ("jvp", "hvp"))
+        try:
+            result = f(*given, **kwargs)
+        finally:
+            twice.reset(token)
     strange = [y for y in leaves(result) if not isinstance(y, Tensor)]
     if strange and name in ("vjp", "jvp"):
         raise TypeError(f"{name}: the function must return tensors, it returned a {type(strange[0]).__name__}")

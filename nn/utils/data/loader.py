@@ -98,7 +98,7 @@ class DataLoader:
         ):  # fmt: skip
             if wrong:
                 raise ValueError(f"DataLoader: {why}")
-        self.dataset = dataset
+        self.dataset: Any = dataset
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.timeout = timeout
@@ -118,7 +118,9 @@ class DataLoader:
         self.batch_sampler = batch_sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
+        self.collate_fn: Callable[[Any], Any] = collate_fn or (
+            default_convert if batch_sampler is None else default_collate
+        )
 
     def __len__(self) -> int:
         """How many batches an epoch has."""

@@ -112,7 +112,7 @@ class WeightedRandomSampler(Sampler[int]):
             raise ValueError(
                 f"WeightedRandomSampler: num_samples must be a whole number from 1 on, got {num_samples!r}"
             )
-        self.weights = tg.as_tensor(weights).detach().to(tg.float64)
+        self.weights: tg.Tensor = tg.as_tensor(weights).detach().to(tg.float64)
         if self.weights.ndim != 1:
             raise ValueError(f"WeightedRandomSampler: takes one weight an example, got shape {self.weights.shape}")
         self.num_samples = num_samples

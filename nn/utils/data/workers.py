@@ -128,7 +128,7 @@ class Workers:
         self, fetch: Any, count: int, ahead: int, method: str, init: Callable[[int], None] | None, seed: int
     ) -> None:
         self.workers: list[_Worker] = []
-        self.ahead = ahead * count
+        self.ahead: int = ahead * count
         try:
             for n in range(count):
                 self.workers.append(_Worker(n, method, fetch, init, n, seed + n))

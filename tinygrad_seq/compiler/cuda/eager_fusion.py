@@ -44,7 +44,10 @@ class _Unfit(Exception):
 class Watch:
     """The tracer of one function."""
 
-    target, index, device = host, 0, None
+    target: Any = host
+    index: int = 0
+    device: None = None
+    count: int
 
     def __init__(self, length: int) -> None:
         self.length = length

@@ -36,10 +36,13 @@ class CudaExecutor:
     reuse_distance = (
         64  # see `MemoryPlan`: a kernel would end where a result takes the place of something that it has read
     )
+    program: Program
+    backend: Any
+    index: int
 
     def __init__(self, program: Program) -> None:
         self.program, self.backend, self.index = program, program.backend, program.index
-        self.xp = self.backend.xp
+        self.xp: Any = self.backend.xp
         self._moving = [source.moves for source in program.sources.values()]
         self._moves = [0] * len(self._moving)
         self._bound: list[Any] | None = None
@@ -244,6 +247,9 @@ class CudaExecutor:
 
 class Part:
     """Steps that follow each other: launched one by one the first time, captured the second, then one launch."""
+
+    executor: CudaExecutor
+    steps: list[Step]
 
     def __init__(self, executor: CudaExecutor, steps: list[Step], fixed: bool = True) -> None:
         self.executor, self.steps = executor, steps

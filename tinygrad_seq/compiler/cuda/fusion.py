@@ -37,6 +37,10 @@ Strides = tuple[int, ...]
 class Layout:
     """Where the arrays of a program lie: what `Group` has to know of them."""
 
+    arrays: dict[Var, Any]
+    made_by: dict[Var, Instr]
+    uses: Counter[Var]
+
     def __init__(self, arrays: dict[Var, Any], address: Any, made_by: dict[Var, Instr], uses: Counter[Var]) -> None:
         self.arrays, self._address, self.made_by, self.uses = arrays, address, made_by, uses
         self._spans: dict[Var, tuple[int, int]] = {}
@@ -78,6 +82,8 @@ class Group:
         instrs: the operations.
         name: of the kernel, made of its text.
     """
+
+    reduces: bool
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout

@@ -33,6 +33,8 @@ class MemoryPlan:
         peak: bytes of the memory that all share; constants and what comes from outside are not counted.
     """
 
+    peak: int
+
     def __init__(
         self,
         program: Program,

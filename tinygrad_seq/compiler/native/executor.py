@@ -44,6 +44,7 @@ class NativeExecutor(NumpyExecutor):
     """Runs elementwise operations that follow each other on one shape as one kernel: each array is read once."""
 
     name = "native"
+    plan: MemoryPlan
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)

@@ -24,6 +24,10 @@ class Group:
         uses: how often each Var is needed, as an operand or a result.
     """
 
+    executor: NumpyExecutor
+    uses: Counter[Var]
+    shape: tuple[int, ...]
+
     def __init__(self, executor: NumpyExecutor, uses: Counter[Var], shape: tuple[int, ...]) -> None:
         self.executor, self.uses, self.shape = executor, uses, shape
         self.instrs: list[Instr] = []

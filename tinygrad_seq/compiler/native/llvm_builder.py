@@ -44,10 +44,12 @@ class FunctionBuilder:
         lanes: the elements of a vector.
     """
 
+    lanes: int
+
     def __init__(self, kind: str = "f", lanes: int = LANES) -> None:
         self.lanes, self.scalar = lanes, TYPES[kind]
-        self.vector = vector_of(self.scalar, lanes)
-        self.alignment = lanes * bytes_of(self.scalar)  # of whole vectors that are laid out for it
+        self.vector: Any = vector_of(self.scalar, lanes)
+        self.alignment: int = lanes * bytes_of(self.scalar)  # of whole vectors that are laid out for it
         self._module = ir.Module()
         self._function = ir.Function(self._module, ir.FunctionType(VOID, [POINTER]), "NAME")
         self.builder = ir.IRBuilder(self._function.append_basic_block("entry"))
@@ -221,9 +223,12 @@ class FunctionBuilder:
 class Loop:
     """A loop that goes on until one of its exits is taken."""
 
+    builder: Any
+    carried: list[Value]
+
     def __init__(self, builder: Any, carried: list[Value]) -> None:
         self.builder, self.carried = builder, carried
-        self.end = builder.append_basic_block()
+        self.end: Any = builder.append_basic_block()
         self.exits: list[tuple[list[Value], Any]] = []
 
     def exit_if(self, condition: Value) -> None:

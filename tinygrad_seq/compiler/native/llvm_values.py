@@ -33,6 +33,8 @@ class Value:
     """
 
     __slots__ = ("builder", "ir")
+    builder: Any
+    ir: Any
 
     def __init__(self, builder: Any, ir_value: Any) -> None:
         self.builder, self.ir = builder, ir_value
@@ -100,6 +102,8 @@ class Pointer(Value):
     """The address of elements of one type, which are read singly, or as vectors of so many lanes."""
 
     __slots__ = ("element", "lanes")
+    element: Any
+    lanes: int
 
     def __init__(self, builder: Any, ir_value: Any, element: Any, lanes: int) -> None:
         super().__init__(builder, ir_value)

@@ -31,7 +31,7 @@ class NumpyExecutor:
     name = "numpy"
 
     def __init__(self, program: Program) -> None:
-        self.program = self._rewritten(program)
+        self.program: Program = self._rewritten(program)
         sources = enumerate(program.sources.items())
         self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.moves]
         self._bound: list[Array] = []
@@ -75,7 +75,7 @@ class NumpyExecutor:
     def _bind(self, arrays: list[Array]) -> None:
         """Work out where everything lies, and what to call."""
         self._numbers, self._planned = {}, False
-        self.plan = self._planned_for(dict(zip(self.program.sources, arrays, strict=True)))
+        self.plan: MemoryPlan = self._planned_for(dict(zip(self.program.sources, arrays, strict=True)))
         self._steps = self._all_steps()
         self._planned, self._bound = True, arrays
 

@@ -153,7 +153,7 @@ class Overlay:
 
     def __init__(self, tracer: Any) -> None:
         self.tracer = tracer
-        self.applies = tracer.mine
+        self.applies: Any = tracer.mine
         self.made: set[int] = set()  # tensors that the function makes of arrays from outside
         self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]

@@ -68,6 +68,9 @@ class ProxyArray:
     """
 
     __slots__ = ("__weakref__", "tracer", "value", "variable", "viewed")
+    tracer: Any
+    value: Array
+    variable: Any
 
     def __init__(self, tracer: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
         self.tracer, self.value, self.variable, self.viewed = tracer, value, var, viewed

@@ -138,7 +138,7 @@ class ProxyBackend:
 
     def __init__(self, tracer: Any) -> None:
         self._tracer = tracer
-        self.xp = Namespace(tracer)
+        self.xp: Namespace = Namespace(tracer)
 
     def device_name(self, _array: Any) -> str:
         return self._tracer.device or "cpu"

@@ -22,6 +22,9 @@ class SymbolicScalar:
     """
 
     __slots__ = ("place", "tracer", "value")
+    place: Any
+    tracer: Any
+    value: Any
 
     def __init__(self, value: Any, place: Any, tracer: Any) -> None:
         self.value, self.place, self.tracer = value, place, tracer

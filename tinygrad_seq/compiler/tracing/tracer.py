@@ -52,14 +52,16 @@ class Tracer(Placement):
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
     """
 
+    varying: frozenset[Any]
+
     def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
         super().__init__(name)
         self.varying, self._places = varying, places
-        self.program = Program()
+        self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
-        self.backend = enroll(self)
+        self.backend: Any = enroll(self)
         self._thread = threading.get_ident()
         self._made: list[ref[ProxyArray]] = []
         self._runs = 0
@@ -71,13 +73,13 @@ class Tracer(Placement):
         self.captures: list[tuple[Value, bool]] = []
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
-        self.optimizers = Optimizers(self)
-        self.overlay = Overlay(self)
+        self.optimizers: Optimizers = Optimizers(self)
+        self.overlay: Overlay = Overlay(self)
         self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
         self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
-        self.assigned = Assigned(self)
+        self.assigned: Assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
         self.padded: str | None = None
