@@ -1,9 +1,9 @@
-"""`Module` and `Parameter`: a walk over attributes, in PyTorch's names."""
+"""`Module`: a walk over attributes, in PyTorch's names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -12,41 +12,11 @@ from tinygrad_seq.graph.tracing_hook import active as recording
 
 from .attributes import Attributes
 from .hooks import Hooked
+from .parameter import Parameter as Parameter
+from .parameter import forget_gradient
+from .state_dict import IncompatibleKeys, load_state
 
 T = TypeVar("T", bound=Tensor)
-
-
-class Parameter(Tensor):
-    """A tensor that its module owns and an optimizer changes: a leaf that requires a gradient.
-
-    Args:
-        data: a tensor, whose memory it shares, or anything that `tg.tensor` takes.
-    """
-
-    array: Any
-    node: Any
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        self.array = tg.as_tensor(data).array
-        self.node = None
-        self.requires_grad_(requires_grad)
-
-    def resized(self, *shape: int) -> None:
-        """Be of another shape from now on, all zeros: the same parameter to those who have it."""
-        required = self.requires_grad
-        self.array = tg.zeros(shape, dtype=self.dtype, device=self.device).array
-        self.node = None
-        self.requires_grad_(required)
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` found missing and unexpected."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}  # of numbers, each fitting into those after it
 
 
 def require_sizes(name: str, **sizes: Any) -> None:
@@ -276,56 +246,36 @@ class Module(Hooked):
         def persists(module: Module, name: str, value: Tensor) -> bool:
             return isinstance(value, Parameter) or vars(module).get("_buffers", {}).get(name, False)
 
-        return dict(self._named_tensors(persists))
+        entries: list[tuple[str, Tensor]] = []
+        for place, module in self.named_modules(remove_duplicate=False):  # of each, the parameters first
+            own = module._named_tensors(persists, place, recurse=False)
+            entries += sorted(own, key=lambda entry: not isinstance(entry[1], Parameter))
+        return dict(entries)
 
-    def state_dict(self, *, prefix: str = "") -> dict[str, Tensor]:
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
         """Parameters and persistent buffers by dotted name: the tensors' own memory, without the graph.
 
         Args:
             prefix: what the names begin with: "encoder." gives "encoder.weight".
+            keep_vars: give the parameters and buffers themselves.
         """
-        return {f"{prefix}{name}": value.detach() for name, value in self._state().items()}
+        return {f"{prefix}{name}": value if keep_vars else value.detach() for name, value in self._state().items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Take over numbers from a mapping of names to tensors or arrays (also PyTorch's own, on the CPU).
+
+        Args:
+            strict: whether all names must be the same.
+            assign: put the tensors that are given in place of the module's, with their dtype, device and memory. An
+                optimizer made before goes on with the old parameters.
 
         Raises:
             RuntimeError: if shapes differ, numbers do not fit, or (when `strict`) names differ; it lists all of them,
                 and nothing is changed.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"load_state_dict: takes a mapping of names to tensors, got a {type(state_dict).__name__}")
-        own = self._state()
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        new = {name: tg.as_tensor(state_dict[name], like=own[name]) for name in own if name in state_dict}
-        problems = [
-            f"{name}: has shape {tuple(value.shape)} there, {own[name].shape} here"
-            for name, value in new.items()
-            if tuple(value.shape) != own[name].shape
-        ]
-        problems += [
-            f"{name}: has {value.dtype} there, which does not fit the {own[name].dtype} here"
-            for name, value in new.items()
-            if _KINDS[value.dtype.kind] > max(_KINDS[own[name].dtype.kind], 1)
-        ]
-        problems += [
-            f"{name}: is in read-only memory here (expanded, say); give the module a clone()"
-            for name in new
-            if not own[name].is_writable()
-        ]
-        if strict:
-            problems += [f"{name}: is missing there" for name in missing]
-            problems += [f"{name}: is not known here" for name in unexpected]
-        if problems:
-            raise RuntimeError(
-                f"load_state_dict: {type(self).__name__} cannot take this state:\n  " + "\n  ".join(problems)
-            )
-        with tg.no_grad():
-            moved = {name: value.to(own[name]) for name, value in new.items()}
-            for name, value in moved.items():  # nothing can fail any more
-                own[name].copy_(value)
-        return IncompatibleKeys(missing, unexpected)
+        return load_state(self, state_dict, strict, assign)
 
     # --- switches ---
 
@@ -342,7 +292,7 @@ class Module(Hooked):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or make them zeros."""
         for p in self.parameters():
-            p.grad = None if set_to_none or p.grad is None else tg.zeros_like(p.grad)
+            forget_gradient(p, set_to_none)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or no longer."""

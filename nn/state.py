@@ -26,9 +26,11 @@ class State:
         """The state as a constant: backpropagation through time ends here."""
         return self.map(Tensor.detach)
 
-    def to(self, *targets: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
+    def to(
+        self, *targets: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False
+    ) -> Self:
         """The state with another dtype, or on another device. `non_blocking` makes no difference here."""
-        return self.map(lambda s: s.to(*targets, dtype=dtype, device=device))
+        return self.map(lambda s: s.to(*targets, dtype=dtype, device=device, copy=copy))
 
     def reset(self, rows: Any = None) -> Self:
         """The state with zeros for some sequences of the batch, which begin anew; for all of them without `rows`.

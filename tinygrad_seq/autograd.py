@@ -103,7 +103,7 @@ def grad(
     for i, x in enumerate(targets):
         g = found.get(x.node)  # type: ignore[arg-type]
         if g is not None:
-            gradients.append(g if create_graph else owned(wrapped(g), taken))
+            gradients.append(owned(g if create_graph else wrapped(g), taken))
         elif materialize_grads:
             gradients.append(zeros_like(x))
         elif allow_unused:
@@ -327,7 +327,10 @@ class _Recorded:
                 raise TypeError(
                     f"backward: {self.cls.__name__}.backward returned a {type(r).__name__}; takes tensors, None"
                 )
-        return wanted if is_recorded else [None if r is None else r.array for r in wanted]
+        if is_recorded:
+            return wanted
+        ours = {id(owner_of(x.array)) for x in gradients if x is not None}  # all else may be somebody's
+        return [None if r is None else r.array if id(owner_of(r.array)) in ours else r.array.copy() for r in wanted]
 
 
 def _tensor(value: Any) -> Tensor:

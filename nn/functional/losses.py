@@ -147,7 +147,7 @@ def _picked(
         losses = tg.where(kept, losses, 0.0)
     if weight is None:
         return losses, None if kept is None else kept.to(log_p.dtype)
-    factors = weight[target]
+    factors = weight[target.long()]  # uint8 would be a mask
     return losses * factors, factors if kept is None else tg.where(kept, factors, 0.0)
 
 

@@ -12,7 +12,7 @@ from tinygrad_seq import Tensor
 from tinygrad_seq.graph.tracing_hook import CompileError, watch
 from tinygrad_seq.graph.tracing_hook import active as recording
 
-from ..module import Parameter
+from ..parameter import Parameter, forget_gradient
 from .state import State
 
 Group = dict[str, Any]
@@ -238,7 +238,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or make them 0, which momentum and weight decay take for a gradient."""
         for _, p, _ in self._parameters():
-            p.grad = None if set_to_none or p.grad is None else tg.zeros_like(p.grad)
+            forget_gradient(p, set_to_none)
 
     # --- saving ---
 

@@ -45,8 +45,8 @@ def clip_grad_norm_(
                 f"clip_grad_norm_: the gradients have length {length.item()}, which no factor brings down to {max_norm}"
             )
         scale = tg.minimum(max_norm / (length + 1e-6), 1.0)
-        for p, g in clipped:
-            p.grad = g * scale.to(g)
+        for _, g in clipped:
+            g.mul_(scale.to(g))
         return length
 
 
@@ -59,8 +59,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not float(clip_value) >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     with tg.no_grad():
-        for p, g in _with_gradients("clip_grad_value_", parameters):
-            p.grad = tg.clamp(g, -clip_value, clip_value)
+        for _, g in _with_gradients("clip_grad_value_", parameters):
+            g.clamp_(-clip_value, clip_value)
 
 
 def _with_gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:

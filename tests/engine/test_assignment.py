@@ -134,6 +134,17 @@ def used_before_and_after(lib: Any, w: Any, out: Any) -> Any:
 
 
 @program
+def changed_by_another_part(lib: Any, w: Any, out: Any) -> Any:
+    out[0] = w[0]
+    out[1].copy_(out[0])
+    out[2:].copy_(out[:1])
+    out[:, 1] += out[:, 0]
+    out[3].sub_(out[2], alpha=3)
+    out[1:, 1:] += out[1:, :1]
+    return out
+
+
+@program
 def part_of_a_part(lib: Any, w: Any, out: Any) -> Any:
     out[0][1] = w[0, 0] * w[1, 1]
     out[1:][0][2] = w[2, 2].exp()

@@ -267,3 +267,10 @@ def test_a_number_is_the_only_entry_of_a_dimension(name: str, value: float, slop
     assert x.item() == 2.5
     with pytest.raises(IndexError, match=f"{name}: dim=1 is out of range"):
         getattr(x, name)(1)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_the_variance_of_nothing_is_nan() -> None:
+    for nothing in (tg.zeros(0).var(), tg.zeros(0, 2).var(0)[0], tg.zeros(2, 0).std(1)[0]):
+        assert np.isnan(nothing.item())
+    assert tg.zeros(2, 0).std(0).shape == (0,)

@@ -76,7 +76,13 @@ def test_real_tensors_have_real_gradients() -> None:
 
 def test_constructors() -> None:
     assert tg.Tensor([1, 2]).dtype == tg.Tensor(3).dtype == tg.Tensor([True]).dtype == tg.float32
-    assert tg.Tensor(np.array([1, 2])).dtype == tg.tensor([1, 2]).dtype == tg.as_tensor([1, 2]).dtype == tg.int64
+    assert tg.Tensor(np.array([1, 2])).dtype == tg.Tensor(np.array([0.5])).dtype == tg.float32
+    assert tg.Tensor(tg.ones(2, dtype=tg.float64)).dtype == tg.Tensor([1], dtype=tg.float64).dtype == tg.float64
+    assert tg.tensor(np.array([1, 2])).dtype == tg.tensor([1, 2]).dtype == tg.as_tensor([1, 2]).dtype == tg.int64
+    for doubles in ([np.float64(1)], [[1.0], [np.float64(2)]], (np.array([1.0]), [2])):
+        assert tg.tensor(doubles).dtype == tg.float64
+    for others in ([np.float32(1), 2.0], [[1.0], [2]], [np.float16(1), 2.0]):
+        assert tg.tensor(others).dtype == tg.float32
     assert tg.Tensor([1, 2], dtype=tg.int32).dtype == tg.int32
     for make, kind in ((tg.LongTensor, tg.int64), (tg.FloatTensor, tg.float32), (tg.BoolTensor, tg.bool)):
         assert (make().shape, make().dtype) == ((0,), kind)

@@ -192,7 +192,7 @@ def numbers() -> Any:
         case("index_select: got index 3", IndexError, lambda: tg.ones(3, device="cpu").index_select(0, [3])),
         case("scatter_add: got index -1", IndexError, lambda: tg.ones(3).cpu().scatter_add(0, [-1], tg.ones(1).cpu())),
         case("pad: (0, -5) cuts more off", ValueError, lambda: tg.pad(tg.ones(3), (0, -5))),
-        case("var: cannot take", TypeError, lambda: tg.ones(3).var(0, False)),  # type: ignore[call-arg]
+        case("var: cannot take", TypeError, lambda: tg.ones(3).var(0, False, False, 1)),  # type: ignore[call-arg]
         case("ones: dtype: <class 'object'> is none", TypeError, lambda: tg.ones(2, dtype=object)),
         case("multinomial: cannot draw 2 different", ValueError, lambda: tg.multinomial(tg.tensor([1.0, 0.0]), 2)),
         case("data: takes a tensor", TypeError, lambda: setattr(tg.ones(1), "data", 3)),

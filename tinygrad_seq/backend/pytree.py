@@ -28,6 +28,10 @@ def rebuild(tree: Any, new_leaves: Iterator[Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         entries = [rebuild(value, new_leaves) for value in tree]
         kind: Any = type(tree)
+        if isinstance(tree, list) and kind is not list:
+            made_list = copy(tree)
+            made_list[:] = entries
+            return made_list
         return kind._make(entries) if hasattr(tree, "_fields") else kind(entries)
     return None if tree is None else next(new_leaves)
 

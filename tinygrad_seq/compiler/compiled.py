@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, update_wrapper
+from operator import is_
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -18,14 +19,24 @@ from ..graph import Value, observers
 from ..graph.grad_mode import grad_enabled, is_grad_enabled, twice
 from ..graph.saved_tensors import next_number
 from ..graph.tracing_hook import CompileError, active
-from .executable import AliasOutput, DifferentiableOutput, Executable, PlainOutput, Prepared, ScalarOutput, executor_for
-from .guard_keys import aliased_arguments, guard_key, tree_structure, varying_numbers
+from .executable import (
+    AliasOutput,
+    DifferentiableOutput,
+    Executable,
+    PlainOutput,
+    Prepared,
+    RepeatedOutput,
+    ScalarOutput,
+    executor_for,
+)
+from .guard_keys import aliased_arguments, container_types, guard_key, tree_structure, varying_numbers
 from .guards import HOOKS, Found, module_guards
 from .locks import lock
 from .names import Names
 from .program import Program
 from .purity import PurityCheck
-from .tracing.joint_graph import is_own_leaf, trace_backward, watch_captured
+from .result_views import find_views
+from .tracing.joint_graph import is_live, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
 from .tracing.side_effects import Unsteady, finish
@@ -151,7 +162,10 @@ class Compiled(Generic[P, R]):
             return self
         if not hasattr(instance, "__dict__"):
             return partial(self, instance)
-        methods = vars(instance).setdefault("_compiled_methods", _Methods())
+        methods = vars(instance).get("_compiled_methods")
+        if methods is None:
+            methods = _Methods()
+            (type if isinstance(instance, type) else object).__setattr__(instance, "_compiled_methods", methods)
         if self not in methods:
             methods[self] = Compiled(MethodType(self.function, instance), executor=self.executor, mode=self.mode)
         return methods[self]
@@ -223,11 +237,13 @@ class Compiled(Generic[P, R]):
             numbers, places: the numbers among the arguments, and found by name, that are to be inputs.
         """
         name = _name_of(self.function)
-        names = Names([self.function], given)
+        kinds = container_types((args, kwargs))
+        names = Names([self.function], [*given, *kinds])
         if (numbers or places) and "type" in names.names:
             raise CompileError(f"compile: {name} asks for a number's type(), which one that is followed has not")
-        around = PurityCheck(name, names)
-        tracer = Tracer(name, frozenset(places), numbers)
+        reach = names.reaching_all()
+        around = PurityCheck(name, reach)
+        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else ())
         try:
             try:
                 with Watch(tracer):
@@ -247,9 +263,9 @@ class Compiled(Generic[P, R]):
                 around.put_back()
             tracer.optimizers.put_back()
             raise
-        if form is None:
+        if form is None or tracer.keeps:
             return None
-        found = self._found(tracer, given, around.found.followed)
+        found = self._found(tracer, [*given, *kinds], around.found.followed)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         return Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
@@ -257,6 +273,7 @@ class Compiled(Generic[P, R]):
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
         given = [tracer.given(x, i) for i, x in enumerate(given)]
         new_args, new_kwargs = rebuild([args, kwargs], iter(given))
+        form = tree_structure((new_args, new_kwargs), [])
         start = next_number()
         mode = is_grad_enabled()
         try:
@@ -269,23 +286,38 @@ class Compiled(Generic[P, R]):
                 f"compile: {tracer.name} leaves grad mode switched {'off' if mode else 'on'}, which a replay would "
                 "not; use `with tg.no_grad():` inside, or switch it outside"
             )
+        now: list[Any] = []
+        if tree_structure((new_args, new_kwargs), now) != form or not all(map(is_, now, given)):
+            raise CompileError(
+                f"compile: {tracer.name} changes a list or a dictionary among its arguments, which a replay would not "
+                "do again; change a copy, and return that"
+            )
         results = [*leaves(result), *tracer.assigned.computed()]
-        sweep, order = trace_backward(tracer, given, results, start)
+        views = find_views(tracer, given, results, lambda y: is_live(y.node, start))
+        grown = [None if k in views else y for k, y in enumerate(results)]
+        sweep, order = trace_backward(tracer, given, grown, start)
         watch_captured(tracer)
         stores, grads = finish(tracer)
-        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value)}
+        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value) or type(x) is ProxyArray}
+        first = {id(y): i for i, y in reversed([*enumerate(results)])}
         outputs = [
-            AliasOutput(places[id(y)]) if id(y) in places else _output(tracer, y, start, k)
-            for y, k in zip(results, order, strict=True)
+            AliasOutput(places[id(y)])
+            if id(y) in places
+            else RepeatedOutput(first[id(y)])
+            if first[id(y)] < i
+            else views[i]
+            if i in views
+            else _output(tracer, y, start, k)
+            for i, (y, k) in enumerate(zip(results, order, strict=True))
         ]
         return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 
-    def _found(self, tracer: Tracer, given: list[Any], followed: set[Any]) -> Found:
-        """What Python found by name meanwhile, and must find again."""
+    def _found(self, tracer: Tracer, objects: list[Any], followed: set[Any]) -> Found:
+        """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
         modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*given, *modules], set().union(*tracer.read.values()))
+        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
         places = names.places
         for module in modules:
             of_module, parts = module_guards(module, tracer.read[id(module)])

@@ -20,6 +20,7 @@ from .operations import VIEWS
 from .partition import partition
 from .passes import optimized
 from .program import Instr, Number, Program, Source, Var
+from .result_views import ViewOutput
 from .scalar_program import evaluation
 from .tracing.joint_graph import Sweep
 from .tracing.tracer import Tracer
@@ -41,6 +42,12 @@ class DifferentiableOutput(NamedTuple):
 
 class AliasOutput(NamedTuple):
     """The result is an argument, or the leaf that gets a gradient is one's: which."""
+
+    place: int
+
+
+class RepeatedOutput(NamedTuple):
+    """The result is an earlier one once more: which."""
 
     place: int
 
@@ -119,6 +126,7 @@ class Executable:
             out._replace(var=now.get(out.var, out.var)) if isinstance(out, (PlainOutput, DifferentiableOutput)) else out
             for out in outputs
         ]
+        self._later = [(k, out) for k, out in enumerate(self.outputs) if isinstance(out, (RepeatedOutput, ViewOutput))]
         self.stores: list[tuple[Source, Var]] = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
         self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
@@ -231,6 +239,8 @@ class Executable:
                 results.append(call.numbers[out.place])
             else:
                 results.append(given[out.place] if type(out) is AliasOutput else out)
+        for place, out in self._later:
+            results[place] = results[out.place] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
         for (module, name), value in zip(self._left, rest, strict=True):

@@ -14,10 +14,17 @@ def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> s
     """Which arguments are numbers that differ from those of a call that was like this one else."""
     found: set[int] = set()
     for before in known:
-        differ = [i for i, (a, b) in enumerate(zip(now, before, strict=True)) if a != b]
+        differ = [i for i, (a, b) in enumerate(zip(now, before, strict=True)) if _differ(a, b)]
         if all(now[i][0] in (int, float) and now[i][0] is before[i][0] for i in differ):
             found.update(differ)
     return found
+
+
+def _differ(a: Any, b: Any) -> bool:
+    try:
+        return bool(a != b)
+    except Exception:  # objects of a user's class that cannot be compared, as those that hold tensors
+        return True
 
 
 def tree_structure(tree: Any, found: list[Any]) -> Any:
@@ -27,13 +34,36 @@ def tree_structure(tree: Any, found: list[Any]) -> Any:
             f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
         )
     if isinstance(tree, (list, tuple)):
-        return (type(tree), tuple([tree_structure(value, found) for value in tree]))
+        return (_container_key(tree), tuple([tree_structure(value, found) for value in tree]))
     if isinstance(tree, dict):
-        return (type(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
+        return (_container_key(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
     found.append(tree)
     return 0
+
+
+def container_types(tree: Any) -> set[type[Any]]:
+    """The types of containers, nested at will, that are a user's own: with methods and attributes."""
+    if not isinstance(tree, (list, tuple, dict)):
+        return set()
+    parts = tree.values() if isinstance(tree, dict) else tree
+    return {type(tree)}.union(*map(container_types, parts)) - {list, tuple, dict}
+
+
+def _container_key(tree: Any) -> Any:
+    """The type of a container; of one of the user's own, with the attributes that it has besides."""
+    kind = type(tree)
+    held = None if kind in (tuple, list, dict) else getattr(tree, "__dict__", None)
+    if not held:
+        return kind
+    for name, x in held.items():
+        if isinstance(x, Value) or is_array(x):
+            raise CompileError(
+                f"compile: an argument is a {kind.__name__} with a tensor or an array as its attribute {name!r}, which "
+                "a program would not look up; pass it by itself"
+            )
+    return kind, tuple([(name, guard_key(x)) for name, x in held.items()])
 
 
 def aliased_arguments(given: list[Any]) -> tuple[int, ...]:

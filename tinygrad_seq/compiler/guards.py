@@ -20,6 +20,7 @@ NUMBERS = (bool, int, float, complex)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _PLAIN = (*NUMBERS, str, bytes, type(None))
 _LISTS = (list, deque, bytearray)
+CONTAINERS = (*_LISTS, dict, set, array, numpy.ndarray)
 _MOST = 1 << 20  # bytes of a NumPy array whose elements are compared at each call
 _ANY = object()  # in place of a number that may be another
 
@@ -51,6 +52,12 @@ class Place(NamedTuple):
     def look(self) -> Any:
         return _LOOK[self.how](self.holder, self.key)
 
+    def holds(self, x: Any) -> bool:
+        """Whether x is there, itself or in a container."""
+        found = self.look()
+        inside = found.values() if isinstance(found, dict) else found if isinstance(found, (list, tuple)) else ()
+        return any(y is x for y in (found, *inside))
+
     def put(self, value: Any) -> None:
         if self.how in _PUT:
             _PUT[self.how](self.holder, self.key, value)
@@ -60,9 +67,18 @@ def _set_content(cell: Any, _: Any, value: Any) -> None:
     cell.cell_contents = value
 
 
-def _only(held: dict[str, Any], names: frozenset[str], before: frozenset[str]) -> None:
-    for name in names & held.keys() - before:
-        del held[name]
+def _names_there(holder: Any, names: frozenset[str] | None) -> frozenset[str]:
+    """Which of some names a class or a `__dict__` has; of all names for None."""
+    there = frozenset(vars(holder) if isinstance(holder, type) else holder)
+    return there if names is None else there & names
+
+
+def _only(holder: Any, names: frozenset[str] | None, before: frozenset[str]) -> None:
+    for name in _names_there(holder, names) - before:
+        if isinstance(holder, type):
+            delattr(holder, name)
+        else:
+            del holder[name]
 
 
 _LOOK: dict[str, Callable[[Any, Any], Any]] = {
@@ -71,7 +87,9 @@ _LOOK: dict[str, Callable[[Any, Any], Any]] = {
     "class": lambda kind, name: kind.__dict__[name],
     "cell": lambda cell, _: cell.cell_contents,
     "setting": lambda held, key: held["param_groups"][key[0]][key[1]],
-    "names": lambda held, names: frozenset(names & held.keys()),
+    "names": _names_there,
+    "cache": lambda function, _: function.cache_info()[1::2],
+    "context": lambda variable, _: variable.get(None),
 }
 _PUT: dict[str, Callable[[Any, Any, Any], None]] = {
     "item": operator.setitem,
@@ -79,6 +97,7 @@ _PUT: dict[str, Callable[[Any, Any, Any], None]] = {
     "class": setattr,
     "cell": _set_content,
     "names": _only,
+    "context": lambda variable, _, value: variable.set(value),
 }
 _TEXT = {
     "item": "h{n}[{key!r}]",
@@ -86,6 +105,8 @@ _TEXT = {
     "class": "h{n}.__dict__[{key!r}]",
     "cell": "h{n}.cell_contents",
     "setting": "h{n}['param_groups'][{key[0]!r}][{key[1]!r}]",
+    "cache": "h{n}.cache_info()[1::2]",  # misses, and how many are kept
+    "context": "h{n}.get(None)",
 }
 
 
@@ -132,16 +153,20 @@ class Found:
 
     def _comparison(self, n: int, place: Place) -> str:
         if place.how == "names":
-            return f"v{n}.isdisjoint(h{n})"
+            held = f"h{n}.__dict__" if isinstance(place.holder, type) else f"h{n}"
+            return f"{held}.keys() == v{n}" if place.key is None else f"v{n}.isdisjoint({held})"
         text = _TEXT[place.how].format(n=n, key=place.key)
+        if place.how == "cache":
+            return f"{text} == v{n}"
         return f"type({text}) is v{n}" if n in self._loose else f"{text} is v{n}"
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
         self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
-            known = place.key - value if place.how == "names" else type(value) if n in self._loose else value
-            self._known[f"v{n}"] = known  # of names, those that were not there
+            absent = place.how == "names" and place.key is not None  # of names, those that were not there
+            known = place.key - value if absent else type(value) if n in self._loose else value
+            self._known[f"v{n}"] = known
 
     def _loosened(self, container: Any, copy: Any) -> Any:
         """The copy of a container, in which numbers that vary may be any."""
@@ -326,7 +351,7 @@ def module_guards(module: Any, read: set[str]) -> tuple[list[Place], Callable[[]
     defaults = {name for name in names if is_data(getattr(type(module), name, None))}
     places = [Place(module, name, "attribute") for name in defaults]
     places += [Place(held, name, "item") for name in (names & held.keys()) - defaults]
-    return places, _Parts(held, names - defaults)
+    return [*places, Place(module, "__class__", "attribute")], _Parts(held, names - defaults)
 
 
 def is_data(x: Any) -> bool:
@@ -336,7 +361,7 @@ def is_data(x: Any) -> bool:
 
 def _parts(held: dict[str, Any]) -> set[str]:
     """The names of a module's parts, and of what may become one."""
-    return {name for name, x in held.items() if x is None or _has_parts(x)}
+    return {name for name, x in held.items() if x is None or has_parts(x)}
 
 
 class _Parts:
@@ -359,11 +384,12 @@ class _Parts:
         return True
 
 
-def _has_parts(x: Any) -> bool:
+def has_parts(x: Any) -> bool:
+    """Whether this is a module or a parameter, or holds one."""
     if isinstance(x, (list, tuple)):
-        return any(map(_has_parts, x))
+        return any(map(has_parts, x))
     if isinstance(x, dict):
-        return any(map(_has_parts, x.values()))
+        return any(map(has_parts, x.values()))
     return (isinstance(x, Value) and isinstance(x.node, Leaf)) or is_module(x)
 
 

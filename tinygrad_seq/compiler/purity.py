@@ -26,12 +26,14 @@ class PurityCheck:
 
     def __init__(self, name: str, names: Names) -> None:
         self._name = name
-        for called, iterator in names.iterators.items():
+        for x in names.iterators:
+            called = next((place.name or place.key for place in names.places if place.holds(x)), "a list")
             raise CompileError(
-                f"compile: {name} takes from {called!r}, a {type(iterator).__name__}, which a replay would not do "
-                "again; take the next one outside, and pass it as an argument"
+                f"compile: {name} takes from {called!r}, a {type(x).__name__}, which a replay would not do again; take "
+                "the next one outside, and pass it as an argument"
             )
-        self.found: Found = Found(names.places)
+        places = [place for place in names.places if place.how != "cache"]  # which may be filled
+        self.found: Found = Found([*places, *names.of_modules])
         self._generators = [(what, put, get, get()) for what, get, put in _generators(names.found)]
 
     def put_back(self) -> None:

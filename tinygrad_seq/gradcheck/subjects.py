@@ -12,7 +12,7 @@ from ..backend import Array, array_module, backend_of, is_array
 from ..graph import Value
 from ..graph.device import device as Device
 from ..graph.grad_mode import enable_grad, no_grad
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, tensor
 from .arguments import Arguments, flat_outputs
 from .state import Surroundings, generators, restore_generators
 
@@ -205,7 +205,7 @@ class SecondOrder(TensorSubject):
             return [x * 0 if g is None else g for g, x in zip(found, given[:count], strict=True)]
 
         device = first.devices[0] if first.devices else None
-        weights = [Tensor(w, device=device) for w in cotangents]
+        weights = [tensor(w, device=device) for w in cotangents]
         super().__init__(gradients, Arguments([*first.tensors(first.arrays), *weights]))
         self.names: list[str] = [*first.names, *[f"cotangent of output {k}" for k in range(len(cotangents))]]
         self.gates, self.time_dim, self.movable = first.gates, first.time_dim, 0

@@ -84,8 +84,17 @@ def require_fit(name: str, number: Any, kind: DType) -> Any:
 _NARROW = {float64: float32, complex128: complex64}  # what Python's numbers become
 
 
+def _has_doubles(data: Any) -> bool:
+    """Whether NumPy's numbers of two words, or arrays of them, are among Python's."""
+    kinds = set(map(type, data))  # of a long list that costs little
+    return any(
+        _has_doubles(x) if isinstance(x, (list, tuple)) else getattr(x, "dtype", None) in _NARROW
+        for x in (data if kinds - {int, float, bool, complex} else ())
+    )
+
+
 def to_array(data: Any, given: DType, target: Device) -> Array:
-    """A fresh array of `data` on a device, floats as float32 unless they come in an array or a dtype is given.
+    """A fresh array of `data` on a device, Python's floats as float32 unless a dtype is given; NumPy's keep theirs.
 
     A list of tensors has the dtype that they are promoted to.
     """
@@ -117,7 +126,9 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         if isinstance(data, int):
             raise ValueError(f"tensor: {data} does not fit in 64 bits; give it as a float")
         raise TypeError(f"tensor: cannot make numbers of {type(data).__name__}; takes numbers, nested lists and arrays")
-    wanted = wanted or _NARROW.get(array.dtype, array.dtype)
+    if wanted is None:
+        doubles = isinstance(data, (list, tuple)) and array.dtype in _NARROW and _has_doubles(data)
+        wanted = array.dtype if doubles else _NARROW.get(array.dtype, array.dtype)
     if home is not there:
         return there.asarray(array, wanted, target.index)
     with at(array):

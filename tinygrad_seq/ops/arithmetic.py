@@ -85,7 +85,7 @@ def lerp(start: Any, end: Any, weight: Any) -> Tensor:
 @public
 def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
     """x + value · a · b."""
-    return x + value * (a * b)
+    return x + (a * b if value == 1 else value * (a * b))
 
 
 @public

@@ -145,7 +145,7 @@ def resolved(x: Any, key: Any) -> tuple[Index | None, Index, list[Array]]:
             k = int(k.array)  # as in PyTorch, where x[tensor(1)] is a view
         if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
-        elif isinstance(k, (list, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
+        elif isinstance(k, (list, range, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
             arrays.append(_index_array(x, k))
             static.append(ARRAY)
         else:
@@ -345,14 +345,19 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 
 @public
-def scatter(x: Any, dim: int, index: Any, src: Any) -> Tensor:
-    """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0. src may be a number.
+def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+    """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0.
+
+    src may be a number, which PyTorch calls `value`.
 
     Raises:
         IndexError: if the shapes do not fit, or an index is out of range.
         ValueError: if two entries of a tensor go to one place: which of them should stay?
     """
     dim = normalize_dim("scatter", dim, x.ndim)
+    if (src is None) == (value is None):
+        raise TypeError("scatter: takes src, a tensor or a number, or value, a number: one of the two")
+    src = value if src is None else src
     index = _in_range("scatter", _index_array(x, index), x.shape[dim])
     nothing = array_module(index).zeros(x.shape, "int64")
     count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))

@@ -125,14 +125,18 @@ def _mean(x: Any, dims: Dims, keepdim: bool) -> Any:
 @public
 def var(
     x: Any,
-    dim: int | Dims | None = None,
-    *,
-    keepdim: bool = False,
-    correction: int = 1,
+    dim: int | Dims | bool | None = None,
     unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: int = 1,
 ) -> Tensor:
-    """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False."""
+    """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False.
+
+    A boolean in the place of `dim` is `unbiased`.
+    """
     x = floating("var", x, None)
+    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
     return _var(x, reduced_dims("var", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
 
 
@@ -149,7 +153,7 @@ def _mean_of_equals(x: Any, dims: Dims) -> Any:
     """The mean, kept, which of equal elements is that very number: their variance is 0, and not what rounding left."""
     average = _mean(x, dims, True)
     given, rounded = getattr(x, "array", x), getattr(average, "array", average)
-    if x.dtype.kind == "c" or not x.size:
+    if x.dtype.kind == "c" or not given.size:
         return average
     top = reduce_max(given, dims=dims, keepdim=True)
     return average + where(top == reduce_min(given, dims=dims, keepdim=True), top - rounded, 0.0)
@@ -158,14 +162,15 @@ def _mean_of_equals(x: Any, dims: Dims) -> Any:
 @public
 def std(
     x: Any,
-    dim: int | Dims | None = None,
-    *,
-    keepdim: bool = False,
-    correction: int = 1,
+    dim: int | Dims | bool | None = None,
     unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: int = 1,
 ) -> Tensor:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
     x = floating("std", x, None)
+    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
     return _std(x, reduced_dims("std", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
 
 

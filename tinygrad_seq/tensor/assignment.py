@@ -82,8 +82,12 @@ class Assignment(Value):
     array: Array
     node: Node | None
 
-    def _assign(self, new: Tensor, name: str) -> Tensor:
-        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result."""
+    def _assign(self, new: Tensor, name: str, *operands: Any) -> Tensor:
+        """Give this tensor the numbers of `new`: in its memory, or while recording by becoming the new result.
+
+        Args:
+            operands: what `new` was computed from, which may be views of this memory.
+        """
         if new.shape != self.array.shape:
             raise ValueError(
                 f"{name}: the result has shape {new.shape}, which does not fit in place of {self.array.shape}"
@@ -96,7 +100,7 @@ class Assignment(Value):
         self._require_here(new, name)
         new = new.to(self.array.dtype)
         if is_grad_enabled() and (self.node is not None or new.node is not None):
-            path = self._recorded_path(name)
+            path = self._recorded_path(name, *operands)
             if path.views:
                 self._put(path, new, name)
                 return self  # type: ignore[return-value]
@@ -126,18 +130,19 @@ class Assignment(Value):
         if here != there:
             raise RuntimeError(f"{name}: operands are on {here} and {there}; move one with .to({str(here)!r})")
 
-    def _recorded_path(self, name: str, value: Any = None) -> Path:
+    def _recorded_path(self, name: str, *values: Any) -> Path:
         """The path to this tensor, which is about to be another result; with all views that must follow it.
 
         Args:
-            value: what it gets, which may be a view of the same memory.
+            values: what it gets, or what that is computed from: they may be views of the same memory.
 
         Raises:
             RuntimeError: if the change would not reach all who show this memory, or would go to a leaf.
         """
         path = Path.to(self)
-        if getattr(value, "sharers", 0) is getattr(self, "sharers", 1):
-            path = path.with_views_of(Path.to(value))
+        for value in values:
+            if getattr(value, "sharers", 0) is getattr(self, "sharers", 1):
+                path = path.with_views_of(Path.to(value))
         if isinstance(path.whole.node, Leaf):
             what = "a view of a leaf" if path.views else "a leaf"
             raise RuntimeError(f"{name}: {what} that requires a gradient cannot be changed in place; use no_grad()")

@@ -15,7 +15,7 @@ from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
 from ..graph.grad_mode import enable_grad
 from ..graph.hooks import RemovableHandle, Retained, after_backward
-from ..graph.saved_tensors import owner_of
+from ..graph.saved_tensors import is_shared, is_writable, owner_of
 from ..graph.tracing_hook import active as recording
 
 if TYPE_CHECKING:
@@ -33,27 +33,52 @@ def wrapped(result: Array) -> Tensor:
 def owned(gradient: Tensor, taken: set[int]) -> Tensor:
     """A gradient in memory of its own: rules hand on what they are given, to several leaves too."""
     owner = owner_of(gradient.array)
-    shared = id(owner) in taken or not getattr(owner.flags, "writeable", True)
+    shared = id(owner) in taken or not is_writable(gradient.array)
     taken.add(id(owner))
-    with at(gradient.array):
-        return type(gradient).wrap(gradient.array.copy()) if shared else gradient
+    if not shared:
+        return gradient
+    with enable_grad():
+        return gradient.clone()
 
 
-def accumulate(roots: Sequence[tuple[Node, Tensor]], retain_graph: bool | None, create_graph: bool) -> None:
-    """Carry what arrives at the roots back to all leaves, and add it to their `.grad`."""
+def let_go(held: list[Any]) -> Array:
+    """The array of the last tensor of a list, which gives it up; a copy if a user still has that tensor or a view."""
+    tensor = held.pop()
+    array, shown, alive = tensor.array, is_shared(tensor), ref(tensor)
+    del tensor
+    if not shown and alive() is None:
+        return array
+    with at(array):
+        return array.copy()
+
+
+def _added(gradient: Tensor, new: Tensor, create_graph: bool) -> Tensor:
+    """A gradient with another one added, in its memory: who gave or holds it sees the sum there, as in PyTorch."""
+    if recording or create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
+        return gradient + new
+    return gradient.add_(new)
+
+
+def accumulate(
+    roots: Sequence[tuple[Node, Tensor]],
+    retain_graph: bool | None,
+    create_graph: bool,
+    leaves: Sequence[Leaf] | None = None,
+) -> None:
+    """Carry what arrives at the roots back to all leaves, or to some, and add it to their `.grad`."""
     keep = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        found = recorded_sweep(roots, None, retain_graph=keep, value_class=Value.result_class)
+        found = recorded_sweep(roots, leaves, retain_graph=keep, value_class=Value.result_class)
     else:
-        found = sweep([(node, seed.array) for node, seed in roots], retain_graph=keep)
+        found = sweep([(node, seed.array) for node, seed in roots], leaves, retain_graph=keep)
     taken = {id(owner_of(seed.array)) for _, seed in roots}
     with enable_grad() if create_graph else nullcontext():  # the sum is part of what is differentiated in turn
         for leaf, g in found.items():
             if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else owned(wrapped(g), taken)
+                new = g if create_graph else wrapped(g)
                 if recording:
                     recording[-1].reads_grad(leaf)
-                leaf.grad = new if leaf.grad is None else leaf.grad + new
+                leaf.grad = owned(new, taken) if leaf.grad is None else _added(leaf.grad, new, create_graph)
     for told in [*after_backward]:
         told(found)
 
@@ -67,6 +92,15 @@ def as_operand(source: Any, beside: Array) -> Tensor:
         array = to_array(require_fit("copy_", array.item(), beside.dtype), None, device_of(beside))
     fits = array.dtype.kind not in "fc" or beside.dtype.kind in "fc"
     return wrapped(array.astype(beside.dtype) if fits else array)
+
+
+def _leaf(tensor: Any) -> Leaf:
+    """The node of a leaf that requires a gradient; a RuntimeError for anything else."""
+    node = getattr(tensor, "node", None)
+    if not isinstance(node, Leaf):
+        what = "one without" if node is None else "a result; tg.autograd.grad gives its gradient"
+        raise RuntimeError(f"backward: inputs are leaves that require a gradient, got {what}")
+    return node
 
 
 class AutogradMethods(Value):
@@ -167,13 +201,20 @@ class AutogradMethods(Value):
             recording[-1].reads_grad(keeper, writes=True)
         keeper.grad = value
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
         """Add the gradient of this tensor with respect to every leaf that it was computed from to the leaf's `.grad`.
 
         Args:
             gradient: what arrives at this tensor, of its shape; not needed for a scalar, where it is 1.
             retain_graph: keep the graph, to go through it again. By default what `create_graph` says.
             create_graph: record the backward pass, so that the gradients can be differentiated in turn.
+            inputs: the leaves to leave gradients at; all by default.
 
         Raises:
             RuntimeError: if nothing here requires a gradient, the tensor is not a scalar and no `gradient` was given,
@@ -184,7 +225,8 @@ class AutogradMethods(Value):
                 "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
                 "requires_grad=True on the inputs, and compute outside no_grad"
             )
-        accumulate([(self.node, self._seed(gradient))], retain_graph, create_graph)
+        leaves = None if inputs is None else [_leaf(x) for x in ([inputs] if isinstance(inputs, Value) else inputs)]
+        accumulate([(self.node, self._seed(gradient))], retain_graph, create_graph, leaves)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook` with the gradient whenever one arrives at this tensor; what it returns, unless None, replaces it.
@@ -202,14 +244,15 @@ class AutogradMethods(Value):
             raise TypeError(f"register_hook: takes a function of the gradient, got a {type(hook).__name__}")
 
         def call(g: Any) -> Any:
-            given: Tensor = g if isinstance(g, Value) else wrapped(g)  # type: ignore[assignment]
-            made = hook(given)
-            if made is None:
-                return g
-            if not isinstance(made, Value) or made.array.shape != given.shape:
-                what = f"shape {made.array.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
-                raise RuntimeError(f"register_hook: the hook must return shape {given.shape} or None, got {what}")
-            return made.to(given.dtype) if isinstance(g, Value) else made.to(given.dtype).array
+            given: list[Any] = [g if isinstance(g, Value) else wrapped(g)]
+            made = hook(given[0])
+            if made is not None:
+                if not isinstance(made, Value) or made.array.shape != g.shape:
+                    what = f"shape {made.array.shape}" if isinstance(made, Value) else f"a {type(made).__name__}"
+                    raise RuntimeError(f"register_hook: the hook must return shape {g.shape} or None, got {what}")
+                given = [made.to(g.dtype)]
+                del made
+            return given[0] if isinstance(g, Value) else let_go(given)
 
         return RemovableHandle(self.node, call)
 
@@ -222,7 +265,7 @@ class AutogradMethods(Value):
         if self.node is None:
             raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
         if not self.is_leaf and Retained.of(self.node) is None:
-            retained = Retained(lambda g: g if isinstance(g, Value) else wrapped(g))
+            retained = Retained(lambda g: (g if hasattr(g, "node") else wrapped(g)).clone())
             retained.grad = self.grad  # of a leaf that it was before
             RemovableHandle(self.node, retained)
 

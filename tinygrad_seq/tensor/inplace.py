@@ -44,7 +44,10 @@ class InPlaceMethods(Assignment):
         """Take over the numbers of `source`, broadcast to this shape."""
         new = as_operand(source, self.array)
         try:
-            return self._assign(new.broadcast_to(self.array.shape), "copy_")
+            values = new if new.shape == self.array.shape else new.broadcast_to(self.array.shape)
+            if values is not new and getattr(new, "sharers", 0) is getattr(self, "sharers", 1):
+                values = values.clone()
+            return self._assign(values, "copy_", new)
         except ValueError:
             raise ValueError(f"copy_: cannot put shape {new.shape} into a tensor of shape {self.array.shape}") from None
 
@@ -101,50 +104,47 @@ class InPlaceMethods(Assignment):
         return self._arrange(_shape.squeeze(self, dim), "squeeze_")
 
     def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
-        """As `clamp`, in place."""
-        return self._assign(activation.clamp(self, min, max), "clamp_")
+        return self._assign(activation.clamp(self, min, max), "clamp_", min, max)
 
     clip_ = clamp_
 
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
-        """As `masked_fill`, in place."""
-        return self._assign(_index.masked_fill(self, mask, value), "masked_fill_")
+        return self._assign(_index.masked_fill(self, mask, value), "masked_fill_", value)
 
-    def scatter_(self, dim: int, index: Operand, src: Operand) -> Tensor:
+    def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
         """As `scatter`, in place."""
-        return self._assign(_index.scatter(self, dim, index, src), "scatter_")
+        return self._assign(_index.scatter(self, dim, index, src, value=value), "scatter_", src)
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         """As `scatter_add`, in place."""
-        return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_")
+        return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_", src)
 
     def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """As `index_add`, in place."""
-        return self._assign(layout.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+        return self._assign(layout.index_add(self, dim, index, source, alpha=alpha), "index_add_", source)
 
     def index_fill_(self, dim: int, index: Operand, value: Operand) -> Tensor:
         """As `index_fill`, in place."""
         return self._assign(layout.index_fill(self, dim, index, value), "index_fill_")
 
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """As `add`, in place."""
-        return self._assign(self + (other if alpha == 1 else other * alpha), "add_")
+        return self._assign(self + (other if alpha == 1 else other * alpha), "add_", other)
 
     def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
         """As `sub`, in place."""
-        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_")
+        return self._assign(self - (other if alpha == 1 else other * alpha), "sub_", other)
 
     def mul_(self, other: Operand) -> Tensor:
         """As `mul`, in place."""
-        return self._assign(self * other, "mul_")
+        return self._assign(self * other, "mul_", other)
 
     def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
         """As `div`, in place."""
-        return self._assign(arithmetic.div(self, other, rounding_mode=rounding_mode), "div_")
+        return self._assign(arithmetic.div(self, other, rounding_mode=rounding_mode), "div_", other)
 
     def pow_(self, exponent: Operand) -> Tensor:
         """As `pow`, in place."""
-        return self._assign(self**exponent, "pow_")
+        return self._assign(self**exponent, "pow_", exponent)
 
     def neg_(self) -> Tensor:
         """As `neg`, in place."""
@@ -179,43 +179,42 @@ class InPlaceMethods(Assignment):
         return self._assign(elementwise.relu(self), "relu_")
 
     def lerp_(self, end: Operand, weight: Operand) -> Tensor:
-        """As `lerp`, in place."""
-        return self._assign(arithmetic.lerp(self, end, weight), "lerp_")
+        return self._assign(arithmetic.lerp(self, end, weight), "lerp_", end, weight)
 
     def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
         """As `addcmul`, in place."""
-        return self._assign(arithmetic.addcmul(self, tensor1, tensor2, value=value), "addcmul_")
+        return self._assign(arithmetic.addcmul(self, tensor1, tensor2, value=value), "addcmul_", tensor1, tensor2)
 
     def addcdiv_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
         """As `addcdiv`, in place."""
-        return self._assign(arithmetic.addcdiv(self, tensor1, tensor2, value=value), "addcdiv_")
+        return self._assign(arithmetic.addcdiv(self, tensor1, tensor2, value=value), "addcdiv_", tensor1, tensor2)
 
     def __iadd__(self, other: Operand) -> Tensor:
-        return self._assign(self + other, "+=")
+        return self._assign(self + other, "+=", other)
 
     def __isub__(self, other: Operand) -> Tensor:
-        return self._assign(self - other, "-=")
+        return self._assign(self - other, "-=", other)
 
     def __imul__(self, other: Operand) -> Tensor:
-        return self._assign(self * other, "*=")
+        return self._assign(self * other, "*=", other)
 
     def __itruediv__(self, other: Operand) -> Tensor:
-        return self._assign(self / other, "/=")
+        return self._assign(self / other, "/=", other)
 
     def __ifloordiv__(self, other: Operand) -> Tensor:
-        return self._assign(self // other, "//=")
+        return self._assign(self // other, "//=", other)
 
     def __imod__(self, other: Operand) -> Tensor:
-        return self._assign(self % other, "%=")
+        return self._assign(self % other, "%=", other)
 
     def __ipow__(self, other: Operand) -> Tensor:
-        return self._assign(self**other, "**=")
+        return self._assign(self**other, "**=", other)
 
     def __iand__(self, other: Operand) -> Tensor:
-        return self._assign(self & other, "&=")
+        return self._assign(self & other, "&=", other)
 
     def __ior__(self, other: Operand) -> Tensor:
-        return self._assign(self | other, "|=")
+        return self._assign(self | other, "|=", other)
 
     def __ixor__(self, other: Operand) -> Tensor:
-        return self._assign(self ^ other, "^=")
+        return self._assign(self ^ other, "^=", other)

@@ -117,9 +117,9 @@ class Methods(Reductions):
         """self without its dimensions of length 1; with `dim`, without that one (or those), if its length is 1."""
         return _shape.squeeze(self, dim)
 
-    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+    def broadcast_to(self, *shape: Any) -> Tensor:
         """self repeated to `shape` as broadcasting does; -1 leaves a length as it is. A view."""
-        return _shape.broadcast_to(self, shape=shape)
+        return _shape.broadcast_to(self, shape=lengths("broadcast_to", shape))
 
     def expand(self, *sizes: Any) -> Tensor:
         """As `broadcast_to`; -1 leaves a length as it is."""
@@ -192,9 +192,9 @@ class Methods(Reductions):
         """self with src added entry by entry along `dim`: self[index[i, j], j] += src[i, j] for dim=0."""
         return _index.scatter_add(self, dim, index, src)
 
-    def scatter(self, dim: int, index: Operand, src: Operand) -> Tensor:
-        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`."""
-        return _index.scatter(self, dim, index, src)
+    def scatter(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+        """This tensor with `src`, a tensor or a number, put in at `index` along `dim`. `value` is a number, too."""
+        return _index.scatter(self, dim, index, src, value=value)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """self with the entries of `source` added to those of dimension `dim` that `index` names."""

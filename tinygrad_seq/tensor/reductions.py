@@ -34,17 +34,17 @@ class Reductions(Value):
 
     @public
     def var(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
     ) -> Tensor:
         """The variance over `dim`, divided by the number of elements less `correction`."""
-        return reduce.var(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+        return reduce.var(self, dim, unbiased, keepdim, correction=correction)
 
     @public
     def std(
-        self, dim: Dim = None, *, keepdim: bool = False, correction: int = 1, unbiased: bool | None = None
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
     ) -> Tensor:
         """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
-        return reduce.std(self, dim, keepdim=keepdim, correction=correction, unbiased=unbiased)
+        return reduce.std(self, dim, unbiased, keepdim, correction=correction)
 
     @public
     def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:

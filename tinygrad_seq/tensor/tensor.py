@@ -29,9 +29,9 @@ bool_type = bool  # a method has its name
 class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     """An array of numbers on some device, with a reverse-mode derivative.
 
-    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32 unless
-    they come in an array, which keeps its dtype (`tg.tensor` keeps integers and booleans as well). `Tensor(2, 3)`, of
-    lengths, is for numbers to come, as `tg.empty`.
+    `Tensor(data)` copies what it is given: numbers, nested lists, an array or a tensor. Numbers become float32, also
+    those of an array (`tg.tensor` keeps dtypes); a tensor keeps its dtype. `Tensor(2, 3)`, of lengths, is for numbers
+    to come, as `tg.empty`.
 
     Args:
         data: the numbers, or lengths.
@@ -49,8 +49,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
     ) -> None:
         given = sized(data)
         made = tensor(given, dtype, device)
-        integers = dtype is None and not is_array(getattr(given, "array", given)) and made.dtype.kind in "iub"
-        self.array = made.array.astype(float32) if integers else made.array
+        keeps = dtype is not None or isinstance(given, Value) or made.dtype.kind == "c"
+        self.array = made.array if keeps or made.dtype == float32 else made.array.astype(float32)
         self.node = None
         if requires_grad:
             self.requires_grad_()
@@ -239,13 +239,19 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         return self if self.array.flags.c_contiguous else shape.contiguous(self)
 
     def to(
-        self, *targets: Any, dtype: DType = None, device: str | Device | None = None, non_blocking: bool_type = False
+        self,
+        *targets: Any,
+        dtype: DType = None,
+        device: str | Device | None = None,
+        non_blocking: bool_type = False,
+        copy: bool_type = False,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
 
         Args:
             non_blocking: let a GPU fetch the numbers of a tensor in pinned memory by itself, while Python goes on; see
                 `pin_memory`. Write to that tensor only after `tg.cuda.synchronize()`.
+            copy: give a copy also where nothing changes.
         """
         for target in targets:
             if isinstance(target, Tensor):
@@ -259,7 +265,7 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             moved = elementwise.to_device(self, device=Device(device), source=self.device, non_blocking=non_blocking)
         if dtype is not None and as_dtype(dtype) != self.dtype:
             moved = elementwise.cast(moved, dtype=as_dtype(dtype))
-        return moved
+        return moved.clone() if copy and moved is self else moved
 
     def cpu(self) -> Tensor:
         """This tensor on the CPU."""

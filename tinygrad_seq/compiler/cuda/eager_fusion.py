@@ -52,6 +52,7 @@ class Watch:
     def __init__(self, length: int) -> None:
         self.length = length
         self.instrs: list[Instr] = []
+        self.made_here: list[Any] = []  # told of each proxy, as a tracer of calls is
         self.count = 0
 
     def array(self, shape: tuple[int, ...], kind: Any) -> ProxyArray:

@@ -66,7 +66,7 @@ def trace_backward(
     _require_kept(tracer, start)
     live: dict[Node, int] = {}
     for place, y in enumerate(results):
-        if isinstance(y, Value) and _is_live(y.node, start):
+        if isinstance(y, Value) and is_live(y.node, start):
             live.setdefault(y.node, place)  # type: ignore[arg-type]
     older, freed = reached(live, start)
     if freed:  # by a backward pass inside: what is behind it carries a gradient no longer
@@ -120,10 +120,17 @@ def trace_backward(
 
 
 def watch_captured(tracer: Tracer) -> None:
-    """A program is right as long as the tensors that it captured ask for a gradient, or not, as they did."""
-    captured = tracer.captures
+    """A program is right as long as tensors from outside ask for a gradient, or not, as they did, with those hooks."""
+    captured = [*tracer.captures.values()]
     if captured:
         tracer.guards.append(lambda: all((tensor.node is None) == constant for tensor, constant in captured))
+    hooked = [(tensor, _hooks(tracer.overlay.plain(tensor)[1])) for tensor, constant in captured if not constant]
+    if hooked:
+        tracer.guards.append(lambda: not Node.any_hooks or all(_hooks(x.node) == hooks for x, hooks in hooked))
+
+
+def _hooks(node: Node | None) -> list[Any]:
+    return [*getattr(node, "hooks", ())]
 
 
 def reached(roots: Iterable[Node], start: int) -> tuple[set[Node], bool]:
@@ -156,14 +163,15 @@ def without_hooks(nodes: Iterable[Node]) -> Iterator[None]:
             node.hooks = hooks
 
 
-def _is_live(node: Node | None, start: int) -> bool:
+def is_live(node: Node | None, start: int) -> bool:
+    """Whether this is the node of a result that a gradient passes through, made since the count stood at `start`."""
     return isinstance(node, (FunctionNode, Output)) and node.parents is not None and node.number >= start
 
 
 def _require_kept(tracer: Tracer, start: int) -> None:
     """Raise a CompileError if a tensor from outside became the result of something that a gradient passes through."""
     for tensor, _, node, var in tracer.tensors:
-        if tensor.node is not node and _is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
+        if tensor.node is not node and is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
             raise CompileError(
                 f"compile: {tracer.name} changes {tracer.program.sources[var].name} in place, by something that a "
                 "gradient passes through; return the new one, or change it under no_grad"

@@ -8,7 +8,9 @@ there is nothing to put back, whatever happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 from ...graph import Leaf, Value
@@ -101,6 +103,15 @@ class _OfTensor(Beside):
             self.values[id(instance)] = (instance, value)
 
 
+class _Nodes(_OfTensor):
+    """The nodes of tensors: it is noted whether one from outside has any."""
+
+    def first(self, instance: Any) -> Any:
+        node = self.plain(instance)
+        self._overlay.tracer.asked(instance, node)
+        return node
+
+
 class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
@@ -128,24 +139,66 @@ class _Told(Beside):
 
 
 class _Reads:
-    """Tells the tracer which attributes of a class's objects are looked up."""
+    """Tells the tracer which attributes of a class's objects are looked up, and of which there are none."""
 
-    def __init__(self, overlay: Overlay, owner: type[Any]) -> None:
-        self._overlay, self._owner = overlay, owner
+    def __init__(
+        self, overlay: Overlay, owner: type[Any], found: Callable[..., Any], missing: Callable[..., None]
+    ) -> None:
+        self._overlay, self._owner, self._found, self._missing = overlay, owner, found, missing
+        self._own = owner.__dict__.get("__getattribute__")
         self.values: dict[int, Any] = {}
 
     def install(self) -> None:
-        tracer = self._overlay.tracer
+        applies, found, missing = self._overlay.applies, self._found, self._missing
+        plain: Any = self._owner.__getattribute__
 
         def look(instance: Any, name: str) -> Any:
-            value = object.__getattribute__(instance, name)
-            return tracer.reads(instance, name, value) if tracer.mine() else value
+            try:
+                value = plain(instance, name)
+            except AttributeError:
+                if applies():
+                    missing(instance, name)
+                raise
+            return found(instance, name, value) if applies() else value
 
         self._owner.__getattribute__ = look  # type: ignore[assignment]
 
     def remove(self) -> None:
-        if "__getattribute__" in self._owner.__dict__:
+        if self._own is not None:
+            self._owner.__getattribute__ = self._own
+        elif "__getattribute__" in self._owner.__dict__:
             del self._owner.__getattribute__
+
+
+class _Hands:
+    """Tells the tracer that the function hands work to another thread or process, which nobody watches."""
+
+    def __init__(self, overlay: Overlay, owner: type[Any], name: str) -> None:
+        self._overlay, self._owner, self._name = overlay, owner, name
+        self._plain = getattr(owner, name)
+        self.values: dict[int, Any] = {}
+
+    def install(self) -> None:
+        overlay, plain = self._overlay, self._plain
+
+        def told(*args: Any, **kwargs: Any) -> Any:
+            if overlay.applies():
+                overlay.tracer.hands_over()
+            return plain(*args, **kwargs)
+
+        setattr(self._owner, self._name, told)
+
+    def remove(self) -> None:
+        setattr(self._owner, self._name, self._plain)
+
+
+def _workers() -> Iterator[tuple[type[Any], str]]:
+    """What hands work to others, and by which method, of the modules that somebody has imported."""
+    yield Thread, "start"
+    for module, name in ("thread", "ThreadPoolExecutor"), ("process", "ProcessPoolExecutor"):
+        owner = getattr(sys.modules.get(f"concurrent.futures.{module}"), name, None)
+        if owner is not None:
+            yield owner, "submit"
 
 
 class Overlay:
@@ -155,13 +208,18 @@ class Overlay:
         self.tracer = tracer
         self.applies: Any = tracer.mine
         self.made: set[int] = set()  # tensors that the function makes of arrays from outside
-        self._arrays, self._nodes = _Arrays(self, Value, "array"), _OfTensor(self, Value, "node")
+        self._arrays, self._nodes = _Arrays(self, Value, "array"), _Nodes(self, Value, "node")
         others = [(Leaf, "_grad"), (Leaf, "frozen"), (Generator, "seed"), (Generator, "offset")]
         made = {"state": tracer.optimizers.state_of, "param_groups": tracer.optimizers.groups_of}
-        self._fields: list[Beside | _Reads] = [self._arrays, self._nodes]
+        self._fields: list[Beside | _Reads | _Hands] = [self._arrays, self._nodes]
+        self._fields += [_Hands(self, owner, name) for owner, name in _workers()]
         self._fields += [Beside(self, owner, name) for owner, name in others]
         for owner, what in watched:
-            self._fields.append(_Reads(self, owner) if what == "reads" else _Told(self, owner, what, made[what]))
+            if what == "reads":
+                self._fields.append(_Reads(self, owner, tracer.reads, tracer.misses))
+            else:
+                self._fields.append(_Told(self, owner, what, made[what]))
+        self._fields += [_Reads(self, kind, tracer.looks_up, tracer.looks_up) for kind in tracer.classes]
 
     def install(self) -> None:
         for field in self._fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref
 
 from ...backend import Array, DType, array_module, backend_of, is_array
 from ...backend import numpy as host
@@ -23,12 +24,14 @@ class Viewed(NamedTuple):
         var: the name that the whole array had when the view was taken.
         again: takes the view once more, of the whole array.
         put: the whole array with other numbers where the view is; None where that cannot be said.
+        taken: the operation of one array that takes it, with its settings; "" for the whole in its shape.
     """
 
     whole: Any
     var: Any
     again: Callable[[Any], Any]
     put: Callable[[Any, Any], Any] | None = None
+    taken: tuple[str, dict[str, Any]] | None = None
 
 
 def _laid_out(new: Array, old: Array) -> Array:
@@ -74,6 +77,7 @@ class ProxyArray:
 
     def __init__(self, tracer: Any, value: Array, var: Any, viewed: Viewed | None = None) -> None:
         self.tracer, self.value, self.variable, self.viewed = tracer, value, var, viewed
+        tracer.made_here.append(ref(self))
 
     # --- what an array says of itself ---
 
@@ -130,6 +134,12 @@ class ProxyArray:
 
     tobytes = __array__
 
+    def __deepcopy__(self, _: Any) -> ProxyArray:
+        return self.copy()
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return self._refuse("a tensor is pickled", "return the tensor and pickle it outside")
+
     @property
     def _fixed(self) -> bool:
         """Whether the numbers will be these at each call."""
@@ -172,7 +182,8 @@ class ProxyArray:
         with self.tracer.target.on(self.tracer.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
-            return ProxyArray(self.tracer, self.value, self.variable, Viewed(self, self.variable, _itself, _itself))
+            itself = Viewed(self, self.variable, _itself, _itself, ("", {}))
+            return ProxyArray(self.tracer, self.value, self.variable, itself)
         return self.tracer.emit("reshape", self, shape=value.shape)
 
     def transpose(self, *dims: Any) -> ProxyArray:

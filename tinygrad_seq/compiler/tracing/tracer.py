@@ -41,36 +41,50 @@ class Tracer(Placement):
         name: of the function.
         varying: the identities of places where numbers may be others at the next call.
         places: of such numbers among the arguments.
+        classes: of whose objects it is noted which attributes are looked up.
 
     Attributes:
+        looked_up: the names of these attributes.
+        whole: the objects among them all of whose attributes are looked up, by identity.
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
-        captures: the tensors that were used and are no arguments, and whether they were constants.
+        captures: the tensors, by identity, that were used or asked whether they carry a gradient, and are no
+            arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         padded: the layer that computes on rows that hold nothing, too; see `tracing_hook.padded`.
         same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+        made_here: the arrays that were watched.
+        keeps: whether somebody has kept what is the same at each call, as an `lru_cache` does: the next call finds it.
     """
 
     varying: frozenset[Any]
 
-    def __init__(self, name: str, varying: frozenset[Any] = frozenset(), places: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        varying: frozenset[Any] = frozenset(),
+        places: Collection[int] = (),
+        classes: Iterable[type[Any]] = (),
+    ) -> None:
         super().__init__(name)
-        self.varying, self._places = varying, places
+        self.varying, self._places, self.classes = varying, places, classes
+        self.looked_up: set[str] = set()
+        self.whole: dict[int, Any] = {}
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
         self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend: Any = enroll(self)
         self._thread = threading.get_ident()
-        self._made: list[ref[ProxyArray]] = []
+        self.made_here: list[ref[ProxyArray]] = []
         self._runs = 0
         self.known_leaves: frozenset[Leaf] = frozenset()
         self.arrays: dict[int, tuple[Array, ProxyArray, Source]] = {}  # from outside, by identity
         self.initial: dict[Var, tuple[ProxyArray, Array]] = {}
         self.tensors: list[tuple[Value, Array, Any, Var]] = []
         self._stand_ins: dict[int, Value] = {}  # for the arguments, by identity
-        self.captures: list[tuple[Value, bool]] = []
+        self.captures: dict[int, tuple[Value, bool]] = {}
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
         self.optimizers: Optimizers = Optimizers(self)
@@ -82,6 +96,7 @@ class Tracer(Placement):
         self.assigned: Assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
+        self.keeps = False
         self.padded: str | None = None
         self._sent: ProxyArray | None = None  # what came of the last message to other processes
 
@@ -116,12 +131,13 @@ class Tracer(Placement):
         viewed = None
         if view:
             again = partial(self._again, op, args[1:], params)
-            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params))
+            taken = (op, params) if len(args) == 1 else None
+            viewed = Viewed(args[0], args[0].variable, again, written_back(op, params), taken)
         if constant:
             return ProxyArray(self, value, self.program.constant(value), viewed)
         out = self.program.new(value.shape, value.dtype)
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
-        return self._result(value, out, viewed)
+        return ProxyArray(self, value, out, viewed)
 
     def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
         return self.emit(op, whole, *rest, **params)
@@ -148,11 +164,6 @@ class Tracer(Placement):
             return tensor.result_class.wrap(self.emit("after", tensor.array, *waits, again=self._runs), tensor.node)
 
         return after
-
-    def _result(self, value: Array, out: Var, viewed: Viewed | None = None) -> ProxyArray:
-        made = ProxyArray(self, value, out, viewed)
-        self._made.append(ref(made))
-        return made
 
     def constant(self, array: Array) -> ProxyArray:
         return ProxyArray(self, array, self.program.constant(array))
@@ -254,12 +265,17 @@ class Tracer(Placement):
         array, node = self.overlay.plain(tensor)
         self.seen.add(id(tensor))
         if read is None:
-            self.captures.append((tensor, node is None))
+            self.captures[id(tensor)] = (tensor, node is None)
         moves = name.startswith(("argument", "a gradient"))
         source = Source(name, read or (lambda _args: tensor.array), moves)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
         tensor.array = traced
+
+    def asked(self, tensor: Value, node: Any) -> None:
+        """Whether a tensor carries a gradient is about to be looked at."""
+        if id(tensor) not in self.overlay.made and not self.overlay.knows(tensor):
+            self.captures[id(tensor)] = (tensor, node is None)
 
     def reads_grad(self, leaf: Leaf, writes: bool = False) -> None:
         """A leaf's gradient is about to be looked at, or replaced."""
@@ -269,6 +285,19 @@ class Tracer(Placement):
                 place = self.argument_leaves.get(id(leaf))
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.capture(leaf.grad, "a gradient", read)
+
+    def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
+        """An attribute of an object is looked up, by whatever name."""
+        if name == "__dict__":
+            self.whole[id(x)] = x
+        self.looked_up.add(name)
+        return value
+
+    def misses(self, module: Any, name: str) -> None:
+        """An attribute of a module is looked up, which has none by this name."""
+        if id(module) not in self.assigned.made:
+            self.modules[id(module)] = module
+            self.read.setdefault(id(module), set()).add(name)
 
     def reads(self, module: Any, name: str, value: Any) -> Any:
         """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
@@ -312,6 +341,13 @@ class Tracer(Placement):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
+    def hands_over(self) -> None:
+        """The function is about to let another thread or process work for it, of which nothing would be recorded."""
+        raise CompileError(
+            f"compile: {self.name} starts a thread, or gives one of a pool something to do, which a replay would not "
+            f"do again; do that outside, or call it here ({self.line()})"
+        )
+
     def stands(self, generator: Any) -> tuple[SymbolicScalar, SymbolicScalar]:
         """The seed of a generator, and its position after what was drawn so far."""
         known = self.generators.get(id(generator))
@@ -333,7 +369,7 @@ class Tracer(Placement):
         params = {"count": count, "backend": target.backend_module, "index": target.index}
         self.program.instrs.append(Instr("random_bits", (seed.place, position.place), params, out, self.line()))
         generator.offset += (count + 7) // 8
-        return self._result(drawn, out)
+        return ProxyArray(self, drawn, out)
 
     # --- the end ---
 
@@ -365,13 +401,14 @@ class Tracer(Placement):
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
             held.clear()
         for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
-            if all(made() is None for made in self._made) and all(x() is None for x in stand_ins):
+            if all(made() is None for made in self.made_here) and all(x() is None for x in stand_ins):
                 return
             gc.collect(generation)
-        left = [traced for made in self._made if (traced := made()) is not None]
+        left = [traced for made in self.made_here if (traced := made()) is not None]
         for holder in gc.get_referrers(*left) if left else ():
             if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
                 holder.array = holder.array.value
+        self.keeps = bool(left)
         kept = next((traced for traced in left if traced.variable in lines), None)
         if any(x() is not None for x in stand_ins):
             raise CompileError(
@@ -381,7 +418,8 @@ class Tracer(Placement):
         if kept is not None:
             raise CompileError(
                 f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
-                f"which a replay would not do again; return it instead ({lines[kept.variable]})"
+                "which a replay would not do again; return it instead, by itself or in tuples, lists and dictionaries "
+                f"({lines[kept.variable]})"
             )
 
 

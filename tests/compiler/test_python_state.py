@@ -1,0 +1,567 @@
+"""State that Python keeps outside of tensors, wherever a function finds it: as eagerly, or refused."""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import dataclasses
+import functools
+import operator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_seq as tg
+from nn import optim
+
+Compile = Callable[[Any], Any]
+Case = Callable[
+    [Compile], Callable[[int], Any]
+]  # what compiles, to what is called with 0, 1, ...: it changes the world
+
+FOLLOWED: dict[str, Case] = {}
+REFUSED: dict[str, tuple[Case, str]] = {}
+
+
+def followed(case: Case) -> Case:
+    FOLLOWED[case.__name__] = case
+    return case
+
+
+def refused(words: str) -> Callable[[Case], Case]:
+    def note(case: Case) -> Case:
+        REFUSED[case.__name__] = (case, words)
+        return case
+
+    return note
+
+
+def x() -> tg.Tensor:
+    return tg.ones(3)
+
+
+class Box:
+    scale: float
+    count: int
+
+    def __init__(self, **held: Any) -> None:
+        vars(self).update(held)
+
+    def act_scale(self, y: tg.Tensor) -> tg.Tensor:
+        return y * self.scale
+
+    def act_count(self, y: tg.Tensor) -> tg.Tensor:
+        self.count += 1
+        return y * self.count
+
+
+# --- attributes by names that are worked out ---
+
+
+def by_names(read: Callable[[Any], float]) -> Case:
+    def case(compiles: Compile) -> Callable[[int], Any]:
+        box: Any = Box(w_0=1.0, w_1=2.0)
+        f = compiles(lambda y: y * read(box))
+
+        def call(k: int) -> Any:
+            box.w_1 = float(k)
+            if k == 2:
+                box.w_2 = 7.0
+            if k == 4:
+                del box.w_2
+            return f(x())
+
+        return call
+
+    return case
+
+
+WAYS: dict[str, Callable[[Any], float]] = {
+    "f-string": lambda o: sum(getattr(o, f"w_{i}") for i in range(2)),
+    "sum of texts": lambda o: getattr(o, "w_" + "1"[:1]) * 2,
+    "default": lambda o: getattr(o, f"w_{2}", 5.0),
+    "hasattr": lambda o: 2.0 if hasattr(o, "w_2") else 3.0,
+    "vars": lambda o: sum(vars(o).values()),
+    "__dict__": lambda o: sum(o.__dict__.values()),
+    "attrgetter": operator.attrgetter("w_1"),
+    "a list": lambda o: sum(getattr(o, name) for name in ["w_0", "w_1"]),
+}
+for _name, _way in WAYS.items():
+    FOLLOWED[f"by name: {_name}"] = by_names(_way)
+
+
+@followed
+def by_name_of_a_class(compiles: Compile) -> Callable[[int], Any]:
+    class Settings:
+        w_0, w_1 = 1.0, 2.0
+
+    f = compiles(lambda y: sum(y * getattr(Settings, f"w_{i}") for i in range(2)))
+    g = compiles(lambda y: y * sum(v for v in vars(Settings).values() if isinstance(v, float)))
+
+    def call(k: int) -> Any:
+        Settings.w_1 = float(k)
+        if k == 3:
+            Settings.w_2 = 4.0  # type: ignore[attr-defined]
+        return f(x()), g(x())
+
+    return call
+
+
+@followed
+def by_name_of_a_python_module(compiles: Compile) -> Callable[[int], Any]:
+    settings: Any = ModuleType("settings")
+    settings.w_0, settings.w_1 = 1.0, 2.0
+    f = compiles(lambda y: sum(y * getattr(settings, f"w_{i}") for i in range(2)))
+
+    def call(k: int) -> Any:
+        settings.w_1 = float(k)
+        return f(x())
+
+    return call
+
+
+@followed
+def by_name_of_slots(compiles: Compile) -> Callable[[int], Any]:
+    class Slots:
+        __slots__ = ("a", "b")
+
+    slots: Any = Slots()
+    slots.a, slots.b = 1.0, 2.0
+    f = compiles(lambda y: sum(y * getattr(slots, name) for name in Slots.__slots__))
+
+    def call(k: int) -> Any:
+        slots.b = float(k)
+        return f(x())
+
+    return call
+
+
+@followed
+def methods_by_name(compiles: Compile) -> Callable[[int], Any]:
+    box = Box(scale=1.0)
+    f = compiles(lambda y, which: getattr(box, "act_" + which)(y))
+
+    def call(k: int) -> Any:
+        box.scale = float(k)
+        return f(x(), "scale")
+
+    return call
+
+
+@refused("changes .*count")
+def a_counter_in_a_method_by_name(compiles: Compile) -> Callable[[int], Any]:
+    box = Box(count=0)
+    f = compiles(lambda y, which: getattr(box, "act_" + which)(y))
+    return lambda k: (f(x(), "count"), box.count)[1] if k < 9 else box.count
+
+
+@followed
+def an_attribute_that_a_module_has_not_yet(compiles: Compile) -> Callable[[int], Any]:
+    class Masked(nn.Module):
+        def forward(self, y: tg.Tensor) -> tg.Tensor:
+            return y * (2 if hasattr(self, "mask") else 3)
+
+    module: Any = Masked()
+    f = compiles(nn.Sequential(module))
+
+    def call(k: int) -> Any:
+        if k == 2:
+            module.mask = 1
+        if k == 4:
+            del module.mask
+        return f(x())
+
+    return call
+
+
+# --- what holds others ---
+
+
+@followed
+def keywords_of_a_partial(compiles: Compile) -> Callable[[int], Any]:
+    scaled: Any = functools.partial(lambda y, s: y * s, s=1.0)
+    f = compiles(lambda y: scaled(y))
+
+    def call(k: int) -> Any:
+        scaled.keywords["s"] = float(k)
+        return f(x())
+
+    return call
+
+
+@pytest.mark.parametrize("wrap", [tg.no_grad(), tg.vmap, lambda g: tg.grad(lambda y: g(y).sum())])
+def test_what_a_decorator_of_a_library_holds(wrap: Any) -> None:
+    box = Box(scale=1.0)
+    f = tg.compile(wrap(lambda y: y * box.scale))
+    for k in range(4):
+        box.scale = float(k)
+        assert f(x()).tolist() == [float(k)] * 3
+
+
+@followed
+def the_code_of_a_function(compiles: Compile) -> Callable[[int], Any]:
+    def g(y: tg.Tensor) -> tg.Tensor:
+        return y * 2
+
+    def other(y: tg.Tensor) -> tg.Tensor:
+        return y * 3
+
+    f = compiles(lambda y: g(y))
+
+    def call(k: int) -> Any:
+        if k == 2:  # as a notebook's autoreload does
+            g.__code__ = other.__code__
+        return f(x())
+
+    return call
+
+
+@followed
+def the_class_of_an_object(compiles: Compile) -> Callable[[int], Any]:
+    class Twice(nn.Module):
+        def forward(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 2
+
+    class Thrice(Twice):
+        def forward(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 3
+
+    class Other(Box):
+        def act_scale(self, y: tg.Tensor) -> tg.Tensor:
+            return y * 5
+
+    module, box = Twice(), Box(scale=1.0)
+    f = compiles(nn.Sequential(module))
+    g = compiles(lambda y: box.act_scale(y))
+
+    def call(k: int) -> Any:
+        module.__class__ = Thrice if k % 2 else Twice
+        box.__class__ = Other if k % 2 else Box
+        return f(x()), g(x())
+
+    return call
+
+
+@followed
+def a_context_variable(compiles: Compile) -> Callable[[int], Any]:
+    scale = contextvars.ContextVar("scale", default=1.0)
+    f = compiles(lambda y: y * scale.get())
+
+    def call(k: int) -> Any:
+        scale.set(float(k))
+        return f(x())
+
+    return call
+
+
+@followed
+def a_table_in_an_lru_cache(compiles: Compile) -> Callable[[int], Any]:
+    scale = [1.0]
+
+    @functools.lru_cache
+    def table(n: int) -> tg.Tensor:
+        return tg.arange(float(n)) * scale[0]
+
+    f = compiles(lambda y: y * table(3))
+
+    def call(k: int) -> Any:
+        scale[0] = k + 1.0
+        if k > 2:
+            table.cache_clear()
+        return f(x()), table(3) * 1
+
+    return call
+
+
+@refused("changes .*calls")
+def an_attribute_that_a_function_has_not_yet(compiles: Compile) -> Callable[[int], Any]:
+    def g(y: tg.Tensor) -> tg.Tensor:
+        g.calls = getattr(g, "calls", 0) + 1  # type: ignore[attr-defined]
+        return y * g.calls  # type: ignore[attr-defined]
+
+    f = compiles(lambda y: g(y))
+    return lambda k: f(x()) if k < 9 else vars(g)
+
+
+@refused("changes Made's attributes")
+def an_attribute_that_a_class_has_not_yet(compiles: Compile) -> Callable[[int], Any]:
+    class Made:
+        pass
+
+    def g(y: tg.Tensor) -> tg.Tensor:
+        Made.count = getattr(Made, "count", 0) + 1  # type: ignore[attr-defined]
+        return y
+
+    f = compiles(g)
+    return lambda k: f(x()) if k < 9 else hasattr(Made, "count")
+
+
+def iterators(held: Callable[[Iterator[float]], Any], take: Callable[[Any], float]) -> Case:
+    def case(compiles: Compile) -> Callable[[int], Any]:
+        it = iter([1.0, 2.0, 3.0])
+        box = held(it)
+        f = compiles(lambda y: y * take(box))
+        return lambda k: f(x()) if k < 9 else operator.length_hint(it)
+
+    return case
+
+
+REFUSED["an iterator in a list"] = iterators(lambda it: [it], lambda box: next(box[0])), "takes from 'box'"
+REFUSED["an iterator of an object"] = iterators(lambda it: Box(it=it), lambda box: next(box.it)), "takes from 'Box.it'"
+REFUSED["an iterator of a namespace"] = (
+    iterators(lambda it: SimpleNamespace(it=it), lambda box: next(box.it)),
+    "takes from 'SimpleNamespace.it'",
+)
+
+
+# --- modules inside of others, and hooks ---
+
+
+def inside(of: Callable[[list[int], dict[str, int]], nn.Module]) -> Case:
+    def case(compiles: Compile) -> Callable[[int], Any]:
+        calls, table = [0], {"n": 0}
+        f = compiles(nn.Sequential(nn.Tanh(), of(calls, table)))
+        return lambda k: f(x()) if k < 9 else (calls, table)
+
+    return case
+
+
+class Counting(nn.Module):
+    def __init__(self, table: dict[str, int]) -> None:
+        self.table = table
+
+    def forward(self, y: tg.Tensor) -> tg.Tensor:
+        self.table["n"] += 1
+        return y * self.table["n"]
+
+
+def with_hook(calls: list[int], _: Any) -> nn.Module:
+    def hook(*_: Any) -> None:
+        calls[0] += 1
+
+    module = nn.Tanh()
+    module.register_forward_hook(hook)
+    return module
+
+
+REFUSED["a dictionary of a module"] = inside(lambda _, table: Counting(table)), "changes the dict"
+REFUSED["a list that a hook changes"] = inside(with_hook), "changes the list 'calls'"
+
+
+@refused("changes the list 'calls'")
+def a_hook_of_a_parameter_that_counts(compiles: Compile) -> Callable[[int], Any]:
+    w, calls = nn.Parameter(tg.ones(3)), [0]
+
+    def hook(_: tg.Tensor) -> None:
+        calls[0] += 1
+
+    w.register_hook(hook)
+    f = compiles(lambda y: (w * y).sum().backward())
+    return lambda k: f(x()) if k < 9 else (calls, w.grad)
+
+
+@followed
+def hooks_of_a_parameter(compiles: Compile) -> Callable[[int], Any]:
+    hooks: list[Any]
+    w, hooks, box = nn.Parameter(tg.ones(3)), [], Box(scale=1.0)
+
+    def step(y: tg.Tensor) -> None:
+        w.grad = None
+        (w * y).sum().backward()
+
+    f = compiles(step)
+
+    def call(k: int) -> Any:
+        box.scale = float(k)
+        if k == 2:
+            hooks.append(w.register_hook(lambda g: g * box.scale))
+        if k == 4:
+            hooks.pop().remove()
+        f(x())
+        assert w.grad is not None
+        return w.grad.clone()
+
+    return call
+
+
+# --- arguments and results ---
+
+
+@refused("changes a list or a dictionary among its arguments")
+def a_dictionary_that_gets_an_entry(compiles: Compile) -> Callable[[int], Any]:
+    def g(batch: dict[str, tg.Tensor]) -> tg.Tensor:
+        batch["y"] = batch["x"] * 2
+        return batch["y"]
+
+    f, batch = compiles(g), {"x": x()}
+    return lambda k: f(batch) if k < 9 else [*batch]
+
+
+@refused("changes a list or a dictionary among its arguments")
+def a_list_that_loses_an_entry(compiles: Compile) -> Callable[[int], Any]:
+    f, batch = compiles(lambda xs: xs.pop() * 2), [x(), x()]
+    return lambda k: f(batch) if k < 9 else len(batch)
+
+
+@followed
+def whether_a_tensor_requires_a_gradient(compiles: Compile) -> Callable[[int], Any]:
+    w = tg.ones(3)
+    f = compiles(lambda y: y * 2 if w.requires_grad else y)
+
+    def call(k: int) -> Any:
+        w.requires_grad_(k in (2, 4))
+        return f(x())
+
+    return call
+
+
+@followed
+def one_result_twice(compiles: Compile) -> Callable[[int], Any]:
+    def g(y: tg.Tensor) -> tuple[tg.Tensor, ...]:
+        y = y * 2
+        return y, y + 1, y
+
+    f = compiles(g)
+
+    def call(k: int) -> Any:
+        a, b, c = f(x() * k)
+        a.add_(1)
+        return a, b, c, a is c
+
+    return call
+
+
+class Scaled(dict[str, Any]):
+    factor = 1.0
+
+    def total(self) -> Any:
+        return self["x"] * self.factor * SCALE["all"]
+
+
+SCALE = {"all": 1.0}
+
+
+@followed
+def a_method_of_a_dictionary(compiles: Compile) -> Callable[[int], Any]:
+    f = compiles(lambda batch: batch.total())
+
+    def call(k: int) -> Any:
+        SCALE["all"], Scaled.factor = float(k), 1.0 + k // 3
+        return f(Scaled(x=x()))
+
+    return call
+
+
+class Tagged(list[Any]):
+    scale = 1.0
+
+
+@followed
+def an_attribute_of_a_list(compiles: Compile) -> Callable[[int], Any]:
+    f, given = compiles(lambda xs: xs[0] * xs.scale), Tagged([x()])
+
+    def call(k: int) -> Any:
+        given.scale = float(k)
+        return f(given)
+
+    return call
+
+
+@followed
+def a_method_of_a_class(compiles: Compile) -> Callable[[int], Any]:
+    class Scaled:
+        scale = 1.0
+        of_class: Any = classmethod(compiles(lambda cls, y: y * cls.scale))
+
+    class Other(Scaled):
+        scale = 5.0
+
+    def call(k: int) -> Any:
+        Scaled.scale = float(k)
+        return Scaled.of_class(x()), Other.of_class(x()), Other().of_class(x())
+
+    return call
+
+
+@followed
+def a_copy_made_inside(compiles: Compile) -> Callable[[int], Any]:
+    w = tg.ones(3)
+    f = compiles(lambda y: copy.deepcopy(w) * y + copy.deepcopy(y))
+
+    def call(k: int) -> Any:
+        w.fill_(float(k))
+        return f(x())
+
+    return call
+
+
+def test_arguments_that_cannot_be_compared() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Batch:
+        y: tg.Tensor
+
+    f = tg.compile(lambda y, batch: y * batch.y)
+    for k in range(3):
+        assert f(x(), Batch(x() * k)).tolist() == [float(k)] * 3
+
+
+def test_work_for_other_threads_is_refused() -> None:
+    def by_a_thread(y: tg.Tensor) -> tg.Tensor:
+        found: list[tg.Tensor] = []
+        thread = threading.Thread(target=lambda: found.append(y * 2))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        for g in by_a_thread, lambda y: pool.submit(lambda: y * 2).result():
+            for _ in range(2):
+                with pytest.raises(tg.CompileError, match="starts a thread, or gives one of a pool something to do"):
+                    tg.compile(g)(x())
+                assert g(x()).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_state_of_an_optimizer_by_the_parameter() -> None:
+    w = nn.Parameter(tg.ones(2))
+    optimizer = optim.Adam([w], lr=0.1)
+
+    def step(y: tg.Tensor) -> tg.Tensor:
+        loss = (w * y).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return y * optimizer.state[w]["step"]
+
+    f = tg.compile(step)
+    assert [f(x()[:2]).tolist() for _ in range(4)] == [[k, k] for k in (1.0, 2.0, 3.0, 4.0)]
+    assert len(f.programs) == 1
+
+
+def plain(seen: Any) -> Any:
+    if isinstance(seen, (list, tuple)):
+        return [plain(y) for y in seen]
+    return seen.tolist() if isinstance(seen, tg.Tensor) else copy.deepcopy(seen)
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_as_eagerly(name: str) -> None:
+    eager, compiled = FOLLOWED[name](lambda f: f), FOLLOWED[name](tg.compile)
+    for k in range(6):
+        np.testing.assert_equal(plain(compiled(k)), plain(eager(k)))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_before_anything_changed(name: str) -> None:
+    case, words = REFUSED[name]
+    call = case(tg.compile)
+    before = plain(call(9))
+    for k in range(2):
+        with pytest.raises(tg.CompileError, match=words):
+            call(k)
+        assert plain(call(9)) == before
