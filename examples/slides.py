@@ -1,4 +1,4 @@
-"""The deck on RNN and LSTM, slide by slide: `python -m examples.slides`.
+"""The slides on RNN and LSTM that this project implements: `python -m examples.slides`.
 
 For each slide: its equation, the line of this project that is that equation (found in the source as it is now), and a
 picture from networks that run: a plain RNN and an LSTM, trained for some seconds to spell sentences such as "I am
@@ -170,7 +170,7 @@ def code(slide: Slide) -> tuple[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m examples.slides", description="The deck on RNN and LSTM, in code.")
+    parser = argparse.ArgumentParser(prog="python -m examples.slides", description="Slides on RNN and LSTM, in code.")
     parser.add_argument("--steps", type=int, default=600, help="training steps of each network (600)")
     parser.add_argument("--out", type=Path, default=Path("slides"), help="the folder for the pictures (slides)")
     given = parser.parse_args(arguments)

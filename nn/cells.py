@@ -81,7 +81,7 @@ class Cell(Module):
         after = self.step(xW, before)
         if self.lens is not None:
             seen = (xW, before, (after,) if isinstance(after, Tensor) else after)
-            self.lens.walked("", self, [seen], None, len(xW) if xW.ndim > 1 else None)
+            self.lens.observe("", self, [seen], None, len(xW) if xW.ndim > 1 else None)
         return after
 
     def extra_repr(self) -> str:

@@ -156,7 +156,7 @@ def _mean(numbers: Array) -> float:
     return float(numbers[numbers == numbers].mean())
 
 
-class _Recorder:
+class _Observer:
     """Stands in a recurrent module or a cell while there is a lens on it."""
 
     def __init__(self, seen: Seen, prefix: str) -> None:
@@ -165,7 +165,7 @@ class _Recorder:
     def __deepcopy__(self, _: Any) -> None:
         """A copy of the module is not looked at."""
 
-    def walked(self, name: str, cell: Cell, steps: list[Any], order: Any, B: int | None) -> None:
+    def observe(self, name: str, cell: Cell, steps: list[Any], order: Any, B: int | None) -> None:
         """Told of (xW, state before, state after) of each step, in the order of time."""
         full = ".".join([part for part in (self._prefix, name) if part]) or type(cell).__name__
         layer = self._seen.layers.setdefault(full, Layer(full, cell))
@@ -202,12 +202,12 @@ def lens(model: Module) -> Iterator[Seen]:
         before = [(module, vars(module).get("lens")) for _, module in found]
         try:
             for name, module in found:
-                vars(module)["lens"] = _Recorder(seen, name)
+                vars(module)["lens"] = _Observer(seen, name)
             yield
         finally:
-            for module, recorder in before:
-                vars(module)["lens"] = recorder
-                if recorder is None:
+            for module, observer in before:
+                vars(module)["lens"] = observer
+                if observer is None:
                     del vars(module)["lens"]
 
     with recomputation.reentrant(looking):  # a checkpoint's gradients arrive at the states of its second run

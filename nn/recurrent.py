@@ -1,4 +1,4 @@
-"""Layers over whole sequences, made of cells: the walk over layers, directions and time, written once for all."""
+"""Layers over whole sequences, made of cells: the loop over layers, directions and time, written once for all."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Recurrent(Module):
     def _cells(self) -> list[Cell]:
         return list(self.cells)  # type: ignore[arg-type]
 
-    # --- the walk ---
+    # --- the loop over time ---
 
     def forward(self, x: Any, state: Any = None, *, lengths: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """Run over sequences.
@@ -223,7 +223,7 @@ class Recurrent(Module):
         if ended:
             state = _joined([state, *reversed(ended)])
         if self.lens is not None:
-            self.lens.walked(self._suffix(k), cell, looked_at, layout.order, layout.batch)
+            self.lens.observe(self._suffix(k), cell, looked_at, layout.order, layout.batch)
         return tg.cat(outputs), state
 
     def _require_rows(self, layout: Layout) -> None:

@@ -27,7 +27,7 @@ class RNNBase(Recurrent):
         for k, cell in enumerate(cells):
             for name in self._names:
                 setattr(self, f"{name}_{self._suffix(k)}", vars(cell).pop(name))
-        self._bare = tuple(cells)  # without their parameters, which may be replaced here
+        self._templates = tuple(cells)  # without weights, which are the layer's: users replace and share them there
         if type(self).reset_parameters is not RNNBase.reset_parameters:
             self.reset_parameters()  # one of the user's
 
@@ -43,18 +43,21 @@ class RNNBase(Recurrent):
     @property
     def all_weights(self) -> list[list[Any]]:
         """The parameters of each layer and direction."""
-        return [[getattr(self, f"{n}_{self._suffix(k)}") for n in self._names] for k in range(len(self._bare))]
+        return [[getattr(self, f"{n}_{self._suffix(k)}") for n in self._names] for k in range(len(self._templates))]
 
     @property
     def gates(self) -> tuple[str, ...]:
         """The gates in the order in which they stand one below the other in the weights."""
-        return getattr(self._bare[0], "gates", ())
+        return getattr(self._templates[0], "gates", ())
 
     def _cells(self) -> list[Cell]:
-        cells = [copy(cell) for cell in self._bare]
-        for k, cell in enumerate(cells):
-            vars(cell).update({name: getattr(self, f"{name}_{self._suffix(k)}") for name in self._names})
-        return cells
+        """The cells of one call, with the weights that the layer has at that call."""
+        return [self._with_weights(template, self._suffix(k)) for k, template in enumerate(self._templates)]
+
+    def _with_weights(self, template: Cell, suffix: str) -> Cell:
+        cell = copy(template)
+        vars(cell).update({name: getattr(self, f"{name}_{suffix}") for name in self._names})
+        return cell
 
 
 class RNN(RNNBase):

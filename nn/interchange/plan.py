@@ -225,8 +225,8 @@ class Plan:
             return f": {self.layout.reset_after.replace('True', 'False')}, with which a GRU {RESET_BEFORE}"
         if len(there) != len(here) or spec.parts == ("weight_hr",):
             return ""
-        turned = self.layout.transposed or spec.is_bias
-        rows, columns = (-1, -2) if turned else (-2, -1)
+        transposed = self.layout.transposed or spec.is_bias
+        rows, columns = (-1, -2) if transposed else (-2, -1)
         if there[rows] == here[rows]:
             return "" if spec.parts != IH else f": input size {there[columns]} there, {here[columns]} here"
         for other, slots in self.slots.items():  # the width of the state tells other gates from more units

@@ -494,14 +494,14 @@ def test_the_backends_own_kernels_compile(source: str) -> None:
     assert nvrtc.compile_cuda(source).count(b".entry") == source.count("__global__")
 
 
-def test_random_words_are_numpys() -> None:
+def test_random_bits_are_numpys() -> None:
     from tinygrad_seq.backend import numpy as host
 
     launch = host_kernels.compile_for_host(cuda_sources.PHILOX, {"tg_philox"})["tg_philox"]
     for seed, start, count in ((0, 0, 8), (2**63 + 11, 5, 1000), (7, 2**64 - 2, 3)):
         out = np.zeros(count, np.uint32)
         launch(4, 256, [seed, start, count, out.ctypes.data])
-        np.testing.assert_array_equal(out, host.random_words(seed, start, count))
+        np.testing.assert_array_equal(out, host.random_bits(seed, start, count))
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 1), (5, 2), (200, 65), (64, 1000), (129, 3)])

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq.compiler.operations import HOLE
-from tinygrad_seq.compiler.passes.gather_matmul_reordering import folded
+from tinygrad_seq.compiler.passes.gather_matmul_reordering import reorder_gather_matmul
 from tinygrad_seq.compiler.program import Instr, Program
 
 
@@ -70,7 +70,7 @@ def test_sums_of_columns_and_rows_that_are_needed_as_they_are_stay() -> None:
         Instr("matmul", (transposed, v["E"]), {}, grad),
     ]
     made.outputs = [v["z"], v["y"], sums, grad]
-    found = folded(made).instrs
+    found = reorder_gather_matmul(made).instrs
     assert [instr.args for instr in found if instr.op == "sum"] == [(v["g"],)]
     assert [instr.args for instr in found if instr.op == "add"] == [(v["y"], v["b"])]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tinygrad_seq.compiler.passes import rematerialization as module
-from tinygrad_seq.compiler.passes.concat_dedup import shared_pieces
-from tinygrad_seq.compiler.passes.rematerialization import recomputed
+from tinygrad_seq.compiler.passes.concat_dedup import deduplicate_concats
+from tinygrad_seq.compiler.passes.rematerialization import rematerialize
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 from .test_buffer_reuse import FLOAT, both, tokens, training, trains_alike
@@ -35,7 +35,7 @@ class Written:
 
     def done(self, *outputs: Var) -> Program:
         self.program.outputs += outputs
-        return recomputed(self.program)
+        return rematerialize(self.program)
 
 
 def count(program: Program, op: str, shape: tuple[int, ...] = LARGE) -> int:
@@ -172,7 +172,7 @@ def stacked(*stacks: list[int], early: bool = False) -> Program:
                 read = program.new(instr.out.shape, FLOAT)
                 program.instrs.append(Instr("tanh", (instr.out,), {}, read))
                 program.outputs.append(read)
-    return shared_pieces(program)
+    return deduplicate_concats(program)
 
 
 @pytest.mark.parametrize("stacks", [([0, 1, 2], [1, 2, 3]), ([1, 2, 3], [0, 1, 2]), ([0, 1, 2, 3], [1, 2, 3])])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.compiler.passes.slice_pushdown import sliced
+from tinygrad_seq.compiler.passes.slice_pushdown import push_down_slices
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 
@@ -28,7 +28,7 @@ def program(*cuts: slice, seen: bool = False, row: bool = False) -> Program:
 
 
 def operations(made: Program) -> list[str]:
-    return [instr.op for instr in sliced(made, ("add",)).instrs]
+    return [instr.op for instr in push_down_slices(made, ("add",)).instrs]
 
 
 def test_slices_that_share_a_result_out_are_made_one_by_one() -> None:

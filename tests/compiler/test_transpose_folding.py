@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq.compiler.operations import evaluate
-from tinygrad_seq.compiler.passes.transpose_folding import upright
+from tinygrad_seq.compiler.passes.transpose_folding import fold_transposes
 from tinygrad_seq.compiler.program import Instr, Program, Var
 
 FLOAT = np.dtype(np.float64)
@@ -43,7 +43,7 @@ def run(program: Program, sources: list[Var], out: Var) -> np.ndarray:
 
 def test_the_product_is_the_other_way_round_and_the_same() -> None:
     before, after = written(), written()
-    program = upright(after[0])
+    program = fold_transposes(after[0])
     assert [i.op for i in program.instrs] == ["transpose", "transpose", "matmul", "add"]
     (product,) = [i for i in program.instrs if i.op == "matmul"]
     assert product.args[0] is after[1][1], "what was transposed is taken as it lies"
@@ -54,7 +54,7 @@ def test_the_product_is_the_other_way_round_and_the_same() -> None:
 @pytest.mark.parametrize("settings", [{"also_read": True}, {"output": True}])
 def test_what_is_read_as_it_is_stays(settings: dict[str, bool]) -> None:
     program, _, _ = written(**settings)
-    assert [i.op for i in upright(program).instrs][:3] == ["transpose", "matmul", "transpose"]
+    assert [i.op for i in fold_transposes(program).instrs][:3] == ["transpose", "matmul", "transpose"]
 
 
 @pytest.mark.host("about the CPU's executors")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.compiler.passes.weight_prepacking import packed_once, transposed_once
+from tinygrad_seq.compiler.passes.weight_prepacking import prepack_weights, transpose_weights_once
 from tinygrad_seq.compiler.program import Instr, Program
 
 
@@ -28,9 +28,9 @@ def program(products: int, rows: int) -> Program:
     ("products", "rows", "often"), [(20, 64, True), (20, 1, False), (2, 512, False), (20, 8, False)]
 )
 def test_it_is_done_where_it_pays(products: int, rows: int, often: bool) -> None:
-    made = transposed_once(program(products, rows))
+    made = transpose_weights_once(program(products, rows))
     assert [i.op for i in made.instrs] == ["transpose", *["copy"] * often, *["matmul"] * products]
-    made = packed_once(program(products, rows), lambda kind: 4)
+    made = prepack_weights(program(products, rows), lambda kind: 4)
     op = "matmul_packed" if often else "matmul"
     assert [i.op for i in made.instrs] == ["transpose", *["pack"] * often, *[op] * products]
     assert len({i.args[1] for i in made.instrs if i.op == op}) == 1
@@ -40,8 +40,8 @@ def test_it_is_done_where_it_pays(products: int, rows: int, often: bool) -> None
 def test_what_does_not_lie_the_other_way_round_stays() -> None:
     made = program(20, 64)
     made.instrs = made.instrs[1:]
-    assert {i.op for i in transposed_once(made).instrs} == {"matmul"}
-    assert {i.op for i in packed_once(made, lambda kind: None).instrs} == {"matmul"}
+    assert {i.op for i in transpose_weights_once(made).instrs} == {"matmul"}
+    assert {i.op for i in prepack_weights(made, lambda kind: None).instrs} == {"matmul"}
 
 
 @pytest.mark.host("about the CPU's executors")

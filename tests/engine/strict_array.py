@@ -424,7 +424,7 @@ class StrictBackend:
 
         return launch
 
-    def random_words_at(self, table: Any, seed: int, offset: int, count: int, out: Any) -> None:
+    def random_bits_at(self, table: Any, seed: int, offset: int, count: int, out: Any) -> None:
         launch = self.kernels(cuda_sources.PHILOX, {"tg_philox_at"})["tg_philox_at"]
         blocks = ((count + 7) // 8 + 255) // 256
         launch(blocks, 256, [self.address(table), seed, offset, count, self.address(out)])
@@ -432,7 +432,7 @@ class StrictBackend:
     def __getattr__(self, name: str) -> Any:
         """Creation, random numbers and the functions of one array."""
         value = getattr(host, name)
-        if name not in ("full", "arange", "random_words"):
+        if name not in ("full", "arange", "random_bits"):
             return lambda *args, **kwargs: outer(done(value, args, kwargs))
 
         def make(*args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tg
-from tinygrad_seq.autodiff import backward
+from tinygrad_seq.autodiff import accumulation
 from tinygrad_seq.backend import cuda_sources
 from tinygrad_seq.backend import cupy as cupy_backend
 from tinygrad_seq.compiler.cuda import eager_fusion
@@ -133,7 +133,7 @@ def test_the_text_computes_what_the_operations_do(made: list[Kernel]) -> None:
 def test_the_text_is_cuda(made: list[Kernel]) -> None:
     source, named = one_source(made)
     assert nvrtc.compile_cuda(source).count(b".entry") == len(named)
-    others = [cuda_sources.TURNED, *(cuda_sources.concatenation(n, 3, 1, "short") for n in (2, 8))]
+    others = [cuda_sources.TRANSPOSED, *(cuda_sources.concatenation(n, 3, 1, "short") for n in (2, 8))]
     for text in others:
         assert nvrtc.compile_cuda(cuda_sources.ARRAYS + text).count(b".entry") == 1
 
@@ -256,7 +256,7 @@ def test_products_of_one_weight_are_one_of_many_rows(
     many: int, products: int, kernels: list[Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linalg, "MANY", many)
-    monkeypatch.setattr(backward, "MANY", many)
+    monkeypatch.setattr(accumulation, "MANY", many)
     made: list[int] = []
     real = linalg._transposed_product
 

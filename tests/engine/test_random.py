@@ -67,8 +67,8 @@ def test_words_are_numpys_whatever_was_drawn_before() -> None:
         for count in (1, 8, 9, 40, 2, 8):
             for _ in range(2):  # again from there, too, and in between from elsewhere
                 expected = np.random.Philox(key=seed, counter=at).random_raw((count + 1) // 2).view(np.uint32)[:count]
-                found = backend.random_words(seed, at, count)
+                found = backend.random_bits(seed, at, count)
                 np.testing.assert_array_equal(found, expected)
-                backend.random_words(5, at, 1)
+                backend.random_bits(5, at, 1)
             at += (count + 7) // 8
     assert len(backend._streams) <= 8

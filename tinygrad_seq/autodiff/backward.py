@@ -10,34 +10,13 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..backend import array_module
-from ..backend.dispatch import at, on_gpu, several_gpus, there
+from ..backend.dispatch import on_gpu, several_gpus, there
 from ..graph import FunctionNode, Leaf, Node, Output, Value, observers
 from ..graph.grad_mode import enable_grad
 from ..graph.saved_tensors import memory
-from ..ops.assign import Cleared, setitem
-from ..ops.elementwise import add, cast, real_part
-from ..ops.index import SparseGrad, add_at, gather_scattered
-from ..ops.linalg import MANY, Product, gather_products
-from ..ops.reduce import reduce_sum
-from ..ops.shape import reshape_to
+from .accumulation import Gradients, GradientsOnGPUs, Misfit
 
-_LATER = (SparseGrad, Product, Cleared)
 _by_number = operator.attrgetter("number")
-
-
-def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: add `g` up over the dimensions along which `shape` was stretched to g's shape.
-
-    Raises:
-        ValueError: if `shape` does not broadcast to g's.
-    """
-    lead = g.ndim - len(shape)
-    if lead < 0 or any(n not in (m, 1) for n, m in zip(shape, g.shape[lead:], strict=True)):
-        raise ValueError(f"backward: shape {shape} does not broadcast to {g.shape}")
-    dims = tuple([d for d, n in enumerate(g.shape) if d < lead or (shape[d - lead] == 1 and n != 1)])
-    g = reduce_sum(g, dims=dims, keepdim=True) if dims else g
-    return reshape_to(g, shape=shape)
 
 
 def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:
@@ -75,109 +54,6 @@ def _freed(node: Node, is_root: bool) -> RuntimeError:
     )
 
 
-class _Gradients:
-    """The gradients that have arrived so far, by node; added up in one buffer each.
-
-    Of a primitive with several outputs the gradient is a list, which fills as those of the outputs come.
-    """
-
-    def __init__(self, wrap: Callable[..., Any] | None) -> None:
-        self._wrap = wrap  # of a recorded sweep, which must not change a buffer
-        self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
-        self._dense: dict[Node, Any] = {}
-        self._scattered: dict[Node, list[SparseGrad]] = {}
-        self._products: dict[Node, list[Product]] = {}
-        self._cleared: dict[Node, Any] = {}  # what a chain of assignments carries back, in an array of ours
-        self._own: Any = None  # such an array, on its way through a rule
-        self._buffers: set[Node] = set()  # whose gradient is ours to write into
-
-    def add(self, node: Node, g: Any) -> None:
-        if type(g) in _LATER:
-            self._defer(node, g)
-            return
-        if g.shape != node.shape:
-            g = sum_to(g, node.shape)
-        if g.dtype is not node.dtype and g.dtype != node.dtype:
-            g = cast(real_part(g) if g.dtype.kind == "c" != node.dtype.kind else g, dtype=node.dtype)
-        dense = self._dense
-        if node not in dense:
-            dense[node] = g
-        elif node in self._buffers:
-            dense[node] += g  # in place; a NumPy scalar makes a new one
-        else:
-            dense[node] = self._sum(dense[node], g)
-            if self._wrap is None:
-                self._buffers.add(node)
-
-    def _defer(self, node: Node, g: Any) -> None:
-        """Keep what is cheaper to add up together."""
-        if type(g) is SparseGrad:
-            self._scattered.setdefault(node, []).append(g)
-            return
-        if type(g) is Cleared:
-            rest = g.dense(own=g.g is self._own)
-            if node in self._cleared:
-                self.add(node, rest)
-            else:
-                self._cleared[node] = rest
-            return
-        parts = self._products.setdefault(node, [])
-        if parts:
-            g.count += parts[-1].count
-        parts.append(g)
-        if g.count >= MANY:
-            self.add(node, gather_products(self._products.pop(node)))
-
-    def add_part(self, application: Any, index: int, g: Any) -> None:
-        """The gradient of one of several outputs."""
-        if application not in self._dense:
-            self._dense[application] = [None] * len(application.shape)
-        self._dense[application][index] = g
-
-    def pop(self, node: Node) -> Any:
-        """The whole gradient of a node whose users have all been visited; None if none arrived."""
-        if self._products and node in self._products:
-            self.add(node, gather_products(self._products.pop(node)))
-        if self._cleared and node in self._cleared:
-            return self._collected(node)
-        if self._scattered and node in self._scattered:
-            self.add(node, gather_scattered(self._scattered.pop(node), node.shape))
-        g = self._dense.pop(node, None)
-        return self._complete(g, node) if type(g) is list else g
-
-    def _collected(self, node: Node) -> Any:
-        """What came back through an assignment, and all else added to it, in place."""
-        g = self._cleared.pop(node)
-        if node in self._dense:
-            g += self._dense.pop(node)
-        for part in self._scattered.pop(node, ()):
-            add_at(g, part.values, part.arrays, part.index)
-        chained = isinstance(node, FunctionNode) and node.primitive is setitem
-        if chained and not observers and not getattr(node, "hooks", None):  # else somebody may keep it
-            self._own = g
-        return g
-
-    def _complete(self, parts: list[Any], node: Node) -> tuple[Any, ...]:
-        """The gradients of all outputs, zeros for those that nothing came back to."""
-        some = next(g for g in parts if g is not None)
-        xp = array_module(getattr(some, "array", some))
-        zeros = [xp.zeros(shape, node.dtype) if g is None else None for g, shape in zip(parts, node.shape, strict=True)]
-        wrap = self._wrap or (lambda zero: zero)
-        return tuple([g if z is None else wrap(z) for g, z in zip(parts, zeros, strict=True)])
-
-
-class _OnSeveral(_Gradients):
-    """The same where there are several GPUs, which the gradients may be on."""
-
-    def add(self, node: Node, g: Any) -> None:
-        with at(g):
-            super().add(node, g)
-
-    def _complete(self, parts: list[Any], node: Node) -> tuple[Any, ...]:
-        with at(parts):
-            return super()._complete(parts, node)
-
-
 def sweep(
     roots: Sequence[tuple[Node, Any]],
     targets: Sequence[Node] | None = None,
@@ -211,15 +87,13 @@ def sweep(
         useful = _leading_to(stops, order)
         order = [node for node in order if node in useful]
     wrap = value_class.wrap if create_graph and value_class is not None else None
-    gradients = (_OnSeveral if several_gpus else _Gradients)(wrap)
-    guard = there if on_gpu else None
+    gradients = (GradientsOnGPUs if several_gpus else Gradients)(wrap)
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}
-    receive, pop = gradients.add, gradients.pop
     while order:
         node = order.pop()
-        g = pop(node)
+        g = gradients.pop(node)
         if g is not None and Node.any_hooks and node not in outside:
             g = _through_hooks(node, g)
         kind = type(node)
@@ -227,62 +101,76 @@ def sweep(
             if g is not None:
                 results[node] = g
             continue
-        if g is not None:
-            if kind is not FunctionNode:
+        if kind is Output:
+            if g is not None:
                 gradients.add_part(node.parents[0], node.index, g)
-            else:
-                if memory.last > node.number:
-                    memory.check(node)
-                primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
-                if wrap is not None:
-                    inputs, y = _recorded(node, wrap)
-                if primitive.joint_rule is not None:
-                    joint = primitive.joint_rule if guard is None else guard(primitive.joint_rule)
-                    found = joint(g, y, *inputs, **params)
-                    for parent, gx in zip(node.parents, found, strict=True):
-                        if parent is not None and gx is not None and (useful is None or parent in useful):
-                            try:
-                                receive(parent, gx)
-                            except (AttributeError, ValueError) as error:
-                                raise _misfit(primitive, parent, gx, error) from error
-                    if observers:
-                        _tell_observers(node, g, found)
+        elif g is not None:
+            if memory.last > node.number:
+                memory.check(node)
+            applied = node if wrap is None else _recorded(node, wrap)
+            try:
+                if observers or on_gpu:
+                    _apply_rules_watched(applied, g, gradients, useful, fused=wrap is None and not observers)
                 else:
-                    rules, together = primitive.rules, None
-                    if guard is not None and len(rules) > 1 and wrap is None and not observers:
-                        pairs = zip(rules, node.parents, strict=False)
-                        wanted = [r for r, p in pairs if p is not None and (useful is None or p in useful)]
-                        if len(wanted) > 1:  # on a GPU in one launch, if it can be
-                            together = iter(guard(*wanted)(g, y, *inputs, **params))
-                    for i, parent in enumerate(node.parents):
-                        if parent is not None and (useful is None or parent in useful):
-                            if together is not None:
-                                gx = next(together)
-                            else:
-                                rule = rules[i] if guard is None else guard(rules[i])
-                                gx = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
-                            if gx is not None:
-                                try:
-                                    receive(parent, gx)
-                                except (AttributeError, ValueError) as error:
-                                    raise _misfit(primitive, parent, gx, error) from error
-                            if observers:
-                                _tell_observers(node, g, gx)
+                    _apply_rules(applied, g, gradients, useful)
+            except Misfit as misfit:
+                raise ValueError(f"backward: a gradient rule of '{node.primitive.name}' returned {misfit}") from misfit
         if not retain_graph:
             node.release()
     return results
 
 
-def _misfit(primitive: Any, node: Node, g: Any, error: Exception) -> Exception:
-    """What is wrong with a gradient that a rule returned for `node`; the error itself if that is not to blame."""
-    given = getattr(g, "shape", None)
-    if given == node.shape or type(g) in _LATER:
-        return error
-    what = f"a {type(g).__name__}" if given is None else f"shape {tuple(given)}"
-    return ValueError(
-        f"backward: a gradient rule of '{primitive.name}' returned {what} for an argument of shape {node.shape}; takes "
-        "that shape, or one that it broadcasts to"
-    )
+def _apply_rules(node: FunctionNode, g: Any, gradients: Gradients, useful: set[Node] | None) -> None:
+    """The chain rule: from the gradient of a result to those of its operands, by one rule for each, or one for all."""
+    parents: Any = node.parents
+    primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
+    if primitive.joint_rule is None:
+        rules = primitive.rules
+        for i, parent in enumerate(parents):
+            if parent is not None and (useful is None or parent in useful):
+                gx = rules[i](g, y, *inputs, **params) if params else rules[i](g, y, *inputs)
+                if gx is not None:
+                    gradients.add(parent, gx)
+    else:
+        found = primitive.joint_rule(g, y, *inputs, **params)
+        for parent, gx in zip(parents, found, strict=True):
+            if parent is not None and gx is not None and (useful is None or parent in useful):
+                gradients.add(parent, gx)
+
+
+def _apply_rules_watched(
+    node: FunctionNode, g: Any, gradients: Gradients, useful: set[Node] | None, fused: bool
+) -> None:
+    """`_apply_rules` where there are observers, told of each gradient, or a GPU, on which it computes.
+
+    Args:
+        fused: whether all rules may be run at once, in as few launches as it takes.
+    """
+    primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
+
+    def run(*rules: Any) -> Any:
+        return (there(*rules) if on_gpu else rules[0])(g, y, *inputs, **params)
+
+    def add(parent: Node, gx: Any) -> None:
+        if gx is not None:
+            gradients.add(parent, gx)
+
+    parents: list[Any] = [p if useful is None or p in useful else None for p in node.parents or ()]
+    wanted = [(i, parent) for i, parent in enumerate(parents) if parent is not None]
+    if primitive.joint_rule is not None:
+        found = run(primitive.joint_rule)
+        for parent, gx in zip(parents, found, strict=True):
+            if parent is not None:
+                add(parent, gx)
+        _tell_observers(node, g, found)
+    elif fused and len(wanted) > 1:
+        for (_, parent), gx in zip(wanted, run(*[primitive.rules[i] for i, _ in wanted]), strict=True):
+            add(parent, gx)
+    else:
+        for i, parent in wanted:
+            gx = run(primitive.rules[i])
+            add(parent, gx)
+            _tell_observers(node, g, gx)
 
 
 def _leading_to(targets: frozenset[Node], order: Sequence[Node]) -> set[Node]:
@@ -294,16 +182,21 @@ def _leading_to(targets: frozenset[Node], order: Sequence[Node]) -> set[Node]:
     return useful
 
 
-def _recorded(node: FunctionNode, wrap: Callable[..., Any]) -> tuple[list[Any], Any]:
-    """What an application saved, as values with the graph that they came from."""
-    inputs = [
+def _recorded(node: FunctionNode, wrap: Callable[..., Any]) -> FunctionNode:
+    """An application with what it saved as values, with the graph that they came from."""
+    values = FunctionNode()
+    values.primitive, values.params = node.primitive, node.params
+    values.parents, values.number = node.parents, node.number
+    values.inputs = [
         wrap(x, p) if hasattr(x, "dtype") and not isinstance(x, Node) else x
         for x, p in zip(node.inputs, node.parents or (), strict=True)
     ]
     y = node.output
     if type(y) is tuple:
-        return inputs, tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
-    return inputs, y if y is None else wrap(y, node)
+        values.output = tuple([wrap(part, Output(part, node, i)) for i, part in enumerate(y)])
+    else:
+        values.output = None if y is None else wrap(y, node)
+    return values
 
 
 def _through_hooks(node: Node, g: Any) -> Any:

@@ -105,7 +105,7 @@ def described(a: Any, b: Any, out: Any) -> Any:
 
 
 def _lying(shape: tuple[int, ...], strides: list[float]) -> tuple[int, int] | None:
-    """Whether a matrix lies turned, and its leading dimension: the step between its rows, or else its columns."""
+    """Whether a matrix is transposed, and its leading dimension: the step between its rows, or else its columns."""
     (n, m), (down, across) = shape, strides
     if (across == 1 or m == 1) and (down >= m or n == 1) and down == int(down):
         return 0, max(int(down), m) if n > 1 else m

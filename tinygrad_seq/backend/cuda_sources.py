@@ -12,8 +12,8 @@ template <typename T, int N> __device__ T tg_at(const TgArray<T, N>& x, long lon
 """
 
 # whether they are handed over like that: one matrix (3, 2) in the order of another, if all that it is told is right
-TURNED = r"""
-extern "C" __global__ void tg_turned(TgArray<const int, 2> x, TgArray<int, 2> y) {
+TRANSPOSED = r"""
+extern "C" __global__ void tg_transposed(TgArray<const int, 2> x, TgArray<int, 2> y) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x, n = y.lengths[1];
     if (x.size != 6 || y.size != 6 || x.steps[0] != 4 || x.steps[1] != 12 || y.lengths[0] != 3 || n != 2) return;
     if (i < y.size) y.at[i] = tg_at(x, i / n * x.steps[0] + i % n * x.steps[1]) + (int)x.size;

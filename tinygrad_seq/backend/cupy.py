@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from .cuda_sources import ADD_ROWS, ARRAYS, PHILOX, TURNED, concatenation
+from .cuda_sources import ADD_ROWS, ARRAYS, PHILOX, TRANSPOSED, concatenation
 
 _INSTALL = 'pip install "tinygrad-seq[cuda13]" (CUDA 13) or "tinygrad-seq[cuda12]" (CUDA 12)'
 
@@ -238,7 +238,7 @@ def launches_elements() -> bool:
     """Whether kernels get arrays as ours read them: asked once, since CuPy does not promise it."""
     try:
         x, y = xp.arange(6, dtype=xp.int32).reshape(2, 3).T, xp.empty((3, 2), xp.int32)
-        _function(TURNED, "tg_turned", current_device())(6, (x, y), 0, _THREADS)
+        _function(TRANSPOSED, "tg_transposed", current_device())(6, (x, y), 0, _THREADS)
         return bool(xp.asnumpy(y).tolist() == [[6, 9], [7, 10], [8, 11]])
     except Exception:  # whatever another version of it says
         return False
@@ -358,7 +358,7 @@ def _add_at(buffer: Any, index: Any, values: Any) -> None:
         xp.add.at(buffer, index, values)
 
 
-def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
+def random_bits(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on: NumPy's very words."""
     with xp.cuda.Device(index):
         out = xp.empty(count, dtype=xp.uint32)
@@ -369,8 +369,8 @@ def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
     return out
 
 
-def random_words_at(table: Any, seed: int, offset: int, count: int, out: Any) -> None:
-    """As `random_words`, into `out`, with seed and offset found at these places of a table on the device."""
+def random_bits_at(table: Any, seed: int, offset: int, count: int, out: Any) -> None:
+    """As `random_bits`, into `out`, with seed and offset found at these places of a table on the device."""
     if count:
         places = (numpy.uint64(seed), numpy.uint64(offset), numpy.uint64(count))
         _kernel("tg_philox_at")((((count + 7) // 8 + 255) // 256,), (256,), (table, *places, out))

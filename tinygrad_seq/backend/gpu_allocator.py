@@ -21,7 +21,7 @@ class Allocator:
         current: which device that is.
         used: bytes in arrays of a device. It may take long to count them.
         figures: of a device, bytes kept for later arrays, free bytes, all bytes.
-        let_go: gives what is kept for later back to the device.
+        free: gives what is kept for later back to the device.
 
     Attributes:
         peaks: for each device the most bytes in arrays so far.
@@ -34,10 +34,10 @@ class Allocator:
         current: Callable[[], int],
         used: Callable[[int], int],
         figures: Callable[[int], tuple[int, int, int]],
-        let_go: Callable[[], None],
+        free: Callable[[], None],
     ) -> None:
         self._malloc, self._failure, self._current = malloc, failure, current
-        self._used, self._figures, self._let_go = used, figures, let_go
+        self._used, self._figures, self._free = used, figures, free
         self.peaks: dict[int, int] = {}
         self._room: dict[int, int] = {}  # what each device may be asked for before there can be a new peak
 
@@ -50,7 +50,7 @@ class Allocator:
         try:
             memory = self._malloc(size)
         except self._failure:
-            self._let_go()
+            self._free()
             try:
                 memory = self._malloc(size)
             except self._failure:

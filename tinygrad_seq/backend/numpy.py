@@ -181,7 +181,7 @@ _streams: OrderedDict[tuple[int, int], Any] = OrderedDict()
 _MOST_STREAMS = 8
 
 
-def random_words(seed: int, offset: int, count: int, index: int = 0) -> Any:
+def random_bits(seed: int, offset: int, count: int, index: int = 0) -> Any:
     """`count` uniform uint32 words of the Philox4x64 stream `seed`, from its block `offset` on.
 
     The stream is a function of (seed, offset) alone (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

@@ -74,9 +74,9 @@ class _Replayed(Primitive[...]):
         self.vjp_joint(rule)
         self._unread = unread
 
-    def _plan(self, wanted: int) -> tuple[tuple[int, ...] | None, bool | None]:
+    def _plan(self, wanted: tuple[bool, ...]) -> tuple[tuple[int, ...] | None, bool | None]:
         """Only what the backward half reads is kept."""
-        return (self._unread, False) if wanted & (wanted - 1) else (None, None)
+        return (self._unread, False) if any(wanted) else (None, None)
 
 
 def _handed_over(*inputs: Any) -> tuple[Array, ...]:

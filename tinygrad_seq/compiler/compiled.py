@@ -41,7 +41,8 @@ from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
 from .tracing.side_effects import Unsteady, finish
 from .tracing.symbolic_scalar import SymbolicScalar
-from .tracing.tracer import Tracer, Watch
+from .tracing.tracer import Tracer
+from .tracing.watch import Watch
 from .verification import verified
 
 P = ParamSpec("P")  # what a compiled function takes
@@ -253,11 +254,11 @@ class Compiled(Generic[P, R]):
             finally:
                 tracer.end()  # once more: an interrupt may have come before the first time
                 enroll(None)
-            tracer.let_go()
+            tracer.release()
             around.put_back()
         except BaseException:
             with suppress(CompileError):
-                tracer.let_go()
+                tracer.release()
             with suppress(CompileError):
                 around.put_back()
             tracer.optimizers.put_back()

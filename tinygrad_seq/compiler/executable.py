@@ -105,7 +105,7 @@ class Executable:
         self._met = self._leaves_among(given)
         self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
-        program.backend, program.index = tracer.home, tracer.index
+        program.backend, program.index = tracer.target, tracer.index
         made_by = {instr.out: instr for instr in program.instrs}
         stores = [(source, _apart(program, made_by, var)) for source, var in stores]
         grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
@@ -220,7 +220,7 @@ class Executable:
         noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
         leaves = self.gradients.of(given)
         self._say_what_changes(call)
-        self.gradients.let_go(leaves)
+        self.gradients.release(leaves)
         values = self._executor.run(call.arrays, call.numbers)
         try:
             self._leave(values, call, leaves)
@@ -279,10 +279,10 @@ def executor_for(program: Program, name: str | None) -> Any:
 
 def _apart(program: Program, made_by: dict[Var, Instr], var: Var) -> Var:
     """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
-    home = var
-    while home in made_by and made_by[home].op in VIEWS:
-        home = made_by[home].args[0]
-    if home not in program.sources:
+    base = var
+    while base in made_by and made_by[base].op in VIEWS:
+        base = made_by[base].args[0]
+    if base not in program.sources:
         return var
     copied = program.new(var.shape, var.dtype)
     program.instrs.append(Instr("copy", (var,), {}, copied))

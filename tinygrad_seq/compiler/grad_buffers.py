@@ -73,7 +73,7 @@ class Gradients:
         """The leaves of a call with these arguments."""
         return [given[leaf].node if isinstance(leaf, int) else leaf for leaf, _ in self.wanted]
 
-    def let_go(self, leaves: list[Leaf]) -> None:
+    def release(self, leaves: list[Leaf]) -> None:
         """Before a call for these leaves: what nobody has looked at is gone, but for leaves that it does not reach."""
         reached = {id(leaf) for leaf in leaves}
         with self._lock:

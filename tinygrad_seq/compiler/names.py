@@ -39,7 +39,7 @@ class Names:
 
     Attributes:
         dynamic: whether functions look up attributes by names that they work out.
-        places: where the functions look, except in modules (`nn.Module`), of which the recorder knows what was read.
+        places: where the functions look, except in modules (`nn.Module`), of which the tracer knows what was read.
         of_modules: where modules have lists, dictionaries and other containers.
         found: all objects that can be reached.
         iterators: those of them that recording would use up.
@@ -85,7 +85,7 @@ class Names:
         return found
 
     def classes(self) -> set[type[Any]]:
-        """The user's classes of objects that can be reached; of modules the recorder knows what is read."""
+        """The user's classes of objects that can be reached; of modules the tracer knows what is read."""
         kinds = {type(x) for x in self.found if has_attributes(x) and not is_module(x)}
         return {kind for kind in kinds if self._is_users(kind.__module__) and kind.__flags__ & _HEAP_TYPE}
 

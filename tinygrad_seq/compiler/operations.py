@@ -17,7 +17,15 @@ from ..backend import numpy_module as numpy
 
 EFFECTS = frozenset({"require", "collective"})  # what is done though nobody reads the result
 
-HOLE = object()  # in a static index, where an index array goes
+
+class _Hole:
+    """In a static index, where an index array goes."""
+
+    def __repr__(self) -> str:
+        return "_"
+
+
+HOLE = _Hole()
 
 # NumPy's functions of elements, by its names, and ours that work so
 UFUNCS = frozenset(
@@ -50,8 +58,8 @@ def _require(*arrays: Any, check: Callable[..., None]) -> Array:
     return numpy.zeros(0)
 
 
-def _random_words(seed: int, offset: int, *, count: int, backend: Any, index: int) -> Array:
-    return backend.random_words(seed, offset, count, index)
+def _random_bits(seed: int, offset: int, *, count: int, backend: Any, index: int) -> Array:
+    return backend.random_bits(seed, offset, count, index)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -70,7 +78,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "update": _update,
     "scatter_add": _scatter_add,
     "copy": lambda x: x.copy(),
-    "random_words": _random_words,
+    "random_bits": _random_bits,
     "require": _require,
     "call": lambda *args, function, **_: function(*args),
     "collective": lambda *args, message, count: message(*args[:count]),

@@ -13,7 +13,7 @@ from ..backend import DType
 from .operations import EFFECTS, VIEWS
 from .program import Instr, Program, Source, Var
 
-_AT_THE_CALL = EFFECTS | {"random_words", "concat"}  # checks, messages; draws; pieces are made in their place
+_AT_THE_CALL = EFFECTS | {"random_bits", "concat"}  # checks, messages; draws; pieces are made in their place
 
 
 class Partition(NamedTuple):
@@ -64,7 +64,7 @@ class _Cut:
         self.behind = behind = program.behind(program.late)
         at_the_call = {instr.out for instr in _only_needed(program.instrs, seen)}
         direct = [v for instr in program.instrs if instr.out in behind for v in instr.inputs() if v not in behind]
-        there = {self._home(v) for v in direct}  # what the backward half has at no further cost
+        there = {self._base(v) for v in direct}  # what the backward half has at no further cost
         there = {v for v in there if v in at_the_call or self.is_outside(v)}
         self.later: list[Instr] = []
         for instr in program.instrs:
@@ -81,7 +81,7 @@ class _Cut:
         """Whether the backward half can look there itself."""
         return var in self.program.constants or (var in self.program.sources and var not in self.changed)
 
-    def _home(self, var: Var) -> Var:
+    def _base(self, var: Var) -> Var:
         while var in self.made_by and self.made_by[var].op in VIEWS:
             var = self.made_by[var].args[0]
         return var

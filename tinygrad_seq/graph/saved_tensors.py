@@ -30,12 +30,12 @@ class Sharers:
 
     Attributes:
         views: NumPy's arrays of this memory that the user got; missing where there are none.
-        arranged: whether one of them has another shape than when the others were taken of it; missing if not.
+        reshaped: whether one of them has another shape than when the others were taken of it; missing if not.
     """
 
-    __slots__ = ("arranged", "views")
+    __slots__ = ("reshaped", "views")
     views: list[ref[Array]]
-    arranged: bool
+    reshaped: bool
 
 
 def share(one: Any, *others: Any) -> None:

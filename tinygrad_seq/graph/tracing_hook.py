@@ -7,10 +7,10 @@ from typing import Any
 
 from ..backend import backend_of
 
-active: list[Any] = []  # the recorder of `compiler`, while it watches a function; empty else
+active: list[Any] = []  # the tracer of `compiler`, while it watches a function; empty else
 
 
-watched: list[tuple[type[Any], str]] = []  # classes of `nn`, and what a recorder has to know about each: see `watch`
+watched: list[tuple[type[Any], str]] = []  # classes of `nn`, and what a tracer has to know about each: see `watch`
 
 
 class CompileError(RuntimeError):
@@ -23,7 +23,7 @@ class CompileError(RuntimeError):
 
 
 def watch(owner: type[Any], what: str) -> None:
-    """Tell recorders of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
+    """Tell tracers of a class: what is read of its objects ("reads"), or changed there ("state", "param_groups")."""
     watched.append((owner, what))
 
 
@@ -36,12 +36,12 @@ def padded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for rows of which some hold nothing, in what `name` records: see `require_unpadded`."""
 
     def call(*args: Any) -> Any:
-        recorder = active[-1]
-        before, recorder.padded = recorder.padded, name
+        tracer = active[-1]
+        before, tracer.padded = tracer.padded, name
         try:
             return function(*args)
         finally:
-            recorder.padded = before
+            tracer.padded = before
 
     return call
 

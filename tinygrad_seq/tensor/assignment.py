@@ -66,7 +66,7 @@ class Path(NamedTuple):
         functions = {function for _, steps in self.views for function, _ in steps}
         return not self.views or (
             functions.issubset(SHOWN_ONCE)
-            and not getattr(self.whole.sharers, "arranged", False)
+            and not getattr(self.whole.sharers, "reshaped", False)
             and all((view.node is None) == (self.whole.node is None) for view, _ in self.views)  # not under no_grad
         )
 
@@ -237,7 +237,7 @@ def _is_part(value: Value, whole: Any, first: Index | None, index: Index) -> boo
         and value.sharers is getattr(whole, "sharers", None)
         and shown[1] is getitem
         and shown[2]["index"] == index
-        and not getattr(value.sharers, "arranged", False)
+        and not getattr(value.sharers, "reshaped", False)
     )
 
 

@@ -37,7 +37,7 @@ class InPlaceMethods(Assignment):
         if alone:
             unshare(self)
         else:
-            self.sharers.arranged = True
+            self.sharers.reshaped = True
         return self  # type: ignore[return-value]
 
     def copy_(self, source: Operand) -> Tensor:

@@ -60,26 +60,26 @@ class Generator:
         except (TypeError, ValueError):
             raise TypeError(f"set_state: takes what get_state returned, got {state!r}") from None
 
-    def words(self, count: int, target: Device, span: _Span | None = None) -> Array:
+    def random_bits(self, count: int, target: Device, span: _Span | None = None) -> Array:
         """The next `count` uniform 32-bit words, on a device; of those, what is in the span."""
         recomputation.draws(self)
         if span is not None:
             return self._spanned(count, target, span)
         if recording and recording[-1].mine():
-            return recording[-1].words(self, count, target)
-        drawn = target.backend.random_words(self.seed, self.offset, count, target.index)
+            return recording[-1].random_bits(self, count, target)
+        drawn = target.backend.random_bits(self.seed, self.offset, count, target.index)
         self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
         return drawn
 
     def _spanned(self, count: int, target: Device, span: _Span) -> Array:
         period, start, stop = span
         if recording and recording[-1].mine():
-            whole = recording[-1].words(self, count, target)
+            whole = recording[-1].random_bits(self, count, target)
             return whole.reshape(-1, period)[:, start:stop].reshape(-1) if period else whole
         drawn = []
         for first in range(start, count, period or 1):
             blocks, skipped = divmod(first, 8)
-            words = target.backend.random_words(self.seed, self.offset + blocks, skipped + stop - start, target.index)
+            words = target.backend.random_bits(self.seed, self.offset + blocks, skipped + stop - start, target.index)
             drawn.append(words[skipped:])
         self.offset += (count + 7) // 8
         with at(drawn):
@@ -117,7 +117,7 @@ def uniform(
     if not isinstance(generator, (Generator, NoneType)):
         raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
     count = math.prod(size)
-    draw = (generator or default_generator).words
+    draw = (generator or default_generator).random_bits
     each = 2 if kind == float64 else 1
     rows = shared("rand") if batch_dim is not None else None
     if rows is None or batch_dim is None:

@@ -43,8 +43,8 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not is_grad_enabled():
         return f(*args)
     segment = _Segment(f, args)
-    recorder = recording[-1] if recording and recording[-1].mine() else None
-    count = len(recorder.program.instrs) if recorder is not None else 0
+    tracer = recording[-1] if recording and recording[-1].mine() else None
+    count = len(tracer.program.instrs) if tracer is not None else 0
     with segment.first.first():
         result = segment.run([x.detach().requires_grad_() for x in segment.inputs])
     segment.end = next_number()
@@ -55,7 +55,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not outputs:
         return result
     segment.fingerprints = _fingerprints(outputs)
-    segment.read = recorder.read_since(count) if recorder is not None else []
+    segment.read = tracer.read_since(count) if tracer is not None else []
     segment.closed_over, _ = _behind(outputs, segment.start)
     once = [tuple([y.array for y in outputs])]
     applied = Primitive(lambda *_: once.pop(), "checkpoint")  # hands them over and does not hold on to them

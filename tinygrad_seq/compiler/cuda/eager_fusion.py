@@ -42,9 +42,9 @@ class _Unfit(Exception):
 
 
 class Watch:
-    """A recorder of one function."""
+    """The tracer of one function."""
 
-    home: Any = host
+    target: Any = host
     index: int = 0
     device: None = None
     count: int
@@ -52,6 +52,7 @@ class Watch:
     def __init__(self, length: int) -> None:
         self.length = length
         self.instrs: list[Instr] = []
+        self.made_here: list[Any] = []  # told of each proxy, as a tracer of calls is
         self.count = 0
 
     def array(self, shape: tuple[int, ...], kind: Any) -> ProxyArray:
@@ -247,7 +248,7 @@ def _plan(backend: Any, functions: Any, kinds: tuple[Kind, ...], params: tuple[A
 
 
 def _watched(functions: Any, kinds: tuple[Kind, ...], params: tuple[Any, ...], length: int) -> Any:
-    """The recorder of these functions, the operands that it gave them, and what they returned."""
+    """The tracer of these functions, the operands that it gave them, and what they returned."""
     with _watching:
         watch = Watch(length)
         register(_Element, ProxyBackend(watch))  # type: ignore[arg-type]

@@ -125,7 +125,7 @@ class CudaExecutor:
 
     def _all_parts(self) -> list[Part]:
         instrs = [i for i in self.program.instrs if i.op not in VIEWS]
-        self._drawn = {a.place for i in instrs if i.op == "random_words" for a in i.args}
+        self._drawn = {a.place for i in instrs if i.op == "random_bits" for a in i.args}
         groups = self._grouped(instrs)
         kernels = [g for g in groups if isinstance(g, Group)]
         launch = self.backend.kernels(module(kernels), {g.name for g in kernels}, self.index) if kernels else {}
@@ -175,14 +175,14 @@ class CudaExecutor:
         """Whether an operation depends on the host at each call: on a number, or on what Python makes of arrays."""
         if instr.op in EFFECTS:
             return True
-        return instr.op != "random_words" and any(type(a) is Number for a in instr.args)
+        return instr.op != "random_bits" and any(type(a) is Number for a in instr.args)
 
     def _steps_of(self, instr: Instr) -> list[Step]:
         """An operation that is no part of a kernel, by the library's functions."""
         op, out, xp = instr.op, self.plan.arrays[instr.out], self.xp
-        if op == "random_words":
+        if op == "random_bits":
             seed, offset = [a.place for a in instr.args]
-            return [partial(self.backend.random_words_at, self._words, seed, offset, instr.params["count"], out)]
+            return [partial(self.backend.random_bits_at, self._words, seed, offset, instr.params["count"], out)]
         args = [self.plan.arrays[a] if type(a) is Var else a for a in instr.args]
         if op == "matmul":
             return [partial(self.backend.product, *args, out)]

@@ -66,7 +66,7 @@ class InplaceReuse:
                 self._readers.setdefault(v, []).append(instr)
         self._end = self._ends(instrs)
         self._sub_buffers: dict[Var, list[_SubBuffer]] = {}
-        self._filled = {home for home, _ in aliases.values()}  # with pieces, which may be needed longer than the whole
+        self._filled = {base for base, _ in aliases.values()}  # with pieces, which may be needed longer than the whole
         for instr in instrs if allow_strided else ():
             self._reuse_parts(instr.out)
         for instr in instrs:
@@ -215,19 +215,19 @@ class InplaceReuse:
     # --- a result in the buffer of a dead operand ---
 
     def _replace_all(self, instrs: list[Instr]) -> None:
-        homes: dict[Var, Var] = {}  # in whose memory each one lies
+        bases: dict[Var, Var] = {}  # the value whose buffer each one has
         end: dict[Var, int] = {}  # when what lies there is needed for the last time
         for instr in instrs:
             for v in (*instr.inputs(), instr.out):
-                if v not in homes:
-                    homes[v] = self._home(v)
-                    end[homes[v]] = max(end.get(homes[v], -1), self._end.get(v, -1))
+                if v not in bases:
+                    bases[v] = self._base(v)
+                    end[bases[v]] = max(end.get(bases[v], -1), self._end.get(v, -1))
         whole = {
-            v for v in homes.values() if v in self._made_by and v not in self._external
-        }  # begin where their home does
+            v for v in bases.values() if v in self._made_by and v not in self._external
+        }  # begin where their base does
         for now, kernel in self._parts.items():
             if len(kernel) == 1 and kernel[0].op in _CHANGED:
-                self._change(kernel[0], now, homes, end, whole)
+                self._change(kernel[0], now, bases, end, whole)
             if not _in_place(kernel):
                 continue
             operands = list(dict.fromkeys([v for instr in kernel for v in instr.inputs() if v in whole]))
@@ -237,26 +237,26 @@ class InplaceReuse:
                     continue
                 for v in operands:
                     alike = (v.shape, v.dtype) == (out.shape, out.dtype)
-                    if alike and end[homes[v]] == now and all(r.op not in VIEWS for r in self._readers[v]):
+                    if alike and end[bases[v]] == now and all(r.op not in VIEWS for r in self._readers[v]):
                         self._aliases[out] = (v, (Ellipsis,))
-                        end[homes[v]] = end[out]
-                        homes[out] = homes[v]
+                        end[bases[v]] = end[out]
+                        bases[out] = bases[v]
                         operands.remove(v)
                         break
 
-    def _change(self, instr: Instr, now: int, homes: dict[Var, Var], end: dict[Var, int], whole: set[Var]) -> None:
+    def _change(self, instr: Instr, now: int, bases: dict[Var, Var], end: dict[Var, int], whole: set[Var]) -> None:
         """Let what is changed in a part lie where it lay, if nobody needs it as it was."""
         v, out = instr.args[0], instr.out
         if v not in whole or out not in whole or out in self._aliases or not out.shape:
             return
-        home = homes[v]
-        beside = [homes[a] for a in instr.inputs() if a is not v]
-        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[home] == now and home not in beside:
+        base = bases[v]
+        beside = [bases[a] for a in instr.inputs() if a is not v]
+        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[base] == now and base not in beside:
             self._aliases[out] = (v, (Ellipsis,))
-            end[home] = end[out]
-            homes[out] = home
+            end[base] = end[out]
+            bases[out] = base
 
-    def _home(self, v: Var) -> Var:
+    def _base(self, v: Var) -> Var:
         while True:
             if v in self._aliases:
                 v = self._aliases[v][0]

@@ -109,7 +109,7 @@ class MemoryPlan:
                     if not whole_rows:
                         strided.add(piece)
 
-    def _home(self, var: Var) -> Var:
+    def _base(self, var: Var) -> Var:
         """The Var in whose memory this one lies."""
         while True:
             if var in self._place:
@@ -141,17 +141,17 @@ class MemoryPlan:
 
     def _starts(self, outputs: list[Var], times: Sequence[int]) -> dict[Var, int]:
         """The offset in the arena of each Var that has a buffer of its own."""
-        homes = {v: self._home(v) for instr in self._instrs for v in (*instr.inputs(), instr.out)}
+        bases = {v: self._base(v) for instr in self._instrs for v in (*instr.inputs(), instr.out)}
         last: dict[Var, int] = {}  # the last use of each buffer
         for now, instr in zip(times, self._instrs, strict=True):
             for v in (*instr.inputs(), instr.out):
-                last[homes[v]] = now
-        last |= {homes.get(v) or self._home(v): len(self._instrs) for v in outputs}
+                last[bases[v]] = now
+        last |= {bases.get(v) or self._base(v): len(self._instrs) for v in outputs}
         first: dict[Var, int] = {}
         for now, instr in zip(times, self._instrs, strict=True):
-            home = homes[instr.out]
-            if home not in self.arrays and instr.out not in self._fusion_temporaries:
-                first.setdefault(home, now)
+            base = bases[instr.out]
+            if base not in self.arrays and instr.out not in self._fusion_temporaries:
+                first.setdefault(base, now)
         intervals = [LiveInterval(rounded(v.nbytes), then, last[v] + self._reuse_distance) for v, then in first.items()]
         starts, self.peak = assign_offsets(intervals) if intervals else ([], 0)
         return dict(zip(first, starts, strict=True))

@@ -15,10 +15,10 @@ from ..memory.donation import donated_outputs, trailing_kernels
 from ..memory.plan import MemoryPlan
 from ..numpy.executor import NumpyExecutor, Step
 from ..operations import HOLE, VIEWS
-from ..passes.rematerialization import recomputed
-from ..passes.slice_pushdown import sliced
-from ..passes.transpose_folding import upright
-from ..passes.weight_prepacking import packed_once
+from ..passes.rematerialization import rematerialize
+from ..passes.slice_pushdown import push_down_slices
+from ..passes.transpose_folding import fold_transposes
+from ..passes.weight_prepacking import prepack_weights
 from ..program import Instr, Program, Var
 from . import runtime
 from .arguments import Tables
@@ -61,7 +61,8 @@ class NativeExecutor(NumpyExecutor):
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
-        return packed_once(recomputed(sliced(upright(program), (*ARITHMETIC, *FUNCTIONS))), _panel_width)
+        program = push_down_slices(fold_transposes(program), (*ARITHMETIC, *FUNCTIONS))
+        return prepack_weights(rematerialize(program), _panel_width)
 
     def _execute(self) -> None:
         self._committed[0] = 0

@@ -12,8 +12,8 @@ from ...backend import numpy_module as numpy
 from ...graph.tracing_hook import CompileError
 from ..memory.plan import MemoryPlan
 from ..operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
-from ..passes.rematerialization import recomputed
-from ..passes.weight_prepacking import transposed_once
+from ..passes.rematerialization import rematerialize
+from ..passes.weight_prepacking import transpose_weights_once
 from ..program import Instr, Number, Program, Var
 
 _COLUMNS = 16
@@ -56,7 +56,7 @@ class NumpyExecutor:
 
     def _rewritten(self, program: Program) -> Program:
         """The program as this executor wants it."""
-        return transposed_once(recomputed(program))
+        return transpose_weights_once(rematerialize(program))
 
     def _execute(self) -> None:
         with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit
@@ -100,7 +100,7 @@ class NumpyExecutor:
         op, out = instr.op, self.plan.arrays[instr.out]
         if op == "require" and all(type(a) is Var for a in instr.args):
             return [(instr.params["check"], tuple([self.plan.arrays[a] for a in instr.args]))]
-        if op in ("require", "random_words", "call"):
+        if op in ("require", "random_bits", "call"):
             generic = self._generic if any(type(a) is Number for a in instr.args) else self._called
             return [(partial(generic, instr, out), tuple([self.plan.arrays.get(a, a) for a in instr.args]))]
         if op == "collective":

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..program import Program
-from .concat_dedup import shared_pieces
-from .cse import simplified
-from .dead_code import without_dead_code
-from .gather_matmul_reordering import folded
-from .gemm_merging import batched_products
+from .concat_dedup import deduplicate_concats
+from .cse import eliminate_common_subexpressions
+from .dead_code import eliminate_dead_code
+from .gather_matmul_reordering import reorder_gather_matmul
+from .gemm_merging import merge_gemms
+
+# those that every executor wants, in their order; an executor has more of its own
+PASSES: tuple[Callable[[Program], Program], ...] = (
+    eliminate_common_subexpressions,
+    eliminate_dead_code,
+    merge_gemms,
+    reorder_gather_matmul,
+    eliminate_common_subexpressions,
+    eliminate_dead_code,
+    deduplicate_concats,
+)
 
 
 def optimized(program: Program) -> Program:
-    """The program after all passes that every executor wants."""
-    program = without_dead_code(simplified(program))
-    program = folded(batched_products(program))
-    return shared_pieces(without_dead_code(simplified(program)))
+    """The program after all of them."""
+    for rewrite in PASSES:
+        program = rewrite(program)
+    return program

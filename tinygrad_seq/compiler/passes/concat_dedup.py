@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..program import Instr, Program, Var
 
 
-def shared_pieces(program: Program) -> Program:
+def deduplicate_concats(program: Program) -> Program:
     """With pairs of `concat`s that have most of their rows in common as slices of one."""
     first_use: dict[Var, int] = dict.fromkeys(program.outputs, 0)
     for n, instr in enumerate(program.instrs):

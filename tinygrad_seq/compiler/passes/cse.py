@@ -7,15 +7,15 @@ from typing import Any
 from ..program import Instr, Number, Program, Var
 from .updates import Updates
 
-_OWN = ("require", "random_words", "call", "collective")  # never the same twice, or nobody can tell
+_OWN = ("require", "random_bits", "call", "collective")  # never the same twice, or nobody can tell
 
 
-def simplified(program: Program) -> Program:
+def eliminate_common_subexpressions(program: Program) -> Program:
     """Without common subexpressions, and without rearrangements that cancel out."""
-    return _Simplifier(program).run()
+    return _Eliminator(program).run()
 
 
-class _Simplifier:
+class _Eliminator:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.same: dict[Var, Var] = {}  # what stands for what

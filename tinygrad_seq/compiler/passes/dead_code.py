@@ -6,7 +6,7 @@ from ..operations import EFFECTS
 from ..program import Program
 
 
-def without_dead_code(program: Program) -> Program:
+def eliminate_dead_code(program: Program) -> Program:
     """Only what the outputs are computed from, checks, which see for themselves, and messages to other processes."""
     needed = set(program.outputs)
     kept = []

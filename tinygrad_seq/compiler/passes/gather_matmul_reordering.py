@@ -17,12 +17,12 @@ from ..operations import HOLE
 from ..program import Instr, Program, Var
 
 
-def folded(program: Program) -> Program:
+def reorder_gather_matmul(program: Program) -> Program:
     """With products of tables in the place of products of what is looked up in them."""
-    return _Folder(program).run()
+    return _Reorderer(program).run()
 
 
-class _Folder:
+class _Reorderer:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.made_by = {instr.out: instr for instr in program.instrs}

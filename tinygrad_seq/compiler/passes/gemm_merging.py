@@ -14,10 +14,10 @@ from collections import Counter
 from typing import Any
 
 from ..program import Instr, Program, Var
-from .scheduling import in_order, moved_up, times_again
+from .scheduling import hoist, recomputation_of, schedule
 
 
-def batched_products(program: Program) -> Program:
+def merge_gemms(program: Program) -> Program:
     """With sums of products, and products with a common right-hand side, as one product each."""
     program = _sums_of_products(program)
     return _common_right_hand_sides(program)
@@ -26,7 +26,7 @@ def batched_products(program: Program) -> Program:
 def _sums_of_products(program: Program) -> Program:
     made_by = {instr.out: instr for instr in program.instrs}
     uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
-    again = times_again(program)
+    again = recomputation_of(program)
     inner: set[Var] = set()  # sums that are a part of a larger one
     for instr in program.instrs:
         if _is_sum(instr):
@@ -40,7 +40,7 @@ def _sums_of_products(program: Program) -> Program:
             terms = _terms(instr, made_by, inner)
             if len(terms) > 2:
                 rest: list[Var] = []
-                products: dict[int, list[Instr]] = {}  # by the part of the program, see `times_again`
+                products: dict[int, list[Instr]] = {}  # by the part of the program, see `recomputation_of`
                 columns: dict[int, list[Instr]] = {}
                 for term in terms:
                     made = made_by.get(term)
@@ -57,7 +57,7 @@ def _sums_of_products(program: Program) -> Program:
                     continue
         new.append(instr)
     program.instrs = new
-    return moved_up(program, joined)
+    return hoist(program, joined)
 
 
 def _is_sum(instr: Instr) -> bool:
@@ -117,8 +117,8 @@ def _joined(
         transposed = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
         right = below(rights)
         if all(t is not None for t in transposed):
-            tall = below([t for t in transposed if t is not None])
-            left = put("transpose", (tall,), {"dims": (1, 0)}, tall.shape[::-1])
+            concatenated = below([t for t in transposed if t is not None])
+            left = put("transpose", (concatenated,), {"dims": (1, 0)}, concatenated.shape[::-1])
         elif len(lefts) == 1:
             left = lefts[0]
         else:
@@ -127,8 +127,8 @@ def _joined(
         return put("matmul", (left, right), {}, instr.out.shape)
 
     def column(part: list[Instr]) -> Var:
-        tall = below([c.args[0] for c in sorted(part, key=lambda c: -c.args[0].number)])
-        return put("sum", (tall,), {"axis": 0, "keepdims": False}, instr.out.shape)
+        concatenated = below([c.args[0] for c in sorted(part, key=lambda c: -c.args[0].number)])
+        return put("sum", (concatenated,), {"axis": 0, "keepdims": False}, instr.out.shape)
 
     count = sum([len(part) for part in (*products, *columns)])
     parts = len(products) + len(columns)
@@ -146,7 +146,7 @@ def _joined(
 def _common_right_hand_sides(program: Program) -> Program:
     groups: dict[tuple[Var, bool, int], list[Instr]] = {}
     late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
-    again = times_again(program)
+    again = recomputation_of(program)
     for instr in program.instrs:
         out = instr.out
         if instr.op == "matmul" and len(out.shape) == 2 and len(instr.args[0].shape) == 2:
@@ -182,10 +182,10 @@ def _stacked(program: Program, members: list[Instr]) -> Program:
     """With these products, which have one right-hand side, as slices of one."""
     first, b = members[0], members[0].args[1]
     rows = sum([m.out.shape[0] for m in members])
-    tall = program.new((rows, first.args[0].shape[1]), first.args[0].dtype)
+    concatenated = program.new((rows, first.args[0].shape[1]), first.args[0].dtype)
     product = program.new((rows, b.shape[1]), first.out.dtype)
-    made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, tall, first.line)]
-    made.append(Instr("matmul", (tall, b), {}, product, first.line))
+    made = [Instr("concat", tuple([m.args[0] for m in members]), {"axis": 0}, concatenated, first.line)]
+    made.append(Instr("matmul", (concatenated, b), {}, product, first.line))
     start = 0
     for m in members:
         end = start + m.out.shape[0]
@@ -193,4 +193,4 @@ def _stacked(program: Program, members: list[Instr]) -> Program:
         start = end
     replaced: dict[Var, list[Instr]] = {m.out: [] for m in members} | {members[-1].out: made}
     program.instrs = [new for instr in program.instrs for new in replaced.get(instr.out, [instr])]
-    return in_order(program)
+    return schedule(program)

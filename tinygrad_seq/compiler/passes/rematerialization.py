@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from ..operations import UFUNCS, VIEWS
 from ..program import Instr, Program, Var
-from .dead_code import without_dead_code
-from .scheduling import in_order
+from .dead_code import eliminate_dead_code
+from .scheduling import schedule
 
 _LONG = 256  # operations for which something lies idle
 _LARGE = 1 << 16  # bytes: what is smaller comes from a cache faster than it is computed
@@ -22,7 +22,7 @@ _WORTH = 4  # times what has to be kept in its place
 _ELEMENTWISE = UFUNCS | {"sigmoid", "where"}
 
 
-def recomputed(program: Program) -> Program:
+def rematerialize(program: Program) -> Program:
     """With some results made twice: for those who read them soon, and for those who read them much later."""
     return _Search(program).program
 
@@ -47,7 +47,7 @@ class _Search:
             todo += self._consider(todo.popleft())  # what is made again may lie idle again
         if self._count:
             program.instrs = [x for n, instr in enumerate(program.instrs) for x in (*self._again.get(n, ()), instr)]
-            without_dead_code(in_order(program))
+            eliminate_dead_code(schedule(program))
             program.notes.append(f"{self._count} results are computed again rather than kept")
 
     def _ends(self) -> dict[Var, int]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from ..program import Instr, Program, Var
 
 
-def in_order(program: Program) -> Program:
+def schedule(program: Program) -> Program:
     """Each operation as early as it stood, but after those that it takes something from.
 
     Raises:
@@ -40,7 +40,7 @@ def in_order(program: Program) -> Program:
     return program
 
 
-def moved_up(program: Program, early: Collection[int]) -> Program:
+def hoist(program: Program, early: Collection[int]) -> Program:
     """Those operations whose ids are given right after the last one that they need."""
     at: dict[Var, int] = {}
     places: list[list[Instr]] = [[]]
@@ -55,7 +55,7 @@ def moved_up(program: Program, early: Collection[int]) -> Program:
     return program
 
 
-def times_again(program: Program) -> dict[Var, int]:
+def recomputation_of(program: Program) -> dict[Var, int]:
     """For what belongs to a part that is computed again (`after`), or comes of one: the last such part, by number."""
     found: dict[Var, int] = {}
     for instr in program.instrs:

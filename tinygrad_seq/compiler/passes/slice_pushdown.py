@@ -12,7 +12,7 @@ from collections.abc import Collection
 from ..program import Instr, Program, Var
 
 
-def sliced(program: Program, elementwise: Collection[str]) -> Program:
+def push_down_slices(program: Program, elementwise: Collection[str]) -> Program:
     """With the named operations done on slices where nobody wants the whole."""
     readers: dict[Var, list[Instr]] = {}
     for instr in program.instrs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..program import Instr, Program, Var
 
 
-def upright(program: Program) -> Program:
+def fold_transposes(program: Program) -> Program:
     """With products of matrices the way round that they are read."""
     made_by = {instr.out: instr for instr in program.instrs}
     readers: dict[Var, list[Instr]] = {}
@@ -18,14 +18,14 @@ def upright(program: Program) -> Program:
             readers.setdefault(v, []).append(instr)
     new: list[Instr] = []
     for instr in program.instrs:
-        if _is_turn(instr) and _only_turned(made_by.get(instr.args[0]), readers, program.outputs):
+        if _is_transpose(instr) and _only_transposed(made_by.get(instr.args[0]), readers, program.outputs):
             continue
-        if _only_turned(instr, readers, program.outputs):
+        if _only_transposed(instr, readers, program.outputs):
             operands = []
             for a in instr.args[::-1]:
                 before = made_by.get(a)
-                gone = before and _only_turned(made_by.get(before.args[0]), readers, program.outputs)
-                if before is None or gone or not _is_turn(before):
+                gone = before and _only_transposed(made_by.get(before.args[0]), readers, program.outputs)
+                if before is None or gone or not _is_transpose(before):
                     before = Instr("transpose", (a,), {"dims": (1, 0)}, program.new(a.shape[::-1], a.dtype), instr.line)
                     new.append(before)
                     operands.append(before.out)
@@ -37,13 +37,13 @@ def upright(program: Program) -> Program:
     return program
 
 
-def _is_turn(instr: Instr) -> bool:
+def _is_transpose(instr: Instr) -> bool:
     return instr.op == "transpose" and instr.params["dims"] == (1, 0)
 
 
-def _only_turned(instr: Instr | None, readers: dict[Var, list[Instr]], outputs: list[Var]) -> bool:
+def _only_transposed(instr: Instr | None, readers: dict[Var, list[Instr]], outputs: list[Var]) -> bool:
     """Whether this is a product of matrices that one transposition reads, and nothing else."""
     if instr is None or instr.op != "matmul" or any(type(a) is not Var or len(a.shape) != 2 for a in instr.args):
         return False
     read = readers.get(instr.out, [])
-    return len(read) == 1 and _is_turn(read[0]) and instr.out not in outputs
+    return len(read) == 1 and _is_transpose(read[0]) and instr.out not in outputs

@@ -16,7 +16,7 @@ _WORTH = 1024  # rows that go through a matrix in all before it pays
 _FEW = 512  # rows of one product, for which its own ordering hardly counts
 
 
-def transposed_once(program: Program) -> Program:
+def transpose_weights_once(program: Program) -> Program:
     """With a copy of what many products take transposed, in the order in which they read it."""
     transposed = {instr.out for instr in program.instrs if instr.op == "transpose"}
     return _prepared(
@@ -24,7 +24,7 @@ def transposed_once(program: Program) -> Program:
     )
 
 
-def packed_once(program: Program, width: Callable[[str], int | None]) -> Program:
+def prepack_weights(program: Program, width: Callable[[str], int | None]) -> Program:
     """With what many products take as panels, of so many columns for each dtype: `pack`, and `matmul_packed`."""
 
     def packed(b: Var) -> Instr | None:

@@ -13,7 +13,7 @@ class Placement:
 
     Attributes:
         name: what messages call the function.
-        home: the backend that the program runs on.
+        target: the backend that the program runs on.
         device: where it runs, once anything shows that.
     """
 
@@ -21,7 +21,7 @@ class Placement:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.home: Any = host
+        self.target: Any = host
         self.device: str | None = None
 
     def line(self) -> str:
@@ -34,7 +34,7 @@ class Placement:
 
     def made(self, data: Any, dtype: Any = None) -> Any:
         """Numbers that are the same at each call, as a constant on the program's device."""
-        return self.constant(self.home.asarray(data, dtype, self.index))
+        return self.constant(self.target.asarray(data, dtype, self.index))
 
     @property
     def index(self) -> int:
@@ -48,7 +48,7 @@ class Placement:
             CompileError: if another one is somewhere else.
         """
         if self.device is None:
-            self.home, self.device = backend, device
+            self.target, self.device = backend, device
         elif self.device != device:
             raise CompileError(
                 f"compile: {what} on {device}, and what {self.name} met before on {self.device}; a program runs on one "

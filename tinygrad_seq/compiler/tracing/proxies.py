@@ -92,7 +92,7 @@ class ProxyArray:
     imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
     base = property(lambda self: self.viewed and self.viewed.whole)
-    __class__ = property(lambda self: ndarray if self.tracer.home is host else ProxyArray)  # what `isinstance` sees
+    __class__ = property(lambda self: ndarray if self.tracer.target is host else ProxyArray)  # what `isinstance` sees
 
     def __len__(self) -> int:
         return len(self.value)
@@ -179,7 +179,7 @@ class ProxyArray:
 
     def reshape(self, *shape: Any, **_: Any) -> ProxyArray:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        with self.tracer.home.on(self.tracer.index):
+        with self.tracer.target.on(self.tracer.index):
             value = self.value.reshape(given)
         if value.shape == self.shape:
             itself = Viewed(self, self.variable, _itself, _itself, ("", {}))

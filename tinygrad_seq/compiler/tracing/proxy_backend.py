@@ -69,13 +69,13 @@ class Namespace:
                         return next(rest)
                     return type(x)(map(put, x)) if isinstance(x, (list, tuple)) else x
 
-                xp = array_module(arrays[0]) if arrays else self._tracer.home.xp
+                xp = array_module(arrays[0]) if arrays else self._tracer.target.xp
                 return getattr(xp, name)(*[put(a) for a in pattern], **{k: put(v) for k, v in named.items()})
 
             if name == "nonzero" and not all(self._tracer.is_constant(p) for p in places):
                 places[0]._refuse("the shape of nonzero() depends on values", "use tg.where, or masks")
             direct = len(places) == len(args) == sum([p is HOLE for p in pattern])
-            function = partial(getattr(self._tracer.home.xp, name), **settings) if direct else applied
+            function = partial(getattr(self._tracer.target.xp, name), **settings) if direct else applied
             return self._tracer.emit("call", *places, function=function, name=name)
 
         return call
@@ -150,10 +150,10 @@ class ProxyBackend:
         return x if dtype is None else x.astype(dtype)
 
     def full(self, shape: Any, value: Any, dtype: Any, index: int = 0) -> Any:
-        return self._tracer.constant(self._tracer.home.full(shape, value, dtype, self._tracer.index))
+        return self._tracer.constant(self._tracer.target.full(shape, value, dtype, self._tracer.index))
 
     def arange(self, start: Any, stop: Any, step: Any, dtype: Any, index: int = 0) -> Any:
-        return self._tracer.constant(self._tracer.home.arange(start, stop, step, dtype, self._tracer.index))
+        return self._tracer.constant(self._tracer.target.arange(start, stop, step, dtype, self._tracer.index))
 
     def to_host(self, array: Any) -> Any:
         return array
@@ -192,7 +192,7 @@ class ProxyBackend:
 
     def _view(self, name: str, x: ProxyArray, *settings: int) -> ProxyArray:
         """What a function of the backend shows of an array."""
-        function = getattr(self._tracer.home, name)
+        function = getattr(self._tracer.target, name)
         y: ProxyArray = self._tracer.emit("call", x, function=lambda x: function(x, *settings), name=name)
         y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings))
         return y

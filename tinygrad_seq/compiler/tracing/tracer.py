@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import operator
-import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
@@ -109,7 +108,7 @@ class Tracer(Placement):
 
     def emit(self, op: str, *args: Any, **params: Any) -> ProxyArray:
         """Compute an operation, and write it down unless it will be the same every time."""
-        given, values, constant = [], [], op not in (*EFFECTS, "random_words")
+        given, values, constant = [], [], op not in (*EFFECTS, "random_bits")
         for a in args:
             if type(a) is ProxyArray or is_array(a):
                 a = self.traced(a)
@@ -126,7 +125,7 @@ class Tracer(Placement):
             else:
                 given.append(a)
                 values.append(a)
-        with self.home.on(self.index):
+        with self.target.on(self.index):
             value = evaluate(op, values, params) if op != "collective" else params["message"].alone(*values)
         view = op in VIEWS and type(args[0]) is ProxyArray and shares_memory(value, args[0].value)
         viewed = None
@@ -360,15 +359,15 @@ class Tracer(Placement):
         moved = generator.offset - first
         return seed, self.number(generator.offset, lambda offset: offset + moved, start)
 
-    def words(self, generator: Any, count: int, target: Any) -> ProxyArray:
-        """The next random words of a generator."""
+    def random_bits(self, generator: Any, count: int, target: Any) -> ProxyArray:
+        """The next random bits of a generator."""
         require_unpadded("its cell would draw random numbers")
         seed, position = self.stands(generator)
         self.settle(target.backend_module, str(target), "random numbers are drawn")
-        drawn = self.home.random_words(generator.seed, generator.offset, count, self.index)
+        drawn = self.target.random_bits(generator.seed, generator.offset, count, self.index)
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
-        self.program.instrs.append(Instr("random_words", (seed.place, position.place), params, out, self.line()))
+        self.program.instrs.append(Instr("random_bits", (seed.place, position.place), params, out, self.line()))
         generator.offset += (count + 7) // 8
         return ProxyArray(self, drawn, out)
 
@@ -381,7 +380,7 @@ class Tracer(Placement):
         self.overlay.remove()
         self._thread = 0
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Forget all arrays. A tensor under observation that somebody still has gets the numbers of this call.
 
         Raises:
@@ -389,12 +388,12 @@ class Tracer(Placement):
         """
         self.assigned.put_back()
         try:
-            self._require_let_go()
+            self._require_released()
         finally:
             if self.refused is not None:
                 raise self.refused
 
-    def _require_let_go(self) -> None:
+    def _require_released(self) -> None:
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
@@ -429,29 +428,3 @@ def _pinned(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_pinned(x) for x in data]
     return data.pinned() if type(data) is SymbolicScalar else data
-
-
-def _end_in_child() -> None:
-    """A forked process has one thread: what others recorded when it was forked is no recording there."""
-    for tracer in [*active]:
-        if not tracer.mine():
-            tracer.end()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_end_in_child)
-
-
-class Watch:
-    """`with Watch(tracer):` records what happens inside, in this thread."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        self.tracer = tracer
-
-    def __enter__(self) -> Tracer:
-        self.tracer.overlay.install()
-        active.append(self.tracer)
-        return self.tracer
-
-    def __exit__(self, *_: object) -> None:
-        self.tracer.end()
