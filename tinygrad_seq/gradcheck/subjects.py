@@ -105,7 +105,10 @@ class TensorSubject:
     def __init__(self, f: Callable[..., Any], arguments: Arguments, owner: Any = None) -> None:
         self.f, self.arguments = f, arguments
         owner = f if owner is None else owner
-        given = [x.detach() if isinstance(x, Tensor) else Tensor(x) for x in arguments.variables]
+        given = [
+            x.detach() if isinstance(x, Tensor) else tensor(x) if hasattr(x, "dtype") else Tensor(x)
+            for x in arguments.variables
+        ]
         self._count = self.movable = len(given)
         self.names: list[str] = list(arguments.names)
         self.parameters: list[Tensor] = []
