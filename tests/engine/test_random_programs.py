@@ -20,7 +20,7 @@ from ..profiles import examples
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
 
-PROGRAMS = 40 * examples()  # of a millisecond each
+PROGRAMS = max(500, 40 * examples())  # of a millisecond each
 LARGEST = 36  # elements of a value
 REFUSED = ("shares memory with another tensor", "was changed in place after it was used")
 

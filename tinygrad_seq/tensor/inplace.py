@@ -104,11 +104,13 @@ class InPlaceMethods(Assignment):
         return self._arrange(_shape.squeeze(self, dim), "squeeze_")
 
     def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """As `clamp`, in place."""
         return self._assign(activation.clamp(self, min, max), "clamp_", min, max)
 
     clip_ = clamp_
 
     def masked_fill_(self, mask: Operand, value: Operand) -> Tensor:
+        """As `masked_fill`, in place."""
         return self._assign(_index.masked_fill(self, mask, value), "masked_fill_", value)
 
     def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
@@ -128,6 +130,7 @@ class InPlaceMethods(Assignment):
         return self._assign(layout.index_fill(self, dim, index, value), "index_fill_")
 
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
+        """As `add`, in place."""
         return self._assign(self + (other if alpha == 1 else other * alpha), "add_", other)
 
     def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
@@ -179,6 +182,7 @@ class InPlaceMethods(Assignment):
         return self._assign(elementwise.relu(self), "relu_")
 
     def lerp_(self, end: Operand, weight: Operand) -> Tensor:
+        """As `lerp`, in place."""
         return self._assign(arithmetic.lerp(self, end, weight), "lerp_", end, weight)
 
     def addcmul_(self, tensor1: Operand, tensor2: Operand, *, value: Number = 1) -> Tensor:
