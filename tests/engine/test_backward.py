@@ -23,12 +23,12 @@ def leaf(*shape: int) -> tg.Tensor:
 def test_a_long_chain_is_walked_and_dropped_without_recursion() -> None:
     x = tg.ones(1, requires_grad=True)
     y = x
-    for _ in range(200_000):
+    for _ in range(60_000):
         y = y + 1.0
     y.backward()
     assert x.grad is not None
     assert x.grad.item() == 1.0
-    for _ in range(200_000):
+    for _ in range(60_000):
         y = y * x
     del y  # a graph that no sweep has taken apart
 
