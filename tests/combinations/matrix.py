@@ -100,11 +100,19 @@ def run(case: Case, h: float | None = None, weights: Weights = WEIGHTS) -> Outco
         try:
             world.step()
         except (RuntimeError, TypeError, ValueError) as error:
-            return Outcome(world.notes, words, error, world.holds() == world.before)
+            return Outcome(world.notes, words, error, _as_before(case, world))
         if not step:
             for feature in features:
                 feature.plain_after(world) if plain else feature.after(world)
     return Outcome(world.seen(), words)
+
+
+def _as_before(case: Case, world: World) -> bool:
+    """Whether the user holds what was there before; a region around a compiled part wrote to a buffer before it ran."""
+    names = [name for name in case.features if name in ("no_grad", "compiled function")]
+    around = names == ["compiled function", "no_grad"] or {"no_grad", "compiled model"} <= {*case.features}
+    own = {"buffers"} if around else set[str]()
+    return all(value == world.before[name] for name, value in world.holds().items() if name not in own)
 
 
 TOLERANCE = 1e-6  # of the largest number
@@ -135,7 +143,7 @@ STEP = {0: 1.0, 1: 5e-4, 2: 2e-3, 3: 2e-3, 4: 1e-2}
 OTHERS = (1 / 2, 2, 1 / 4, 4)
 LONG = {  # the same for weights of tenth order
     1: (1e-2, 1e-3),
-    2: (1e-2, 2e-3, 2e-4),
+    2: (1e-2, 2e-3, 1e-3, 2e-4),
     3: (2e-2, 1e-2, 4e-3, 2e-3, 1e-3),
     4: (2e-2, 1e-2, 7e-3, 5e-3, 4e-3, 3e-3),
 }
