@@ -91,14 +91,31 @@ def test_every_primitive_and_its_gradient(name: str, executor: str, data: st.Dat
 
 UNARY = ["tanh", "sigmoid", "exp", "relu", "neg", "sin"]
 BINARY = ["add", "sub", "mul", "maximum"]
+STEPS = [*UNARY, *BINARY, "matmul", "linear", "cat", "rows", "T", "sum"]
+
+
+def stepped(op: str, a: tg.Tensor, b: tg.Tensor, weight: tg.Tensor) -> tg.Tensor:
+    """One of `STEPS`, of square matrices of one size."""
+    if op in UNARY:
+        return getattr(tg, op)(tg.tanh(a))
+    if op in BINARY:
+        return getattr(tg, op)(a, b)
+    if op == "matmul":
+        return tg.tanh(a @ b)
+    if op == "linear":
+        return tg.tanh(tg.linear(a, weight))
+    if op == "cat":
+        return tg.cat([a[:2], b[2:]])
+    if op == "rows":
+        return tg.stack([row * 2.0 for row in a.unbind(0)])
+    return a.T if op == "T" else a + b.sum(0)
 
 
 @both
 @given(
     seed=st.integers(0, 2**16),
-    steps=st.lists(st.tuples(st.sampled_from([*UNARY, *BINARY, "matmul", "linear", "cat", "rows", "T", "sum"]),
-                             st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25),
-)  # fmt: skip
+    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25),
+)
 def test_random_programs(executor: str, seed: int, steps: list[tuple[str, int, int]]) -> None:
     """Graphs of many operations on square matrices, with shared parts, dead ends, views and products."""
     rng = np.random.default_rng(seed)
@@ -107,23 +124,7 @@ def test_random_programs(executor: str, seed: int, steps: list[tuple[str, int, i
         x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
         made = [x, w, x * 0.5]
         for op, i, j in steps:
-            a, b = made[i % len(made)], made[j % len(made)]
-            if op in UNARY:
-                made.append(getattr(tg, op)(tg.tanh(a)))
-            elif op in BINARY:
-                made.append(getattr(tg, op)(a, b))
-            elif op == "matmul":
-                made.append(tg.tanh(a @ b))
-            elif op == "linear":
-                made.append(tg.tanh(tg.linear(a, w)))
-            elif op == "cat":
-                made.append(tg.cat([a[:2], b[2:]]))
-            elif op == "rows":
-                made.append(tg.stack([row * 2.0 for row in a.unbind(0)]))
-            elif op == "T":
-                made.append(a.T)
-            else:
-                made.append(a + b.sum(0))
+            made.append(stepped(op, made[i % len(made)], made[j % len(made)], w))
         loss = sum([(m * m).mean() for m in made[-3:]], start=tg.tensor(0.0, dtype=tg.float64))
         if loss.requires_grad:
             loss.backward()

@@ -22,7 +22,7 @@ import tinygrad_seq as tg
 from nn import optim
 
 from ..engine.op_cases import DIFFERENTIABLE
-from .test_agreement import BINARY, PRIMITIVES, UNARY, both
+from .test_agreement import PRIMITIVES, STEPS, both, stepped
 
 
 def close(*pair: Any, rtol: float = 1e-9, atol: float = 1e-12) -> None:
@@ -68,13 +68,12 @@ def test_every_primitive(name: str, executor: str, data: st.DataObject) -> None:
         arrays = [a * 0.5 if a.dtype.kind == "f" else a for a in arrays]
 
 
-STEPS = [*UNARY, *BINARY, "matmul", "linear", "cat", "rows", "T", "sum", "detach"]
-
-
 @both
 @given(
     seed=st.integers(0, 2**16),
-    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25),
+    steps=st.lists(
+        st.tuples(st.sampled_from([*STEPS, "detach"]), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25
+    ),
     used=st.lists(st.booleans(), min_size=3, max_size=3),
 )
 def test_random_programs(executor: str, seed: int, steps: list[tuple[str, int, int]], used: list[bool]) -> None:
@@ -86,24 +85,7 @@ def test_random_programs(executor: str, seed: int, steps: list[tuple[str, int, i
         made = [x, w, captured, x * 0.5]
         for op, i, j in steps:
             a, b = made[i % len(made)], made[j % len(made)]
-            if op in UNARY:
-                made.append(getattr(tg, op)(tg.tanh(a)))
-            elif op in BINARY:
-                made.append(getattr(tg, op)(a, b))
-            elif op == "matmul":
-                made.append(tg.tanh(a @ b))
-            elif op == "linear":
-                made.append(tg.tanh(tg.linear(a, captured)))
-            elif op == "cat":
-                made.append(tg.cat([a[:2], b[2:]]))
-            elif op == "rows":
-                made.append(tg.stack([row * 2.0 for row in a.unbind(0)]))
-            elif op == "T":
-                made.append(a.T)
-            elif op == "detach":
-                made.append(a.detach() * b)
-            else:
-                made.append(a + b.sum(0))
+            made.append(a.detach() * b if op == "detach" else stepped(op, a, b, captured))
         return tuple(made[-3:])
 
     compiled = tg.compile(f, executor=executor)
