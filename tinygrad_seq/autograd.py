@@ -101,9 +101,8 @@ def grad(
     taken = {id(owner_of(seed.array)) for _, seed in roots}
     gradients: list[Any] = []
     for i, x in enumerate(targets):
-        g = found.get(x.node)  # type: ignore[arg-type]
-        if g is not None:
-            gradients.append(owned(g if create_graph else wrapped(g), taken))
+        if x.node is not None and found.get(x.node) is not None:
+            gradients.append(owned(found, x.node, taken))
         elif materialize_grads:
             gradients.append(zeros_like(x))
         elif allow_unused:

@@ -160,3 +160,102 @@ def test_a_copy_of_a_leaf_is_none() -> None:
     with tg.no_grad():
         source.zero_()
     assert copied.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("returned", ["constant", "input", "result"])
+def test_a_rule_keeps_what_it_returns(returned: str, create_graph: bool) -> None:
+    """A primitive's gradient may be an array of somebody else's, which later ones are not added to."""
+    constant = tg.full((3,), 3.0)
+
+    @tg.primitive
+    def f(x: Any) -> Any:
+        return x * 1
+
+    f.vjp(
+        lambda g, y, x: (
+            (constant if create_graph else constant.array) if returned == "constant" else (x, y)[returned == "result"]
+        )
+    )
+    w = tg.full((3,), 2.0, requires_grad=True)
+    for n in (1.0, 2.0, 3.0):
+        y = f(w)
+        y.sum().backward(create_graph=create_graph)
+        assert w.grad is not None
+        assert w.grad.tolist() == [n * (3.0 if returned == "constant" else 2.0)] * 3
+    nn.utils.clip_grad_value_([w], 0.5)
+    assert (constant.tolist(), w.tolist(), y.tolist()) == ([3.0] * 3, [2.0] * 3, [2.0] * 3)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("part", [lambda g: g, lambda g: g[1:], lambda g: g.view(3)], ids=["it", "a part", "a view"])
+def test_what_a_function_keeps_of_a_gradient_stays(part: Callable[[Tensor], Tensor], create_graph: bool) -> None:
+    kept: list[Tensor] = []
+
+    class Look(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            kept.append(part(g))
+            return g
+
+    w = leaf()
+    for _ in range(2):
+        (Look.apply(w) * 2).sum().backward(create_graph=create_graph)
+    (given,) = tg.autograd.grad((Look.apply(w) * 2).sum(), [w], create_graph=create_graph)
+    given.detach().zero_()
+    assert w.grad is not None
+    w.grad.detach().zero_()
+    assert [x.tolist() for x in kept] == [[2.0] * len(kept[0])] * 3
+
+
+def test_gradients_are_not_the_seed() -> None:
+    seed, w = tg.ones(3), leaf()
+    (w * 1).backward(seed)
+    u = leaf()
+    tg.autograd.backward([u * 1], [seed])
+    (given,) = tg.autograd.grad(w * 1, w, seed)
+    for g in (w.grad, u.grad, given):
+        assert g is not None
+        g.zero_()
+    assert seed.tolist() == [1.0] * 3
+
+
+def test_gradients_that_cannot_be_added_to_in_place() -> None:
+    spread = tg.ones(1).expand(3)
+    recorded = leaf() * 1.0
+    for given in (spread, recorded):
+        w = leaf()
+        w.grad = given
+        (w * 2).sum().backward()
+        assert w.grad is not None
+        assert w.grad.tolist() == [3.0] * 3
+        assert given.tolist() == [1.0] * 3
+    with pytest.raises(RuntimeError, match=r"cannot be its own gradient.*clone\(\)"):
+        w.grad = w
+
+
+@pytest.mark.parametrize("executor", ["numpy", None])
+def test_a_program_does_not_add_to_a_gradient_that_others_see(executor: str | None) -> None:
+    """It makes the sum anew: where a buffer, a view or another leaf should see it, that is refused, before a change."""
+    w, u, buffer = leaf(), leaf(), tg.zeros(3)
+
+    def f(x: Tensor) -> None:
+        ((w + u) * x).sum().backward()
+
+    compiled = tg.compile(f, executor=executor)
+    for n in (1.0, 2.0):
+        compiled(tg.ones(3))
+        assert w.grad is not None
+        assert w.grad.tolist() == [n] * 3
+    for given in (buffer[:], u.grad):
+        w.grad = given
+        with pytest.raises(tg.CompileError, match="adds to a gradient whose memory another tensor shows"):
+            compiled(tg.ones(3))
+    assert buffer.tolist() == [0.0] * 3
+    w.grad = None
+    compiled(tg.ones(3))
+    assert w.grad.tolist() == [1.0] * 3

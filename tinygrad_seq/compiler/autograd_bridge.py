@@ -7,7 +7,6 @@ come. Recorded, as for a second derivative, the rule runs the function itself ag
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -113,7 +112,6 @@ class CompiledBackward:
         self._executor: Any = None  # made when the first gradient arrives
         self._blocks: list[Array] = []
         self._owner: Callable[[], _Call | None] = lambda: None
-        self._handed: list[Any] = [None] * len(gradients)
         places = {w.var: k for k, w in reversed([*enumerate(sweep.wanted)])}
         read: set[int] = set()
         self._more: list[tuple[Source, bool]] = []  # inputs that want no gradient, and whether to copy them
@@ -186,7 +184,7 @@ class CompiledBackward:
                 self._executor = self._executor_for(self._moving(call, inputs))
             found = {"block": self._blocks, "cotangents": g, "input": inputs}
             values = self._executor.run([found[kind][k] for kind, k in self._find], call.numbers)
-            made = [None if v is None else self._own(k, values[v]) for k, v in enumerate(self._gradients)]
+            made = [None if v is None else values[v].copy() for v in self._gradients]
         return [*made, *rest]
 
     def _moving(self, call: _Call, inputs: tuple[Any, ...]) -> Program:
@@ -204,14 +202,6 @@ class CompiledBackward:
             for block, kept in zip(self._blocks, call.saved_buffers or (), strict=True):
                 array_module(block).copyto(block, kept)
             self._owner = ref(call)
-
-    def _own(self, k: int, array: Array) -> Array:
-        """A gradient in memory of its own: that of last time, unless somebody has kept it."""
-        if self._handed[k] is None or _holders(self._handed, k) > _ALONE:
-            self._handed[k] = array.copy()
-        else:
-            array_module(array).copyto(self._handed[k], array)
-        return self._handed[k]
 
     def _rerun_eagerly(self, g: tuple[Any, ...], call: _Call, inputs: tuple[Any, ...]) -> list[Any]:
         """The gradients as tensors, which can be differentiated: the function is run in Python, as it was run first."""
@@ -250,10 +240,3 @@ class CompiledBackward:
                 f"backward: a second derivative through the compiled {name} calls it again, and something that it uses "
                 f"was changed since; change it after backward(), or {cure}"
             )
-
-
-def _holders(held: list[Any], k: int) -> int:
-    return sys.getrefcount(held[k])
-
-
-_ALONE = _holders([object()], 0)  # the count of what the list alone holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -30,15 +31,35 @@ def wrapped(result: Array) -> Tensor:
     return tensor
 
 
-def owned(gradient: Tensor, taken: set[int]) -> Tensor:
-    """A gradient in memory of its own: rules hand on what they are given, to several leaves too."""
+def owned(found: dict[Node, Any], node: Node, taken: set[int], copied: bool = False) -> Tensor:
+    """The gradient of a node in memory of its own: rules hand on what they are given, and what somebody keeps.
+
+    Args:
+        found: what the sweep found, which nobody else holds.
+        taken: owners of memory, by identity, that somebody has; this one's is added.
+        copied: whether it is to be a copy in any case.
+    """
+    copied = copied or _is_held(found, node)
+    g = found[node]
+    gradient: Tensor = g if isinstance(g, Value) else wrapped(g)  # type: ignore[assignment]
     owner = owner_of(gradient.array)
-    shared = id(owner) in taken or not is_writable(gradient.array)
+    copied = copied or id(owner) in taken or not is_writable(gradient.array)
     taken.add(id(owner))
-    if not shared:
+    if not copied:
         return gradient
     with enable_grad():
         return gradient.clone()
+
+
+def _is_held(found: dict[Node, Any], node: Node) -> bool:
+    """Whether somebody has a gradient, or what it is a view of, besides this dictionary: a rule's constant, a list."""
+    if recording:
+        return False  # a program computes with values, and its results are copies
+    if getrefcount(found[node]) > 2:  # the dictionary's, and that of getrefcount's argument
+        return True
+    if isinstance(found[node], Value):
+        return is_shared(found[node])
+    return getattr(found[node], "base", None) is not None and getrefcount(found[node].base) > 2
 
 
 def let_go(held: list[Any]) -> Array:
@@ -73,12 +94,16 @@ def accumulate(
         found = sweep([(node, seed.array) for node, seed in roots], leaves, retain_graph=keep)
     taken = {id(owner_of(seed.array)) for _, seed in roots}
     with enable_grad() if create_graph else nullcontext():  # the sum is part of what is differentiated in turn
-        for leaf, g in found.items():
+        for leaf in [*found]:
             if isinstance(leaf, Leaf) and not leaf.frozen:
-                new = g if create_graph else wrapped(g)
                 if recording:
                     recording[-1].reads_grad(leaf)
-                leaf.grad = owned(new, taken) if leaf.grad is None else _added(leaf.grad, new, create_graph)
+                if leaf.grad is not None and recording:
+                    recording[-1].adds_to_grad(leaf)
+                if leaf.grad is None:
+                    leaf.grad = owned(found, leaf, taken, copied=create_graph)
+                else:
+                    leaf.grad = _added(leaf.grad, found[leaf] if create_graph else wrapped(found[leaf]), create_graph)
     for told in [*after_backward]:
         told(found)
 
@@ -192,6 +217,8 @@ class AutogradMethods(Value):
             return
         if value is not None and not isinstance(value, Value):
             raise TypeError(f"grad: takes a tensor or None, got a {type(value).__name__}")
+        if value is self:
+            raise RuntimeError("grad: a tensor cannot be its own gradient, which is written to; assign a clone()")
         if value is not None and (value.shape != self.array.shape or value.dtype != self.array.dtype):
             raise ValueError(
                 f"grad: a tensor of shape {self.array.shape} and {self.array.dtype} cannot have a gradient of shape "
@@ -225,6 +252,8 @@ class AutogradMethods(Value):
                 "backward: this tensor requires no gradient, nor does anything that it was computed from; set "
                 "requires_grad=True on the inputs, and compute outside no_grad"
             )
+        if inputs is not None and not isinstance(inputs, Value) and not len(inputs):
+            raise ValueError("backward: inputs is empty; leave it out for all leaves")
         leaves = None if inputs is None else [_leaf(x) for x in ([inputs] if isinstance(inputs, Value) else inputs)]
         accumulate([(self.node, self._seed(gradient))], retain_graph, create_graph, leaves)
 

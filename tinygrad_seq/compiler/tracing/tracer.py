@@ -17,7 +17,7 @@ from weakref import ref
 
 from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
-from ...graph.saved_tensors import shares_memory
+from ...graph.saved_tensors import is_shared, shares_memory
 from ...graph.tracing_hook import CompileError, active, require_unpadded
 from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
@@ -285,6 +285,18 @@ class Tracer(Placement):
                 place = self.argument_leaves.get(id(leaf))
                 read = grad_array(leaf) if place is None else argument_grad_array(place)
                 self.capture(leaf.grad, "a gradient", read)
+
+    def adds_to_grad(self, leaf: Leaf) -> None:
+        """A gradient is about to be added to: by a program in another tensor, which nobody else may have to notice."""
+        if not self.mine():
+            return
+        twice = any(kept is leaf.grad for other, kept, _ in self.leaves.values() if other is not leaf)
+        if twice or is_shared(leaf.grad):
+            raise CompileError(
+                f"compile: {self.name} adds to a gradient whose memory another tensor shows, too (a buffer of several, "
+                "a view, another leaf's), which would not see the sum; call zero_grad() inside, or backward() outside"
+            )
+        self.guards.append(lambda: not is_shared(leaf.grad))
 
     def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
         """An attribute of an object is looked up, by whatever name."""
