@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterator
 
 _BY_NAME = ("getattr", "hasattr", "setattr", "delattr")
-_ALL = {"vars", "dir", "__dict__", "__slots__", "attrgetter", "methodcaller", "eval", "exec"}
+_ALL = {"vars", "dir", "__dict__", "__slots__", "attrgetter", "methodcaller", "__getattribute__", "eval", "exec"}
 _WORDS = {*_BY_NAME, *_ALL, "globals"}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..backend import SCALAR, Array, backend_of, is_array, numpy_backend
 from ..graph import Leaf, Node, Value
 from ..graph.tracing_hook import CompileError
+from .names import attributes
 
 
 def varying_numbers(now: tuple[Any, ...], known: Iterable[tuple[Any, ...]]) -> set[int]:
@@ -54,7 +55,7 @@ def container_types(tree: Any) -> set[type[Any]]:
 def _container_key(tree: Any) -> Any:
     """The type of a container; of one of the user's own, with the attributes that it has besides."""
     kind = type(tree)
-    held = None if kind in (tuple, list, dict) else getattr(tree, "__dict__", None)
+    held = None if kind in (tuple, list, dict) else attributes(tree)
     if not held:
         return kind
     for name, x in held.items():

@@ -130,6 +130,8 @@ class Names:
             yield from self._of_object(x)
         elif is_module(x):
             held = vars(x).items()
+            if id(x) in self._whole:
+                self.places.append(Place(vars(x), None, "names", f"{type(x).__name__}'s attributes"))
             self.of_modules += [Place(vars(x), name, "item") for name, value in held if isinstance(value, CONTAINERS)]
             yield from [value for name, value in vars(x).items() if self._is_read(name, type(x)) or has_parts(value)]
             yield from [hook.call for name in HOOKS for hook in vars(x).get(name, ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ...graph import Leaf, Value
 from ...graph.tracing_hook import CompileError
@@ -23,7 +24,7 @@ class Assigned:
         self._tracer = tracer
         self._before: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.left: list[tuple[Any, str]] = []
-        self.made: dict[int, Any] = {}  # the modules that the call makes, by identity
+        self.made: WeakValueDictionary[int, Any] = WeakValueDictionary()  # modules that the call makes, by identity
 
     def note(self, module: Any, name: str) -> None:
         """An attribute is about to be another one."""
@@ -63,11 +64,6 @@ class Assigned:
             else:
                 vars(module)[name] = old
         self._before.clear()
-        for module in self.made.values():
-            held = vars(module)
-            for name in [name for name, x in held.items() if self._is_result(x)]:
-                del held[name]
-        self.made.clear()
         if changed:
             module, name = changed[0]
             self._tracer.refuses(

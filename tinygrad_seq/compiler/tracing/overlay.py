@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 from ...graph import Leaf, Value
-from ...graph.tracing_hook import watched
+from ...graph.tracing_hook import CompileError, watched
 from ...tensor.rng import Generator
 from .proxies import ProxyArray
 
@@ -115,6 +115,11 @@ class _Nodes(_OfTensor):
 class _Arrays(_OfTensor):
     """The arrays of tensors: a tensor from outside is put under observation by the first look at its own."""
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is not None and not self._overlay.applies():
+            self._overlay.tracer.seen_elsewhere(instance)
+        return super().__get__(instance, owner)
+
     def put(self, instance: Any, value: Any) -> None:
         if type(value) is not ProxyArray and self._overlay.applies():
             self._overlay.made.add(id(instance))
@@ -161,7 +166,13 @@ class _Reads:
                 raise
             return found(instance, name, value) if applies() else value
 
-        self._owner.__getattribute__ = look  # type: ignore[assignment]
+        try:
+            self._owner.__getattribute__ = look  # type: ignore[assignment]
+        except (AttributeError, TypeError) as error:  # of a metaclass
+            raise CompileError(
+                f"compile: {self._overlay.tracer.name} looks up attributes of {self._owner.__name__}, by names that it "
+                f"works out, and the class cannot be watched ({error}); write the names out"
+            ) from error
 
     def remove(self) -> None:
         if self._own is not None:

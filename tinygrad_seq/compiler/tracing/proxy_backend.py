@@ -193,8 +193,9 @@ class ProxyBackend:
     def _view(self, name: str, x: ProxyArray, *settings: int) -> ProxyArray:
         """What a function of the backend shows of an array."""
         function = getattr(self._tracer.target, name)
-        y: ProxyArray = self._tracer.emit("call", x, function=lambda x: function(x, *settings), name=name)
-        y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings))
+        taken = {"function": lambda x: function(x, *settings), "name": name}
+        y: ProxyArray = self._tracer.emit("call", x, **taken)
+        y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings), None, ("call", taken))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:

@@ -31,7 +31,13 @@ from .proxies import ProxyArray, Viewed, written_back
 from .proxy_backend import enroll
 from .symbolic_scalar import SymbolicScalar
 
+_WHOLE = ("__dict__", "__getstate__", "__reduce__", "__reduce_ex__")  # by which all attributes are read
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
+
+
+def _top_of(frame: Any) -> str:
+    """The package whose code runs in a frame."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 class Tracer(Placement):
@@ -320,6 +326,9 @@ class Tracer(Placement):
             known = self.read[id(module)] = set()
             self.modules[id(module)] = module
         known.add(name)
+        if name in _WHOLE and _top_of(sys._getframe(2)) not in ("nn", "tinygrad_seq"):  # not by a method of Module
+            known.update(vars(module))
+            self.whole[id(module)] = module
         if self.varying and type(value) in (int, float):
             held = vars(module)
             for place in (Place(held, name, "item"), Place(module, name, "attribute")):
@@ -353,9 +362,17 @@ class Tracer(Placement):
         if self.mine():
             raise CompileError(f"compile: a generator is made or seeded; do that outside ({self.line()})")
 
+    def seen_elsewhere(self, tensor: Any) -> None:
+        """Another thread looks at a tensor: at one that stands for an argument only if it works for the function."""
+        if not self.mine() and any(tensor is x for x in [*self._stand_ins.values()]):
+            self.refuses(self._hands_over())
+
     def hands_over(self) -> None:
         """The function is about to let another thread or process work for it, of which nothing would be recorded."""
-        raise CompileError(
+        raise self._hands_over()
+
+    def _hands_over(self) -> CompileError:
+        return CompileError(
             f"compile: {self.name} starts a thread, or gives one of a pool something to do, which a replay would not "
             f"do again; do that outside, or call it here ({self.line()})"
         )
