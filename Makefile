@@ -17,7 +17,7 @@ test: .venv/.installed-test  ## every test
 test-deep: .venv/.installed-test  ## every test, with many more random examples
 	HYPOTHESIS_PROFILE=deep $(PARALLEL)
 
-test-strict: .venv/.installed-test  ## the engine's and the layers' tests, on an array type as strict as a GPU's
+test-strict: .venv/.installed-test  ## tests of engine, layers, checker, compiler and combinations, on an array type as strict as a GPU's
 	TINYGRAD_SEQ_TEST_DEVICE=strict $(PARALLEL) $(ON_DEVICES)
 
 test-gpu: .venv/.installed-test  ## every test, on a GPU where one has a device; says so where there is none

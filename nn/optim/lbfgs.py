@@ -132,11 +132,13 @@ class LBFGS(Optimizer):
             vector_to_parameters(x, params)
         with tg.enable_grad():
             returned = closure()
+        if isinstance(returned, Tensor) and returned.numel() != 1:
+            raise TypeError(f"LBFGS: the closure must return the loss, one number, got shape {returned.shape}")
         try:
             loss = float(returned)
-        except (TypeError, ValueError, RuntimeError):
-            what = f"shape {returned.shape}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
-            raise TypeError(f"LBFGS: the closure must return the loss, one number, got {what}") from None
+        except TypeError:
+            what = type(returned).__name__
+            raise TypeError(f"LBFGS: the closure must return the loss, one number, got a {what}") from None
         if all(p.grad is None for p in params):
             raise RuntimeError("LBFGS: the closure left no gradients; it must call loss.backward()")
         gradients = [tg.zeros_like(p) if p.grad is None else self._gradient(i, p, p.grad) for i, p in enumerate(params)]

@@ -487,11 +487,20 @@ def test_the_second_witness_is_reported() -> None:
     assert "differences agree to" in str(tg.gradcheck(lambda x: x.sin(), X))
 
 
-@pytest.mark.parametrize("digits", [7, 9])
-def test_values_on_a_decimal_grid(digits: int) -> None:
-    pair = (lambda x: np.round(np.sin(x.real), digits), lambda g, x, y: g * np.cos(x))
-    for seed in range(35):
-        assert verdict(pair, np.random.default_rng(seed).standard_normal(5), seed=seed) == "pass"
+@pytest.mark.parametrize("digits", [5, 7, 9])
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [(np.sin, np.cos), (np.tanh, lambda x: 1 - np.tanh(x) ** 2), (np.square, lambda x: 2 * x)],
+    ids=["sin", "tanh", "square"],
+)
+def test_values_on_a_decimal_grid(digits: int, f: Any, slope: Any) -> None:
+    """At the inputs and at eight times these, where some are saturated: they do not move, and say nothing."""
+    right = (lambda x: np.round(f(x.real), digits), lambda g, x, y: g * slope(x))
+    wrong = (right[0], lambda g, x, y: g * slope(x) * 1.1)
+    for seed in range(12):
+        x = np.random.default_rng(seed).standard_normal(5 + 7 * (seed % 2))
+        assert verdict(right, x, seed=seed) != "fail"
+        assert verdict(wrong, x, seed=seed) == "fail"
 
 
 @pytest.mark.parametrize("off", [0.0, 1e-5])

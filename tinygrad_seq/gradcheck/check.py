@@ -45,7 +45,7 @@ def gradcheck(
     counts, under random weights; random numbers that f draws are drawn again at each call. At a kink a gradient is
     right if it is one of points arbitrarily near, or a mean of such. It takes about 60 calls of f at most for each
     input, and one for each entry. Modules, tensors, arrays and random generators that f refers to are put back after
-    each call.
+    each call; attributes of other objects and of classes are not.
 
     Args:
         f: a function of tensors that returns one or several (in containers, if it likes), or a Module, whose

@@ -37,6 +37,7 @@ class Comparison:
     missing: list[bool]
     gradients: list[Array]
     scales: list[Array]
+    usual_grain: float
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Comparison:
         self.missing = [False] * len(self.arrays)
         self.gradients = self.gradients_at(self.arrays)
         self.scales = [_scale(x) for x in self.arrays]
+        self.usual_grain = 0.0  # as far as directions that were looked at showed it
 
     # --- gradients ---
 
@@ -200,7 +202,11 @@ class Comparison:
         def moved(t: float) -> Array | None:
             return self.probe.outputs([*point[:i], point[i] + t * d, *point[i + 1 :]], self.weights)
 
-        return along(moved, self.here if here is None else here, self.rounding, steps)
+        found = along(moved, self.here if here is None else here, self.rounding, steps, self.usual_grain)
+        if self.rtol > RTOL:  # at the second point, what does not move may be saturated
+            found = found._replace(error=host.where(found.value == 0, host.inf, found.error))
+        self.usual_grain = max(self.usual_grain, found.usual_grain)
+        return found
 
     def summed(self, derivatives: Array, mask: Array | None = None) -> float:
         """The derivative of the weighted sum of the outputs; what has weight 0 does not count."""

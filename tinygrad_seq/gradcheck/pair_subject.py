@@ -88,7 +88,14 @@ class PairSubject:
         if len(found) != count:
             raise TypeError(f"gradcheck: backward returned {len(found)} gradients for {count} inputs")
         with reported("taking apart what the backward pass returned"):
-            return [None if g is None else host.asarray(g) for g in self.arguments.gradients(found)]
+            gradients = [None if g is None else host.asarray(g) for g in self.arguments.gradients(found)]
+        for name, g in zip(self.names, gradients, strict=True):
+            if g is not None and g.dtype.kind not in "biufc":
+                raise TypeError(
+                    f"gradcheck: backward returned {g.dtype} for the gradient of {name}; it must return numbers, or "
+                    "None where there is no gradient"
+                )
+        return gradients
 
     def _arguments(self, g: Any, arrays: Arrays, y: Any) -> list[Any]:
         """In the order that the backward function takes them."""

@@ -56,7 +56,7 @@ class TorchSubject:
         elif inspect.isclass(f):
             self._precise = self._own = f.apply  # type: ignore[attr-defined]
         self.time_dim: int | None = time_dim_of(owner)
-        plain = [x.float() if x.dtype == torch.bfloat16 else x for x in tensors]
+        plain = [x.double() if x.dtype == torch.bfloat16 else x for x in tensors]  # which NumPy does not have
         self.layouts: list[Any] = [x.cpu().numpy() for x in plain]
         self.given: list[Any] = [host.array(a, order="C") for a in self.layouts]
         self.arrays: list[Any] = [a.astype("float64") for a in self.given]
