@@ -60,7 +60,7 @@ def along(
         here: f(0).
         rounding: the unit of rounding of each output element, as a part of it.
         steps: which of the steps WIDEST / FALL**k to take; by default as many as it takes.
-        usual_grain: to what values are known to be rounded, which those that do not move, as saturated ones, do not show.
+        usual_grain: to what values are known to be rounded; those that do not move, as saturated ones, do not show it.
     """
     samples: dict[int, list[Array | None]] = {}
     for some in (FIRST, range(STEPS)) if steps is None else (steps,):
