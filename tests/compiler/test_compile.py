@@ -477,7 +477,7 @@ def test_a_failed_call_leaves_all_as_it_was(warm: int) -> None:
         with pytest.raises(KeyError, match="after everything"):
             broken(tg.ones(5, 3))
         assert equal(before, everything(model, optimizer))
-    with pytest.raises(IndexError, match="token"):
+    with pytest.raises(IndexError, match="embedding: got index 5"):
         tg.compile(lambda t: F.embedding(t, tg.ones(3, 2)))(tg.tensor([5]))
     assert all(type(p.detach().numpy()) is np.ndarray for p in model.parameters())
 
@@ -496,7 +496,7 @@ def test_a_check_that_fails_at_a_replay_leaves_all_as_it_was() -> None:
     for _ in range(3):
         step(tg.tensor([1, 2]))
     before = everything(table, optimizer)
-    with pytest.raises(IndexError, match="a token is 7"):
+    with pytest.raises(IndexError, match="embedding: got index 7"):
         step(tg.tensor([1, 7]))
     assert equal(before, everything(table, optimizer))
 

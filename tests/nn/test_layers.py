@@ -280,7 +280,7 @@ MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: F.layer_norm(X.long(), (4,)), TypeError, "layer_norm: input must be floating-point, got int64"),
     (lambda: nn.LayerNorm(()), ValueError, "LayerNorm: normalized_shape"),
     (lambda: nn.LayerNorm((3, 0)), ValueError, "LayerNorm: normalized_shape must be a whole number from 1 on, got 0"),
-    (lambda: F.embedding([4], tg.ones(4, 2).cpu()), IndexError, "embedding: a token is 4, but there are 4: 0 to 3"),
+    (lambda: F.embedding([4], tg.ones(4, 2).cpu()), IndexError, "embedding: got index 4 for a dimension of length 4"),
     (lambda: F.embedding([1.0], tg.ones(4, 2)), TypeError, "embedding: the tokens, .* float32; convert them with"),
     (lambda: F.embedding([1], tg.ones(4, 2), 4), IndexError, "embedding: padding_idx=4 is out of range; .* 0 to 3"),
     (lambda: nn.Embedding(4, 2, -5), IndexError, "Embedding: padding_idx=-5 is out of range"),

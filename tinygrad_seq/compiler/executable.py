@@ -142,7 +142,8 @@ class Executable:
                 of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
             }
         self._outside = CapturedInputs(self.program, written)
-        self._targets = [source.read for source, _ in stores]
+        places = {source: place for place, source in enumerate(self.program.sources.values())}
+        self._targets = [places.get(source, source.read) for source, _ in stores]  # most are read as well
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
@@ -177,9 +178,9 @@ class Executable:
             arrays = self._outside.arrays(given, self._executor)
             if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
                 return None
-            if any(a.read(given) is not b.read(given) for a, b in self._same):
+            if self._same and any(a.read(given) is not b.read(given) for a, b in self._same):
                 return None
-            targets = [read(given) for read in self._targets]
+            targets = [arrays[at] if type(at) is int else at(given) for at in self._targets]
             if False in [getattr(target.flags, "writeable", True) for target in targets]:
                 raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
@@ -251,8 +252,7 @@ class Executable:
         """To a checkpoint around the call, which will run it again to the same effect."""
         for generator in self._generators:
             recomputation.draws(generator)
-        for target in call.targets:
-            recomputation.writes(target)
+        recomputation.writes(*call.targets)
         for module, name in self._left:
             recomputation.assigns(module, name)
 

@@ -30,16 +30,19 @@ def _differ(a: Any, b: Any) -> bool:
 
 def tree_structure(tree: Any, found: list[Any]) -> Any:
     """The structure of a container, as something to look up by; its leaves are added to those found before."""
-    if isinstance(tree, Iterator):
-        raise CompileError(
-            f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
-        )
+    if isinstance(tree, Value):
+        found.append(tree)
+        return 0
     if isinstance(tree, (list, tuple)):
         return (_container_key(tree), tuple([tree_structure(value, found) for value in tree]))
     if isinstance(tree, dict):
         return (_container_key(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
+    if isinstance(tree, Iterator):
+        raise CompileError(
+            f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
+        )
     found.append(tree)
     return 0
 

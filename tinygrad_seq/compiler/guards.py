@@ -191,7 +191,14 @@ class Found:
         return self._holds_as_before()
 
     def _holds_as_before(self) -> bool:
-        return all(alike(container, before) for container, before in self._inside)
+        for container, before in self._inside:
+            kind = type(container)
+            if (kind is list or kind is dict) and len(container) == len(before) and all(map(is_, container, before)):
+                if kind is list or all(map(is_, container.values(), before.values())):
+                    continue  # nearly always
+            if not alike(container, before):
+                return False
+        return True
 
     # --- numbers that turn out to vary ---
 

@@ -135,7 +135,8 @@ class Names:
             self.of_modules += [Place(vars(x), name, "item") for name, value in held if isinstance(value, CONTAINERS)]
             yield from [value for name, value in vars(x).items() if self._is_read(name, type(x)) or has_parts(value)]
             yield from [hook.call for name in HOOKS for hook in vars(x).get(name, ())]
-            yield from (x.forward, type(x))
+            yield x.forward
+            yield from self._of_class(type(x), makes=False)
         elif _top(type(x).__module__) not in (_OURS, "nn", "numpy"):
             yield from self._of_object(x)
 

@@ -123,13 +123,13 @@ def draws(generator: Any) -> None:
         run._generators.setdefault(id(generator), (generator, generator.get_state()))
 
 
-def writes(array: Array) -> None:
+def writes(*arrays: Array) -> None:
     """Memory is about to be written."""
     for run in _runs.get():
-        owner = owner_of(array)
-        known = run._memory.get(id(owner))
-        if known is None or known[0]() is not owner:
-            run._memory[id(owner)] = (weakref.ref(owner), _copied(owner))
+        for owner in map(owner_of, arrays):
+            known = run._memory.get(id(owner))
+            if known is None or known[0]() is not owner:
+                run._memory[id(owner)] = (weakref.ref(owner), _copied(owner))
 
 
 def assigns(owner: Any, name: str) -> None:

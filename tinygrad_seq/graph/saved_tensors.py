@@ -132,14 +132,15 @@ class _Memory:
 
     def mark(self, *arrays: Array) -> None:
         """Note that the memory of these arrays was written just now."""
-        self.last = next_number()
+        self.last = last = next_number()
+        known = self._of_owner
         for array in arrays:
-            owner = owner_of(array)
+            owner = array if getattr(array, "base", None) is None else owner_of(array)
             key = id(owner)
-            known, _ = self._of_owner.get(key, (None, 0))
-            if known is None:  # else it is this one's, since one that goes takes its entry along
-                known = ref(owner, partial(self._forget, key))
-            self._of_owner[key] = (known, self.last)
+            if key in known:  # it is this one's, since one that goes takes its entry along
+                known[key] = (known[key][0], last)
+            else:
+                known[key] = (ref(owner, partial(self._forget, key)), last)
 
     def mark_alone(self, array: Array) -> None:
         """As `mark`, of memory that no node has saved: none has to be checked for it."""
