@@ -80,19 +80,8 @@ from .ops.elementwise import (
 )
 from .ops.elementwise import mul as multiply
 from .ops.elementwise import neg as negative
-from .ops.index import (
-    embedding,
-    gather,
-    index_select,
-    masked_fill,
-    masked_select,
-    narrow,
-    nonzero,
-    scatter,
-    scatter_add,
-    select,
-    take_along_dim,
-)
+from .ops.gather import embedding, gather, index_select, scatter, scatter_add, take_along_dim
+from .ops.index import masked_fill, masked_select, narrow, nonzero, select
 from .ops.layout import (
     diag,
     diagonal,

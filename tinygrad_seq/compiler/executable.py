@@ -13,7 +13,7 @@ from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
 from .grad_buffers import Gradients
-from .guards import Found, alike
+from .guards import Found
 from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
 from .operations import VIEWS
@@ -22,6 +22,7 @@ from .passes import optimized
 from .program import Instr, Number, Program, Source, Var
 from .result_views import ViewOutput
 from .scalar_program import evaluation
+from .snapshots import alike
 from .tracing.joint_graph import Sweep
 from .tracing.tracer import Tracer
 

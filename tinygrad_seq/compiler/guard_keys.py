@@ -58,7 +58,9 @@ def container_types(tree: Any) -> set[type[Any]]:
 def _container_key(tree: Any) -> Any:
     """The type of a container; of one of the user's own, with the attributes that it has besides."""
     kind = type(tree)
-    held = None if kind in (tuple, list, dict) else attributes(tree)
+    if kind is tuple or kind is list or kind is dict:
+        return kind
+    held = attributes(tree)
     if not held:
         return kind
     for name, x in held.items():

@@ -6,23 +6,13 @@ All of them are one Python function made for them, which compares by identity: a
 from __future__ import annotations
 
 import operator
-import types
-from array import array
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from operator import is_
 from typing import Any, NamedTuple
 
-from ..backend import numpy_module as numpy
 from ..graph import Leaf, Value
+from .snapshots import ANY, PLAIN, alike, copies, copies_within, refill
 
-NUMBERS = (bool, int, float, complex)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-_PLAIN = (*NUMBERS, str, bytes, type(None))
-_LISTS = (list, deque, bytearray)
-CONTAINERS = (*_LISTS, dict, set, array, numpy.ndarray)
-_MOST = 1 << 20  # bytes of a NumPy array whose elements are compared at each call
-_ANY = object()  # in place of a number that may be another
 
 
 def is_module(x: Any) -> bool:
@@ -110,20 +100,6 @@ _TEXT = {
 }
 
 
-class _Elements(NamedTuple):
-    """What an array holds: bytes, so that 0.0 is not -0.0, and nan is itself."""
-
-    kind: str
-    shape: tuple[int, ...]
-    data: bytes
-
-    @staticmethod
-    def of(x: Any) -> _Elements:
-        if isinstance(x, array):
-            return _Elements(x.typecode, (len(x),), x.tobytes())
-        return _Elements(x.dtype.str, x.shape, x.tobytes())
-
-
 class Found:
     """Whether looking in the same places finds the same: a guard.
 
@@ -162,7 +138,7 @@ class Found:
 
     def _take(self, values: list[Any]) -> None:
         self._values = values
-        self._inside = [(x, self._loosened(x, copy)) for x, copy in _containers(values)]
+        self._inside = [(x, self._loosened(x, copy)) for x, copy in copies(values)]
         for n, (place, value) in enumerate(zip(self._compared, values, strict=True)):
             absent = place.how == "names" and place.key is not None  # of names, those that were not there
             known = place.key - value if absent else type(value) if n in self._loose else value
@@ -173,7 +149,7 @@ class Found:
         if self._followed:
             for key in _keys(container):
                 if Place(container, key, "item").identity in self._followed:
-                    copy[key] = _ANY
+                    copy[key] = ANY
         return copy
 
     def __call__(self) -> bool:
@@ -191,14 +167,7 @@ class Found:
         return self._holds_as_before()
 
     def _holds_as_before(self) -> bool:
-        for container, before in self._inside:
-            kind = type(container)
-            if (kind is list or kind is dict) and len(container) == len(before) and all(map(is_, container, before)):
-                if kind is list or all(map(is_, container.values(), before.values())):
-                    continue  # nearly always
-            if not alike(container, before):
-                return False
-        return True
+        return all(alike(container, before) for container, before in self._inside)
 
     # --- numbers that turn out to vary ---
 
@@ -245,7 +214,7 @@ class Found:
                 pass
         for place, before in zip(self._compared, self._values, strict=True):
             name = place.name or str(place.key)
-            if not all(alike(x, copy) for x, copy in _changes(before, self._inside)):
+            if not all(alike(x, copy) for x, copy in copies_within(before, self._inside)):
                 changed = f"the {type(before).__name__} '{name}'"
             try:
                 now = place.look()
@@ -259,7 +228,7 @@ class Found:
                 place.put(before)
         for container, before in self._inside:
             if not alike(container, before):
-                _fill(container, before)
+                refill(container, before)
         return changed
 
 
@@ -288,69 +257,6 @@ def _keys(container: Any) -> Iterator[Any]:
         yield from [key for key, x in entries if type(x) in (int, float)]
 
 
-def _containers(values: Iterable[Any]) -> list[tuple[Any, Any]]:
-    """What holds something among values and inside them: lists, dictionaries, sets, arrays; each with a copy."""
-    found: dict[int, tuple[Any, Any]] = {}
-    todo = [*values]
-    while todo:
-        x = todo.pop()
-        if isinstance(x, _PLAIN) or id(x) in found:
-            continue
-        if isinstance(x, numpy.ndarray):
-            if x.nbytes <= _MOST and not x.dtype.hasobject:
-                found[id(x)] = (x, _Elements.of(x))
-        elif isinstance(x, array):
-            found[id(x)] = (x, _Elements.of(x))
-        elif isinstance(x, (*_LISTS, dict, set)):
-            found[id(x)] = (x, x.copy())
-            todo += x.values() if isinstance(x, dict) else x if isinstance(x, (list, deque)) else ()
-        elif isinstance(x, tuple):
-            todo += x
-    return [*found.values()]
-
-
-def _changes(x: Any, inside: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Of containers with their copies, those that lie in x."""
-    reached = {id(container) for container, _ in _containers([x])}
-    return [(container, before) for container, before in inside if id(container) in reached]
-
-
-def _fill(container: Any, content: Any) -> None:
-    if isinstance(container, numpy.ndarray):
-        container.shape = content.shape
-        numpy.copyto(container, numpy.frombuffer(content.data, container.dtype).reshape(container.shape))
-    elif isinstance(container, array):
-        container[:] = array(content.kind, content.data)
-    elif isinstance(container, (list, bytearray)):
-        container[:] = content
-    else:
-        container.clear()
-        (container.extend if isinstance(container, deque) else container.update)(content)
-
-
-def alike(now: Any, before: Any) -> bool:
-    """Whether a program that was recorded with one is right for the other."""
-    if now is before or before is _ANY:
-        return True
-    if isinstance(now, NUMBERS):
-        return type(now) is type(before) and repr(now) == repr(before)  # 0.0 is not -0.0, and nan is itself
-    if isinstance(now, (numpy.ndarray, array)):
-        return isinstance(before, _Elements) and _Elements.of(now) == before
-    if isinstance(now, (list, tuple, deque)):
-        return (
-            type(now) is type(before)
-            and len(now) == len(before)
-            and (all(map(is_, now, before)) or all(map(alike, now, before)))
-        )
-    if isinstance(now, dict) and isinstance(before, dict):
-        same = len(now) == len(before) and all(map(is_, now, before)) and all(map(is_, now.values(), before.values()))
-        return same or ([*now] == [*before] and all(alike(v, before[k]) for k, v in now.items()))
-    if isinstance(now, types.MethodType) and isinstance(before, types.MethodType):
-        return now.__func__ is before.__func__ and now.__self__ is before.__self__
-    plain = (str, bytes, set, frozenset, bytearray)
-    return isinstance(now, plain) and type(now) is type(before) and bool(now == before)
-
-
 def module_guards(module: Any, read: set[str]) -> tuple[list[Place], Callable[[], bool]]:
     """Of a module that takes part: what was read of it, its parts and its hooks."""
     held = vars(module)
@@ -363,7 +269,7 @@ def module_guards(module: Any, read: set[str]) -> tuple[list[Place], Callable[[]
 
 def is_data(x: Any) -> bool:
     """Whether a class has something for objects that have nothing of their own by this name, as `training`."""
-    return isinstance(x, (*_PLAIN, tuple, list, dict)) and x is not None
+    return isinstance(x, (*PLAIN, tuple, list, dict)) and x is not None
 
 
 def _parts(held: dict[str, Any]) -> set[str]:

@@ -18,7 +18,8 @@ from weakref import ref
 
 from ..graph import Value
 from .dynamic_lookups import is_dynamic, words
-from .guards import CONTAINERS, HOOKS, Place, has_parts, is_compiled, is_data, is_module
+from .guards import HOOKS, Place, has_parts, is_compiled, is_data, is_module
+from .snapshots import CONTAINERS
 
 _OURS = __name__.partition(".")[0]
 _LIBRARIES = {_OURS, "nn", "numpy", "builtins", "__future__", *sys.stdlib_module_names} - {"__main__"}
@@ -246,11 +247,15 @@ def has_attributes(x: Any) -> bool:
 
 def attributes(x: Any) -> dict[str, Any]:
     """What an object holds: in its `__dict__`, and in slots."""
-    written = [
-        vars(base) for base in type(x).__mro__ if "__slots__" in vars(base)
-    ]  # classes in C have theirs read-only
-    slots = [key for names in written for key, d in names.items() if isinstance(d, types.MemberDescriptorType)]
-    return {key: getattr(x, key) for key in slots if hasattr(x, key)} | dict(getattr(x, "__dict__", {}))
+    there = dict(getattr(x, "__dict__", {}))
+    return {key: getattr(x, key) for key in _slots(type(x)) if hasattr(x, key)} | there
+
+
+@lru_cache(256)  # asked at each call with an object of the class
+def _slots(kind: type[Any]) -> tuple[str, ...]:
+    """The names of the slots of a class. Those of classes in C are read-only, and left out."""
+    written = [vars(base) for base in kind.__mro__ if "__slots__" in vars(base)]
+    return tuple([key for held in written for key, d in held.items() if isinstance(d, types.MemberDescriptorType)])
 
 
 @cache

@@ -9,7 +9,7 @@ from ..backend import numpy_module
 from ..graph.grad_mode import no_grad
 from ..ops.activation import clamp
 from ..ops.elementwise import log, where
-from ..ops.index import gather
+from ..ops.gather import gather
 from ..ops.reduce import argmax
 from ..ops.shape import broadcast_to, movedim, reshape
 from ..ops.softmax import log_softmax, softmax

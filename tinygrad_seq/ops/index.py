@@ -12,8 +12,8 @@ from ..graph.device import beside, device_of
 from ..graph.errors import public, require_numbers
 from ..graph.tracing_hook import active as recording
 from .dims import normalize_dim
-from .elementwise import add, cast, where
-from .shape import numbers_too, reshape, unbind
+from .elementwise import cast, where
+from .shape import unbind
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -146,7 +146,7 @@ def resolved(x: Any, key: Any) -> tuple[Index | None, Index, list[Array]]:
         if k is None or k is Ellipsis or (isinstance(k, (slice, int)) and not isinstance(k, bool)):
             static.append(k)
         elif isinstance(k, (list, range, bool)) or hasattr(k, "dtype") or isinstance(k, Value):
-            arrays.append(_index_array(x, k))
+            arrays.append(index_array(x, k))
             static.append(ARRAY)
         else:
             raise TypeError(
@@ -199,7 +199,8 @@ def _consumed(k: Any) -> int:
     return int(array.ndim) if getattr(array, "dtype", None) is not None and array.dtype.kind == "b" else 1
 
 
-def _index_array(x: Any, k: Any) -> Any:
+def index_array(x: Any, k: Any) -> Any:
+    """An index as an array of integers or booleans where x is."""
     x = getattr(x, "array", x)
     array = beside(x, getattr(k, "array", k))
     if on_gpu and device_of(x) != device_of(array):  # CuPy would fetch it in silence
@@ -212,170 +213,10 @@ def _index_array(x: Any, k: Any) -> Any:
     return array
 
 
-def _in_range(name: str, index: Array, length: int) -> Array:
-    """The index, whose numbers must be from 0 on: NumPy would count negative ones from the end."""
-    if index.dtype.kind == "b":
-        raise TypeError(f"{name}: takes integers, got booleans; index with x[mask]")
-
-    def check(index: Array) -> None:
-        if array_module(index).count_nonzero((index < 0) | (index >= length)):  # min and max take three times as long
-            low, high = int(index.min()), int(index.max())
-            raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
-
-    if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
-        backend_of(index).verify(check, index)
-    return index
-
-
-def chosen(name: str, x: Any, dim: int, index: Any) -> Array:
-    """The entries of one dimension that a list of integers (one is a list, too) names, as an array."""
-    index = _index_array(x, [index] if isinstance(index, int) else index)
-    index = index.reshape(1) if index.ndim == 0 else index
-    if index.ndim != 1:
-        raise ValueError(f"{name}: index must have one dimension, got shape {index.shape}")
-    return _in_range(name, index, x.shape[dim])
-
-
-@primitive(name="take_along_dim")
-def take_along(x: Array, indices: Array, *, dim: int) -> Array:
-    """What `take_along_dim` computes."""
-    return x[_along(x, indices, dim, x.shape)]
-
-
-@primitive
-def put_along_dim(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with `g` added at `indices` along `dim`: the transpose of `take_along`."""
-    out = array_module(g).zeros(shape, g.dtype)
-    backend_of(g).scatter_add(out, _along(g, indices, dim, shape), g)
-    return out
-
-
-def _along(like: Array, indices: Array, dim: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
-    """The index of all dimensions that `indices` along one of them, in an array of this shape, stand for."""
-    xp = array_module(like)
-    grid = [xp.arange(n).reshape([-1 if k == d else 1 for k in range(len(shape))]) for d, n in enumerate(shape)]
-    grid[dim] = indices
-    return tuple(grid)
-
-
-take_along.vjp(lambda g, _y, _x, indices, dim: put_along_dim(g, indices, dim=dim, shape=_x.shape), None)
-put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, dim=dim), None)
-
-
-@public
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
-    """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
-
-    For dim=None the entries of the flattened tensor that the flattened `indices` name.
-
-    Raises:
-        IndexError: if the tensors do not have the same number of dimensions, or an index is out of range.
-    """
-    indices = _index_array(x, indices)
-    if dim is None:
-        x, indices, dim = reshape(x, shape=(-1,)), indices.reshape(-1), 0
-    if indices.ndim != x.ndim:
-        raise IndexError(
-            f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
-        )
-    dim = normalize_dim("take_along_dim", dim, x.ndim)
-    return take_along(x, _in_range("take_along_dim", indices, x.shape[dim]), dim=dim)
-
-
-@numbers_too
-@public
-def gather(x: Any, dim: int, index: Any) -> Tensor:
-    """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
-
-    Raises:
-        IndexError: if the shapes do not fit, or an index is out of range.
-    """
-    dim = normalize_dim("gather", dim, x.ndim)
-    index = _in_range("gather", _index_array(x, index), x.shape[dim])
-    if index.ndim != x.ndim or any(
-        n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim
-    ):
-        raise IndexError(f"gather: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
-    if any(n < m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
-        x = getitem(x, index=tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)]))
-    return take_along(x, index, dim=dim)
-
-
-@numbers_too
-@public
-def index_select(x: Any, dim: int, index: Any) -> Tensor:
-    """The entries of dimension `dim` that a list of integers names, in that order."""
-    dim = normalize_dim("index_select", dim, x.ndim)
-    index = chosen("index_select", x, dim, index)
-    return getitem(x, index, index=(*[slice(None)] * dim, ARRAY))
-
-
-@public
-def embedding(weight: Any, tokens: Any) -> Tensor:
-    """The rows of a table that integers name. weight (V, F), tokens (...) -> (..., F).
-
-    Raises:
-        TypeError: if the tokens are no integers.
-        IndexError: if one is not from 0 to V - 1. Not on a GPU, where one goes around: looking would wait for it.
-    """
-    tokens = _in_range("embedding", _index_array(weight, tokens), weight.shape[0])
-    return getitem(weight, tokens, index=(ARRAY,))
-
-
-@public
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
-    """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
-
-    Raises:
-        IndexError: if the shapes do not fit, or an index is out of range.
-    """
-    dim = normalize_dim("scatter_add", dim, x.ndim)
-    index = _in_range("scatter_add", _index_array(x, index), x.shape[dim])
-    if index.ndim != x.ndim or src.ndim != x.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-        raise IndexError(f"scatter_add: index of shape {index.shape} does not fit src of shape {src.shape}")
-    if any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
-        raise IndexError(f"scatter_add: index of shape {index.shape} does not fit the tensor of shape {x.shape}")
-    src = getitem(src, index=tuple([slice(n) for n in index.shape]))
-    shape = tuple([n if d == dim else m for d, (n, m) in enumerate(zip(x.shape, index.shape, strict=True))])
-    added = put_along_dim(src, index, dim=dim, shape=shape)
-    if shape == x.shape:
-        return add(x, added)  # one of them may be an array, which on a GPU takes no tensor
-    corner = tuple([slice(n) for n in shape])
-    return add(x, scatter_values(added, shape=x.shape, indices=(corner,), counts=(0,)))
-
-
-@public
-def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
-    """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0.
-
-    src may be a number, which PyTorch calls `value`.
-
-    Raises:
-        IndexError: if the shapes do not fit, or an index is out of range.
-        ValueError: if two entries of a tensor go to one place: which of them should stay?
-    """
-    dim = normalize_dim("scatter", dim, x.ndim)
-    if (src is None) == (value is None):
-        raise TypeError("scatter: takes src, a tensor or a number, or value, a number: one of the two")
-    src = value if src is None else src
-    index = _in_range("scatter", _index_array(x, index), x.shape[dim])
-    nothing = array_module(index).zeros(x.shape, "int64")
-    count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
-    if not hasattr(src, "dtype"):
-        return filled(x, count != 0, src, "scatter")
-    backend_of(count).verify(_require_once, count)
-    return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
-
-
-def _require_once(count: Array) -> None:
-    if bool((count > 1).any()):
-        raise ValueError("scatter: two entries go to one place; use scatter_add to add them up")
-
-
 @public
 def masked_select(x: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, one after another: (N,)."""
-    mask = _index_array(x, mask)
+    mask = index_array(x, mask)
     if mask.dtype.kind != "b" or mask.shape != x.shape:
         raise ValueError(f"masked_select: takes booleans of shape {x.shape}, got {mask.dtype} of shape {mask.shape}")
     return getitem(x, mask, index=(ARRAY,))
@@ -425,7 +266,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     Raises:
         TypeError: if the mask does not hold booleans, or the dtype of x has no such number.
     """
-    mask = _index_array(x, mask)
+    mask = index_array(x, mask)
     if mask.dtype.kind != "b":
         raise TypeError(f"masked_fill: the mask must hold booleans, got {mask.dtype}; compare first, as in x > 0")
     return filled(x, mask, value, "masked_fill")

@@ -11,7 +11,8 @@ from ..graph import primitive
 from ..graph.errors import public
 from .dims import lengths, normalize_dim
 from .elementwise import cast, where
-from .index import ARRAY, SparseGrad, chosen, filled, getitem, scatter_values
+from .gather import chosen
+from .index import ARRAY, SparseGrad, filled, getitem, scatter_values
 from .reduce import sum
 from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
 

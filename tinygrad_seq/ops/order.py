@@ -11,7 +11,8 @@ from ..graph import Value, primitive
 from ..graph.errors import public
 from .dims import lengths, normalize_dim
 from .elementwise import cast, maximum, minimum, where
-from .index import ARRAY, getitem, scatter_values, take_along
+from .gather import take_along
+from .index import ARRAY, getitem, scatter_values
 from .logic import isnan
 from .reduce import amax, amin, any, argmax, argmin
 from .shape import numbers_too, reshape, squeeze

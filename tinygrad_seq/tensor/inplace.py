@@ -10,6 +10,7 @@ from ..graph.conversion import to_array
 from ..graph.device import device_of
 from ..graph.saved_tensors import is_shared, unshare
 from ..ops import activation, arithmetic, elementwise, layout
+from ..ops import gather as _gather
 from ..ops import index as _index
 from ..ops import shape as _shape
 from . import random, rng
@@ -115,11 +116,11 @@ class InPlaceMethods(Assignment):
 
     def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
         """As `scatter`, in place."""
-        return self._assign(_index.scatter(self, dim, index, src, value=value), "scatter_", src)
+        return self._assign(_gather.scatter(self, dim, index, src, value=value), "scatter_", src)
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         """As `scatter_add`, in place."""
-        return self._assign(_index.scatter_add(self, dim, index, src), "scatter_add_", src)
+        return self._assign(_gather.scatter_add(self, dim, index, src), "scatter_add_", src)
 
     def index_add_(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """As `index_add`, in place."""

@@ -13,6 +13,7 @@ from ..graph.device import device as Device
 from ..graph.device import device_of
 from ..graph.errors import public
 from ..graph.saved_tensors import shares_memory
+from ..ops import gather as _gather
 from ..ops import index as _index
 from ..ops import layout, linalg, logic
 from ..ops import shape as _shape
@@ -152,7 +153,7 @@ class Methods(Reductions):
 
     def gather(self, dim: int, index: Operand) -> Tensor:
         """Entry by entry along `dim`: y[i, j] = self[index[i, j], j] for dim=0. `index` may be smaller elsewhere."""
-        return _index.gather(self, dim, index)
+        return _gather.gather(self, dim, index)
 
     def movedim(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
         """The dimensions `source` moved to the places `destination`, the others in their order. A view."""
@@ -186,15 +187,15 @@ class Methods(Reductions):
 
     def index_select(self, dim: int, index: Operand) -> Tensor:
         """The entries of dimension `dim` that a list of integers names, in that order."""
-        return _index.index_select(self, dim, index)
+        return _gather.index_select(self, dim, index)
 
     def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
         """self with src added entry by entry along `dim`: self[index[i, j], j] += src[i, j] for dim=0."""
-        return _index.scatter_add(self, dim, index, src)
+        return _gather.scatter_add(self, dim, index, src)
 
     def scatter(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
         """This tensor with `src`, a tensor or a number, put in at `index` along `dim`. `value` is a number, too."""
-        return _index.scatter(self, dim, index, src, value=value)
+        return _gather.scatter(self, dim, index, src, value=value)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """self with the entries of `source` added to those of dimension `dim` that `index` names."""
@@ -269,7 +270,7 @@ class Methods(Reductions):
     @public
     def take_along_dim(self, indices: Operand, dim: int | None = None) -> Tensor:
         """As `gather`, with the lengths of `indices` and this tensor broadcast elsewhere than along `dim`."""
-        return _index.take_along_dim(self, indices, dim)
+        return _gather.take_along_dim(self, indices, dim)
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """The elements on and below a diagonal of the last two dimensions, zeros elsewhere."""

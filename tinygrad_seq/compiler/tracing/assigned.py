@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from ...graph import Leaf, Value
 from ...graph.tracing_hook import CompileError
-from ..guards import alike
+from ..snapshots import alike
 
 _NOTHING = object()
 

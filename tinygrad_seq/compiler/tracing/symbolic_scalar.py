@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...backend import numpy_module as numpy
-from ..guards import alike
+from ..snapshots import alike
 
 
 class SymbolicScalar:
@@ -118,3 +118,10 @@ def _attribute(self: SymbolicScalar, name: str) -> Any:
 
 SymbolicScalar.__index__ = _index  # type: ignore[attr-defined]
 SymbolicScalar.__getattr__ = _attribute  # type: ignore[attr-defined]
+
+
+def pinned(data: Any) -> Any:
+    """Nested lists, with numbers that are the same at each call."""
+    if isinstance(data, (list, tuple)):
+        return [pinned(x) for x in data]
+    return data.pinned() if type(data) is SymbolicScalar else data

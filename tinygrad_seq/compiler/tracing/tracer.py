@@ -6,7 +6,6 @@ the `Overlay`: nothing outside is written, and what the function meant to change
 
 from __future__ import annotations
 
-import gc
 import operator
 import sys
 import threading
@@ -29,7 +28,8 @@ from .overlay import Overlay
 from .placement import Placement
 from .proxies import ProxyArray, Viewed, written_back
 from .proxy_backend import enroll
-from .symbolic_scalar import SymbolicScalar
+from .released import require_released
+from .symbolic_scalar import SymbolicScalar, pinned
 
 _WHOLE = ("__dict__", "__getstate__", "__reduce__", "__reduce_ex__")  # by which all attributes are read
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
@@ -201,7 +201,7 @@ class Tracer(Placement):
         if type(data) is SymbolicScalar:
             made: ProxyArray = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
             return made
-        found: ProxyArray = super().made(_pinned(data), dtype)
+        found: ProxyArray = super().made(pinned(data), dtype)
         return found
 
     def refuses(self, error: CompileError) -> None:
@@ -416,44 +416,14 @@ class Tracer(Placement):
             CompileError: if there is one, for a replay would not put another one there, or if anything was refused.
         """
         self.assigned.put_back()
-        try:
-            self._require_released()
-        finally:
-            if self.refused is not None:
-                raise self.refused
-
-    def _require_released(self) -> None:
         lines = {instr.out: instr.line for instr in self.program.instrs}
         stand_ins = [ref(x) for x in self._stand_ins.values()]
         self.overlay.clear()
         self._sent = None
         for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
             held.clear()
-        for generation in range(3):  # what was made just now is mostly in the youngest, which takes no time
-            if all(made() is None for made in self.made_here) and all(x() is None for x in stand_ins):
-                return
-            gc.collect(generation)
-        left = [traced for made in self.made_here if (traced := made()) is not None]
-        for holder in gc.get_referrers(*left) if left else ():
-            if issubclass(type(holder), Value):  # not isinstance: some objects answer that with a warning
-                holder.array = holder.array.value
-        self.keeps = bool(left)
-        kept = next((traced for traced in left if traced.variable in lines), None)
-        if any(x() is not None for x in stand_ins):
-            raise CompileError(
-                f"compile: {self.name} keeps one of its arguments in a list, an attribute or a global, which a replay "
-                "would not do again; do that outside"
-            )
-        if kept is not None:
-            raise CompileError(
-                f"compile: {self.name} keeps a tensor of shape {kept.shape} in a list, an attribute or a global, "
-                "which a replay would not do again; return it instead, by itself or in tuples, lists and dictionaries "
-                f"({lines[kept.variable]})"
-            )
-
-
-def _pinned(data: Any) -> Any:
-    """Nested lists, with numbers that are the same at each call."""
-    if isinstance(data, (list, tuple)):
-        return [_pinned(x) for x in data]
-    return data.pinned() if type(data) is SymbolicScalar else data
+        try:
+            self.keeps = require_released(self.name, self.made_here, stand_ins, lines)
+        finally:
+            if self.refused is not None:
+                raise self.refused
