@@ -144,7 +144,10 @@ class Executable:
             }
         self._outside = CapturedInputs(self.program, written)
         places = {source: place for place, source in enumerate(self.program.sources.values())}
-        self._targets = [places.get(source, source.read) for source, _ in stores]  # most are read as well
+        # most are read as well
+        self._targets: list[int | Callable[[list[Any]], Any]] = [
+            places.get(source, source.read) for source, _ in stores
+        ]
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
@@ -181,7 +184,7 @@ class Executable:
                 return None
             if self._same and any(a.read(given) is not b.read(given) for a, b in self._same):
                 return None
-            targets = [arrays[at] if type(at) is int else at(given) for at in self._targets]
+            targets = [arrays[at] if isinstance(at, int) else at(given) for at in self._targets]
             if False in [getattr(target.flags, "writeable", True) for target in targets]:
                 raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state

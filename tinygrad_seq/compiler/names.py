@@ -247,8 +247,9 @@ def has_attributes(x: Any) -> bool:
 
 def attributes(x: Any) -> dict[str, Any]:
     """What an object holds: in its `__dict__`, and in slots."""
-    there = dict(getattr(x, "__dict__", {}))
-    return {key: getattr(x, key) for key in _slots(type(x)) if hasattr(x, key)} | there
+    kind: Any = type(x)
+    slots = {key: getattr(x, key) for key in _slots(kind) if hasattr(x, key)}
+    return slots | dict(getattr(x, "__dict__", {}))
 
 
 @lru_cache(256)  # asked at each call with an object of the class
