@@ -16,7 +16,7 @@ from .judge import surprisals
 from .model import bits
 from .options import parser
 from .output import lost_output, say, shown, surviving_output
-from .page import write_page
+from .page import text_name, write_page
 from .reading import blocks, known_encoding
 from .start import run_train
 from .text import Text
@@ -142,8 +142,7 @@ def text_to_look_at(options: argparse.Namespace, run: Run, folder: Path) -> tupl
     own = Text(None if s.text is None else [Path(path) for path in s.text], s.encoding, s.tokens)
     if own.digest != s.digest:
         raise UserError(f"{own} is not the text that this model learned any more. Give one with --text")
-    name = str(own) if s.text is None else ", ".join(Path(path).name for path in s.text)
-    return own.corpus(folder, vocabulary).held_out, f"{name}, held out"
+    return own.corpus(folder, vocabulary).held_out, f"{text_name(run)}, held out"
 
 
 def lost() -> int:

@@ -9,7 +9,7 @@ const nats = new Float32Array(bytes(data.nats).buffer);
 const roots = bytes(data.roots_of_shares);
 const lasting = bytes(data.reach.lasting);
 const units = data.units.map(unit => ({ name: unit.name, states: signed(unit.states), gates: bytes(unit.gates) }));
-const N = tokens.length, MOST_NATS = 6, STRONGEST = 0.85, COLUMNS = 26;
+const N = tokens.length, MOST_NATS = 6, STRONGEST = 0.85, COLUMNS = 24;
 const SVG = "http://www.w3.org/2000/svg";
 
 const find = id => document.getElementById(id);
@@ -64,7 +64,7 @@ function colour() {
 function legend() {
   const bar = colours => make("i", { style: `background: linear-gradient(90deg, ${colours.join(", ")})` });
   const parts = {
-    surprisal: ["expected", bar([warm(0), warm(1)]), `surprising: ${MOST_NATS} nats and more`],
+    surprisal: ["0 nats", bar([warm(0), warm(1)]), `${MOST_NATS} and more`],
     unit: ["tanh(c) −1", bar([cold(1), cold(0), warm(1)]), "1"],
     reach: [`‖∂L/∂c‖ 1/${(10 ** data.reach.decades).toLocaleString("en")}`, bar([warm(0), warm(1)]), "of its highest"],
   };
@@ -94,7 +94,7 @@ function opened(unit, n) {
 function strip(n) {
   find("gates-section").hidden = !units.length;
   if (!units.length) return;
-  const unit = units[chosen], size = 12, left = 68, begin = Math.max(0, Math.min(n - COLUMNS / 2, N - COLUMNS));
+  const unit = units[chosen], size = 12, left = 84, begin = Math.max(0, Math.min(n - COLUMNS / 2, N - COLUMNS));
   const picture = make("svg:svg", { viewBox: `0 0 ${left + COLUMNS * size} 98`, role: "img", "aria-label": `the gates of unit ${unit.name}` });
   for (let k = 0; k < COLUMNS && begin + k < N; k++) {
     const at = begin + k, x = left + k * size;

@@ -143,17 +143,23 @@ def learning_curve(run: Run) -> dict[str, Any]:
     }
 
 
+def text_name(run: Run) -> str:
+    """What a run learned, in a few words."""
+    paths = run.settings.text
+    return "Python's own documentation" if paths is None else ", ".join(Path(path).name for path in paths)
+
+
 def settings(run: Run, nats: Array) -> dict[str, str]:
     """What one wants to know about a run."""
     s = run.settings
     said = {
         "this text": f"{nats.mean():.4f} nats per {run.vocabulary.unit}",
-        "held out": f"{run.best.nats:.4f} nats, at best" if run.best else "never judged",
+        "held-out part": f"{run.best.nats:.4f} nats, at best" if run.best else "never judged",
         "step": f"{run.step:,}, after {run.seconds:.0f} s",
         "parameters": f"{sum(p.numel() for p in run.model.parameters()):,}",
         "vocabulary": f"{len(run.vocabulary):,} {run.vocabulary.kind}",
     }
     hidden = {"digest", "judgements", "judged_tokens", "tokens"}
     given = {k.replace("_", " "): v for k, v in asdict(s).items() if k not in hidden and v is not None}
-    given["text"] = "Python's own documentation" if s.text is None else ", ".join(Path(p).name for p in s.text)
+    given["text"] = text_name(run)
     return said | {k: f"{v:g}" if isinstance(v, float) else escaped(str(v)) for k, v in given.items()}

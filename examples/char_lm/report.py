@@ -11,7 +11,7 @@ from .folder import CURVE, METRICS, PAGE, checkpoint_in
 from .look import LENGTH
 from .model import bits
 from .output import command, escaped, minutes, say
-from .page import write_page
+from .page import text_name, write_page
 from .place import Place, reason
 from .signals import Requests
 from .text import Corpus
@@ -58,7 +58,7 @@ def look_into(run: Run, corpus: Corpus, place: Place, options: Options) -> None:
     try:
         is_best = run.best is None or run.best.step == run.step or not place.best.exists()
         best = run if is_best else Run.load(checkpoint_in(place.folder), options.device)
-        write_page(page, best, tokens, "what was held out", options.device, options.compiled, run)
+        write_page(page, best, tokens, f"{text_name(run)}, held out", options.device, options.compiled, run)
         say(f"look inside {page}")
     except Exception as error:  # all is saved: whatever is wrong with the page is no reason to fail
         say(f"no page to look inside: {reason(error)}")
