@@ -224,4 +224,5 @@ find("units").append(...data.ranking.map(({ feature, units: best }) => make("div
     make("small", {}, r === null ? "" : r.toFixed(2).replace("-", "−")))))));
 document.querySelector('input[value="unit"]').disabled = !units.length;
 stayAt(data.reach.positions[Math.min(4, data.reach.positions.length - 1)]);
+if (spans[cursor].offsetTop > text.clientHeight - 60) text.scrollTop = spans[cursor].offsetTop - text.clientHeight / 2;
 choose("surprisal");
