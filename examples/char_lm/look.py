@@ -23,7 +23,8 @@ LENGTH = 20_000  # tokens looked at, if not said otherwise
 LIKELIEST = 5
 PIECE = 32  # tokens; the pieces of a text are looked at side by side
 REACH = 96  # tokens that a gradient is followed back
-REACHES = 240  # tokens whose gradients are followed
+STRETCH = 80  # tokens, of which one's gradient is followed: that costs as much as reading all of them a few times
+FEWEST = 20  # tokens whose gradients are followed in a short text
 RANKED = 5  # units for each feature
 INDENT = " \t"
 OPENING, CLOSING, EITHER = "„«「『", "”»」』", '"“'  # “ ends what „ began
@@ -76,7 +77,7 @@ def look(model: CharLM, tokens: Tokens, device: str = "cpu", compiled: bool = Tr
     ]
     nats, likeliest, shares, states, *gates = (np.concatenate(parts) for parts in zip(*seen, strict=True))
     N = len(tokens) - 1
-    positions = most_surprising(nats[:N], REACHES)
+    positions = most_surprising(nats[:N], max(N // STRETCH, FEWEST))
     at_once = max(MOST_SCORES // ((REACH + PIECE) * widest), 1)
     reach = [_reach(model, padded, positions[k : k + at_once], before) for k in range(0, len(positions), at_once)]
     after = slice(1, N + 1)  # the step that reads a token comes after the one that expects it

@@ -18,7 +18,7 @@ from .text import Corpus
 from .train import Options, set_off
 from .write import Taste, write
 
-MULTIPLICATIONS = 10**10  # that the page may cost for each pass: some seconds
+MULTIPLICATIONS = 15 * 10**9  # that reading the page's text may cost: all of it takes some seconds then
 SHORTEST = 1000  # tokens on the page, however large the model
 
 

@@ -16,7 +16,7 @@ import tinygrad_seq as tg
 from examples.char_lm import report
 from examples.char_lm.checkpoint import Run
 from examples.char_lm.cli import main
-from examples.char_lm.look import LENGTH, PIECE, REACH, features, look, ranked
+from examples.char_lm.look import FEWEST, LENGTH, PIECE, REACH, features, look, ranked
 from examples.char_lm.model import CharLM
 from examples.char_lm.page import contents, html, texts
 from examples.char_lm.vocabulary import Vocabulary
@@ -102,10 +102,13 @@ def test_a_gradient_reaches_as_far_as_in_one_long_backward_pass(folder: Path) ->
     run = load(folder, "best.npz")
     tokens = tokens_of(run)
     seen = look(run.model, tokens, compiled=False)
-    assert len(seen.positions) == min(240, len(TEXT))
+    assert len(seen.positions) == FEWEST
+    edges = np.linspace(0, len(TEXT), FEWEST + 1).astype(int)
+    for n, a, b in zip(seen.positions, edges[:-1], edges[1:], strict=True):
+        assert seen.nats[n] == seen.nats[a:b].max()
     run.model.eval()
     x = tg.tensor(tokens, dtype=tg.int64)
-    for m in [0, 1, 90, 150, len(seen.positions) - 1]:  # before and after the first window is whole
+    for m in [0, 1, 8, 12, FEWEST - 1]:  # before and after the first window is whole
         n = int(seen.positions[m])
         with nn.lens(run.model) as through:
             scores, _ = run.model(x[: n + 1].unsqueeze(1))
