@@ -16,6 +16,7 @@ host: Any = array_module(0.0)
 LOCATING = 100  # calls to spend on looking for wrong entries, once there is one
 RESERVE = 24  # calls to keep for the points next to the given one
 ROUGH = 1e-6  # error of a direction, as a part of it, above which short steps say nothing
+TURNS = 6  # directions to try until there is one in which the function has values
 FEW = 8  # entries for each of which there are calls to know them well
 SINGLY = 64  # entries that are looked at one by one when a direction disagrees
 
@@ -47,8 +48,12 @@ class Differences(Findings):
         """Directions with what differences say along them, measured where they are not known."""
         for k in range(self.directions):
             if len(self.lines) == k:
-                d = self.c.direction(self.i, exponent=float(k > 0))
-                self.lines.append((d, self.c.slopes(self.i, d)))
+                for _ in range(TURNS):  # next to several bounds few directions lead to where the function has values
+                    d = self.c.direction(self.i, exponent=float(k > 0))
+                    found = self.c.slopes(self.i, d)
+                    if host.isfinite(found.error[self.c.w != 0]).any():
+                        break
+                self.lines.append((d, found))
             yield self.lines[k]
 
     def _adds_up(self) -> None:

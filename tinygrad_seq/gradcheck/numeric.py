@@ -27,6 +27,9 @@ CLEARLY = 1e-4  # part of that error that the one of the other side must not exc
 WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
 
 
+Samples = dict[int, list["Array | None"]]  # to both sides, by the number of the step
+
+
 class Slopes(NamedTuple):
     """Derivatives along a line of all output elements, one after the other.
 
@@ -52,6 +55,7 @@ def along(
     rounding: Array,
     steps: Sequence[int] | None = None,
     grid: Callable[[], float] = lambda: 0.0,
+    samples: Samples | None = None,
 ) -> Slopes:
     """The slopes at 0 of f, which gives all output elements at a point of a line (None where it has no values).
 
@@ -60,21 +64,24 @@ def along(
         rounding: the unit of rounding of each output element, as a part of it.
         steps: which of the steps WIDEST / FALL**k to take; by default as many as it takes.
         grid: tells after the samples of which number all values are multiples; those that do not move do not show it.
+        samples: of this line, as far as there are any; more are put there.
     """
-    samples: dict[int, list[Array | None]] = {}
+    samples = {} if samples is None else samples
     for some in (FIRST, range(STEPS)) if steps is None else (steps,):
-        for k in some:
+        for k in sorted(some, reverse=True):
             if k not in samples:
                 samples[k] = [f(sign * WIDEST / FALL**k) for sign in (1.0, -1.0)]
+            if all(y is None for y in samples[k]):
+                break  # nor has it values further away
         found, coarse = _slopes(samples, here, rounding, grid())
-        if _settled(found):
+        if _settled(found) or all(y is None for y in samples[max(some)]):
             break
         if steps is None and some is FIRST and _is_coarse(coarse, samples):
             return _better(found, _fitted(f, here, coarse))
     return found
 
 
-def _is_coarse(coarse: Array, samples: dict[int, list[Array | None]]) -> bool:
+def _is_coarse(coarse: Array, samples: Samples) -> bool:
     """Whether most values are rounded to far less than double precision."""
     size = host.max([abs(y) for pair in samples.values() for y in pair if y is not None], axis=0, initial=0.0)
     return bool((coarse > NOISY * size).mean() > 0.5) if coarse.size else False
@@ -114,7 +121,7 @@ def _settled(found: Slopes) -> bool:
     return bool((found.error <= SETTLED * (size + usual)).all()) and not found.bent.any()
 
 
-def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array, grid: float) -> tuple[Slopes, Array]:
+def _slopes(samples: Samples, here: Array, rounding: Array, grid: float) -> tuple[Slopes, Array]:
     """Of samples to both sides, by the number of the step; and to what the values are rounded."""
     steps = sorted(samples)
     widths = host.array([WIDEST / FALL**k for k in steps])[:, None]
@@ -126,7 +133,9 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         high, low = [host.where(host.isfinite(y), y, host.nan) for y in (high, low)]
         size = rounding * host.fmax(host.fmax(abs(high), abs(low)), abs(here))
         moves = (high != here).any(axis=0) | (low != here).any(axis=0)
-        coarse = host.where(moves, grain(host.concatenate([high, low, here[None]])), 0.0)
+        coarse = grain(host.concatenate([high, low, here[None]]))
+        usual = host.median((coarse / abs(here))[moves & (here != 0)]) if (moves & (here != 0)).any() else 0.0
+        coarse = host.where(moves, coarse, abs(here) * (usual if usual <= FINE else 0.0))  # what is still shows none
         size = host.fmax(host.fmax(size, coarse), grid)
         right, left = (high - here) / widths, (here - low) / widths
         slopes = (high - low) / (2 * widths)

@@ -52,6 +52,7 @@ def check_own_precision(c: Comparison, report: Report) -> None:
         raise
     rounded = Comparison(c.probe, c.arrays, weights, c.rng, values=[w * 0 for w in weights])
     rounded.here = c.here
+    rounded.noise_of(c)
     near = [g for g in [_moved(rounded, unit) for _ in range(MOVES)] if g is not None]
     for i, (part, ours) in enumerate(zip(report.inputs, found, strict=True)):
         raw = watch.raw[i] if watch.raw else None
