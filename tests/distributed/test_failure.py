@@ -115,6 +115,11 @@ def test_another_mpi_than_the_launchers() -> None:
     assert "Open MPI's mpiexec has started 4 processes, but each is alone for mpi4py" in text, text
 
 
+def test_a_launcher_that_starts_one_process_takes_no_transport() -> None:
+    code = "import sys; sys.modules['mpi4py'] = None\ndist.init_process_group()\nprint(dist.get_world_size())"
+    assert run(code, {"SLURM_STEP_NUM_TASKS": "1"}) == "1\n"
+
+
 def test_no_mpi4py_and_no_mpi_library() -> None:
     text = run("import sys; sys.modules['mpi4py'] = None\ndist.init_process_group('mpi')", {})
     assert "'mpi' takes mpi4py" in text, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from types import MethodType
-from typing import Any
+from typing import Any, overload
 from weakref import WeakMethod
 
 from ..backend import Array, array_module, backend_of, is_array
@@ -43,6 +43,10 @@ class _Average(Message):
         link.all_reduce(out, out, "sum")
 
 
+@overload
+def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, *, loss: Tensor) -> Tensor: ...
+@overload
+def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor | None = None) -> Tensor | None: ...
 @public
 def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor | None = None) -> Tensor | None:
     """Let the gradients be their means over all ranks: Σ weight · gradient / Σ weight, on each of them.

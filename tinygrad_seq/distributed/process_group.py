@@ -45,8 +45,8 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
             f"init_process_group: there is a group already (rank {group.rank} of {group.size}); call it once, or "
             "destroy_process_group() before"
         )
-    transport = None
-    if backend is not None or launched() is not None:
+    transport, started = None, launched()
+    if backend is not None or (started is not None and started.size > 1):
         transport = _BACKENDS[backend or _found()].join()
     group = Group(transport, timeout)
     groups.begin(group)
