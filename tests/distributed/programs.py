@@ -185,9 +185,11 @@ def collectives() -> Any:
     least = dist.all_reduce(tg.tensor([rank]), dist.ReduceOp.MIN)
     halves = dist.all_reduce(tg.tensor([0.5], dtype=tg.float16))
     everything = [t.tolist() for t in dist.all_gather(tg.tensor([[rank]]))]
+    scalars = [dist.all_reduce(tg.tensor(1.0 + rank)).item(), [t.item() for t in dist.all_gather(tg.tensor(rank))]]
+    scalars += [dist.broadcast(tg.tensor(rank), src=size - 1).item()]
     last = dist.broadcast(tg.tensor([float(rank)]), src=size - 1)
     dist.barrier()
-    return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist()]
+    return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist(), scalars]
 
 
 def missing() -> Any:

@@ -55,7 +55,7 @@ class GlooTransport:
         self._dist.all_reduce(self._tensor(out), self._ops[op])
 
     def all_gather(self, x: Array, out: Array) -> None:
-        self._dist.all_gather([self._tensor(part) for part in out], self._tensor(x))
+        self._dist.all_gather([self._tensor(out[r, ...]) for r in range(self.size)], self._tensor(x))
 
     def broadcast(self, x: Array, source: int) -> None:
         self._dist.broadcast(self._tensor(x), source)

@@ -69,11 +69,21 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
 
     Raises:
         TypeError: if something is no parameter.
+        RuntimeError: if a gradient was made with create_graph=True: its mean would be a constant.
         DistributedError: on all ranks, if they have other parameters, do something else, or have no data at all.
     """
     group = current(NAME)
     names, tensors = _named(parameters)
     weight = getattr(weight, "array", weight)
+    recorded = next(
+        (name for name, p in zip(names, tensors, strict=True) if p.grad is not None and p.grad.requires_grad), None
+    )
+    if recorded is not None:
+        raise RuntimeError(
+            f"{NAME}: the gradient of {recorded} was made with create_graph=True, and a mean over all ranks is a "
+            "constant; clear it with zero_grad() before the backward() that counts, and with "
+            "nn.parallel.DistributedDataParallel call backward(create_graph=True) in no_sync()"
+        )
     if group.size == 1:
         return None if loss is None else loss.detach()
     static = bool(recording and recording[-1].mine())

@@ -32,7 +32,7 @@ class Message:
             rest: numbers, or arrays of one element.
         """
         backend = backend_of(x)
-        host = numpy.ascontiguousarray(backend.to_host(x))
+        host = numpy.asarray(backend.to_host(x), order="C")
         numbers = [float(backend_of(a).to_host(a)) if is_array(a) else a for a in rest]
         there = out is not None and host is x and out.flags.c_contiguous
         result = out if there else numpy.empty(self.shape(host), host.dtype)
