@@ -42,6 +42,7 @@ REFUSED |= {
     for drawn in ("dropout", "zoneout")
     for lengths in ("lengths", "packed", "mask")
 }
+REFUSED |= {frozenset({"distributed", "vmap", d}): "shard() gave this process" for d in ("dropout", "zoneout")}
 REFUSED |= {
     frozenset({compiled, *others}): words
     for compiled in ("compiled model", "compiled function")

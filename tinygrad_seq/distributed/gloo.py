@@ -20,6 +20,7 @@ class GlooTransport:
     """Messages between processes that found each other by MASTER_ADDR and MASTER_PORT, as torchrun sets them."""
 
     name = "gloo"
+    on_gpu = False
     rank: Any
     size: Any
 

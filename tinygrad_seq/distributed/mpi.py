@@ -16,6 +16,7 @@ class MPITransport:
     """Messages between the processes that an MPI launcher has started."""
 
     name = "mpi"
+    on_gpu = False
     rank: Any
     size: Any
 

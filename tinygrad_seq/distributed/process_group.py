@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from types import ModuleType
+from collections.abc import Callable
 
-from . import gloo, mpi
+from . import gloo, mpi, nccl
 from . import group as groups
 from .failure import Watchman
 from .group import Group, current, is_initialized
 from .launcher import launched
 from .message import outside
 from .threads import share_cores
+from .transport import Transport
 
-_BACKENDS: dict[str, ModuleType] = {"mpi": mpi, "gloo": gloo}
+_BACKENDS: dict[str, Callable[[], Transport | None]] = {
+    "mpi": mpi.join,
+    "gloo": gloo.join,
+    "nccl": lambda: nccl.join(_BACKENDS[_found()]() if _is_launched() else None),
+}
 _watchmen: list[Watchman] = []
 
 
@@ -23,14 +28,15 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
     Without a launcher the group is this process alone, in which every operation is one of nothing.
 
     Args:
-        backend: "mpi" through mpi4py, or "gloo" through PyTorch. By default what the launcher calls for: gloo for
-            torchrun, MPI for others.
+        backend: "mpi" through mpi4py, or "gloo" through PyTorch; "nccl" through CuPy sends what lies on GPUs from
+            there, and the rest over one of the others. By default what the launcher calls for: gloo for torchrun, MPI
+            for others.
         timeout: the seconds after which it is an error that another rank does not come to an operation.
 
     Raises:
         ValueError: for another backend, or no seconds.
         RuntimeError: if there is a group already, this process was forked from a member of one, or the launcher's MPI
-            is another one than mpi4py's.
+            is another one than mpi4py's; for "nccl", if a rank has no CuPy, no NCCL or no GPU.
         ImportError: if what the backend takes is not installed; the message says how to get it.
     """
     outside("init_process_group")
@@ -45,14 +51,18 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
             f"init_process_group: there is a group already (rank {group.rank} of {group.size}); call it once, or "
             "destroy_process_group() before"
         )
-    transport, started = None, launched()
-    if backend is not None or (started is not None and started.size > 1):
-        transport = _BACKENDS[backend or _found()].join()
+    transport = _BACKENDS[backend or _found()]() if backend is not None or _is_launched() else None
     group = Group(transport, timeout)
     groups.begin(group)
     if transport is not None:
         share_cores(group.rank, transport.local_size)
         _watchmen.append(Watchman(group))
+
+
+def _is_launched() -> bool:
+    """Whether there are other processes."""
+    started = launched()
+    return started is not None and started.size > 1
 
 
 def _found() -> str:

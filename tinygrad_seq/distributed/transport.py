@@ -20,15 +20,17 @@ class Silence(Exception):
 
 
 class Transport(Protocol):
-    """One of the engines, for a group of more than one process. Arrays are contiguous and on the host.
+    """One of the engines, for a group of more than one process. Arrays are contiguous.
 
     Attributes:
-        name: MPI's or gloo's.
+        name: MPI's, gloo's or NCCL's.
+        on_gpu: whether arrays on a GPU are sent from there; others are on the host.
         rank, size: which process this is, of how many.
         local_size: how many of them are on this host.
     """
 
     name: str
+    on_gpu: bool
     rank: int
     size: int
     local_size: int
