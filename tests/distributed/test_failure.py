@@ -39,6 +39,16 @@ def test_one_message(how: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 45  # most of it for starting, on a busy machine
 
 
+def test_batches_of_which_nobody_has_said_the_rows(tmp_path: Path) -> None:
+    ended = launched(2, "parallel:unknown", folder=tmp_path)
+    assert ended.code
+    wrong = (
+        r"ranks 0 and 1 call average_gradients.*a batch of \(2, 2, 3\) \(shard\(\) says which rows a rank has if they"
+    )
+    assert re.search(wrong, ended.text), ended.text
+    assert len(re.findall(r"distributed: ", ended.text)) == 1, ended.text
+
+
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     assert launched(2, "fails:kill", folder=tmp_path).code
 
@@ -61,6 +71,7 @@ def run(code: str, environment: dict[str, str]) -> str:
 def test_bad_input() -> None:
     code = """
 import os
+from datetime import timedelta
 import tinygrad_seq as tg
 def says(f, *args, **kwargs):
     try:
@@ -70,7 +81,7 @@ def says(f, *args, **kwargs):
 says(dist.get_rank)
 says(dist.average_gradients, [])
 says(dist.init_process_group, "horovod")
-says(dist.init_process_group, timeout=0)
+says(dist.init_process_group, timeout=timedelta(0))
 dist.init_process_group()
 says(dist.init_process_group)
 says(dist.average_gradients, [tg.ones(2)])

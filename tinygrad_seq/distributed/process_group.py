@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 
 from . import gloo, mpi, nccl
 from . import group as groups
@@ -22,7 +23,7 @@ _BACKENDS: dict[str, Callable[[], Transport | None]] = {
 _watchmen: list[Watchman] = []
 
 
-def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -> None:
+def init_process_group(backend: str | None = None, *, timeout: float | timedelta = 1800.0) -> None:
     """Join the group of the processes that a launcher, as mpiexec, srun or torchrun, has started.
 
     Without a launcher the group is this process alone, in which every operation is one of nothing.
@@ -31,7 +32,7 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
         backend: "mpi" through mpi4py, or "gloo" through PyTorch; "nccl" through CuPy sends what lies on GPUs from
             there, and the rest over one of the others. By default what the launcher calls for: gloo for torchrun, MPI
             for others.
-        timeout: the seconds after which it is an error that another rank does not come to an operation.
+        timeout: the seconds, or the time, after which it is an error that another rank does not come to an operation.
 
     Raises:
         ValueError: for another backend, or no seconds.
@@ -42,6 +43,7 @@ def init_process_group(backend: str | None = None, *, timeout: float = 1800.0) -
     outside("init_process_group")
     if backend not in (None, *_BACKENDS):
         raise ValueError(f"init_process_group: takes {', '.join(map(repr, _BACKENDS))} or None, got {backend!r}")
+    timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if not timeout > 0:
         raise ValueError(f"init_process_group: timeout takes seconds above 0, got {timeout}")
     if is_initialized():
