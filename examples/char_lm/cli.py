@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
             options = parser().parse_args(arguments)
             if options.command == "train":
                 with ranks.joined():
-                    return run_train(options, ranks.together(lambda: check_device(options.device)))
+                    return run_train(options, ranks.together(lambda: check_device(ranks.device_of(options.device))))
             return run_sample(options) if options.command == "sample" else run_score(options)
         except UserError as error:
             print(f"char_lm: {' '.join(str(error).split())}", file=sys.stderr)

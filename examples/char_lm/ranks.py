@@ -49,6 +49,14 @@ def is_first() -> bool:
     return dist.get_rank() == 0
 
 
+def device_of(name: str) -> str:
+    """The device that this rank computes on: of several processes on a host, each takes the next GPU for "cuda"."""
+    if name != "cuda" or dist.get_world_size() == 1:
+        return name
+    number = dist.get_node_local_rank() % max(tg.cuda.device_count(), 1)
+    return f"cuda:{number}" if number else name
+
+
 def together(act: Callable[[], T]) -> T:
     """What `act` gives here, if all ranks could do it. What is wrong on one of them ends all, and rank 0 says it."""
     if dist.get_world_size() == 1:

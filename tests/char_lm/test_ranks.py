@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.char_lm import ranks
 from examples.char_lm.checkpoint import Run
+from tinygrad_seq import distributed as dist
 
 from ..distributed.launch import PATIENCE, mpiexec
+from ..engine.strict_array import installed, stand_in_only
 from ..systems import posix
 from . import ROOT, SMALL, environment, load, train
 
@@ -20,9 +23,9 @@ DROPOUT = ["--dropout", "0.3", "--embedding-dropout", "0.1", "--recurrent-dropou
 RANDOM = ["--batch", "5", "--layers", "2", *DROPOUT]
 
 
-def launched(ranks: int, how: str, *arguments: object) -> tuple[int, str, str]:
+def launched(processes: int, how: str, *arguments: object) -> tuple[int, str, str]:
     """The exit code, standard output and standard error of so many processes, of which rank 1 is not as the others."""
-    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "tests.char_lm.one_rank", *how.split()]
+    command = [mpiexec(), "-n", str(processes), sys.executable, "-m", "tests.char_lm.one_rank", *how.split()]
     done = subprocess.run(
         [*command, "train", *map(str, arguments), "--no-compile"],
         capture_output=True,
@@ -92,3 +95,14 @@ def test_what_goes_wrong_on_one_rank_is_said_once(
     assert code
     assert (said + wrong).count(message) == 1, said + wrong
     assert len([line for line in wrong.splitlines() if line.startswith(("char_lm:", "distributed:"))]) == 1, wrong
+
+
+@stand_in_only
+def test_processes_of_one_host_take_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for others, found in (((5, 8), "cuda:1"), ((2, 8), "cuda"), ((0, 1), "cuda")):
+        monkeypatch.setattr(dist, "get_node_local_rank", lambda rank=others[0]: rank)
+        monkeypatch.setattr(dist, "get_world_size", lambda size=others[1]: size)
+        with installed(2):
+            assert ranks.device_of("cuda") == found
+            assert ranks.device_of("cpu") == "cpu"
+            assert ranks.device_of("cuda:0") == "cuda:0"

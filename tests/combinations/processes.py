@@ -22,7 +22,7 @@ from .zoo import B
 class Mirror:
     """Messages to a second process that says and sends what this one does."""
 
-    name, rank, size, local_size, on_gpu = "mirror", 0, 2, 2, False
+    name, rank, size, local_rank, local_size, on_gpu = "mirror", 0, 2, 0, 2, False
 
     def exchange(self, words: bytes, timeout: float) -> list[bytes]:
         return [words, words]

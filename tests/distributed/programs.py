@@ -180,6 +180,7 @@ def statistics(executor: str) -> Any:
 
 def collectives() -> Any:
     rank, size = dist.get_rank(), dist.get_world_size()
+    assert dist.get_node_local_rank() == rank  # on one host
     total = dist.all_reduce(tg.tensor([1.0 + rank, 2.0]))
     mean = dist.all_reduce(tg.tensor([1.0 + rank]), dist.ReduceOp.AVG)
     least = dist.all_reduce(tg.tensor([rank]), dist.ReduceOp.MIN)

@@ -90,7 +90,7 @@ says(dist.shard, "ab")
 says(dist.shard, [tg.ones(2, 3), tg.ones(2, 4)])
 says(dist.broadcast, tg.ones(2), src=1)
 says(tg.compile(lambda x: dist.barrier()), tg.ones(1))
-print(dist.shard(5), dist.get_rank(), dist.get_world_size(), flush=True)
+print(dist.shard(5), dist.get_rank() + dist.get_node_local_rank(), dist.get_world_size(), flush=True)
 if os.fork() == 0:
     says(dist.barrier)
     says(dist.init_process_group)

@@ -27,6 +27,7 @@ class GlooTransport:
     def __init__(self, torch: Any) -> None:
         self._torch, self._dist = torch, torch.distributed
         self.rank, self.size = self._dist.get_rank(), self._dist.get_world_size()
+        self.local_rank: int = int(os.environ.get("LOCAL_RANK", self.rank))
         self.local_size: int = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         op = self._dist.ReduceOp
         self._ops = {"sum": op.SUM, "product": op.PRODUCT, "min": op.MIN, "max": op.MAX}

@@ -213,6 +213,12 @@ def get_rank() -> int:
     return current("get_rank").rank
 
 
+def get_node_local_rank() -> int:
+    """The number of this process among those of the group on this host, from 0 on: of its GPU, if each has one."""
+    transport = current("get_node_local_rank").transport
+    return 0 if transport is None else transport.local_rank
+
+
 def get_world_size() -> int:
     """How many processes the group has."""
     return current("get_world_size").size

@@ -25,7 +25,8 @@ class NCCLTransport:
 
     def __init__(self, words: Transport, nccl: Any) -> None:
         self._words, self._nccl = words, nccl
-        self.rank, self.size, self.local_size = words.rank, words.size, words.local_size
+        self.rank, self.size = words.rank, words.size
+        self.local_rank, self.local_size = words.local_rank, words.local_size
         self._communicators: dict[int, Any] = {}
 
     def exchange(self, words: bytes, timeout: float) -> list[bytes]:
@@ -50,8 +51,8 @@ class NCCLTransport:
             if gpu in gpus[:rank]:
                 raise DistributedError(
                     f"distributed: ranks {gpus.index(gpu)} and {rank} have the same GPU, {gpu}, and NCCL takes one for "
-                    "each rank; say with tg.device('cuda:N') or CUDA_VISIBLE_DEVICES which, start fewer processes, or "
-                    "use init_process_group('mpi')",
+                    "each rank; say which with tg.device('cuda:N'), N being get_node_local_rank(), start fewer "
+                    "processes, or use init_process_group('mpi')",
                     speaks=self.rank == 0,
                 )
         return nccl.Communicator(self.size, found[0][: nccl.ID_SIZE], self.rank, index)
