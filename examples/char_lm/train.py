@@ -162,11 +162,11 @@ def train(run: Run, corpus: Corpus, place: Place, options: Options, progress: Pr
             if ranks.is_first() and time.monotonic() - shown_at >= options.show_every:
                 shown_at = time.monotonic()
                 progress.say(f"\n{excerpt(run, options)}\n")
-            late = time.monotonic() - saved_at >= options.save_every
-            run.seconds, due_again, stop, now = ranks.agreed([run.seconds, late], [asked.stop, asked.save])
-            if due_again or now:
+            late = float(time.monotonic() - saved_at >= options.save_every)
+            run.seconds, late, stop, wanted = ranks.agreed([run.seconds, late], [asked.stop, asked.save])
+            if late or wanted:
                 saved_at, asked.save = time.monotonic(), False
-                if saved(run, mine, place) and now:
+                if saved(run, mine, place) and wanted:
                     progress.say(f"saved at step {run.step} to {place.checkpoint}")
         asked.stop = asked.stop or int(stop)
         all_of_it = ranks.whole(run, mine)

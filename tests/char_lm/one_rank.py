@@ -1,4 +1,4 @@
-"""The program, with one rank that is not as the others: `python -m tests.char_lm.one_rank HOW STEP train ...`."""
+"""The program, with something particular, mostly on one rank: `python -m tests.char_lm.one_rank HOW STEP train ...`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-from examples.char_lm import start, train
+from examples.char_lm import start, text, train
 from examples.char_lm.cli import main
 from examples.char_lm.text import Text
 from tinygrad_seq import distributed as dist
@@ -41,6 +41,8 @@ if __name__ == "__main__":
     how, step = sys.argv[1], int(sys.argv[2])
     sys.modules["matplotlib"] = None  # type: ignore[assignment]  # drawing takes longer than the training
     vars(train)["Clock"] = Clock
+    if how == "mapped":  # a text that is too long for memory, on all ranks
+        vars(text)["IN_MEMORY"] = 100
     if how == "text" and os.environ["PMI_RANK"] == "1":
         vars(start)["Text"] = OtherText
     sys.exit(main(sys.argv[3:]))

@@ -51,7 +51,7 @@ def assert_close(a: Run, b: Run) -> None:
 
 @posix
 def test_any_number_of_processes_train_what_one_does(text: Path, tmp_path: Path) -> None:
-    """Two of them, until one is told to stop; then three, with streams that they cannot share evenly."""
+    """Two of them, until one is told to stop; then three, with a text in a file, whose streams they share unevenly."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(text, whole, *RANDOM, "--steps", "60") == 0
     new = ["--text", text, "--out", parts, *SMALL, *RANDOM, "--steps", "60"]
@@ -60,8 +60,9 @@ def test_any_number_of_processes_train_what_one_does(text: Path, tmp_path: Path)
     assert said.count("stopped at step 27; saved to") == 1, said
     assert said.count("2 processes train together, each on 2.5 of the 5 streams") == 1, said
     assert load(parts).step == 27
-    code, said, wrong = launched(3, "alike 0", "--resume", "--out", parts, "--save-every", "0.1")
+    code, said, wrong = launched(3, "mapped 0", "--resume", "--out", parts, "--save-every", "0.1")
     assert code == 0, wrong
+    assert [*parts.glob("tokens-*.bin")]
     assert said.count("of the held-out last tenth of the text:") == 1, said
     assert_close(load(whole), load(parts))
     assert_close(load(whole, "best.npz"), load(parts, "best.npz"))
