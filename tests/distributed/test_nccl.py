@@ -18,6 +18,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import distributed as dist
 from tinygrad_seq.distributed import group as groups
 from tinygrad_seq.distributed.nccl import NCCLTransport, join
+from tinygrad_seq.distributed.transport import Silence
 from tinygrad_seq.graph import rows
 
 from ..combinations.processes import Mirror
@@ -218,6 +219,15 @@ def test_what_is_missing_is_said_on_all_ranks() -> None:
             return [b" " * len(words), b"device 'cuda': no driver".ljust(len(words))]
 
     with pytest.raises(RuntimeError, match=r"'nccl' does not work here, on rank 1: device 'cuda': no driver"):
+        join(Others())
+
+
+def test_a_rank_that_does_not_come() -> None:
+    class Others(Mirror):
+        def exchange(self, words: bytes, timeout: float) -> list[bytes]:
+            raise Silence([])
+
+    with pytest.raises(RuntimeError, match="'nccl' has waited 600 s for another rank"):
         join(Others())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import Array, backend_for, backend_of, numpy_backend
 from .group import DistributedError
-from .transport import Transport
+from .transport import Silence, Transport
 
 _LONGEST = 400  # bytes of what is told about what is missing, or about a GPU
 _PATIENCE = 600.0  # seconds for what all ranks come to at once
@@ -45,7 +45,7 @@ class NCCLTransport:
     def _met(self, index: int) -> Any:
         nccl = self._nccl
         common = nccl.new_id() if self.rank == 0 else bytes(nccl.ID_SIZE)
-        found = self.exchange(common + _padded(nccl.identity(index)), _PATIENCE)
+        found = _exchanged(self._words, common + _padded(nccl.identity(index)))
         gpus = [words[nccl.ID_SIZE :].decode().strip() for words in found]
         for rank, gpu in enumerate(gpus):
             if gpu in gpus[:rank]:
@@ -80,6 +80,15 @@ def _padded(text: str) -> bytes:
     return text.encode()[:_LONGEST].ljust(_LONGEST)
 
 
+def _exchanged(words: Transport, mine: bytes) -> list[bytes]:
+    try:
+        return words.exchange(mine, _PATIENCE)
+    except Silence:
+        raise RuntimeError(
+            f"init_process_group: 'nccl' has waited {_PATIENCE:g} s for another rank, which may have ended, or hang"
+        ) from None
+
+
 def _lacking() -> str:
     """What is missing here, in words."""
     try:
@@ -98,7 +107,7 @@ def join(words: Transport | None) -> NCCLTransport | None:
         RuntimeError: on all ranks, if one has no CuPy, no NCCL or no GPU.
     """
     lacking = _lacking()
-    found = [lacking] if words is None else [w.decode().strip() for w in words.exchange(_padded(lacking), _PATIENCE)]
+    found = [lacking] if words is None else [w.decode().strip() for w in _exchanged(words, _padded(lacking))]
     for rank, what in enumerate(found):
         if what:
             where = f"on rank {rank}: " if len(found) > 1 else ""
