@@ -23,6 +23,11 @@ from .workloads import W2, W3, Workload
 HERE = Path(__file__).resolve().parent.parent
 _NETWORKS = {"100 Gbit/s": (5e-6, 8 / 100e9), "10 Gbit/s": (2e-5, 8 / 10e9), "1 Gbit/s": (5e-5, 8 / 1e9)}  # α s, β s/B
 _RANKS = (1, 2, 4, 8, 16, 32, 64)
+_TCP = {
+    "MPIR_CVAR_NOLOCAL": "1",
+    "UCX_TLS": "tcp,self",
+    "FI_PROVIDER": "tcp",
+}  # MPICH: as if each had a host of its own
 
 
 def main(rounds: int = 15) -> None:
@@ -38,14 +43,24 @@ def main(rounds: int = 15) -> None:
         print(
             f"W2's step on {n} rank{'s' * (n > 1)}: {step['time'] * 1e3:.1f} ms, {step['calls']} calls of Python in it"
         )
-    here = _under_mpiexec(2, "alpha_beta", rounds)
-    alpha, beta = here["fit"]
+    print(f"  2 ranks are {steps[1]['time'] / steps[2]['time']:.2f} times as fast as one, with one thread each")
+    networks = _networks_here(rounds)
     print("messages between two ranks here, α the time of an empty one, β that of a byte:")
-    print(f"  shared memory: α {alpha * 1e6:.1f} µs, β {1 / beta / 1e9:.2f} GB/s")
-    _table(_under_mpiexec(1, "w3", 5)["time"], message["bytes"], {"shared memory": tuple(here["fit"]), **_NETWORKS})
+    for name, (alpha, beta) in networks.items():
+        print(f"  {name}: α {alpha * 1e6:.1f} µs, β {beta * 1e9:.3f} ns, which is {1 / beta / 1e9:.2f} GB/s")
+    _table(_under_mpiexec(1, "w3", 5)["time"], message["bytes"], networks | _NETWORKS)
 
 
-def _table(step: float, size: int, networks: dict[str, Any]) -> None:
+def _networks_here(rounds: int) -> dict[str, tuple[float, float]]:
+    """α and β of shared memory, and of loopback TCP where the MPI can be told to use it."""
+    shared = _under_mpiexec(2, "alpha_beta", rounds)
+    found = {"shared memory": shared["fit"]}
+    if shared["library"].startswith("MPICH"):
+        found["loopback TCP"] = _under_mpiexec(2, "alpha_beta", rounds, _TCP)["fit"]
+    return {name: (alpha, beta) for name, (alpha, beta) in found.items()}
+
+
+def _table(step: float, size: int, networks: dict[str, tuple[float, float]]) -> None:
     """Time of a ring all-reduce, 2 (n - 1) (α + β size / n), beside the step, which is not hidden behind it."""
     print(f"\nA MODEL (ring, α and β as above, {step * 1e3:.0f} ms for W3's step on one rank): efficiency")
     print("  ranks                " + "".join([f"{n:>7}" for n in _RANKS]))
@@ -57,10 +72,10 @@ def _table(step: float, size: int, networks: dict[str, Any]) -> None:
             print(f"  {name:<14}{kind:<7}" + "".join([f"{e:>7.0%}" for e in found]))
 
 
-def _under_mpiexec(ranks: int, name: str, rounds: int) -> dict[str, Any]:
+def _under_mpiexec(ranks: int, name: str, rounds: int, environment: dict[str, str] | None = None) -> dict[str, Any]:
     launcher = Path(sys.executable).with_name("mpiexec")
     command = [str(launcher) if launcher.exists() else "mpiexec", "-n", str(ranks), sys.executable, "-m", __name__]
-    given = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    given = os.environ | {"OPENBLAS_NUM_THREADS": "1"} | (environment or {})
     done = subprocess.run(
         [*command, name, str(rounds)], capture_output=True, text=True, check=False, cwd=HERE, env=given, timeout=600
     )
@@ -176,7 +191,7 @@ def alpha_beta(rounds: int) -> dict[str, Any]:
 
         times.append(min([_median(there_and_back, 1) for _ in range(20 * rounds)]) / 2)  # nothing makes one faster
     alpha, beta = times[0], (times[1] - times[0]) / (1 << 22)
-    return {"fit": [alpha, max(beta, math.ulp(1.0))]}
+    return {"fit": [alpha, max(beta, math.ulp(1.0))], "library": MPI.Get_library_version()}
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import against, compiled, engines, gpu, memory, peers, recording, recurrent
+from benchmarks import against, compiled, distributed, engines, gpu, memory, peers, recording, recurrent
 from benchmarks.language_model import ours, sampling
 from benchmarks.processes import HERE, Candidate, Make, alive, estimate, in_turn, ratio
 from benchmarks.workloads import Workload
 
+from .distributed.launch import mpiexec
 from .engine import host_kernels
 from .engine.strict_array import installed, stand_in_only
 from .systems import posix
@@ -195,3 +196,18 @@ def test_the_table_of_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     gpu.main()
     assert capsys.readouterr().out.startswith("No figures: device 'cuda'")
+
+
+def test_messages_take_longer_over_tcp() -> None:
+    mpiexec()
+    networks = distributed._networks_here(5)
+    if "loopback TCP" not in networks:
+        pytest.skip("only MPICH is told by its environment to use TCP on one host")
+    assert networks["shared memory"][0] < networks["loopback TCP"][0]
+
+
+def test_the_model_of_scaling(capsys: pytest.CaptureFixture[str]) -> None:
+    distributed._table(0.1, 10**7, {"a network": (0.0, 1e-8)})  # 0.1 s for the step, and for the message on two ranks
+    weak, strong = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert weak[:5] == ["a", "network", "weak", "100%", "50%"]
+    assert strong[:5] == ["a", "network", "strong", "100%", "33%"]

@@ -85,15 +85,9 @@ class Run:
         if not all(bool(tg.isfinite(p).all()) for p in self.model.parameters()):
             raise UserError(f"the model diverged by step {self.step}: lower --lr or --clip. It was not saved")
 
-    def save(self, path: Path) -> None:
-        """Write the run to a file, which is whole at any time.
-
-        Raises:
-            UserError: if the model diverged: such a one does not replace a good one.
-            OSError: if the file cannot be written.
-        """
-        self.require_sound()
-        stored = {
+    def stored(self) -> dict[str, Any]:
+        """All of the run, as `tg.save` takes it."""
+        return {
             "kind": f"{KIND} {VERSION}",
             "settings": asdict(self.settings),
             "tokens": self.vocabulary.kind,
@@ -111,13 +105,10 @@ class Run:
             "losses": self.losses,
             "judged": [tuple(j) for j in self.judged],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
-        tg.save(stored, path)
 
     @classmethod
-    def load(cls, path: Path, device: str) -> Run:
-        """Read a run from a file, and put the random stream where it stood."""
-        stored = _read(path)
+    def of(cls, stored: dict[str, Any], where: object, device: str) -> Run:
+        """The run that was stored, and the random stream where it stood. `where` says in the error from where it is."""
         try:
             vocabulary = _checked(stored)
             run = cls.new(Settings(**stored["settings"]), vocabulary, device)
@@ -130,8 +121,24 @@ class Run:
             run.judged = [Judgement(*j) for j in stored["judged"]]
             tg.default_generator.set_state(stored["random"])
         except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise UserError(f"{path} does not fit the model that it describes: {error}. Train anew") from None
+            raise UserError(f"{where} does not fit the model that it describes: {error}. Train anew") from None
         return run
+
+    def save(self, path: Path) -> None:
+        """Write the run to a file, which is whole at any time.
+
+        Raises:
+            UserError: if the model diverged: such a one does not replace a good one.
+            OSError: if the file cannot be written.
+        """
+        self.require_sound()
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
+        tg.save(self.stored(), path)
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> Run:
+        """Read a run from a file, and put the random stream where it stood."""
+        return cls.of(_read(path), path, device)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tinygrad_seq as tg
 
+from . import ranks
 from .checkpoint import Run
 from .errors import UserError
 from .folder import CHECKPOINT, PAGE, checkpoint_in
@@ -160,7 +161,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             options = parser().parse_args(arguments)
             if options.command == "train":
-                return run_train(options, check_device(options.device))
+                with ranks.joined():
+                    return run_train(options, ranks.together(lambda: check_device(ranks.device_of(options.device))))
             return {"sample": run_sample, "score": run_score, "look": run_look}[options.command](options)
         except UserError as error:
             print(f"char_lm: {' '.join(str(error).split())}", file=sys.stderr)

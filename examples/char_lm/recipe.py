@@ -32,13 +32,14 @@ BYTES_PER_PARAMETER = 5 * 4  # itself, its gradient, two moments, and one copy w
 BYTES_PER_ACTIVATION = 4 * 12  # of each unit at each step: gates, states, and the way back
 
 
-def choose(given: dict[str, Any], tokens: int, vocabulary: int) -> Settings:
+def choose(given: dict[str, Any], tokens: int, vocabulary: int, processes: int = 1) -> Settings:
     """All settings of a run.
 
     Args:
         given: the settings from the command line.
         tokens: how many there are to learn from.
         vocabulary: how many different ones.
+        processes: how many train together.
     """
     chosen = dict(given)
     if not chosen.keys() & {"steps", "minutes"}:
@@ -49,7 +50,7 @@ def choose(given: dict[str, Any], tokens: int, vocabulary: int) -> Settings:
     chosen.setdefault("chunk", max(min(CHUNK, (tokens // chosen["batch"] - 1) // 2), 1))
     chosen.setdefault("layers", 1)
     chosen.setdefault("embedding", 64)
-    speed = None if "steps" in chosen else multiplications_per_second()
+    speed = None if "steps" in chosen else multiplications_per_second() * processes
 
     def planned(hidden: int) -> float:
         """Tokens that a model of this size is trained on."""

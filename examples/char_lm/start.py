@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import curve, recipe
+from tinygrad_seq import distributed as dist
+
+from . import curve, ranks, recipe
 from .checkpoint import Run
 from .errors import UserError
 from .folder import BEST, CHECKPOINT, checkpoint_in, has_run, locked, prepare, tidy
@@ -25,39 +28,24 @@ from .train import Options, finished, learning_rate, out_of_patience, train, use
 
 
 def run_train(given: argparse.Namespace, device: str) -> int:
-    settings = {f.name: getattr(given, f.name) for f in fields(Settings) if hasattr(given, f.name)}
-    if "encoding" in settings:
-        settings["encoding"] = known_encoding(settings["encoding"])
-    if given.resume and given.init_from:
-        raise UserError("--init-from begins a new run, and --resume goes on with one: leave one of them out")
     source = given.resume if isinstance(given.resume, Path) else given.out or DEFAULT_OUT
     old = checkpoint_in(source, (CHECKPOINT,))
     out = given.out or (old.parent if given.resume else DEFAULT_OUT)
-    if has_run(out) and not given.overwrite and not (given.resume and out.resolve() == old.parent.resolve()):
-        raise UserError(
-            f"{out / CHECKPOINT} exists: go on with it (--resume), replace it (--overwrite), or choose another --out"
-        )
-    if given.resume and not old.is_file():
-        Run.load(old, device)  # says that there is none
-    prepare(out)
-    with locked(out), Progress(given.quiet) as progress:
-        tidy(out)
-        if given.resume:
-            run, corpus = resume(settings, old, out, device, progress)
-        else:
-            run, corpus = begin(settings, out, device, given.init_from, progress)
+    with contextlib.ExitStack() as held:
+        progress = held.enter_context(Progress(given.quiet))
+        place = Place(out, progress, replaces=has_run(out) and given.overwrite)
+        first = ranks.by_first(lambda: prepared(given, old, device, place, progress, held))
+        run = ranks.copied(first and first[0], device)
+        corpus = ranks.together(lambda: first[1] if first else followed(run, out))
+        if given.resume and finished(run) and run.judged and run.judged[-1].step == run.step:
+            return nothing_to_do(run, place, device, progress)
         options = Options(
             device,
             not given.no_compile,
             given.save_every,
             given.show_every,
-            curve.Events(out) if given.tensorboard else None,
+            ranks.by_first(lambda: curve.Events(out)) if given.tensorboard else None,
         )
-        place = Place(out, progress, replaces=has_run(out) and given.overwrite)
-        if given.resume:
-            place.complete(run)
-            if finished(run) and run.judged and run.judged[-1].step == run.step:
-                return nothing_to_do(run, place, device, progress)
         progress.say(
             f"{len(corpus.train):,} {corpus.vocabulary.kind} to learn from, {len(corpus.vocabulary):,} different; "
             f"{sum(p.numel() for p in run.model.parameters()):,} parameters"
@@ -65,12 +53,64 @@ def run_train(given: argparse.Namespace, device: str) -> int:
         return to_the_end(run, corpus, place, options, progress)
 
 
+def prepared(
+    given: argparse.Namespace,
+    old: Path,
+    device: str,
+    place: Place,
+    progress: Progress,
+    held: contextlib.ExitStack,
+) -> tuple[Run, Corpus]:
+    """The run and its text, on rank 0; the folder belongs to it as long as `held` says."""
+    out = place.folder
+    settings = {f.name: getattr(given, f.name) for f in fields(Settings) if hasattr(given, f.name)}
+    if "encoding" in settings:
+        settings["encoding"] = known_encoding(settings["encoding"])
+    if given.resume and given.init_from:
+        raise UserError("--init-from begins a new run, and --resume goes on with one: leave one of them out")
+    if has_run(out) and not given.overwrite and not (given.resume and out.resolve() == old.parent.resolve()):
+        raise UserError(
+            f"{out / CHECKPOINT} exists: go on with it (--resume), replace it (--overwrite), or choose another --out"
+        )
+    if given.resume and not old.is_file():
+        Run.load(old, device)  # says that there is none
+    prepare(out)
+    held.enter_context(locked(out))
+    tidy(out)
+    if given.resume:
+        run, corpus = resume(settings, old, out, device, progress)
+        place.complete(run)
+    else:
+        run, corpus = begin(settings, out, device, given.init_from, progress)
+    processes, batch = dist.get_world_size(), run.settings.batch
+    if batch < processes:
+        raise UserError(
+            f"{processes} processes cannot share {batch} streams: start {batch} of them at most"
+            + ("" if given.resume else ", or take a larger --batch")
+        )
+    if processes > 1:
+        progress.say(f"{processes} processes train together, each on {batch / processes:.3g} of the {batch} streams")
+    return run, corpus
+
+
+def followed(run: Run, out: Path) -> Corpus:
+    """The text that rank 0 has found, on another rank."""
+    s = run.settings
+    text = Text(None if s.text is None else [Path(path) for path in s.text], s.encoding, s.tokens)
+    if text.digest != s.digest:
+        raise UserError(
+            f"rank {dist.get_rank()} reads another text than rank 0 in {text}: all processes need the same files"
+        )
+    out.mkdir(parents=True, exist_ok=True)  # on a host that does not share rank 0's disk
+    return text.corpus(out, run.vocabulary)
+
+
 def to_the_end(run: Run, corpus: Corpus, place: Place, options: Options, progress: Progress) -> int:
     """Train, judge, report; say how to go on when that is stopped."""
     with Requests(progress.say) as asked:
         try:
             train(run, corpus, place, options, progress, asked)
-            if not asked.stop and not progress.quiet:
+            if not asked.stop and not progress.quiet and ranks.is_first():
                 if out_of_patience(run):
                     progress.say(f"stopped early: {run.settings.patience} judgements without a better one")
                 report(run, corpus, place, options, asked)
@@ -106,7 +146,7 @@ def begin(
         same_run({k: given[k] for k in ("hidden", "embedding", "layers", "tokens")}, before.settings, init_from)
     corpus = text.corpus(out)
     require_enough(len(corpus.tokens), given)
-    settings = recipe.choose(given, len(corpus.train), len(corpus.vocabulary))
+    settings = recipe.choose(given, len(corpus.train), len(corpus.vocabulary), dist.get_world_size())
     recipe.require_room(settings, len(corpus.vocabulary))
     settings.text = None if paths is None else [str(path.resolve()) for path in paths]
     settings.digest = text.digest

@@ -14,8 +14,9 @@ import numpy as np
 import nn
 import nn.functional as F
 import tinygrad_seq as tg
+from tinygrad_seq import distributed as dist
 
-from . import curve
+from . import curve, ranks
 from .checkpoint import Judgement, Run
 from .errors import UserError
 from .judge import Judge
@@ -109,7 +110,10 @@ class Clock:
 
 
 def step_of(run: Run) -> Callable[[tg.Tensor, tg.Tensor, Any], tuple[tg.Tensor, Any]]:
-    """One step of training, as a function of inputs and targets (T, B) and the state: the loss and the state after."""
+    """One step of training, as a function of inputs and targets (T, B) and the state: the loss and the state after.
+
+    Of several processes each has its streams; the loss and the gradients are means over all of them.
+    """
     model, optimizer, clip, V = run.model, run.optimizer, run.settings.clip, len(run.vocabulary)
 
     def step(inputs: tg.Tensor, targets: tg.Tensor, state: Any) -> tuple[tg.Tensor, Any]:
@@ -117,6 +121,7 @@ def step_of(run: Run) -> Callable[[tg.Tensor, tg.Tensor, Any], tuple[tg.Tensor, 
         loss = F.cross_entropy(scores.reshape(-1, V), targets.reshape(-1))
         optimizer.zero_grad()
         loss.backward()
+        loss = dist.average_gradients(model.parameters(), weight=targets.shape[1], loss=loss)
         nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         return loss.detach(), state.detach()
@@ -128,16 +133,18 @@ def train(run: Run, corpus: Corpus, place: Place, options: Options, progress: Pr
     """Train until the budget is used, the patience is out, or somebody asks to stop; and save."""
     step = tg.compile(step_of(run)) if options.compiled else step_of(run)
     judge = Judge(run.model, corpus.tokens, corpus.cut, options.device, options.compiled)
-    stream = nn.utils.stream(corpus.train, run.settings.batch, run.settings.chunk, device=options.device)
-    stream.position = run.position
+    mine = dist.shard(run.settings.batch)
+    stream = nn.utils.stream(corpus.train, run.settings.batch, run.settings.chunk, options.device, streams=mine)
+    stream.position, run.state = run.position, ranks.mine(run.state, mine)
     clock, done_before, seconds_before = Clock(), run.step, run.seconds
-    saved = shown = time.monotonic()
+    stop, saved_at = 0.0, time.monotonic()
+    shown_at = saved_at
     progress.update(used(run), "making the program of a step" if options.compiled else "starting")
     with np.errstate(all="ignore"):  # a bad loss is noticed below
         for inputs, targets, begins in over_and_over(stream):
-            if due(run) and not asked.stop:
-                judged(run, judge, place, options, progress, asked)
-            if finished(run) or asked.stop:
+            if due(run) and not stop:
+                stop = judged(run, judge, mine, place, options, progress, asked)
+            if finished(run) or stop:
                 break
             clock.start()
             run.optimizer.param_groups[0]["lr"] = learning_rate(run)
@@ -147,43 +154,65 @@ def train(run: Run, corpus: Corpus, place: Place, options: Options, progress: Pr
             run.position, run.step = stream.position, run.step + 1
             run.seconds += clock.stop()
             if run.step % LOSS_EVERY == 0 or not math.isfinite(run.recent[-1]):
-                run.require_sound()
+                ranks.together(run.require_sound)
                 run.losses.append((run.step, run.training_loss))
                 run.recent.clear()
             tokens = (run.step - done_before) * run.settings.batch * run.settings.chunk
             show(run, progress, tokens / max(run.seconds - seconds_before, 1e-9))
-            if time.monotonic() - shown >= options.show_every:
-                shown = time.monotonic()
+            if ranks.is_first() and time.monotonic() - shown_at >= options.show_every:
+                shown_at = time.monotonic()
                 progress.say(f"\n{excerpt(run, options)}\n")
-            if asked.save or time.monotonic() - saved >= options.save_every:
-                saved = time.monotonic()
-                if place.save(run) and asked.save:
+            late = float(time.monotonic() - saved_at >= options.save_every)
+            run.seconds, late, stop, wanted = ranks.agreed([run.seconds, late], [asked.stop, asked.save])
+            if late or wanted:
+                saved_at, asked.save = time.monotonic(), False
+                if saved(run, mine, place) and wanted:
                     progress.say(f"saved at step {run.step} to {place.checkpoint}")
-                asked.save = False
-        place.save_at_last(run, may_ask=asked.stop in (0, signal.SIGINT))
+        asked.stop = asked.stop or int(stop)
+        all_of_it = ranks.whole(run, mine)
+        ranks.by_first(lambda: place.save_at_last(all_of_it, may_ask=asked.stop in (0, signal.SIGINT)))
 
 
-def judged(run: Run, judge: Judge, place: Place, options: Options, progress: Progress, asked: Requests) -> None:
-    """Judge the model, keep it if it is the best so far, and write the curve. Given up if somebody asks to stop."""
+def saved(run: Run, mine: slice, place: Place, best: bool = False) -> bool:
+    """Let rank 0 write the run, and the same as the best one if it is; whether it could. False on other ranks."""
+    all_of_it = ranks.whole(run, mine)
+    return bool(ranks.by_first(lambda: place.save(all_of_it, best)))
+
+
+def judged(
+    run: Run, judge: Judge, mine: slice, place: Place, options: Options, progress: Progress, asked: Requests
+) -> float:
+    """Judge the model, keep it if it is the best so far, and write the curve. Given up if somebody asks to stop.
+
+    Returns:
+        The number of the signal that asks to stop, or 0: the same on all ranks.
+    """
 
     def tick(done: float) -> bool:
         progress.update(used(run), f"judging {done:.0%}")
         return bool(asked.stop)
 
+    def nats() -> float | None:
+        run.require_sound()
+        found = judge(run.settings.judged_tokens, tick)
+        if found is not None and not math.isfinite(found[0]):
+            raise UserError(
+                f"the held-out loss became {found[0]} at step {run.step}: lower --lr. This model was not saved"
+            )
+        return None if found is None else found[0]
+
     if used(run) >= 1:  # whatever happens now, this one is there
-        place.save(run)
+        saved(run, mine, place)
     began = time.monotonic()
-    run.require_sound()
-    found = judge(run.settings.judged_tokens, tick)
-    if found is None:
-        return
-    if not math.isfinite(found[0]):
-        raise UserError(f"the held-out loss became {found[0]} at step {run.step}: lower --lr. This model was not saved")
+    found = ranks.by_first(nats)
+    held_out, stop = ranks.agreed([-math.inf if found is None else found], [asked.stop])
+    if held_out < 0:
+        return stop
     before = run.best
-    run.judged.append(Judgement(run.step, run.seconds, run.training_loss, found[0]))
+    run.judged.append(Judgement(run.step, run.seconds, run.training_loss, held_out))
     newest, best = run.judged[-1], run.best
     if best is newest:
-        place.save(run, best=True)
+        saved(run, mine, place, best=True)
     progress.say(
         f"step {run.step}: held out {newest.nats:.3f} nats, {bits(newest.nats):.3f} bits; "
         f"training {newest.training:.3f}"
@@ -194,8 +223,9 @@ def judged(run: Run, judge: Judge, place: Place, options: Options, progress: Pro
             f"the held-out loss rises since step {before.step}: the model learns by heart. "
             f"The best one is kept in {place.best}"
         )
-    place.curves(run, options.events)
-    run.judging += time.monotonic() - began
+    ranks.by_first(lambda: place.curves(run, options.events))
+    run.judging, stop = ranks.agreed([run.judging + time.monotonic() - began], [asked.stop])
+    return stop
 
 
 def show(run: Run, progress: Progress, speed: float) -> None:

@@ -3,7 +3,7 @@
     zoo.py       the models and their losses
     world.py     one run of the training program: a model, its random numbers, and what is seen of it
     feature.py   what a feature is
-    functions.py, models.py, steps.py   the features, by what they change
+    functions.py, models.py, steps.py, processes.py   the features, by what they change
     matrix.py    which features meet how often, and the comparison of a run that has them with plain code
     names.py     which public names are in here, and why the others are not
 

@@ -17,12 +17,13 @@ from .feature import Feature
 from .functions import FUNCTIONS
 from .models import MODELS
 from .operations import Operations
+from .processes import Distributed
 from .steps import STEPS
 from .update import KINDS, ByHand, Update
 from .world import OF_TEN, WEIGHTS, Weights, World
 
-QUICK = 400  # draws in `make test`: the fewest in which every pair comes up
-_ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS]
+QUICK = 420  # draws in `make test`: the fewest in which every pair comes up
+_ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS, Distributed]
 FEATURES = {feature.name: feature for feature in _ALL}
 Pair = tuple[str, str]
 
@@ -34,7 +35,14 @@ APART: dict[frozenset[str], str] = {
 REFUSED: dict[frozenset[str], str] = {
     frozenset({"written in between"}): "was changed in place",
     frozenset({"checkpoint", "re-bound in between"}): "used other tensors",
+    frozenset({"distributed", "create_graph"}): "made with create_graph=True, and a mean over all ranks is a constant",
 }
+REFUSED |= {
+    frozenset({"distributed", drawn, lengths}): "each rank would draw another amount"
+    for drawn in ("dropout", "zoneout")
+    for lengths in ("lengths", "packed", "mask")
+}
+REFUSED |= {frozenset({"distributed", "vmap", d}): "shard() gave this process" for d in ("dropout", "zoneout")}
 REFUSED |= {
     frozenset({compiled, *others}): words
     for compiled in ("compiled model", "compiled function")
@@ -112,6 +120,7 @@ def _as_before(case: Case, world: World) -> bool:
     names = [name for name in case.features if name in ("no_grad", "compiled function")]
     around = names == ["compiled function", "no_grad"] or {"no_grad", "compiled model"} <= {*case.features}
     own = {"buffers"} if around else set[str]()
+    own |= {"gradients"} if {"distributed", "create_graph"} <= {*case.features} else set()  # which had to be there
     return all(value == world.before[name] for name, value in world.holds().items() if name not in own)
 
 

@@ -50,7 +50,6 @@ NOT_HERE: dict[str, str] = {
         nn.figures""",
     "a user's own primitive: tests/test_custom_op.py": "tg.Primitive tg.primitive",
     "what compiled functions refuse, or warn of: tests/compiler": "tg.CompileError tg.RecompileWarning",
-    "many processes as one: tests/distributed": "nn.parallel",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",
     "as the layers that are here: tests/nn/test_more_layers.py": """

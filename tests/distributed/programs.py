@@ -180,14 +180,17 @@ def statistics(executor: str) -> Any:
 
 def collectives() -> Any:
     rank, size = dist.get_rank(), dist.get_world_size()
+    assert dist.get_node_local_rank() == rank  # on one host
     total = dist.all_reduce(tg.tensor([1.0 + rank, 2.0]))
     mean = dist.all_reduce(tg.tensor([1.0 + rank]), dist.ReduceOp.AVG)
     least = dist.all_reduce(tg.tensor([rank]), dist.ReduceOp.MIN)
     halves = dist.all_reduce(tg.tensor([0.5], dtype=tg.float16))
     everything = [t.tolist() for t in dist.all_gather(tg.tensor([[rank]]))]
+    scalars = [dist.all_reduce(tg.tensor(1.0 + rank)).item(), [t.item() for t in dist.all_gather(tg.tensor(rank))]]
+    scalars += [dist.broadcast(tg.tensor(rank), src=size - 1).item()]
     last = dist.broadcast(tg.tensor([float(rank)]), src=size - 1)
     dist.barrier()
-    return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist()]
+    return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist(), scalars]
 
 
 def missing() -> Any:

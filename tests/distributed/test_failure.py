@@ -39,6 +39,16 @@ def test_one_message(how: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 45  # most of it for starting, on a busy machine
 
 
+def test_batches_of_which_nobody_has_said_the_rows(tmp_path: Path) -> None:
+    ended = launched(2, "parallel:unknown", folder=tmp_path)
+    assert ended.code
+    wrong = (
+        r"ranks 0 and 1 call average_gradients.*a batch of \(2, 2, 3\) \(shard\(\) says which rows a rank has if they"
+    )
+    assert re.search(wrong, ended.text), ended.text
+    assert len(re.findall(r"distributed: ", ended.text)) == 1, ended.text
+
+
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     assert launched(2, "fails:kill", folder=tmp_path).code
 
@@ -61,6 +71,7 @@ def run(code: str, environment: dict[str, str]) -> str:
 def test_bad_input() -> None:
     code = """
 import os
+from datetime import timedelta
 import tinygrad_seq as tg
 def says(f, *args, **kwargs):
     try:
@@ -70,7 +81,7 @@ def says(f, *args, **kwargs):
 says(dist.get_rank)
 says(dist.average_gradients, [])
 says(dist.init_process_group, "horovod")
-says(dist.init_process_group, timeout=0)
+says(dist.init_process_group, timeout=timedelta(0))
 dist.init_process_group()
 says(dist.init_process_group)
 says(dist.average_gradients, [tg.ones(2)])
@@ -79,7 +90,7 @@ says(dist.shard, "ab")
 says(dist.shard, [tg.ones(2, 3), tg.ones(2, 4)])
 says(dist.broadcast, tg.ones(2), src=1)
 says(tg.compile(lambda x: dist.barrier()), tg.ones(1))
-print(dist.shard(5), dist.get_rank(), dist.get_world_size(), flush=True)
+print(dist.shard(5), dist.get_rank() + dist.get_node_local_rank(), dist.get_world_size(), flush=True)
 if os.fork() == 0:
     says(dist.barrier)
     says(dist.init_process_group)
@@ -113,6 +124,11 @@ def test_another_mpi_than_the_launchers() -> None:
     pytest.importorskip("mpi4py")
     text = run("dist.init_process_group()", {"OMPI_COMM_WORLD_SIZE": "4"})
     assert "Open MPI's mpiexec has started 4 processes, but each is alone for mpi4py" in text, text
+
+
+def test_a_launcher_that_starts_one_process_takes_no_transport() -> None:
+    code = "import sys; sys.modules['mpi4py'] = None\ndist.init_process_group()\nprint(dist.get_world_size())"
+    assert run(code, {"SLURM_STEP_NUM_TASKS": "1"}) == "1\n"
 
 
 def test_no_mpi4py_and_no_mpi_library() -> None:

@@ -85,6 +85,10 @@ def test_refusals_are_the_same_in_a_group_of_one() -> None:
         dist.all_reduce(tg.ones(1, dtype=tg.complex64), dist.ReduceOp.MAX)
     with pytest.raises(RuntimeError, match="a leaf that requires a gradient"):
         dist.all_reduce(tg.ones(1, requires_grad=True))
+    weight = tg.ones(1, requires_grad=True)
+    (weight**2).sum().backward(create_graph=True)
+    with pytest.raises(RuntimeError, match=r"gradient of w was made with create_graph=True.*no_sync\(\)"):
+        dist.average_gradients([("w", weight)])
     x = tg.ones(2)
     (mine,) = dist.all_gather(x)
     x.add_(1)

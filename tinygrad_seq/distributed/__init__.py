@@ -11,7 +11,7 @@
 
 from .collectives import ReduceOp, all_gather, all_reduce, barrier, broadcast
 from .gradients import average_gradients, call_after_backward
-from .group import DistributedError, get_rank, get_world_size, is_initialized
+from .group import DistributedError, get_node_local_rank, get_rank, get_world_size, is_initialized
 from .parameters import broadcast_parameters, require_identical
 from .process_group import destroy_process_group, init_process_group, request_stop, should_stop
 from .sharding import shard
@@ -27,6 +27,7 @@ __all__ = [
     "broadcast_parameters",
     "call_after_backward",
     "destroy_process_group",
+    "get_node_local_rank",
     "get_rank",
     "get_world_size",
     "init_process_group",

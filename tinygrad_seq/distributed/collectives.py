@@ -29,7 +29,7 @@ class _Reduce(Message):
         self.group, self.op = group, op
 
     def transfer(self, x: Array, out: Array, *_: Any) -> None:
-        self.group.meet("all_reduce", lambda: f"{described(x)}, {self.op}")
+        self.group.meet("all_reduce", lambda: f"{described(x, self.group)}, {self.op}")
         self.group.link.all_reduce(x, out, self.op)
 
 
@@ -44,7 +44,7 @@ class _Gather(Message):
         return array_module(x).stack([x] * self.group.size)
 
     def transfer(self, x: Array, out: Array, *_: Any) -> None:
-        self.group.meet("all_gather", lambda: described(x))
+        self.group.meet("all_gather", lambda: described(x, self.group))
         self.group.link.all_gather(x, out)
 
 
@@ -53,7 +53,7 @@ class _Broadcast(Message):
         self.group, self.source = group, source
 
     def transfer(self, x: Array, out: Array, *_: Any) -> None:
-        self.group.meet("broadcast", lambda: f"{described(x)}, from rank {self.source}")
+        self.group.meet("broadcast", lambda: f"{described(x, self.group)}, from rank {self.source}")
         out[...] = x
         self.group.link.broadcast(out, self.source)
 

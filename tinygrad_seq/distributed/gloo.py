@@ -20,12 +20,14 @@ class GlooTransport:
     """Messages between processes that found each other by MASTER_ADDR and MASTER_PORT, as torchrun sets them."""
 
     name = "gloo"
+    on_gpu = False
     rank: Any
     size: Any
 
     def __init__(self, torch: Any) -> None:
         self._torch, self._dist = torch, torch.distributed
         self.rank, self.size = self._dist.get_rank(), self._dist.get_world_size()
+        self.local_rank: int = int(os.environ.get("LOCAL_RANK", self.rank))
         self.local_size: int = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         op = self._dist.ReduceOp
         self._ops = {"sum": op.SUM, "product": op.PRODUCT, "min": op.MIN, "max": op.MAX}
@@ -55,7 +57,7 @@ class GlooTransport:
         self._dist.all_reduce(self._tensor(out), self._ops[op])
 
     def all_gather(self, x: Array, out: Array) -> None:
-        self._dist.all_gather([self._tensor(part) for part in out], self._tensor(x))
+        self._dist.all_gather([self._tensor(out[r, ...]) for r in range(self.size)], self._tensor(x))
 
     def broadcast(self, x: Array, source: int) -> None:
         self._dist.broadcast(self._tensor(x), source)

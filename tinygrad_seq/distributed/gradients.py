@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from types import MethodType
-from typing import Any
+from typing import Any, overload
 from weakref import WeakMethod
 
 from ..backend import Array, array_module, backend_of, is_array
-from ..backend import numpy_module as numpy
 from ..backend.dispatch import at
 from ..graph.errors import public
 from ..graph.grad_mode import no_grad
@@ -26,23 +25,27 @@ class _Average(Message):
     """The gradients of one dtype, side by side in one array: the sum of weight · gradient / (the mean weight)."""
 
     def __init__(self, agreement: Agreement, first: bool) -> None:
-        self._agreement, self._first = agreement, first
+        self.group, self._agreement, self._first = agreement.group, agreement, first
 
     def transfer(self, x: Array, out: Array, weight: Any = 1.0, seed: Any = 0, offset: Any = 0) -> None:
         agreement = self._agreement
         if self._first and agreement.static:
             agreement.reach(float(weight), int(seed), int(offset))
-        link = agreement.group.link
+        link = self.group.link
         if agreement.factor == 1:
             link.all_reduce(x, out, "sum")
             return
         if agreement.factor:
-            numpy.multiply(x, agreement.factor, out=out)
+            array_module(x).multiply(x, agreement.factor, out=out)
         else:
             out[...] = 0  # what it has may be nan, the mean of nothing
         link.all_reduce(out, out, "sum")
 
 
+@overload
+def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, *, loss: Tensor) -> Tensor: ...
+@overload
+def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor | None = None) -> Tensor | None: ...
 @public
 def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor | None = None) -> Tensor | None:
     """Let the gradients be their means over all ranks: Σ weight · gradient / Σ weight, on each of them.
@@ -65,11 +68,21 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
 
     Raises:
         TypeError: if something is no parameter.
+        RuntimeError: if a gradient was made with create_graph=True: its mean would be a constant.
         DistributedError: on all ranks, if they have other parameters, do something else, or have no data at all.
     """
     group = current(NAME)
     names, tensors = _named(parameters)
     weight = getattr(weight, "array", weight)
+    recorded = next(
+        (name for name, p in zip(names, tensors, strict=True) if p.grad is not None and p.grad.requires_grad), None
+    )
+    if recorded is not None:
+        raise RuntimeError(
+            f"{NAME}: the gradient of {recorded} was made with create_graph=True, and a mean over all ranks is a "
+            "constant; clear it with zero_grad() before the backward() that counts, and with "
+            "nn.parallel.DistributedDataParallel call backward(create_graph=True) in no_sync()"
+        )
     if group.size == 1:
         return None if loss is None else loss.detach()
     static = bool(recording and recording[-1].mine())
@@ -78,7 +91,7 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
         grads.append(None if loss is None else loss.detach().to(tensors[0].dtype).reshape(()))
         shapes = [*[p.shape for p in tensors], ()]
         kinds = [*[p.dtype for p in tensors], tensors[0].dtype]
-        whats = [f"{name} {described(p.array)}" for name, p in zip(names, tensors, strict=True)]
+        whats = [f"{name} {described(p.array, group)}" for name, p in zip(names, tensors, strict=True)]
         agreement = Agreement(group, [*whats, "the loss"], [g is not None for g in grads], static)
         if static:
             rest = (weight, *recording[-1].stands(default_generator))

@@ -140,7 +140,10 @@ class Group:
             if header.has_generator:
                 did += f", the random numbers standing at {header.offset} of seed {header.seed}"
             told.setdefault(did + (f" ({line})" if line else ""), []).append(r)
-        texts = [f"{ranks(who)} {did}" for did, who in sorted(told.items(), key=lambda entry: len(entry[1]))]
+        texts = [
+            f"{ranks(who)} {did if len(who) == 1 else did.replace('calls', 'call', 1)}"
+            for did, who in sorted(told.items(), key=lambda entry: len(entry[1]))
+        ]
         difference = _first_difference([action.split("\n", 3)[2] for action in actions])
         self.fail(f"the ranks do not do the same: {'; '.join(texts)}{difference}")
 
@@ -208,6 +211,12 @@ def is_initialized() -> bool:
 def get_rank() -> int:
     """The number of this process in the group, from 0 on."""
     return current("get_rank").rank
+
+
+def get_node_local_rank() -> int:
+    """The number of this process among those of the group on this host, from 0 on: of its GPU, if each has one."""
+    transport = current("get_node_local_rank").transport
+    return 0 if transport is None else transport.local_rank
 
 
 def get_world_size() -> int:

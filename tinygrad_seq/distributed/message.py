@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, backend_of, is_array
-from ..backend import numpy_module as numpy
+from ..backend import Array, array_module, backend_of, is_array, numpy_backend
+from ..backend.dispatch import at
 from ..graph.tracing_hook import CompileError
 from ..graph.tracing_hook import active as recording
+from .group import Group
 
 
 class Message:
     """One collective operation, with its settings, in a group of more than one. Subclasses say which."""
+
+    group: Group
 
     def shape(self, x: Array) -> tuple[int, ...]:
         """That of the result."""
@@ -22,7 +25,7 @@ class Message:
         return x.copy()
 
     def transfer(self, x: Array, out: Array, *rest: Any) -> None:
-        """Send an array that lies in one piece on the host, and let another one have what comes of it."""
+        """Send an array that lies in one piece, on the host or where it is, and let another have what comes of it."""
         raise NotImplementedError
 
     def __call__(self, x: Array, *rest: Any, out: Array = None) -> Array:
@@ -32,12 +35,15 @@ class Message:
             rest: numbers, or arrays of one element.
         """
         backend = backend_of(x)
-        host = numpy.ascontiguousarray(backend.to_host(x))
+        stays = backend is numpy_backend or self.group.link.on_gpu
+        given = x if stays else backend.to_host(x)
+        given = given if given.flags.c_contiguous else given.copy()
         numbers = [float(backend_of(a).to_host(a)) if is_array(a) else a for a in rest]
-        there = out is not None and host is x and out.flags.c_contiguous
-        result = out if there else numpy.empty(self.shape(host), host.dtype)
-        self.transfer(host, result, *numbers)
-        if there or (out is None and host is x):
+        there = out is not None and given is x and out.flags.c_contiguous
+        with at(given):
+            result = out if there else array_module(given).empty(self.shape(given), given.dtype)
+            self.transfer(given, result, *numbers)
+        if there or (out is None and stays):
             return result
         if out is None:
             return backend.asarray(result, None, int(backend.device_name(x).partition(":")[2] or 0))
@@ -52,9 +58,10 @@ def send(message: Message, x: Array, *rest: Any) -> Array:
     return message(x, *rest)
 
 
-def described(x: Array) -> str:
-    """An array in messages: its dtype and shape."""
-    return f"{x.dtype}{list(x.shape)}"
+def described(x: Array, group: Group) -> str:
+    """An array in messages: its dtype and shape, and whether it is sent from a GPU."""
+    there = group.size > 1 and group.link.on_gpu and backend_of(x) is not numpy_backend
+    return f"{x.dtype}{list(x.shape)}" + " on a GPU" * there
 
 
 def outside(name: str) -> None:

@@ -16,6 +16,7 @@ class MPITransport:
     """Messages between the processes that an MPI launcher has started."""
 
     name = "mpi"
+    on_gpu = False
     rank: Any
     size: Any
 
@@ -24,6 +25,7 @@ class MPITransport:
         self._comm = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         host = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.local_rank: Any = host.Get_rank()
         self.local_size: Any = host.Get_size()
         host.Free()
         self._ops = {"sum": MPI.SUM, "product": MPI.PROD, "min": MPI.MIN, "max": MPI.MAX}

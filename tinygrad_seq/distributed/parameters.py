@@ -28,7 +28,9 @@ def broadcast_parameters(module: Any, src: int = 0) -> None:
         raise ValueError(f"broadcast_parameters: src={src} is no rank; there are 0 to {group.size - 1}")
     if group.size == 1:
         return
-    group.meet("broadcast_parameters", lambda: "; ".join([f"{k} {described(x.array)}" for k, x in entries.items()]))
+    group.meet(
+        "broadcast_parameters", lambda: "; ".join([f"{k} {described(x.array, group)}" for k, x in entries.items()])
+    )
     with no_grad():
         for x in entries.values():
             backend = backend_of(x.array)

@@ -20,17 +20,20 @@ class Silence(Exception):
 
 
 class Transport(Protocol):
-    """One of the engines, for a group of more than one process. Arrays are contiguous and on the host.
+    """One of the engines, for a group of more than one process. Arrays are contiguous.
 
     Attributes:
-        name: MPI's or gloo's.
+        name: MPI's, gloo's or NCCL's.
+        on_gpu: whether arrays on a GPU are sent from there; others are on the host.
         rank, size: which process this is, of how many.
-        local_size: how many of them are on this host.
+        local_rank, local_size: which one this is on this host, of how many.
     """
 
     name: str
+    on_gpu: bool
     rank: int
     size: int
+    local_rank: int
     local_size: int
 
     def exchange(self, words: bytes, timeout: float) -> list[bytes]:
