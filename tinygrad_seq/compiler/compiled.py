@@ -317,7 +317,7 @@ class Compiled(Generic[P, R]):
         modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
+        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.read_whole)
         places = names.places
         for module in modules:
             of_module, parts = module_guards(module, tracer.read[id(module)])
@@ -362,7 +362,7 @@ def _output(tracer: Tracer, y: Any, start: int, place: int | None) -> Any:
     if place is not None:
         return DifferentiableOutput(tracer.traced(y.array).refresh().variable, place)
     if type(y) is SymbolicScalar:
-        return ScalarOutput(y.place.place)
+        return ScalarOutput(y.number.index)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(

@@ -16,7 +16,7 @@ from .grad_buffers import Gradients
 from .guards import Found
 from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
-from .operations import VIEWS
+from .operations import base_of
 from .partition import partition
 from .passes import optimized
 from .program import Instr, Number, Program, Source, Var
@@ -38,25 +38,25 @@ class DifferentiableOutput(NamedTuple):
     """The result is a tensor that carries a gradient: which of them."""
 
     var: Var
-    place: int
+    position: int
 
 
 class AliasOutput(NamedTuple):
     """The result is an argument, or the leaf that gets a gradient is one's: which."""
 
-    place: int
+    position: int
 
 
 class RepeatedOutput(NamedTuple):
     """The result is an earlier one once more: which."""
 
-    place: int
+    position: int
 
 
 class ScalarOutput(NamedTuple):
     """The result is a Python number, one of those that are worked out at each call: which."""
 
-    place: int
+    position: int
 
 
 class Prepared(NamedTuple):
@@ -107,11 +107,11 @@ class Executable:
         self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
         program.backend, program.index = tracer.target, tracer.index
-        made_by = {instr.out: instr for instr in program.instrs}
-        stores = [(source, _apart(program, made_by, var)) for source, var in stores]
-        grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
+        producers = {instr.out: instr for instr in program.instrs}
+        stores = [(source, _copy_if_input(program, producers, var)) for source, var in stores]
+        grads = [(leaf, None if var is None else _copy_if_input(program, producers, var)) for leaf, var in grads]
         outputs = [
-            out._replace(var=_apart(program, made_by, out.var))
+            out._replace(var=_copy_if_input(program, producers, out.var))
             if isinstance(out, (PlainOutput, DifferentiableOutput))
             else out
             for out in outputs
@@ -157,7 +157,7 @@ class Executable:
         """Keep the half of the program that runs at a call; the other one is the derivative's."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
-        grown = {out.place: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
+        grown = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
         seen = [out.var for out in self.outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
         seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
         changed = {var for var, source in self.program.sources.items() if source in written}
@@ -191,10 +191,10 @@ class Executable:
             return None
         if self._leaves_among(given) != self._met:
             return None
-        for place, outcome in self.program.decisions:
-            if bool(numbers[place.place]) != outcome:
+        for number, outcome in self.program.decisions:
+            if bool(numbers[number.index]) != outcome:
                 return None
-        if any(type(numbers[place]) is not int for place in self.program.whole):
+        if any(type(numbers[index]) is not int for index in self.program.integer_numbers):
             return None
         return Prepared(given, numbers, arrays, targets)
 
@@ -239,13 +239,13 @@ class Executable:
                 array = values[out.var].copy()
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, DifferentiableOutput):
-                results.append(grown[out.place])
+                results.append(grown[out.position])
             elif type(out) is ScalarOutput:
-                results.append(call.numbers[out.place])
+                results.append(call.numbers[out.position])
             else:
-                results.append(given[out.place] if type(out) is AliasOutput else out)
+                results.append(given[out.position] if type(out) is AliasOutput else out)
         for place, out in self._later:
-            results[place] = results[out.place] if isinstance(out, RepeatedOutput) else out.of(given, results)
+            results[place] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
         for (module, name), value in zip(self._left, rest, strict=True):
@@ -264,8 +264,8 @@ class Executable:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
         memory.mark(*call.targets)
         self.gradients.leave(leaves, values)
-        for write, place in self.commits:
-            write(call.numbers[place.place])
+        for write, number in self.commits:
+            write(call.numbers[number.index])
 
 
 def executor_for(program: Program, name: str | None) -> Any:
@@ -281,12 +281,9 @@ def executor_for(program: Program, name: str | None) -> Any:
     return NativeExecutor(program)
 
 
-def _apart(program: Program, made_by: dict[Var, Instr], var: Var) -> Var:
-    """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
-    base = var
-    while base in made_by and made_by[base].op in VIEWS:
-        base = made_by[base].args[0]
-    if base not in program.sources:
+def _copy_if_input(program: Program, producers: dict[Var, Instr], var: Var) -> Var:
+    """A Var with this value that does not alias an input, which stores may overwrite."""
+    if base_of(var, producers) not in program.sources:
         return var
     copied = program.new(var.shape, var.dtype)
     program.instrs.append(Instr("copy", (var,), {}, copied))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import DType
-from .operations import EFFECTS, VIEWS
+from .operations import EFFECTS, VIEWS, base_of
 from .program import Instr, Program, Source, Var
 
 _AT_THE_CALL = EFFECTS | {"random_bits", "concat"}  # checks, messages; draws; pieces are made in their place
@@ -60,11 +60,11 @@ class _Cut:
 
     def __init__(self, program: Program, seen: list[Var], changed: set[Var]) -> None:
         self.program, self.changed = program, changed
-        self.made_by = {instr.out: instr for instr in program.instrs}
+        self.producers = {instr.out: instr for instr in program.instrs}
         self.behind = behind = program.behind(program.late)
         at_the_call = {instr.out for instr in _only_needed(program.instrs, seen)}
         direct = [v for instr in program.instrs if instr.out in behind for v in instr.inputs() if v not in behind]
-        there = {self._base(v) for v in direct}  # what the backward half has at no further cost
+        there = {base_of(v, self.producers) for v in direct}  # what the backward half has at no further cost
         there = {v for v in there if v in at_the_call or self.is_outside(v)}
         self.later: list[Instr] = []
         for instr in program.instrs:
@@ -80,11 +80,6 @@ class _Cut:
     def is_outside(self, var: Var) -> bool:
         """Whether the backward half can look there itself."""
         return var in self.program.constants or (var in self.program.sources and var not in self.changed)
-
-    def _base(self, var: Var) -> Var:
-        while var in self.made_by and self.made_by[var].op in VIEWS:
-            var = self.made_by[var].args[0]
-        return var
 
 
 def _only_needed(instrs: list[Instr], outputs: list[Var]) -> list[Instr]:

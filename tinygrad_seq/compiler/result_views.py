@@ -88,8 +88,8 @@ def _views_of(
         alive = isinstance(y, Value) and grows(y)
         if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not alive):
             continue  # the second: a variable
-        for whole, steps in _wholes(array):
-            base, read = bases.get(id(whole), (y, None))
+        for shown, steps in _bases(array):
+            base, read = bases.get(id(shown), (y, None))
             if base is y or read is None:
                 continue
             taken = _primitives(y, base) if alive else steps
@@ -98,7 +98,7 @@ def _views_of(
     return found
 
 
-def _wholes(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
+def _bases(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
     """What an array is a view of, from near to far, and how to get from there to it."""
     steps: Steps = []
     while True:
@@ -108,7 +108,7 @@ def _wholes(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
             return
         if viewed.taken[0]:
             steps = [viewed.taken, *steps]
-        array = viewed.whole
+        array = viewed.base
 
 
 def _primitives(view: Any, base: Any) -> Steps | None:

@@ -32,11 +32,11 @@ def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) ->
     known: dict[str, Any] = {}  # by name: functions, and Python numbers
     lines: list[str] = []
     names: list[str] = []  # of each number
-    for place, (function, args) in enumerate(numbers):
+    for index, (function, args) in enumerate(numbers):
         given = []
         for a in args:
             if type(a) is Number:
-                given.append(names[a.place])
+                given.append(names[a.index])
             elif a is GIVEN:
                 given.append("given")
             else:
@@ -46,9 +46,9 @@ def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) ->
         if sign is not None and len(given) == 2:
             text = f"{given[0]} {sign} {given[1]}"
         else:
-            known[f"f{place}"] = function
-            text = f"f{place}({', '.join(given)})"
-        lines.append(f"    n{place} = {text}")
-        names.append(f"n{place}")
+            known[f"f{index}"] = function
+            text = f"f{index}({', '.join(given)})"
+        lines.append(f"    n{index} = {text}")
+        names.append(f"n{index}")
     exec("\n".join(["def numbers(given):", *lines, f"    return [{', '.join(names)}]"]), known)
     return known["numbers"]

@@ -84,7 +84,7 @@ def loop_kind(instr: Instr) -> str | None:
 
 
 def _like(number: Number) -> Any:
-    return 1 if number.whole else 1.0
+    return 1 if number.is_int else 1.0
 
 
 def _common(instr: Instr) -> Any:

@@ -125,7 +125,7 @@ class CudaExecutor:
 
     def _all_parts(self) -> list[Part]:
         instrs = [i for i in self.program.instrs if i.op not in VIEWS]
-        self._drawn = {a.place for i in instrs if i.op == "random_bits" for a in i.args}
+        self._drawn = {a.index for i in instrs if i.op == "random_bits" for a in i.args}
         groups = self._grouped(instrs)
         kernels = [g for g in groups if isinstance(g, Group)]
         launch = self.backend.kernels(module(kernels), {g.name for g in kernels}, self.index) if kernels else {}
@@ -155,9 +155,9 @@ class CudaExecutor:
         return [part for part in parts if part.steps]
 
     def _grouped(self, instrs: list[Instr]) -> list[Group | Instr]:
-        made_by = {i.out: i for i in self.program.instrs}
+        producers = {i.out: i for i in self.program.instrs}
         uses = Counter([v for i in self.program.instrs for v in i.inputs()] + self.program.outputs)
-        layout = Layout(self.plan.arrays, self.backend.address, made_by, uses)
+        layout = Layout(self.plan.arrays, self.backend.address, producers, uses)
         groups: list[Group | Instr] = []
         group: Group | None = None
         for instr in instrs:
@@ -181,7 +181,7 @@ class CudaExecutor:
         """An operation that is no part of a kernel, by the library's functions."""
         op, out, xp = instr.op, self.plan.arrays[instr.out], self.xp
         if op == "random_bits":
-            seed, offset = [a.place for a in instr.args]
+            seed, offset = [a.index for a in instr.args]
             return [partial(self.backend.random_bits_at, self._words, seed, offset, instr.params["count"], out)]
         args = [self.plan.arrays[a] if type(a) is Var else a for a in instr.args]
         if op == "matmul":
@@ -227,7 +227,7 @@ class CudaExecutor:
     def _generic(self, instr: Instr) -> None:
         arrays, now = self.plan.arrays, self._now
         self._put(
-            instr, [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
+            instr, [arrays[a] if type(a) is Var else now[a.index] if type(a) is Number else a for a in instr.args]
         )
 
     def _put(self, instr: Instr, args: list[Any]) -> None:

@@ -114,7 +114,7 @@ class NativeExecutor(NumpyExecutor):
             inside = Counter([v for instr in part for v in instr.inputs()])
             fusion_temporaries.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
         self._plain = partial(
-            MemoryPlan, program, outside, times=times, fusion_temporaries=fusion_temporaries, inherit=False
+            MemoryPlan, program, outside, times=times, fusion_temporaries=fusion_temporaries, reuse_in_place=False
         )
         return self._with_donations(MemoryPlan(program, outside, times=times, fusion_temporaries=fusion_temporaries))
 

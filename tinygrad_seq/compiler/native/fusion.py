@@ -70,7 +70,7 @@ class Group:
             span = _span(array)
             if type(a) is Var and a not in self.loads and any(_overlap(span, written) for written in self._written):
                 return False  # a view of something that is made here, and not there before the kernel is done
-            new[("number", a.place) if isinstance(a, Number) else a] = wide, span
+            new[("number", a.index) if isinstance(a, Number) else a] = wide, span
         loads = self.loads | {key: wide for key, (wide, _) in new.items()}
         read = self._read | {key: span for key, (_, span) in new.items()}
         strides = {(a.strides, a.itemsize) for a in (*[a for a, _ in new.values()], out)}
@@ -120,7 +120,7 @@ class Group:
                     value = made.get(a) or names[a]
                     operands.append(apply("to_number", value) if a.dtype.char == "?" and not truth else value)
                 elif type(a) is Number:
-                    operands.append(names["number", a.place])
+                    operands.append(names["number", a.index])
                 else:
                     operands.append(str(bool(a)) if truth else float(a).hex())
             if instr.op in ("cast", "copy"):

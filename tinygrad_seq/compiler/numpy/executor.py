@@ -49,8 +49,8 @@ class NumpyExecutor:
         if not self._planned or not all(map(is_, arrays, self._bound)):
             self._bind(arrays)
         self._now = numbers
-        for (place, _), cell in self._numbers.items():
-            cell[...] = numbers[place]
+        for (index, _), cell in self._numbers.items():
+            cell[...] = numbers[index]
         self._execute()
         return self.plan.arrays
 
@@ -93,8 +93,8 @@ class NumpyExecutor:
         kinds = [v.dtype for v in others if type(v) is Var]
         if type(a) is not Number:
             return numpy.asarray(a, numpy.result_type(*kinds, a)) if kinds else numpy.asarray(a)
-        kind = numpy.result_type(*kinds, 1 if a.whole else 1.0)
-        return self._numbers.setdefault((a.place, kind), numpy.empty((), kind))
+        kind = numpy.result_type(*kinds, 1 if a.is_int else 1.0)
+        return self._numbers.setdefault((a.index, kind), numpy.empty((), kind))
 
     def _steps_of(self, instr: Instr) -> list[Step]:
         op, out = instr.op, self.plan.arrays[instr.out]
@@ -165,10 +165,10 @@ class NumpyExecutor:
         numpy.copyto(out, evaluate(op, args, params))
 
     def _sent(self, message: Any, out: Array, *args: Any) -> None:
-        message(*[self._now[a.place] if type(a) is Number else a for a in args], out=out)
+        message(*[self._now[a.index] if type(a) is Number else a for a in args], out=out)
 
     def _generic(self, instr: Instr, out: Array, *args: Any) -> None:
-        self._called(instr, out, *[self._now[a.place] if type(a) is Number else a for a in args])
+        self._called(instr, out, *[self._now[a.index] if type(a) is Number else a for a in args])
 
     def _called(self, instr: Instr, out: Array, *args: Any) -> None:
         result = evaluate(instr.op, args, instr.params)

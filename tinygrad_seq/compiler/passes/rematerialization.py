@@ -31,7 +31,7 @@ class _Search:
     def __init__(self, program: Program) -> None:
         self.program = program
         program.instrs = [Instr(i.op, i.args, i.params, i.out, i.line) for i in program.instrs]  # another half has them
-        self._made_by = {instr.out: instr for instr in program.instrs}
+        self._producers = {instr.out: instr for instr in program.instrs}
         self._at = {instr.out: n for n, instr in enumerate(program.instrs)}
         self._readers: dict[Var, list[Instr]] = {}
         for instr in program.instrs:
@@ -102,10 +102,10 @@ class _Search:
     def _cost(self, v: Var, late: int, made: dict[Var, Instr], depth: int, first: bool = False) -> int:
         """Bytes times operations that have to be kept to have this there: it or its operands; notes what is made."""
         v = self._there(v, late)
-        if v in made or v not in self._made_by:
+        if v in made or v not in self._producers:
             return 0
         kept = max(late - self._end.get(v, late), 0) * v.nbytes
-        instr = self._made_by[v]
+        instr = self._producers[v]
         if not first and (not kept or not depth or not _is_cheap(instr)):
             return kept
         before = dict(made)
@@ -122,7 +122,7 @@ class _Search:
         """Another Var for the result of this operation, which is made there."""
         instr.out = self.program.new(instr.out.shape, instr.out.dtype)
         self._again.setdefault(late, []).append(instr)
-        self._made_by[instr.out], self._at[instr.out] = instr, late
+        self._producers[instr.out], self._at[instr.out] = instr, late
         for v in instr.inputs():
             self._readers.setdefault(v, []).append(instr)
         return instr.out

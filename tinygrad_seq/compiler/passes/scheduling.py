@@ -13,7 +13,7 @@ def schedule(program: Program) -> Program:
     Raises:
         RuntimeError: if two of them wait for each other.
     """
-    made_by = {instr.out: instr for instr in program.instrs}
+    producers = {instr.out: instr for instr in program.instrs}
     done: set[int] = set()
     waiting: set[int] = set()
     ordered: list[Instr] = []
@@ -25,7 +25,7 @@ def schedule(program: Program) -> Program:
             if key in done:
                 todo.pop()
                 continue
-            missing = [made_by[a] for a in instr.inputs() if a in made_by and id(made_by[a]) not in done]
+            missing = [producers[a] for a in instr.inputs() if a in producers and id(producers[a]) not in done]
             if missing:
                 if key in waiting:
                     raise RuntimeError(f"compile: {instr} waits for itself")

@@ -195,7 +195,7 @@ class ProxyBackend:
         function = getattr(self._tracer.target, name)
         taken = {"function": lambda x: function(x, *settings), "name": name}
         y: ProxyArray = self._tracer.emit("call", x, **taken)
-        y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings), None, ("call", taken))
+        y.viewed = Viewed(x, x.variable, lambda base: self._view(name, base, *settings), None, ("call", taken))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:

@@ -47,8 +47,8 @@ def finish(tracer: Tracer) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | 
             grads.append((owner, tracer.traced(after.array).variable))
     for generator, (_, first), _, start in tracer.generators.values():
         moved = generator.offset - first
-        place = tracer.number(0, lambda offset, moved=moved: offset + moved, start).place
-        tracer.commits.append((offset_setter(generator), place))
+        number = tracer.number(0, lambda offset, moved=moved: offset + moved, start).number
+        tracer.commits.append((offset_setter(generator), number))
     return stores, grads
 
 
@@ -84,7 +84,7 @@ def _stores(tracer: Tracer) -> list[tuple[Source, Var]]:
             for key, after in state.items():
                 old = before[number][key]
                 if type(after) is SymbolicScalar:
-                    tracer.commits.append((state_setter(optimizer, number, key), after.place))
+                    tracer.commits.append((state_setter(optimizer, number, key), after.number))
                 elif isinstance(old, Value) and isinstance(after, Value):
                     var = next(v for t, _, _, v in tracer.tensors if t is old)
                     new = tracer.traced(after.array)

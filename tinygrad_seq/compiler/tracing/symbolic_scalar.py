@@ -18,16 +18,16 @@ class SymbolicScalar:
 
     Attributes:
         value: the number at this call.
-        place: which of the program's numbers it is.
+        number: which of the program's numbers it is.
     """
 
-    __slots__ = ("place", "tracer", "value")
-    place: Any
+    __slots__ = ("number", "tracer", "value")
+    number: Any
     tracer: Any
     value: Any
 
-    def __init__(self, value: Any, place: Any, tracer: Any) -> None:
-        self.value, self.place, self.tracer = value, place, tracer
+    def __init__(self, value: Any, number: Any, tracer: Any) -> None:
+        self.value, self.number, self.tracer = value, number, tracer
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

@@ -51,7 +51,7 @@ class Tracer(Placement):
 
     Attributes:
         looked_up: the names of these attributes.
-        whole: the objects among them all of whose attributes are looked up, by identity.
+        read_whole: the objects among them all of whose attributes are looked up, by identity.
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
@@ -76,7 +76,7 @@ class Tracer(Placement):
         super().__init__(name)
         self.varying, self._places, self.classes = varying, places, classes
         self.looked_up: set[str] = set()
-        self.whole: dict[int, Any] = {}
+        self.read_whole: dict[int, Any] = {}
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
@@ -123,9 +123,9 @@ class Tracer(Placement):
                 values.append(a.value)
                 constant = constant and a.variable in self.program.constants
             elif type(a) is SymbolicScalar:
-                given.append(a.place)
-                if a.place.whole:
-                    self.program.whole.add(a.place.place)
+                given.append(a.number)
+                if a.number.is_int:
+                    self.program.integer_numbers.add(a.number.index)
                 values.append(a.value)
                 constant = False
             else:
@@ -145,8 +145,8 @@ class Tracer(Placement):
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         return ProxyArray(self, value, out, viewed)
 
-    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
-        return self.emit(op, whole, *rest, **params)
+    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], base: ProxyArray) -> ProxyArray:
+        return self.emit(op, base, *rest, **params)
 
     def collective(self, message: Any, x: Any, *rest: Any) -> ProxyArray:
         """A message to other processes, sent at each call, after the one before it; while recording nothing is sent."""
@@ -188,12 +188,12 @@ class Tracer(Placement):
 
     def number(self, value: Any, function: Callable[..., Any], *args: Any) -> SymbolicScalar:
         """A number that is worked out at each call."""
-        self.program.numbers.append((function, tuple([a.place if type(a) is SymbolicScalar else a for a in args])))
+        self.program.numbers.append((function, tuple([a.number if type(a) is SymbolicScalar else a for a in args])))
         return SymbolicScalar(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
 
     def guard(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
         """Python decided something by a number: the program is right as long as it would decide so again."""
-        self.program.decisions.append((self.number(outcome, function, *args).place, outcome))
+        self.program.decisions.append((self.number(outcome, function, *args).number, outcome))
         return outcome
 
     def made(self, data: Any, dtype: Any = None) -> ProxyArray:
@@ -307,7 +307,7 @@ class Tracer(Placement):
     def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
         """An attribute of an object is looked up, by whatever name."""
         if name == "__dict__":
-            self.whole[id(x)] = x
+            self.read_whole[id(x)] = x
         self.looked_up.add(name)
         return value
 
@@ -328,7 +328,7 @@ class Tracer(Placement):
         known.add(name)
         if name in _WHOLE and _top_of(sys._getframe(2)) not in ("nn", "tinygrad_seq"):  # not by a method of Module
             known.update(vars(module))
-            self.whole[id(module)] = module
+            self.read_whole[id(module)] = module
         if self.varying and type(value) in (int, float):
             held = vars(module)
             for place in (Place(held, name, "item"), Place(module, name, "attribute")):
@@ -396,7 +396,7 @@ class Tracer(Placement):
         drawn = self.target.random_bits(generator.seed, generator.offset, count, self.index)
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
-        self.program.instrs.append(Instr("random_bits", (seed.place, position.place), params, out, self.line()))
+        self.program.instrs.append(Instr("random_bits", (seed.number, position.number), params, out, self.line()))
         generator.offset += (count + 7) // 8
         return ProxyArray(self, drawn, out)
 
