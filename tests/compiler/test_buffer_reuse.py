@@ -215,7 +215,7 @@ def test_the_memory_of_a_training_step(executor: str) -> None:
     _, step = training("LSTM", executor, T, B, H)
     for _ in range(3):
         step(tokens(T, B))
-    (replay,) = [replay for kind in step._replays.values() for replay in kind]
+    (replay,) = [replay for executables in step._cache.values() for replay in executables]
     states = T * B * H * 4
     weights = 4 * H * H * 4
     # per layer four gates and half of the cells; the states and their gradients of one layer; two weights' gradients
@@ -245,7 +245,7 @@ def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch:
     x = tg.randn(5, 5)
     y = f(x)
     assert len(tries) == 2
-    assert tries[0] <= f._replays[next(iter(f._replays))][0]._executor.plan.peak
+    assert tries[0] <= f._cache[next(iter(f._cache))][0]._executor.plan.peak
     np.testing.assert_allclose(y.numpy(), (((x * 2).tanh() @ x.T).exp() * 3).numpy(), rtol=1e-4)
 
 

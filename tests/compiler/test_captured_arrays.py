@@ -26,7 +26,7 @@ def made() -> tuple[CapturedInputs, dict[str, Any], Executor, list[Source]]:
     """Two captured arrays (3,), of which the first is written to, and an argument (3,)."""
     program, held = Program(), {"a": np.zeros(3), "b": np.ones(3)}
     sources = [
-        Source("an argument", lambda args: args[0], moves=True),
+        Source("an argument", lambda args: args[0], per_call=True),
         Source("a", lambda _args: held["a"]),
         Source("b", lambda _args: held["b"]),
     ]

@@ -6,8 +6,8 @@ falling creation number, so without recursion, and lets go of each one's saved a
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from ..backend.dispatch import on_gpu, several_gpus, there
@@ -16,11 +16,9 @@ from ..graph.grad_mode import enable_grad
 from ..graph.saved_tensors import memory
 from .accumulation import Gradients, GradientsOnGPUs, Misfit
 
-_by_number = operator.attrgetter("number")
-
 
 def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:
-    """All nodes that the roots were computed from, themselves included, oldest first; nothing behind the `stops`.
+    """All nodes that the roots were computed from, themselves included, oldest first; nothing upstream of the `stops`.
 
     Raises:
         RuntimeError: if part of that graph was freed by an earlier backward pass.
@@ -36,7 +34,7 @@ def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] 
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 found.append(parent)
-    found.sort(key=_by_number)
+    found.sort(key=attrgetter("number"))
     return found
 
 
@@ -67,8 +65,8 @@ def sweep(
 
     Args:
         roots: nodes with the gradient that arrives at each: arrays, or Values when `create_graph` is set.
-        targets: the nodes whose gradients are wanted (None: all leaves). Nothing behind a target is visited, and no
-            rule runs that does not lead to one.
+        targets: the nodes whose gradients are wanted (None: all leaves). Nothing upstream of a target is visited, and
+            no rule runs that does not lead to one.
         create_graph: record the sweep, so that its results can be differentiated in turn.
         retain_graph: keep the graph for another sweep.
         value_class: with `create_graph`, the class of the Values handed to the rules.

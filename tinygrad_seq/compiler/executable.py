@@ -13,7 +13,7 @@ from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
 from .grad_buffers import Gradients
-from .guards import Found
+from .guards import LookupGuard
 from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
 from .operations import base_of
@@ -54,7 +54,7 @@ class RepeatedOutput(NamedTuple):
 
 
 class ScalarOutput(NamedTuple):
-    """The result is a Python number, one of those that are worked out at each call: which."""
+    """The result is one of the program's symbolic numbers: which."""
 
     position: int
 
@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
     """What a call takes from outside.
 
     Attributes:
-        given: the leaves of its arguments.
+        given: the values of its argument tree.
         numbers, arrays: the program's.
         targets: where its stores go.
     """
@@ -77,7 +77,7 @@ class Prepared(NamedTuple):
 class Executable:
     """A program with what belongs to it outside: where its numbers come from and go to."""
 
-    found: Found
+    lookups: LookupGuard
     commits: list[tuple[Callable[[Any], None], Number]]
     form: Any
     outputs: list[Any]
@@ -86,7 +86,7 @@ class Executable:
     def __init__(
         self,
         tracer: Tracer,
-        found: Found,
+        lookups: LookupGuard,
         form: Any,
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
@@ -97,13 +97,13 @@ class Executable:
         lock: Any,
         given: list[Any],
     ) -> None:
-        self.found, self.commits, self.form = found, tracer.commits, form
-        self.guards: list[Callable[[], bool]] = [found, *tracer.guards]
+        self.lookups, self.commits, self.form = lookups, tracer.commits, form
+        self.guards: list[Callable[[], bool]] = [lookups, *tracer.guards]
         self._name = tracer.name
         self._same = list(tracer.same.values())
         self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
         self._generators = [generator for generator, *_ in tracer.generators.values()]
-        self._met = self._leaves_among(given)
+        self._recorded_leaf_nodes = self._known_leaf_nodes(given)
         self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
         program.backend, program.index = tracer.target, tracer.index
@@ -143,10 +143,10 @@ class Executable:
                 of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
             }
         self._outside = CapturedInputs(self.program, written)
-        places = {source: place for place, source in enumerate(self.program.sources.values())}
+        positions = {source: position for position, source in enumerate(self.program.sources.values())}
         # most are read as well
         self._targets: list[int | Callable[[list[Any]], Any]] = [
-            places.get(source, source.read) for source, _ in stores
+            positions.get(source, source.read) for source, _ in stores
         ]
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
@@ -157,14 +157,14 @@ class Executable:
         """Keep the half of the program that runs at a call; the other one is the derivative's."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
-        grown = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
+        differentiable = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
         seen = [out.var for out in self.outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
         seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
         changed = {var for var, source in self.program.sources.items() if source in written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
         cut = partition(self.program, list(dict.fromkeys(seen)), wanted, changed)
         self.program = cut.forward
-        results = [grown[place] for place in range(len(grown))]
+        results = [differentiable[position] for position in range(len(differentiable))]
         return CompiledBackward(sweep, cut, gradients, results, function, self.guards, *rest)
 
     def prepared(self, given: list[Any]) -> Prepared | None:
@@ -189,7 +189,7 @@ class Executable:
                 raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
             return None
-        if self._leaves_among(given) != self._met:
+        if self._known_leaf_nodes(given) != self._recorded_leaf_nodes:
             return None
         for number, outcome in self.program.decisions:
             if bool(numbers[number.index]) != outcome:
@@ -200,13 +200,13 @@ class Executable:
 
     def _are_like_those(self, given: list[Any]) -> bool:
         """Whether objects among the arguments have the attributes of those before: they may be equal without."""
-        for place, before in self._objects:
-            now = given[place]
+        for position, before in self._objects:
+            now = given[position]
             if now is not before and not alike(attributes(now), attributes(before)):
                 return False
         return True
 
-    def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
+    def _known_leaf_nodes(self, given: list[Any]) -> list[Leaf | None]:
         """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""
         nodes = [getattr(x, "node", None) for x in given]
         return [node if node in self._known_leaves else None for node in nodes]
@@ -232,20 +232,20 @@ class Executable:
         except KeyboardInterrupt:
             self._leave(values, call, leaves)  # a whole step, and then the interrupt
             raise
-        grown = derivative.applied(noted, values) if derivative is not None else ()
+        differentiable = derivative.applied(noted, values) if derivative is not None else ()
         results: list[Any] = []
         for out in self.outputs:
             if isinstance(out, PlainOutput):
                 array = values[out.var].copy()
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, DifferentiableOutput):
-                results.append(grown[out.position])
+                results.append(differentiable[out.position])
             elif type(out) is ScalarOutput:
                 results.append(call.numbers[out.position])
             else:
                 results.append(given[out.position] if type(out) is AliasOutput else out)
-        for place, out in self._later:
-            results[place] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
+        for position, out in self._later:
+            results[position] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
         for (module, name), value in zip(self._left, rest, strict=True):

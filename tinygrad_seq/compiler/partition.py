@@ -44,7 +44,7 @@ def partition(program: Program, seen: list[Var], gradients: list[Var], changed: 
     wanted = [v for instr in late for v in instr.inputs()] + gradients
     kept = [v for v in dict.fromkeys(wanted) if v not in made and not cut.is_outside(v)]
     saved_buffers, packing, unpacking = _packed(program, kept)
-    early = [instr for instr in program.instrs if instr.out not in cut.behind]
+    early = [instr for instr in program.instrs if instr.out not in cut.descendants]
     forward = program.part(_only_needed(early, [*seen, *kept]) + packing, [*seen, *saved_buffers])
     backward = program.part(unpacking + late, list(dict.fromkeys(gradients)))
     for block in saved_buffers:
@@ -61,14 +61,16 @@ class _Cut:
     def __init__(self, program: Program, seen: list[Var], changed: set[Var]) -> None:
         self.program, self.changed = program, changed
         self.producers = {instr.out: instr for instr in program.instrs}
-        self.behind = behind = program.behind(program.late)
+        self.descendants = descendants = program.descendants(program.cotangents)
         at_the_call = {instr.out for instr in _only_needed(program.instrs, seen)}
-        direct = [v for instr in program.instrs if instr.out in behind for v in instr.inputs() if v not in behind]
+        direct = [
+            v for instr in program.instrs if instr.out in descendants for v in instr.inputs() if v not in descendants
+        ]
         there = {base_of(v, self.producers) for v in direct}  # what the backward half has at no further cost
         there = {v for v in there if v in at_the_call or self.is_outside(v)}
         self.later: list[Instr] = []
         for instr in program.instrs:
-            if instr.out in behind:
+            if instr.out in descendants:
                 self.later.append(instr)
                 continue
             free = all(v in there or self.is_outside(v) for v in instr.inputs())

@@ -42,7 +42,7 @@ GIVEN = object()  # among the arguments of a number: the values of the call's ar
 
 
 class Number:
-    """A Python number that is worked out anew at each replay, such as a learning rate.
+    """A symbolic Python number, evaluated at each replay, such as a learning rate.
 
     Attributes:
         index: its index in `Program.numbers`.
@@ -93,16 +93,16 @@ class Source:
     Attributes:
         name: what listings call it.
         read: from the call's arguments, the array that is there now.
-        moves: whether it is another array at each call, as an argument is.
+        per_call: whether it is another array at each call, as an argument is.
     """
 
-    __slots__ = ("moves", "name", "read")
+    __slots__ = ("name", "per_call", "read")
     name: str
     read: Callable[[list[Any]], Any]
-    moves: bool
+    per_call: bool
 
-    def __init__(self, name: str, read: Callable[[list[Any]], Any], moves: bool = False) -> None:
-        self.name, self.read, self.moves = name, read, moves
+    def __init__(self, name: str, read: Callable[[list[Any]], Any], per_call: bool = False) -> None:
+        self.name, self.read, self.per_call = name, read, per_call
 
 
 class Program:
@@ -115,13 +115,13 @@ class Program:
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
         stores: for sources that get new numbers, the Vars that have these; an executor may make them where the source
             lies, once nothing can go wrong any more.
-        numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
+        numbers: how each Number is evaluated: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
         backend, index: where it runs: the backend module, and which of its devices.
         integer_numbers: the indices of the Numbers that must stay ints.
         decisions: what Python decided by Numbers, which must come out so again.
-        late: the sources that are not there yet when the function is called: the gradients that arrive at its results.
+        cotangents: the sources that arrive after the call: the gradients of its results.
         backward: of a function whose results carry a gradient, the program that takes it back to where they came from.
     """
 
@@ -136,7 +136,7 @@ class Program:
         self.integer_numbers: set[int] = set()
         self.notes: list[str] = []
         self.renamed: dict[Var, Var] = {}
-        self.late: set[Var] = set()
+        self.cotangents: set[Var] = set()
         self.backward: Program | None = None
         self.backend: Any = None
         self.index = 0
@@ -166,8 +166,8 @@ class Program:
         part._count = self._count
         return part
 
-    def behind(self, sources: set[Var]) -> set[Var]:
-        """What is computed from these sources."""
+    def descendants(self, sources: set[Var]) -> set[Var]:
+        """The Vars that are computed from these sources, themselves included."""
         found = set(sources)
         for instr in self.instrs:
             if any(v in found for v in instr.inputs()):

@@ -22,18 +22,18 @@ class ViewOutput(NamedTuple):
         base: from the call's arguments and results, what it is a view of.
         kind: what it is, a type of tensors or None for an array.
         steps: from the one to the other: primitives where a gradient passes, operations on arrays else, with settings.
-        grows: whether a gradient passes.
+        differentiable: whether a gradient passes.
     """
 
     base: Callable[[list[Any], list[Any]], Any]
     kind: type[Value] | None
     steps: Steps
-    grows: bool
+    differentiable: bool
 
     def of(self, given: list[Any], results: list[Any]) -> Any:
         """The result of a call."""
         base = self.base(given, results)
-        if self.grows:
+        if self.differentiable:
             with enable_grad():
                 for primitive, params in self.steps:
                     base = primitive(base, **params)
@@ -52,49 +52,49 @@ class ViewOutput(NamedTuple):
 
 
 def find_views(
-    tracer: Any, given: list[Any], results: list[Any], grows: Callable[[Any], bool]
+    tracer: Any, given: list[Any], results: list[Any], carries_gradient: Callable[[Any], bool]
 ) -> dict[int, ViewOutput]:
     """Which results are views, by place.
 
     Args:
         given: what the function got as its arguments.
-        results: the leaves of its result.
-        grows: whether a gradient passes through a tensor to what was there before the call.
+        results: the values of its result.
+        carries_gradient: whether a gradient passes through a tensor to what was there before the call.
     """
     outside: dict[int, tuple[Any, Any]] = {}
     of_tensors = {tracer.program.sources.get(var) for *_, var in tracer.tensors}
     for array, traced, source in tracer.arrays.values():
-        if not source.moves and source not in of_tensors:
+        if not source.per_call and source not in of_tensors:
             outside[id(traced)] = (array, lambda given, _results, source=source: source.read(given))
     for tensor, _ in tracer.captures.values():
         outside[id(tensor.array)] = (tensor, lambda _given, _results, tensor=tensor: tensor)
     for i, x in enumerate(given):
         if isinstance(x, Value) or type(x) is ProxyArray:
             outside[id(getattr(x, "array", x))] = (x, lambda given, _results, i=i: given[i])
-    found = _views_of(outside, results, grows)
+    found = _views_of(outside, results, carries_gradient)
     inside: dict[int, tuple[Any, Any]] = {}
     for k, y in enumerate(results):
-        if k not in found and isinstance(y, Value) and (id(y.array) not in inside or grows(y)):
+        if k not in found and isinstance(y, Value) and (id(y.array) not in inside or carries_gradient(y)):
             inside[id(y.array)] = (y, lambda _given, results, k=k: results[k])
-    return _views_of(inside, results, grows) | found
+    return _views_of(inside, results, carries_gradient) | found
 
 
 def _views_of(
-    bases: dict[int, tuple[Any, Any]], results: list[Any], grows: Callable[[Any], bool]
+    bases: dict[int, tuple[Any, Any]], results: list[Any], carries_gradient: Callable[[Any], bool]
 ) -> dict[int, ViewOutput]:
     found: dict[int, ViewOutput] = {}
     for k, y in enumerate(results):
         array = getattr(y, "array", y)
-        alive = isinstance(y, Value) and grows(y)
-        if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not alive):
+        differentiable = isinstance(y, Value) and carries_gradient(y)
+        if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not differentiable):
             continue  # the second: a variable
         for shown, steps in _bases(array):
             base, read = bases.get(id(shown), (y, None))
             if base is y or read is None:
                 continue
-            taken = _primitives(y, base) if alive else steps
+            taken = _primitives(y, base) if differentiable else steps
             if taken is not None:
-                found[k] = ViewOutput(read, type(y) if isinstance(y, Value) else None, taken, alive)
+                found[k] = ViewOutput(read, type(y) if isinstance(y, Value) else None, taken, differentiable)
     return found
 
 

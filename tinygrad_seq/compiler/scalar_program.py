@@ -24,10 +24,10 @@ _SIGNS = {
 
 
 def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Callable[[list[Any]], list[Any]]:
-    """A function of the leaves of a call's arguments that works all of them out, in order.
+    """A function of the values of a call's argument tree that evaluates all of them, in order.
 
     Args:
-        numbers: for each a function and its arguments: `Number`s before it, GIVEN for the leaves, and Python numbers.
+        numbers: for each a function and its arguments: `Number`s before it, GIVEN for those values, and Python numbers.
     """
     known: dict[str, Any] = {}  # by name: functions, and Python numbers
     lines: list[str] = []

@@ -162,7 +162,7 @@ class FunctionNode(Node):
         return tuple(ends)
 
     def release(self) -> None:
-        """Let go of the saved arrays and of the graph behind this node."""
+        """Release saved arrays and the edges to its parents."""
         self.parents = self.output = None
         self.inputs = ()
 

@@ -43,8 +43,8 @@ class CudaExecutor:
     def __init__(self, program: Program) -> None:
         self.program, self.backend, self.index = program, program.backend, program.index
         self.xp: Any = self.backend.xp
-        self._moving = [source.moves for source in program.sources.values()]
-        self._moves = [0] * len(self._moving)
+        self._copied_in = [source.per_call for source in program.sources.values()]
+        self._moves = [0] * len(self._copied_in)
         self._bound: list[Any] | None = None
         self._own: dict[Var, Array] = {}
         self._now: list[Any] = []
@@ -60,8 +60,8 @@ class CudaExecutor:
         """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""
         with self.backend.on(self.index):
             self._find(arrays)
-            for var, array, moving in zip(self.program.sources, arrays, self._moving, strict=True):
-                if moving:
+            for var, array, copied_in in zip(self.program.sources, arrays, self._copied_in, strict=True):
+                if copied_in:
                     self.xp.copyto(self._own[var], array)
             self._now = numbers
             if numbers:
@@ -84,23 +84,23 @@ class CudaExecutor:
     def _find(self, arrays: list[Array]) -> None:
         """Plan anew if an array has moved."""
         bound = self._bound or [None] * len(arrays)
-        moved = [i for i, a in enumerate(arrays) if not self._moving[i] and bound[i] is not a]
+        moved = [i for i, a in enumerate(arrays) if not self._copied_in[i] and bound[i] is not a]
         if self._bound is not None and not moved:
             return
         for i in moved if self._bound is not None else ():
             self._moves[i] += 1
-            self._moving[i] = self._moves[i] >= _SETTLED
+            self._copied_in[i] = self._moves[i] >= _SETTLED
         self._bound = None  # a plan that fails leaves none
         for part in self._parts:
             part.forget()
         self._plan(arrays)
-        self._bound = [None if moving else a for a, moving in zip(arrays, self._moving, strict=True)]
+        self._bound = [None if copied_in else a for a, copied_in in zip(arrays, self._copied_in, strict=True)]
 
     def _plan(self, arrays: list[Array]) -> None:
         empty = partial(self.backend.empty, index=self.index)
         sources = list(self.program.sources)
-        for var, moving in zip(sources, self._moving, strict=True):
-            if moving and var not in self._own:
+        for var, copied_in in zip(sources, self._copied_in, strict=True):
+            if copied_in and var not in self._own:
                 self._own[var] = empty(var.shape, var.dtype)
         outside = {var: self._own.get(var, a) for var, a in zip(sources, arrays, strict=True)}
         self.program.constants = {

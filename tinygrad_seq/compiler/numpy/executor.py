@@ -33,7 +33,7 @@ class NumpyExecutor:
     def __init__(self, program: Program) -> None:
         self.program: Program = self._rewritten(program)
         sources = enumerate(program.sources.items())
-        self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.moves]
+        self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.per_call]
         self._bound: list[Array] = []
         self._numbers: dict[tuple[int, Any], Array] = {}
         self._now: list[Any] = []

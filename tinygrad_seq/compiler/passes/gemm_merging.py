@@ -147,7 +147,9 @@ def _joined(
 
 def _common_right_hand_sides(program: Program) -> Program:
     groups: dict[tuple[Var, bool, int], list[Instr]] = {}
-    late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
+    late = (
+        program.descendants(program.cotangents) if program.cotangents else set()
+    )  # what must not hold up what comes before it
     again = recomputation_of(program)
     for instr in program.instrs:
         out = instr.out
@@ -169,14 +171,14 @@ def _common_right_hand_sides(program: Program) -> Program:
 def _wait_for_each_other(program: Program, members: list[Instr]) -> bool:
     """Whether one of these products is computed from another."""
     products = {m.out for m in members}
-    behind: set[Var] = set()  # what is computed from one of them
+    descendants: set[Var] = set()  # what is computed from one of them
     for instr in program.instrs:
-        if any(a in behind for a in instr.inputs()):
+        if any(a in descendants for a in instr.inputs()):
             if instr.out in products:
                 return True
-            behind.add(instr.out)
+            descendants.add(instr.out)
         elif instr.out in products:
-            behind.add(instr.out)
+            descendants.add(instr.out)
     return False
 
 

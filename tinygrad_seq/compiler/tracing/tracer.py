@@ -98,7 +98,7 @@ class Tracer(Placement):
         self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
-        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
+        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are symbolic
         self.assigned: Assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
@@ -187,7 +187,7 @@ class Tracer(Placement):
     # --- numbers ---
 
     def number(self, value: Any, function: Callable[..., Any], *args: Any) -> SymbolicScalar:
-        """A number that is worked out at each call."""
+        """A symbolic number: the program evaluates it at each call."""
         self.program.numbers.append((function, tuple([a.number if type(a) is SymbolicScalar else a for a in args])))
         return SymbolicScalar(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
 
@@ -197,7 +197,7 @@ class Tracer(Placement):
         return outcome
 
     def made(self, data: Any, dtype: Any = None) -> ProxyArray:
-        """Numbers as an array: a live one as one that is worked out at each call."""
+        """Numbers as an array: of a symbolic one, one that is computed at each call."""
         if type(data) is SymbolicScalar:
             made: ProxyArray = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
             return made
@@ -234,7 +234,7 @@ class Tracer(Placement):
         return self._stand_ins[id(x)]
 
     def _argument(self, array: Array, i: int) -> ProxyArray:
-        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], moves=True))
+        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], per_call=True))
 
     def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
@@ -272,8 +272,8 @@ class Tracer(Placement):
         self.seen.add(id(tensor))
         if read is None:
             self.captures[id(tensor)] = (tensor, node is None)
-        moves = name.startswith(("argument", "a gradient"))
-        source = Source(name, read or (lambda _args: tensor.array), moves)
+        per_call = name.startswith(("argument", "a gradient"))
+        source = Source(name, read or (lambda _args: tensor.array), per_call)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
         tensor.array = traced
@@ -318,7 +318,7 @@ class Tracer(Placement):
             self.read.setdefault(id(module), set()).add(name)
 
     def reads(self, module: Any, name: str, value: Any) -> Any:
-        """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
+        """An attribute of a module is looked up: it must be the same at each call, or a symbolic number."""
         if self.assigned.is_own(module, name, value):
             return value
         known = self.read.get(id(module))
@@ -333,14 +333,14 @@ class Tracer(Placement):
             held = vars(module)
             for place in (Place(held, name, "item"), Place(module, name, "attribute")):
                 if place.identity in self.varying and (place.how == "attribute" or name in held):
-                    return self._followed(place, value)
+                    return self._symbolic_attribute(place, value)
         return value
 
-    def _followed(self, place: Place, value: Any) -> SymbolicScalar:
-        live = self.attributes.get(place.identity)
-        if live is None:
-            live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
-        return live
+    def _symbolic_attribute(self, place: Place, value: Any) -> SymbolicScalar:
+        scalar = self.attributes.get(place.identity)
+        if scalar is None:
+            scalar = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
+        return scalar
 
     def makes(self, module: Any) -> None:
         """A module has been made, of whose attributes nobody knows."""
