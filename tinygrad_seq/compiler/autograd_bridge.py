@@ -18,7 +18,7 @@ from ..backend.pytree import leaves
 from ..graph import Primitive, Value
 from ..graph.grad_mode import enable_grad
 from ..graph.saved_tensors import memory, next_number, owner_of
-from ..graph.tracing_hook import CompileError, active
+from ..graph.tracing_hook import CompileError, current_tracer
 from ..tensor import Tensor
 from .partition import Partition
 from .program import Program, Source, Var
@@ -170,7 +170,7 @@ class CompiledBackward:
 
     def _rule(self, g: tuple[Any, ...], _y: Any, *inputs: Any) -> list[Any]:
         call: _Call = inputs[-1]
-        if active and active[-1].mine():
+        if current_tracer() is not None:
             raise CompileError(
                 f"compile: a backward pass inside a compiled function reaches the result of {self._function.name}, "
                 "which was called outside of it; detach() that, or call both inside"

@@ -18,7 +18,7 @@ from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
 from ..graph.grad_mode import double_backward, grad_enabled, is_grad_enabled
 from ..graph.saved_tensors import next_number
-from ..graph.tracing_hook import CompileError, active
+from ..graph.tracing_hook import CompileError, tracers
 from .executable import (
     AliasOutput,
     DifferentiableOutput,
@@ -118,7 +118,7 @@ class Compiled(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         # somebody looks on; a second derivative would run the function again; or it is a part of another program
-        if observers or double_backward.get() or (active and active[-1].mine()):
+        if observers or double_backward.get() or (tracers and tracers[-1].mine()):
             return self.function(*args, **kwargs)
         if self.mode == "verify":
             return verified(_name_of(self.function), self.function, self._run, args, kwargs)

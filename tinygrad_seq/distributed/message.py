@@ -6,8 +6,7 @@ from typing import Any
 
 from ..backend import Array, backend_of, is_array
 from ..backend import numpy_module as numpy
-from ..graph.tracing_hook import CompileError
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import CompileError, current_tracer
 
 
 class Message:
@@ -47,8 +46,8 @@ class Message:
 
 def send(message: Message, x: Array, *rest: Any) -> Array:
     """Send an array, or let the program that is being recorded send it at each call."""
-    if recording and recording[-1].mine():
-        return recording[-1].collective(message, x, *rest)
+    if (tracer := current_tracer()) is not None:
+        return tracer.collective(message, x, *rest)
     return message(x, *rest)
 
 
@@ -59,5 +58,5 @@ def described(x: Array) -> str:
 
 def outside(name: str) -> None:
     """Raise a CompileError while a function is recorded: what has no result cannot be a part of its program."""
-    if recording and recording[-1].mine():
-        raise CompileError(f"compile: {name}() is called inside; call it outside ({recording[-1].line()})")
+    if (tracer := current_tracer()) is not None:
+        raise CompileError(f"compile: {name}() is called inside; call it outside ({tracer.line()})")

@@ -31,7 +31,7 @@ from .grad_mode import grad_enabled
 from .node import FunctionNode, Node, Output, Value
 from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
 from .saved_tensors import memory, next_number, share, shares_memory, show
-from .tracing_hook import active as recording
+from .tracing_hook import tracers
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -129,8 +129,8 @@ class Primitive(Generic[P]):
 
         The usual case is in one piece: each call of a function in Python costs a tenth of what NumPy takes.
         """
-        if recording:
-            inputs = recording[-1].captured(inputs)
+        if tracers:
+            inputs = tracers[-1].captured(inputs)
         arrays: Any
         parents: Any
         wanted: tuple[bool, ...]  # whether each requires a gradient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .tracing_hook import active as recording
+from .tracing_hook import current_tracer
 
 Size = tuple[int, ...]
 
@@ -37,9 +37,9 @@ def share(*rows: Rows | None) -> None:
 
 def _looked_up() -> list[Rows | None]:
     """What is shared now; a program that is recorded is right for that alone."""
-    if recording and recording[-1].mine():
+    if (tracer := current_tracer()) is not None:
         then = [*_shared]
-        recording[-1].guards.append(lambda: _shared == then)
+        tracer.guards.append(lambda: _shared == then)
     return _shared
 
 

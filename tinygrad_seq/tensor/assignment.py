@@ -14,7 +14,7 @@ from ..graph.errors import MISTAKES, explained, require_numbers
 from ..graph.grad_mode import is_grad_enabled
 from ..graph.hooks import Retained
 from ..graph.saved_tensors import is_alone, is_shared, is_writable, memory, owner_of, unshare
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import tracers
 from ..ops.assign import SHOWN_ONCE, Steps, require_once, setitem
 from ..ops.elementwise import where
 from ..ops.index import Index, getitem, resolved, with_arrays
@@ -114,8 +114,8 @@ class Assignment(Value):
                 raise RuntimeError(
                     f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
                 )
-            if recording:
-                recording[-1].captured((self,))  # it may be the first that is seen of it
+            if tracers:
+                tracers[-1].captured((self,))  # it may be the first that is seen of it
             recomputation.writes(self.array)
             with at(self.array):
                 array_module(self.array).copyto(self.array, new.array)

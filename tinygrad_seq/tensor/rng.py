@@ -18,7 +18,7 @@ from ..graph.conversion import as_dtype
 from ..graph.device import device as Device
 from ..graph.rows import Rows, shared
 from ..graph.rows import Size as Size
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import current_tracer, tracers
 
 
 class _Span(NamedTuple):
@@ -40,8 +40,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed from its beginning."""
-        if recording:
-            recording[-1].seeded()
+        if tracers:
+            tracers[-1].seeded()
         try:
             self.seed = (int(seed) if isinstance(seed, float) and isfinite(seed) else index(seed)) % 2**64
         except TypeError:
@@ -65,16 +65,16 @@ class Generator:
         recomputation.draws(self)
         if span is not None:
             return self._spanned(count, target, span)
-        if recording and recording[-1].mine():
-            return recording[-1].random_bits(self, count, target)
+        if (tracer := current_tracer()) is not None:
+            return tracer.random_bits(self, count, target)
         drawn = target.backend.random_bits(self.seed, self.offset, count, target.index)
         self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
         return drawn
 
     def _spanned(self, count: int, target: Device, span: _Span) -> Array:
         period, start, stop = span
-        if recording and recording[-1].mine():
-            whole = recording[-1].random_bits(self, count, target)
+        if (tracer := current_tracer()) is not None:
+            whole = tracer.random_bits(self, count, target)
             return whole.reshape(-1, period)[:, start:stop].reshape(-1) if period else whole
         drawn = []
         for first in range(start, count, period or 1):

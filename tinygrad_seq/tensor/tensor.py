@@ -13,7 +13,7 @@ from ..graph.device import device as Device
 from ..graph.device import device_of, home_of, resolve
 from ..graph.grad_mode import is_grad_enabled
 from ..graph.saved_tensors import is_writable, lend_view, memory, share, unshare
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import tracers
 from ..ops import elementwise, shape
 from ..ops.dims import normalize_dim
 from . import numpy_protocols
@@ -197,8 +197,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
 
     def detach(self) -> Tensor:
         """The same numbers (the same memory) without the graph."""
-        if recording:
-            recording[-1].captured((self,))
+        if tracers:
+            tracers[-1].captured((self,))
         detached: Tensor = Tensor.wrap(self.array)
         share(self, detached)
         return detached

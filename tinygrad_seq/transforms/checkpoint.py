@@ -13,7 +13,7 @@ from ..graph import FunctionNode, Leaf, Node, Primitive, Value
 from ..graph.grad_mode import enable_grad, is_grad_enabled
 from ..graph.recomputation import Run
 from ..graph.saved_tensors import memory, next_number, owner_of
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import current_tracer
 from ..ops.elementwise import cast
 from ..tensor import Tensor
 from . import fingerprint
@@ -43,7 +43,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not is_grad_enabled():
         return f(*args)
     segment = _Segment(f, args)
-    tracer = recording[-1] if recording and recording[-1].mine() else None
+    tracer = current_tracer()
     count = len(tracer.program.instrs) if tracer is not None else 0
     with segment.first.first():
         result = segment.run([x.detach().requires_grad_() for x in segment.inputs])
@@ -109,7 +109,8 @@ class _Segment:
                 # variables of its own; when recorded, ones that lead back to the inputs
                 variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
                 # a program computes a thing once: the arguments must be others now for it to be computed again
-                later = recording[-1].later(gs) if recording and recording[-1].mine() and not recorded else None
+                tracer = current_tracer()
+                later = tracer.later(gs) if tracer is not None and not recorded else None
                 result = self.run(variables, later)
             outputs = [y for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
             self._require_same(outputs, start)
@@ -166,7 +167,7 @@ def _changed_in_place(what: str) -> RuntimeError:
 
 def _fingerprints(outputs: list[Tensor]) -> list[fingerprint.Fingerprint]:
     """None while something is recorded."""
-    return [] if recording and recording[-1].mine() else [fingerprint.of(y.array) for y in outputs]
+    return [fingerprint.of(y.array) for y in outputs] if current_tracer() is None else []
 
 
 def _behind(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]]:

@@ -11,7 +11,7 @@ from ..backend.dispatch import at
 from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph import FunctionNode, Leaf, Node
 from ..graph.grad_mode import double_backward, enable_grad, is_grad_enabled
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import tracers
 from ..ops.elementwise import cast
 from ..ops.shape import reshape, stack
 from ..tensor import Tensor, as_tensor
@@ -82,8 +82,8 @@ def _tensor(gradient: Any) -> Tensor:
 
 def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], recorded: bool) -> list[Tensor]:
     targets = [v.node for v in variables if v.node is not None]
-    if recording:
-        recording[-1].captured(tuple([g for _, g in roots]))
+    if tracers:
+        tracers[-1].captured(tuple([g for _, g in roots]))
     if recorded:
         found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
     else:

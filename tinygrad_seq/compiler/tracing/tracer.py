@@ -17,7 +17,7 @@ from weakref import ref
 from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import is_shared, shares_memory
-from ...graph.tracing_hook import CompileError, active, require_unpadded
+from ...graph.tracing_hook import CompileError, require_unpadded, tracers
 from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
@@ -404,8 +404,8 @@ class Tracer(Placement):
 
     def end(self) -> None:
         """Watch no longer. A second time it does nothing."""
-        while self in active:
-            active.remove(self)
+        while self in tracers:
+            tracers.remove(self)
         self.overlay.remove()
         self._thread = 0
 
