@@ -16,7 +16,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq.compiler import compiled as module
-from tinygrad_seq.graph.saved_tensors import memory
+from tinygrad_seq.graph.saved_tensors import version_counter
 
 
 def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimizer, Any]:
@@ -511,7 +511,7 @@ def test_an_interrupted_replay_leaves_a_whole_step(before: bool, monkeypatch: py
         then = everything(model, optimizer)
         if interrupted:
             count = iter(range(100))
-            real = memory.mark
+            real = version_counter.bump
 
             def mark(*arrays: Any, count: Any = count, real: Any = real) -> None:
                 if not before:
@@ -521,7 +521,7 @@ def test_an_interrupted_replay_leaves_a_whole_step(before: bool, monkeypatch: py
                 real(*arrays)
 
             with monkeypatch.context() as patch:
-                patch.setattr(memory, "mark", mark)
+                patch.setattr(version_counter, "bump", mark)
                 with pytest.raises(KeyboardInterrupt):
                     step(tg.ones(5, 3))
         else:

@@ -13,7 +13,7 @@ from typing import Any
 from ..backend.dispatch import on_gpu, several_gpus, there
 from ..graph import FunctionNode, Leaf, Node, Output, Value, observers
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory
+from ..graph.saved_tensors import version_counter
 from .accumulation import Gradients, GradientsOnGPUs, Misfit
 
 
@@ -103,8 +103,8 @@ def sweep(
             if g is not None:
                 gradients.add_part(node.parents[0], node.index, g)
         elif g is not None:
-            if memory.last > node.number:
-                memory.check(node)
+            if version_counter.last_write > node.number:
+                version_counter.check(node)
             applied = node if wrap is None else _recorded(node, wrap)
             try:
                 if observers or on_gpu:

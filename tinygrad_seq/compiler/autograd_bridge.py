@@ -17,7 +17,7 @@ from ..backend import Array, array_module, is_array
 from ..backend.pytree import leaves
 from ..graph import Primitive, Value
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory, next_number, owner_of
+from ..graph.saved_tensors import next_number, owner_of, version_counter
 from ..graph.tracing_hook import CompileError, current_tracer
 from ..tensor import Tensor
 from .partition import Partition
@@ -61,7 +61,7 @@ class _Call:
 def _frozen(x: Any) -> Any:
     """An argument that stays as it is when the user's tensor becomes another one, or an array of theirs changes."""
     if isinstance(x, Value):
-        return type(x).wrap(x.array.copy() if id(owner_of(x.array)) in memory.lent else x.array, x.node)
+        return type(x).wrap(x.array.copy() if id(owner_of(x.array)) in version_counter.lent else x.array, x.node)
     return x.copy() if is_array(x) else x
 
 
@@ -234,7 +234,7 @@ class CompiledBackward:
             sources = [*self._cut.forward.sources.values(), *self._from_outside]
             now = [a if s.per_call else s.read(call.given) for s, a in zip(sources, call.outside, strict=True)]
             same = same and all(a is b for a, b in zip(now, call.outside, strict=True))
-        same = same and all(memory.time(id(owner_of(a))) <= call.time for a in call.outside)
+        same = same and all(version_counter.write_time(id(owner_of(a))) <= call.time for a in call.outside)
         if not same or any(w.read(call.given).node is not n for w, n in zip(self._sweep.wanted, nodes, strict=True)):
             raise RuntimeError(
                 f"backward: a second derivative through the compiled {name} calls it again, and something that it uses "

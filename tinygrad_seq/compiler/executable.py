@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
 from ..graph import Leaf, Value, recomputation
-from ..graph.saved_tensors import memory
+from ..graph.saved_tensors import version_counter
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
@@ -262,7 +262,7 @@ class Executable:
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
-        memory.mark(*call.targets)
+        version_counter.bump(*call.targets)
         self.gradients.leave(leaves, values)
         for write, number in self.commits:
             write(call.numbers[number.index])

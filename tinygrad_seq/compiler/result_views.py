@@ -1,4 +1,4 @@
-"""Results that show the memory of an argument, a captured tensor or another result: views of it at each call."""
+"""Results that alias an argument, a captured tensor or another result: views of it at each call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, is_array
 from ..graph import Value
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory, share
+from ..graph.saved_tensors import share_storage, version_counter
 from .operations import evaluate
 from .tracing.proxies import ProxyArray
 
@@ -45,9 +45,9 @@ class ViewOutput(NamedTuple):
             return array
         made = self.kind.wrap(array)
         if is_array(base):
-            memory.lend(base)
+            version_counter.lend(base)
         else:
-            share(base, made)
+            share_storage(base, made)
         return made
 
 
@@ -88,8 +88,8 @@ def _views_of(
         differentiable = isinstance(y, Value) and carries_gradient(y)
         if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not differentiable):
             continue  # the second: a variable
-        for shown, steps in _bases(array):
-            base, read = bases.get(id(shown), (y, None))
+        for viewed, steps in _bases(array):
+            base, read = bases.get(id(viewed), (y, None))
             if base is y or read is None:
                 continue
             taken = _primitives(y, base) if differentiable else steps
@@ -114,10 +114,10 @@ def _bases(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
 def _primitives(view: Any, base: Any) -> Steps | None:
     """How a tensor is a view of another one, by primitives; None if it is not known to be."""
     steps: Steps = []
-    shown = getattr(view, "shown", None)
-    while shown is not None:
-        whole, primitive, params, shown = shown
+    view_of = getattr(view, "view_of", None)
+    while view_of is not None:
+        viewed, primitive, params, view_of = view_of
         steps = [(primitive, params), *steps]
-        if whole() is base:
+        if viewed() is base:
             return steps
     return None

@@ -30,7 +30,7 @@ from .errors import MISTAKES, explained, require_numbers
 from .grad_mode import grad_enabled
 from .node import FunctionNode, Node, Output, Value
 from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
-from .saved_tensors import memory, next_number, share, shares_memory, show
+from .saved_tensors import mark_view, next_number, share_storage, shares_memory, version_counter
 from .tracing_hook import tracers
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Primitive(Generic[P]):
     Attributes:
         promotes: the place from which on its operands are brought to one dtype as PyTorch does it (see `promoted`);
             None where they are not.
-        is_view: whether its result shows the memory of its first operand where the array library need not copy. Which
-            tensors do is noted: a recorded change in place would not reach the others.
+        is_view: whether its result aliases its first operand where the array library need not copy. Which tensors do
+            is noted: a recorded change in place would not reach the others.
     """
 
     promotes: int | None = None
@@ -192,8 +192,8 @@ class Primitive(Generic[P]):
             node.number = next_number()
             node.shape = shape
             node.dtype = kind
-            if foreign or memory.lent:
-                memory.secure(node)
+            if foreign or version_counter.lent:
+                version_counter.copy_lent_inputs(node)
         if observers:
             for observe in observers:
                 observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
@@ -203,7 +203,7 @@ class Primitive(Generic[P]):
         value.array = y
         value.node = node
         if self.is_view and shares_memory(y, arrays[0]):
-            show(inputs[0], value, self, params)
+            mark_view(inputs[0], value, self, params)
         return value
 
     def _operands(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any, tuple[bool, ...], bool]:
@@ -252,7 +252,7 @@ class Primitive(Generic[P]):
         wrap = Value.result_class.wrap
         parts = tuple([wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
         if self.is_view:
-            share(x, *parts)
+            share_storage(x, *parts)
         return parts
 
     def _bare(self, inputs: tuple[Any, ...], params: dict[str, Any], arrays: bool) -> Any:

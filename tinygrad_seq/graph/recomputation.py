@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..backend import Array, array_module
 from ..backend.dispatch import at
 from .device import default_device, device
-from .saved_tensors import memory, owner_of
+from .saved_tensors import owner_of, version_counter
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Run:
             for ref, array in self._memory.values():
                 owner = ref()
                 if owner is not None:
-                    stack.callback(_put_back, owner, _copied(owner), memory.time(id(owner)))
+                    stack.callback(_put_back, owner, _copied(owner), version_counter.write_time(id(owner)))
                     _write(owner, array)
             for owner, name, value in self._attributes.values():
                 stack.callback(_assign, owner, name, vars(owner).get(name, _MISSING))
@@ -164,9 +164,9 @@ def _put_back(array: Array, numbers: Array, time: int) -> None:
     with at(array):
         same = not bool(((array != numbers) & ((array == array) | (numbers == numbers))).any())
     _write(array, numbers)
-    memory.mark(array)
+    version_counter.bump(array)
     if same:
-        memory.date(array, time)
+        version_counter.set_write_time(array, time)
 
 
 def _assign(owner: Any, name: str, value: Any) -> None:

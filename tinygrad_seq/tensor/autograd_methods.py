@@ -65,9 +65,9 @@ def _is_held(found: dict[Node, Any], node: Node) -> bool:
 def let_go(held: list[Any]) -> Array:
     """The array of the last tensor of a list, which gives it up; a copy if a user still has that tensor or a view."""
     tensor = held.pop()
-    array, shown, alive = tensor.array, is_shared(tensor), ref(tensor)
+    array, shared, alive = tensor.array, is_shared(tensor), ref(tensor)
     del tensor
-    if not shown and alive() is None:
+    if not shared and alive() is None:
         return array
     with at(array):
         return array.copy()

@@ -12,7 +12,7 @@ from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph import FunctionNode, Leaf, Node, Primitive, Value
 from ..graph.grad_mode import enable_grad, is_grad_enabled
 from ..graph.recomputation import Run
-from ..graph.saved_tensors import memory, next_number, owner_of
+from ..graph.saved_tensors import next_number, owner_of, version_counter
 from ..graph.tracing_hook import current_tracer
 from ..ops.elementwise import cast
 from ..tensor import Tensor
@@ -56,7 +56,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
         return result
     segment.fingerprints = _fingerprints(outputs)
     segment.read = tracer.read_since(count) if tracer is not None else []
-    segment.closed_over, _ = _behind(outputs, segment.start)
+    segment.closed_over, _ = _upstream(outputs, segment.start)
     once = [tuple([y.array for y in outputs])]
     applied = Primitive(lambda *_: once.pop(), "checkpoint")  # hands them over and does not hold on to them
     applied.vjp_joint(segment.backward)
@@ -138,12 +138,12 @@ class _Segment:
                     tensor.node = None
 
     def _changed(self, owner: int) -> bool:
-        return memory.time(owner) > self.end and not self.first.wrote_to(owner)
+        return version_counter.write_time(owner) > self.end and not self.first.wrote_to(owner)
 
     def _require_same(self, outputs: list[Tensor], start: int) -> None:
         """Raise a RuntimeError unless the run that began at `start` computed the same as the first, of the same."""
-        older, saved = _behind(outputs, start)
-        if any(start > memory.time(owner) and self._changed(owner) for owner in saved):
+        older, saved = _upstream(outputs, start)
+        if any(start > version_counter.write_time(owner) and self._changed(owner) for owner in saved):
             raise _changed_in_place("a tensor that the function uses")
         same = len(outputs) == len(self.fingerprints) or not self.fingerprints
         if set(self.closed_over).difference(older):
@@ -170,7 +170,7 @@ def _fingerprints(outputs: list[Tensor]) -> list[fingerprint.Fingerprint]:
     return [fingerprint.of(y.array) for y in outputs] if current_tracer() is None else []
 
 
-def _behind(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]]:
+def _upstream(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]]:
     """What outputs were computed from: the nodes from before the count stood at `start`, and what memory was saved."""
     seen: set[Any] = {y.node for y in outputs}
     todo, older, saved = list(seen), [], set()

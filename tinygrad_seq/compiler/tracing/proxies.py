@@ -198,7 +198,7 @@ class ProxyArray:
         return self.tracer.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
     def refresh(self) -> ProxyArray:
-        """This array, with the numbers that it has now: a view is taken once more if what it shows was written to."""
+        """This array, with the numbers that it has now: a view is taken once more if its base was written to."""
         viewed = self.viewed
         if viewed is not None:
             base = viewed.base.refresh()
