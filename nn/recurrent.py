@@ -127,7 +127,8 @@ class Recurrent(Module):
         widths = list(hidden_size) if isinstance(hidden_size, (list, tuple)) else [hidden_size] * num_layers
         if len(widths) != num_layers and num_layers != 1:
             raise ValueError(f"{self._name}: hidden_size={widths} has {len(widths)} widths for {num_layers} layers")
-        require_sizes(self._name, input_size=input_size, **{"hidden_size": min(widths, key=_as_size)})
+        smallest = min(widths, key=lambda n: n if isinstance(n, int) else 0)  # what is no size comes first
+        require_sizes(self._name, input_size=input_size, hidden_size=smallest)
         cells: list[Cell] = []
         for width in widths:
             features = cells[-1].state_sizes[0] * self._directions if cells else input_size
@@ -349,11 +350,6 @@ def _rows(state: Tensors, start: int, stop: int) -> Tensors:
 def _joined(states: list[Tensors]) -> Tensors:
     """The rows of several states, one below the other."""
     return tuple([tg.cat(parts) for parts in zip(*states, strict=True)])
-
-
-def _as_size(width: Any) -> Any:
-    """Sorts what is no size before the sizes, so that it is found."""
-    return width if isinstance(width, int) else 0
 
 
 def _shown(x: Any) -> str:

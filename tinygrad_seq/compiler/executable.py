@@ -12,7 +12,7 @@ from ..graph.saved_tensors import version_counter
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
-from .grad_buffers import Gradients
+from .grad_buffers import GradientOutputs
 from .guards import LookupGuard
 from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
@@ -81,7 +81,7 @@ class Executable:
     commits: list[tuple[Callable[[Any], None], Number]]
     form: Any
     outputs: list[Any]
-    gradients: Gradients
+    gradients: GradientOutputs
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Executable:
         self._later = [(k, out) for k, out in enumerate(self.outputs) if isinstance(out, (RepeatedOutput, ViewOutput))]
         self.stores: list[tuple[Source, Var]] = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
-        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
+        self.gradients = GradientOutputs([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.derivative: CompiledBackward | None = None
         if sweep is not None:
             function = Function(tracer.name, call, bool(stores or grads))

@@ -9,7 +9,7 @@ all processes send theirs in one order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,16 @@ UFUNCS = frozenset(
 )
 REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"})
 VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast", "after"})
+
+
+def needed_for(outputs: Iterable[Var], instrs: list[Instr]) -> list[Instr]:
+    """Those that the outputs are computed from, checks, and messages to other processes."""
+    needed, kept = set(outputs), []
+    for instr in reversed(instrs):
+        if instr.op in EFFECTS or instr.out in needed:
+            needed.update(instr.inputs())
+            kept.append(instr)
+    return kept[::-1]
 
 
 def base_of(

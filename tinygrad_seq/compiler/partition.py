@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import DType
-from .operations import EFFECTS, VIEWS, base_of
+from .operations import EFFECTS, VIEWS, base_of, needed_for
 from .program import Instr, Program, Source, Var
 
 _AT_THE_CALL = EFFECTS | {"random_bits", "concat"}  # checks, messages; draws; pieces are made in their place
@@ -39,13 +39,13 @@ def partition(program: Program, seen: list[Var], gradients: list[Var], changed: 
         changed: sources that the call itself writes to, whose old numbers the backward half may need.
     """
     cut = _Cut(program, seen, changed)
-    late = _only_needed([*cut.later], gradients)
+    late = needed_for(gradients, cut.later)
     made = {instr.out for instr in late}
     wanted = [v for instr in late for v in instr.inputs()] + gradients
     kept = [v for v in dict.fromkeys(wanted) if v not in made and not cut.is_outside(v)]
     saved_buffers, packing, unpacking = _packed(program, kept)
     early = [instr for instr in program.instrs if instr.out not in cut.descendants]
-    forward = program.part(_only_needed(early, [*seen, *kept]) + packing, [*seen, *saved_buffers])
+    forward = program.part(needed_for([*seen, *kept], early) + packing, [*seen, *saved_buffers])
     backward = program.part(unpacking + late, list(dict.fromkeys(gradients)))
     for block in saved_buffers:
         backward.sources[block] = Source("what the call kept", lambda _args: None)
@@ -62,7 +62,7 @@ class _Cut:
         self.program, self.changed = program, changed
         self.producers = {instr.out: instr for instr in program.instrs}
         self.descendants = descendants = program.descendants(program.cotangents)
-        at_the_call = {instr.out for instr in _only_needed(program.instrs, seen)}
+        at_the_call = {instr.out for instr in needed_for(seen, program.instrs)}
         direct = [
             v for instr in program.instrs if instr.out in descendants for v in instr.inputs() if v not in descendants
         ]
@@ -82,16 +82,6 @@ class _Cut:
     def is_outside(self, var: Var) -> bool:
         """Whether the backward half can look there itself."""
         return var in self.program.constants or (var in self.program.sources and var not in self.changed)
-
-
-def _only_needed(instrs: list[Instr], outputs: list[Var]) -> list[Instr]:
-    """Those that the outputs are computed from, checks, and messages to other processes."""
-    needed, kept = set(outputs), []
-    for instr in reversed(instrs):
-        if instr.op in EFFECTS or instr.out in needed:
-            needed.update(instr.inputs())
-            kept.append(instr)
-    return kept[::-1]
 
 
 def _packed(program: Program, kept: list[Var]) -> tuple[list[Var], list[Instr], list[Instr]]:

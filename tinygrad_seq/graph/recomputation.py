@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ..backend import Array, array_module
-from ..backend.dispatch import at
+from ..backend.dispatch import at, copied
 from .device import default_device, device
 from .saved_tensors import owner_of, version_counter
 
@@ -68,7 +68,7 @@ class Run:
             for ref, array in self._memory.values():
                 owner = ref()
                 if owner is not None:
-                    stack.callback(_put_back, owner, _copied(owner), version_counter.write_time(id(owner)))
+                    stack.callback(_put_back, owner, copied(owner), version_counter.write_time(id(owner)))
                     _write(owner, array)
             for owner, name, value in self._attributes.values():
                 stack.callback(_assign, owner, name, vars(owner).get(name, _MISSING))
@@ -129,7 +129,7 @@ def writes(*arrays: Array) -> None:
         for owner in map(owner_of, arrays):
             known = run._memory.get(id(owner))
             if known is None or known[0]() is not owner:
-                run._memory[id(owner)] = (weakref.ref(owner), _copied(owner))
+                run._memory[id(owner)] = (weakref.ref(owner), copied(owner))
 
 
 def assigns(owner: Any, name: str) -> None:
@@ -147,11 +147,6 @@ def reentrant(context: Reentrant) -> Iterator[Any]:
             yield value
     finally:
         _contexts.reset(token)
-
-
-def _copied(array: Array) -> Array:
-    with at(array):
-        return array.copy()
 
 
 def _write(array: Array, numbers: Array) -> None:

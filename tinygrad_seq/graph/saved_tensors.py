@@ -10,7 +10,7 @@ from typing import Any
 from weakref import ref
 
 from ..backend import Array, backend_of, is_array
-from ..backend.dispatch import at
+from ..backend.dispatch import copied
 
 next_number: Callable[[], int] = (
     count().__next__
@@ -128,7 +128,7 @@ class VersionCounter:
     def copy_lent_inputs(self, node: Any) -> None:
         """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
         node.inputs = [
-            _copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
+            copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
             for x, p in zip(node.inputs, node.parents or (), strict=True)
         ]
 
@@ -180,11 +180,6 @@ class VersionCounter:
                         "after it was used, so its gradient would be wrong. Change it after backward(), or change a "
                         "clone() of it."
                     )
-
-
-def _copied(array: Array) -> Array:
-    with at(array):
-        return array.copy()
 
 
 def owner_of(array: Array) -> Array:

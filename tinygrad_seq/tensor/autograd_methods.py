@@ -10,7 +10,7 @@ from weakref import ref
 
 from ..autodiff import recorded_sweep, sweep
 from ..backend import SCALAR, Array, array_module, backend_of
-from ..backend.dispatch import at
+from ..backend.dispatch import at, copied
 from ..graph import Leaf, Node, Output, Value
 from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
@@ -69,8 +69,7 @@ def let_go(held: list[Any]) -> Array:
     del tensor
     if not shared and alive() is None:
         return array
-    with at(array):
-        return array.copy()
+    return copied(array)
 
 
 def _added(gradient: Tensor, new: Tensor, create_graph: bool) -> Tensor:

@@ -223,7 +223,9 @@ class Tracer(Placement):
         if type(x) in (int, float) and i in self._places:
             return self.number(x, operator.getitem, GIVEN, i)
         if not isinstance(x, Value):
-            return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
+            if not is_array(x) or isinstance(x, SCALAR):
+                return x
+            return self._known(x, x, Source(f"argument {i}", lambda args: args[i], per_call=True))
         if id(x) not in self._stand_ins:
             self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
             self.overlay.made.discard(id(stand_in))
@@ -232,9 +234,6 @@ class Tracer(Placement):
             if isinstance(stand_in.node, Leaf):
                 self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
-
-    def _argument(self, array: Array, i: int) -> ProxyArray:
-        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], per_call=True))
 
     def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
