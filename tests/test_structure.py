@@ -119,7 +119,14 @@ def test_imports_point_down(path: Path) -> None:
         assert not tops & {"numpy", "cupy"}, "ask the backend"
     if me.startswith("nn"):
         inner = {m for m in modules & MODULES if m.startswith("tinygrad_seq.")}
-        names = ("graph", "graph.tracing_hook", "graph.recomputation", "graph.rows", "distributed", "backend.pytree")
+        names = (
+            "graph",
+            "graph.tracing_hook",
+            "graph.recomputation",
+            "graph.batch_shard",
+            "distributed",
+            "backend.pytree",
+        )
         reports = {f"tinygrad_seq.{name}" for name in names}
         assert inner <= reports, "nn uses what the engine exports; modules and optimizers report what they do"
         return

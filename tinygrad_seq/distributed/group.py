@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import rows
+from ..graph import batch_shard
 from ..graph.tracing_hook import current_tracer
 from .header import ENDS, STATIC, STOP, Header
 from .transport import Silence, Transport
@@ -219,10 +219,10 @@ def begin(group: Group) -> None:
     """Let this be the process group."""
     _groups.append(group)
     if group.size > 1:
-        rows.share(None)
+        batch_shard.set_shard(None)
 
 
 def end() -> None:
     """Let there be no process group."""
     _groups.clear()
-    rows.share()
+    batch_shard.set_shard()
