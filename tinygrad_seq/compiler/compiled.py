@@ -39,7 +39,7 @@ from .result_views import find_views
 from .tracing.joint_graph import carries_gradient, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
-from .tracing.side_effects import Unsteady, finish
+from .tracing.side_effects import NotRepeatable, finish
 from .tracing.symbolic_scalar import SymbolicScalar
 from .tracing.tracer import Tracer
 from .tracing.watch import Watch
@@ -55,7 +55,7 @@ _one_at_a_time = lock()  # recordings; the engine knows of one
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Inside, nobody looks for cycles: what is made there stays, and looking through it took a quarter of the time."""
+    """Inside, the garbage collector is off: what is made there stays, so that looking through it is in vain."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -213,7 +213,7 @@ class Compiled(Generic[P, R]):
             )
         result = made.run(prepared)
         _collect()
-        numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
+        numpy_backend.empty_cache()  # recording and planning need as much memory as the program
         return result
 
     def _notice_numbers(self, key: Any, given: list[Any]) -> Any:
@@ -255,7 +255,7 @@ class Compiled(Generic[P, R]):
                 with Watch(tracer):
                     around.lookups.make_symbolic(tracer)
                     form, outputs, stores, grads, sweep = self._watched(tracer, given, args, kwargs)
-            except Unsteady:
+            except NotRepeatable:
                 form = None
             finally:
                 tracer.end()  # once more: an interrupt may have come before the first time

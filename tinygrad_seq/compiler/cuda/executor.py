@@ -1,8 +1,8 @@
-"""Running a program on a GPU: its elementwise operations as a few kernels, all of it as one CUDA graph.
+"""Running a program on a GPU: its elementwise operations as a few kernels, its steps as CUDA graphs.
 
-At the first call after the arrays were found the steps are launched one by one, at the second they are captured as a
-graph, and from then on the graph is launched. What cannot be captured, such as a check that looks at numbers, runs
-between graphs; `program.notes` say so.
+At the first call after the arrays were found the steps are launched one by one, at the second they are captured, and
+from then on the graphs are launched. Most programs are one graph; what cannot be captured, such as a check that looks
+at values, runs between two; `program.notes` say so.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class CudaExecutor:
 
 
 class Part:
-    """Steps that follow each other: launched one by one the first time, captured the second, then one launch."""
+    """Consecutive steps: launched one by one the first time, captured as a graph the second, then one launch."""
 
     executor: CudaExecutor
     steps: list[Step]
