@@ -14,7 +14,7 @@ from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..backend import numpy_backend
-from ..backend.pytree import leaves, rebuild
+from ..backend.pytree import form_of, leaves, rebuild
 from ..graph import Value, observers
 from ..graph.grad_mode import double_backward, grad_enabled, is_grad_enabled
 from ..graph.saved_tensors import next_number
@@ -272,7 +272,7 @@ class Compiled(Generic[P, R]):
         if form is None or tracer.keeps:
             return None
         lookups = self._lookup_guard(tracer, [*given, *containers], around.lookups.made_symbolic)
-        make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
+        make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs)
         return Executable(tracer, lookups, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
     def _watched(self, tracer: Tracer, given: list[Any], args: Any, kwargs: Any) -> Any:
@@ -295,7 +295,7 @@ class Compiled(Generic[P, R]):
         now: list[Any] = []
         if tree_structure((new_args, new_kwargs), now) != form or not all(map(is_, now, given)):
             raise CompileError(
-                f"compile: {tracer.name} changes a list or a dictionary among its arguments, which a replay would not "
+                f"compile: {tracer.name} changes a list, a dictionary or a dataclass among its arguments, which a replay would not "
                 "do again; change a copy, and return that"
             )
         results = [*leaves(result), *tracer.assigned.computed()]
@@ -316,7 +316,7 @@ class Compiled(Generic[P, R]):
             else _output(tracer, y, start, k)
             for i, (y, k) in enumerate(zip(results, order, strict=True))
         ]
-        return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
+        return [form_of(result)], outputs, stores, grads, sweep
 
     def _lookup_guard(self, tracer: Tracer, objects: list[Any], symbolic: set[Any]) -> LookupGuard:
         """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
@@ -331,9 +331,9 @@ class Compiled(Generic[P, R]):
             tracer.guards.append(parts)
         return LookupGuard(places, symbolic | tracer.attributes.keys(), tracer.seen)
 
-    def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
+    def _caller(self, args: Any, kwargs: Any) -> Callable[[list[Any]], Any]:
         """The function of the values of its argument tree."""
-        form, function = rebuild([args, kwargs], iter([0] * count)), self.function
+        form, function = form_of([args, kwargs]), self.function
 
         def call(given: list[Any]) -> Any:
             new_args, new_kwargs = rebuild(form, iter(given))
