@@ -295,8 +295,8 @@ class Compiled(Generic[P, R]):
         now: list[Any] = []
         if tree_structure((new_args, new_kwargs), now) != form or not all(map(is_, now, given)):
             raise CompileError(
-                f"compile: {tracer.name} changes a list, a dictionary or a dataclass among its arguments, which a replay would not "
-                "do again; change a copy, and return that"
+                f"compile: {tracer.name} changes a list, a dictionary or a dataclass among its arguments, which a "
+                "replay would not do again; change a copy, and return that"
             )
         results = [*leaves(result), *tracer.assigned.computed()]
         views = find_views(tracer, given, results, lambda y: carries_gradient(y.node, start))
