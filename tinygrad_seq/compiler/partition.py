@@ -66,18 +66,18 @@ class _Cut:
         direct = [
             v for instr in program.instrs if instr.out in descendants for v in instr.inputs() if v not in descendants
         ]
-        there = {base_of(v, self.producers) for v in direct}  # what the backward half has at no further cost
-        there = {v for v in there if v in at_the_call or self.is_outside(v)}
+        available = {base_of(v, self.producers) for v in direct}  # what the backward half has at no further cost
+        available = {v for v in available if v in at_the_call or self.is_outside(v)}
         self.later: list[Instr] = []
         for instr in program.instrs:
             if instr.out in descendants:
                 self.later.append(instr)
                 continue
-            free = all(v in there or self.is_outside(v) for v in instr.inputs())
+            free = all(v in available or self.is_outside(v) for v in instr.inputs())
             if instr.op in VIEWS or (free and instr.out not in at_the_call and instr.op not in _AT_THE_CALL):
                 self.later.append(instr)
                 if free:
-                    there.add(instr.out)
+                    available.add(instr.out)
 
     def is_outside(self, var: Var) -> bool:
         """Whether the backward half can look there itself."""
@@ -86,17 +86,17 @@ class _Cut:
 
 def _packed(program: Program, kept: list[Var]) -> tuple[list[Var], list[Instr], list[Instr]]:
     """These arrays side by side: the blocks, how they are filled, and how the arrays are found in them."""
-    kinds: dict[DType, list[Var]] = {}
+    by_dtype: dict[DType, list[Var]] = {}
     for v in kept:
-        kinds.setdefault(v.dtype, []).append(v)
+        by_dtype.setdefault(v.dtype, []).append(v)
     saved_buffers, packing, unpacking = [], [], []
-    for kind, members in kinds.items():
-        block = program.new((sum([v.size for v in members]),), kind)
+    for dtype, members in by_dtype.items():
+        block = program.new((sum([v.size for v in members]),), dtype)
         flat, start = [], 0
         for v in members:
-            flat.append(program.new((v.size,), kind))
+            flat.append(program.new((v.size,), dtype))
             packing.append(Instr("reshape", (v,), {"shape": (v.size,)}, flat[-1]))
-            piece = program.new((v.size,), kind)
+            piece = program.new((v.size,), dtype)
             unpacking.append(Instr("slice", (block,), {"index": (slice(start, start + v.size), Ellipsis)}, piece))
             unpacking.append(Instr("reshape", (piece,), {"shape": v.shape}, v))
             start += v.size

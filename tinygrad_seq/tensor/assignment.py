@@ -28,12 +28,12 @@ class Path(NamedTuple):
     """How a tensor is taken of the outermost one that it is a view of, and that somebody still has.
 
     Attributes:
-        whole: that one; the tensor itself if it is no view.
+        base: that one; the tensor itself if it is no view.
         steps: from there to the tensor.
         views: the tensor and those between that somebody still has, each with the steps that lead there.
     """
 
-    whole: Any
+    base: Any
     steps: Steps
     views: list[tuple[Any, Steps]]
 
@@ -45,29 +45,29 @@ class Path(NamedTuple):
             taken.append(view_of)
             view_of = view_of[3]
         taken.reverse()
-        wholes = [(n, whole) for n, (reference, *_) in enumerate(taken) if (whole := reference()) is not None]
+        bases = [(n, base) for n, (reference, *_) in enumerate(taken) if (base := reference()) is not None]
         alive = [
-            (n, x) for n, x in wholes if getattr(x, "shared_storage", None) is tensor.shared_storage
+            (n, x) for n, x in bases if getattr(x, "shared_storage", None) is tensor.shared_storage
         ]  # else it has another array
         if not alive:
             return Path(tensor, (), [])
-        start, whole = alive[0]
+        start, base = alive[0]
         steps = tuple([(function, params) for _, function, params, _ in taken[start:]])
-        return Path(whole, steps, [*[(view, steps[: n - start]) for n, view in alive[1:]], (tensor, steps)])
+        return Path(base, steps, [*[(view, steps[: n - start]) for n, view in alive[1:]], (tensor, steps)])
 
     def with_views_of(self, other: Path) -> Path:
-        """This path, with those views that only the other one, to another view of the same whole, leads to."""
+        """This path, with those views that only the other one, to another view of the same base, leads to."""
         known = {id(view) for view, _ in self.views}
         others = [entry for entry in other.views if id(entry[0]) not in known]
-        return self._replace(views=[*self.views, *others]) if other.whole is self.whole else self
+        return self._replace(views=[*self.views, *others]) if other.base is self.base else self
 
     def is_plain(self) -> bool:
-        """Whether it can be said where in the whole each view is, and each belongs to the graph as the whole does."""
+        """Whether it can be said where in the base each view is, and each belongs to the graph as the base does."""
         functions = {function for _, steps in self.views for function, _ in steps}
         return not self.views or (
             functions.issubset(INJECTIVE_VIEWS)
-            and not getattr(self.whole.shared_storage, "reshaped", False)
-            and all((view.node is None) == (self.whole.node is None) for view, _ in self.views)  # not under no_grad
+            and not getattr(self.base.shared_storage, "reshaped", False)
+            and all((view.node is None) == (self.base.node is None) for view, _ in self.views)  # not under no_grad
         )
 
 
@@ -144,11 +144,11 @@ class Assignment(Value):
         for value in values:
             if getattr(value, "shared_storage", 0) is getattr(self, "shared_storage", 1):
                 path = path.with_views_of(Path.to(value))
-        if isinstance(path.whole.node, Leaf):
+        if isinstance(path.base.node, Leaf):
             what = "a view of a leaf" if path.views else "a leaf"
             raise RuntimeError(f"{name}: {what} that requires a gradient cannot be changed in place; use no_grad()")
         lent = _is_lent(self)
-        if lent or not path.is_plain() or is_shared(path.whole, len(path.views)):
+        if lent or not path.is_plain() or is_shared(path.base, len(path.views)):
             whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
             raise RuntimeError(
                 f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
@@ -158,21 +158,21 @@ class Assignment(Value):
 
     def _put(self, path: Path, values: Operand, name: str, index: Index = (Ellipsis,), arrays: Any = ()) -> None:
         """Put values at an index of this tensor, by which it and what it is a view of become new results."""
-        whole = path.whole
-        reuse = is_alone(whole, len(path.views)) and all(getrefcount(view.array) == 2 for view, _ in path.views)
+        base = path.base
+        reuse = is_alone(base, len(path.views)) and all(getrefcount(view.array) == 2 for view, _ in path.views)
         if reuse:
-            recomputation.writes(whole.array)
+            recomputation.writes(base.array)
         try:
-            new = setitem(whole, values, *arrays, index=index, steps=path.steps, reuse=reuse)
+            new = setitem(base, values, *arrays, index=index, steps=path.steps, reuse=reuse)
         except MISTAKES as error:
             raise type(error)(str(error).replace("setitem", name, 1)) from error
-        whole._become(new)
+        base._become(new)
         if reuse:
-            version_counter.bump_unsaved(whole.array)
+            version_counter.bump_unsaved(base.array)
         if not path.views:
-            unshare_storage(whole)
+            unshare_storage(base)
         for view, steps in path.views:
-            new_view = whole
+            new_view = base
             for function, params in steps:
                 new_view = function(new_view, **params)
             view._become(new_view)
@@ -227,14 +227,14 @@ class Assignment(Value):
         self._put(path, value, name, index, arrays)
 
 
-def _is_part(value: Value, whole: Any, first: Index | None, index: Index) -> bool:
-    """Whether a value is `whole[index]`, as a view."""
+def _is_part(value: Value, base: Any, first: Index | None, index: Index) -> bool:
+    """Whether a value is `base[index]`, as a view."""
     view_of = getattr(value, "view_of", None)
     return (
         view_of is not None
         and first is None
-        and view_of[0]() is whole
-        and value.shared_storage is getattr(whole, "shared_storage", None)
+        and view_of[0]() is base
+        and value.shared_storage is getattr(base, "shared_storage", None)
         and view_of[1] is getitem
         and view_of[2]["index"] == index
         and not getattr(value.shared_storage, "reshaped", False)

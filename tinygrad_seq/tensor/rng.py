@@ -74,8 +74,8 @@ class Generator:
     def _spanned(self, count: int, target: Device, span: _Span) -> Array:
         period, start, stop = span
         if (tracer := current_tracer()) is not None:
-            whole = tracer.random_bits(self, count, target)
-            return whole.reshape(-1, period)[:, start:stop].reshape(-1) if period else whole
+            words = tracer.random_bits(self, count, target)
+            return words.reshape(-1, period)[:, start:stop].reshape(-1) if period else words
         drawn = []
         for first in range(start, count, period or 1):
             blocks, skipped = divmod(first, 8)

@@ -203,9 +203,9 @@ class CudaExecutor:
         if op == "take" and instr.params["index"] == (HOLE,) and args[1].dtype.kind in "iu":
             return [partial(xp.take, args[0], args[1], axis=0, out=out)]
         if op in ("update", "scatter_add"):
-            place = filled(instr.params["index"], tuple(args[2:]))
-            put = partial(out.__setitem__, place, args[1])
-            add = partial(self.backend.scatter_add, out, place, args[1])
+            index = filled(instr.params["index"], tuple(args[2:]))
+            put = partial(out.__setitem__, index, args[1])
+            add = partial(self.backend.scatter_add, out, index, args[1])
             return [partial(xp.copyto, out, args[0]), put if op == "update" else add]
         return [partial(self._copied, instr)]
 
@@ -213,11 +213,11 @@ class CudaExecutor:
         """Copies of the pieces that were not made in their place."""
         axis, start, steps = instr.params["axis"], 0, list[Step]()
         for piece in instr.args:
-            place = out[(*[slice(None)] * axis, slice(start, start + piece.shape[axis]))]
+            target = out[(*[slice(None)] * axis, slice(start, start + piece.shape[axis]))]
             start += piece.shape[axis]
             array = self.plan.arrays[piece]
-            if array.size and self.backend.address(array) != self.backend.address(place):
-                steps.append(partial(self.xp.copyto, place, array))
+            if array.size and self.backend.address(array) != self.backend.address(target):
+                steps.append(partial(self.xp.copyto, target, array))
         return steps
 
     def _copied(self, instr: Instr) -> None:

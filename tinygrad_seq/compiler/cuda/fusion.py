@@ -325,9 +325,9 @@ class Group:
 
     def _read(self, lines: list[str], keys: list[Any], at: list[str]) -> dict[Any, str]:
         order = {key: k for k, key in enumerate(self._loads)}
-        for key, place in zip(keys, at, strict=True):
+        for key, index in zip(keys, at, strict=True):
             k = order[key]
-            lines.append(f"const {TYPES[key[0].dtype.char]} x{k} = a{k}[{place}];")
+            lines.append(f"const {TYPES[key[0].dtype.char]} x{k} = a{k}[{index}];")
         return {key: f"x{order[key]}" for key in keys}
 
     def _key(self, a: Var, level: str) -> Any:
@@ -337,8 +337,8 @@ class Group:
     def _statement(self, instr: Instr, names: dict[Any, str]) -> str:
         kind = loop_kind(instr) or ""
         operands = []
-        for place, a in enumerate(instr.args):
-            truth = instr.op == "where" and place == 0
+        for position, a in enumerate(instr.args):
+            truth = instr.op == "where" and position == 0
             if type(a) is Var:
                 operands.append((names[self._key(a, self._level[instr.out])], a.dtype.char))
             elif type(a) is Number:

@@ -137,11 +137,11 @@ class NumpyExecutor:
         if op == "concat":
             return [(numpy.copyto, pair) for pair in self.pieces(instr, out)]
         if op == "update":
-            place = filled(instr.params["index"], tuple(args[2:]))
-            return [*self._copied_to(out, args[0]), (out.__setitem__, (place, args[1]))]
+            index = filled(instr.params["index"], tuple(args[2:]))
+            return [*self._copied_to(out, args[0]), (out.__setitem__, (index, args[1]))]
         if op == "scatter_add":
-            place = filled(instr.params["index"], tuple(args[2:]))
-            return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, place, args[1]))]
+            index = filled(instr.params["index"], tuple(args[2:]))
+            return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, index, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
     def _copied_to(self, out: Array, x: Array) -> list[Step]:
@@ -154,11 +154,11 @@ class NumpyExecutor:
         axis, start, found = instr.params["axis"], 0, []
         for piece in instr.args:
             end = start + piece.shape[axis]
-            place = out[(*[slice(None)] * axis, slice(start, end))]
+            target = out[(*[slice(None)] * axis, slice(start, end))]
             start = end
             array = self.plan.arrays[piece]
-            if array.size and array.__array_interface__["data"] != place.__array_interface__["data"]:
-                found.append((place, array))
+            if array.size and array.__array_interface__["data"] != target.__array_interface__["data"]:
+                found.append((target, array))
         return found
 
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:

@@ -84,14 +84,14 @@ class _Eliminator:
         if op == "slice" and all(i == slice(None) or i is Ellipsis for i in params["index"]):
             return x
         if op == "slice" and inner is not None and inner.op == "update":
-            source, whole = self.updates.source(x, params["index"], out)
-            if whole:
+            source, is_value = self.updates.source(x, params["index"], out)
+            if is_value:
                 return source
             return None if source is x else self._derived("slice", (source,), params, out, instr)
         if op == "concat":
             if len(args) == 1:
                 return x
-            return self._whole(args, params["axis"], out)
+            return self._sliced_from(args, params["axis"], out)
         if op == "power" and isinstance(args[1], (int, float)) and out.dtype == x.dtype and out.dtype.kind == "f":
             if args[1] == 2:
                 return self._derived("multiply", (x, x), {}, out, instr)
@@ -102,7 +102,7 @@ class _Eliminator:
     def _derived(self, op: str, args: tuple[Any, ...], params: dict[str, Any], out: Var, instr: Instr) -> Var:
         return self.add(op, args, params, Instr(op, args, params, out, instr.line))
 
-    def _whole(self, pieces: tuple[Any, ...], axis: int, out: Var) -> Var | None:
+    def _sliced_from(self, pieces: tuple[Any, ...], axis: int, out: Var) -> Var | None:
         """The array that these are all the slices of, one after another; None if they are not."""
         first = self.producers.get(pieces[0])
         if first is None or first.op != "slice" or first.args[0].shape != out.shape:

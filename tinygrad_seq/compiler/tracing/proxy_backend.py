@@ -120,8 +120,8 @@ class Namespace:
         return self._tracer.backend.full(x.shape, 1, dtype or x.dtype)
 
     def _full_like(self, x: Any, number: Any, shape: Any = None, dtype: Any = None) -> Any:
-        whole = self._tracer.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
-        return self._tracer.emit("multiply", whole, number)
+        ones = self._tracer.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
+        return self._tracer.emit("multiply", ones, number)
 
     def _copyto(self, x: Any, values: Any) -> None:
         new = values.astype(x.dtype)
