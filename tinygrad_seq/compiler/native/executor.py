@@ -149,7 +149,7 @@ class NativeExecutor(NumpyExecutor):
         steps: list[Native | ParallelRegion | Step] = []
         found, first, last = self._groups(), trailing_kernels(self._kernels), None
         if found is None or (self._settles and None in found[first:]):
-            # what takes another one's place lies in a way that a kernel cannot follow
+            # a result in another one's buffer has strides that a kernel cannot take
             self.plan, self._settles = self._plain(), False
             found = self._groups() or []
         for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):
@@ -223,7 +223,7 @@ class NativeExecutor(NumpyExecutor):
         arrays = self.plan.arrays
         out = arrays[instr.out]
         if instr.op == "concat":
-            return [self._copy(place, array) for place, array in self.pieces(instr, out)]
+            return [self._copy(target, array) for target, array in self.pieces(instr, out)]
         if not out.size or out.dtype.char not in "fd":
             return None
         args = [arrays[a] for a in instr.args if type(a) is Var]

@@ -43,15 +43,15 @@ def schedule(program: Program) -> Program:
 def hoist(program: Program, early: Collection[int]) -> Program:
     """Those operations whose ids are given right after the last one that they need."""
     at: dict[Var, int] = {}
-    places: list[list[Instr]] = [[]]
+    slots: list[list[Instr]] = [[]]
     for instr in program.instrs:
         if id(instr) in early:
             at[instr.out] = max([at.get(v, 0) for v in instr.inputs()], default=0)
-            places[at[instr.out]].append(instr)
+            slots[at[instr.out]].append(instr)
         else:
-            at[instr.out] = len(places)
-            places.append([instr])
-    program.instrs = [instr for place in places for instr in place]
+            at[instr.out] = len(slots)
+            slots.append([instr])
+    program.instrs = [instr for slot in slots for instr in slot]
     return program
 
 
