@@ -382,7 +382,7 @@ def test_a_parameter_in_lent_memory_takes_no_new_plan_at_each_call() -> None:
         f(x).backward()
         close(x.grad, tg.exp(x))
         (replay,) = next(iter(f._cache.values()))
-        plans.append(replay.derivative._executor.plan)
+        plans.append(replay.backward._executor.plan)
     assert plans[0] is plans[2]
 
 

@@ -100,7 +100,7 @@ class Executable:
         self.lookups, self.commits, self.form = lookups, tracer.commits, form
         self.guards: list[Callable[[], bool]] = [lookups, *tracer.guards]
         self._name = tracer.name
-        self._same = list(tracer.same.values())
+        self._aliased_sources = list(tracer.aliased_sources.values())
         self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
         self._generators = [generator for generator, *_ in tracer.generators.values()]
         self._recorded_leaf_nodes = self._known_leaf_nodes(given)
@@ -131,18 +131,18 @@ class Executable:
         self.stores: list[tuple[Source, Var]] = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
         self.gradients = GradientOutputs([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
-        self.derivative: CompiledBackward | None = None
+        self.backward: CompiledBackward | None = None
         if sweep is not None:
             function = Function(tracer.name, call, bool(stores or grads))
-            self.derivative = self._differentiable(sweep, back, function, written, executor, lock)
+            self.backward = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
-        if self.derivative is None:  # which may need the old numbers
+        if self.backward is None:  # which may need the old numbers
             of_source = {source: var for var, source in self.program.sources.items()}
             lent = {var for _, var in self.gradients.wanted}  # which others must not write to
             self.program.stores = {
                 of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
             }
-        self._outside = CapturedInputs(self.program, written)
+        self._captured = CapturedInputs(self.program, written)
         positions = {source: position for position, source in enumerate(self.program.sources.values())}
         # most are read as well
         self._targets: list[int | Callable[[list[Any]], Any]] = [
@@ -154,7 +154,7 @@ class Executable:
     def _differentiable(
         self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
     ) -> CompiledBackward:
-        """Keep the half of the program that runs at a call; the other one is the derivative's."""
+        """Keep the half of the program that runs at a call; the other one is 's."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
         differentiable = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
@@ -179,10 +179,10 @@ class Executable:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None  # where Python would have taken another branch, as one that does not divide by 0
         try:
-            arrays = self._outside.arrays(given, self._executor)
-            if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
+            arrays = self._captured.arrays(given, self._executor)
+            if arrays is None or (self.backward is not None and not self.backward.fits(given)):
                 return None
-            if self._same and any(a.read(given) is not b.read(given) for a, b in self._same):
+            if self._aliased_sources and any(a.read(given) is not b.read(given) for a, b in self._aliased_sources):
                 return None
             targets = [arrays[at] if isinstance(at, int) else at(given) for at in self._targets]
             if False in [getattr(target.flags, "writeable", True) for target in targets]:
@@ -221,8 +221,8 @@ class Executable:
             return self._run(call)
 
     def _run(self, call: Prepared) -> Any:
-        given, derivative = call.given, self.derivative
-        noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
+        given, backward = call.given, self.backward
+        noted: Any = backward.called(given, call.numbers, call.arrays) if backward is not None else None
         leaves = self.gradients.of(given)
         self._say_what_changes(call)
         self.gradients.release(leaves)
@@ -232,7 +232,7 @@ class Executable:
         except KeyboardInterrupt:
             self._leave(values, call, leaves)  # a whole step, and then the interrupt
             raise
-        differentiable = derivative.applied(noted, values) if derivative is not None else ()
+        differentiable = backward.applied(noted, values) if backward is not None else ()
         results: list[Any] = []
         for out in self.outputs:
             if isinstance(out, PlainOutput):

@@ -59,7 +59,7 @@ class Tracer(Placement):
             arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         padded: the layer that computes on rows that hold nothing, too; see `tracing_hook.padded`.
-        same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+        aliased_sources: pairs of sources with one array, as an argument that is a captured tensor too.
         made_here: the arrays that were watched.
         keeps: whether somebody has kept what is the same at each call, as an `lru_cache` does: the next call finds it.
     """
@@ -80,7 +80,7 @@ class Tracer(Placement):
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
-        self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
+        self.aliased_sources: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend: Any = enroll(self)
         self._thread = threading.get_ident()
         self.made_here: list[ref[ProxyArray]] = []
@@ -240,7 +240,7 @@ class Tracer(Placement):
         known = self.arrays.get(id(array))
         if known is None:
             return self.source(array, source)
-        self.same[id(array), id(holder)] = (known[2], source)
+        self.aliased_sources[id(array), id(holder)] = (known[2], source)
         return known[1]
 
     def source(self, array: Array, source: Source) -> ProxyArray:
