@@ -154,7 +154,7 @@ class Executable:
     def _differentiable(
         self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
     ) -> CompiledBackward:
-        """Keep the half of the program that runs at a call; the other one is 's."""
+        """Keep the half of the program that runs at a call; the other half is the `CompiledBackward`'s."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
         differentiable = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
