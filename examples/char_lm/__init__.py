@@ -2,4 +2,5 @@
 
 python -m examples.char_lm train --minutes 2
 python -m examples.char_lm sample --prime "The "
+python -m examples.char_lm look
 """

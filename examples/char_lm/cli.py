@@ -1,4 +1,4 @@
-"""The command line: `train`, `sample` and `score`."""
+"""The command line: `train`, `sample`, `score` and `look`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import tinygrad_seq as tg
 
 from .checkpoint import Run
 from .errors import UserError
-from .folder import checkpoint_in
+from .folder import CHECKPOINT, PAGE, checkpoint_in
 from .judge import surprisals
 from .model import bits
 from .options import parser
 from .output import lost_output, say, shown, surviving_output
+from .page import text_name, write_page
 from .reading import blocks, known_encoding
 from .start import run_train
-from .vocabulary import Vocabulary
+from .text import Text
+from .vocabulary import Tokens, Vocabulary
 from .write import Taste, until, write
 
 
@@ -107,6 +109,42 @@ def run_score(options: argparse.Namespace) -> int:
     return lost()
 
 
+def run_look(options: argparse.Namespace) -> int:
+    device = check_device(options.device)
+    path = checkpoint_in(options.checkpoint)
+    run = Run.load(path, device)
+    units = run.settings.layers * run.settings.hidden
+    for unit in options.units:
+        if unit >= units:
+            raise UserError(f"--units: this model has units 0 to {units - 1}, not {unit}")
+    tokens, what = text_to_look_at(options, run, path.parent)
+    tokens = tokens[: options.length]
+    if not len(tokens):
+        raise UserError(f"the text {options.text} is empty. Give another one with --text")
+    last = checkpoint_in(options.checkpoint, (CHECKPOINT,))
+    curve = run if last == path or not last.is_file() else Run.load(last, device)
+    out = path.parent / PAGE if options.out is None else options.out
+    try:
+        size = write_page(out, run, tokens, what, device, not options.no_compile, curve, options.units)
+    except OSError as error:
+        raise UserError(f"cannot write the page {out}: {error.strerror or error}. Choose another --out") from None
+    say(f"page  {out} ({size / 1e6:.1f} MB): open it in a browser")
+    return lost()
+
+
+def text_to_look_at(options: argparse.Namespace, run: Run, folder: Path) -> tuple[Tokens, str]:
+    """The tokens of --text, or of what was held out of the run's own text; and what they are called."""
+    vocabulary, s = run.vocabulary, run.settings
+    encoding = None if options.encoding is None else known_encoding(options.encoding)
+    if options.text is not None:
+        text = known(read_all(options.text, encoding), vocabulary, options.skip_unknown)
+        return vocabulary.encode(text, "the text"), options.text.name if str(options.text) != "-" else "standard input"
+    own = Text(None if s.text is None else [Path(path) for path in s.text], s.encoding, s.tokens)
+    if own.digest != s.digest:
+        raise UserError(f"{own} is not the text that this model learned any more. Give one with --text")
+    return own.corpus(folder, vocabulary).held_out, f"{text_name(run)}, held out"
+
+
 def lost() -> int:
     """The exit status when standard output may have gone away: a disk that is full is said, a closed pipe is not."""
     error = lost_output()
@@ -123,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
             options = parser().parse_args(arguments)
             if options.command == "train":
                 return run_train(options, check_device(options.device))
-            return run_sample(options) if options.command == "sample" else run_score(options)
+            return {"sample": run_sample, "score": run_score, "look": run_look}[options.command](options)
         except UserError as error:
             print(f"char_lm: {' '.join(str(error).split())}", file=sys.stderr)
             return 2

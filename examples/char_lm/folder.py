@@ -13,8 +13,8 @@ from pathlib import Path
 from .errors import UserError
 
 CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
-CURVE, METRICS, EVENTS = "loss.png", "metrics.csv", "events"
-OF_A_RUN = (BEST, CURVE, METRICS, EVENTS, CHECKPOINT)  # the checkpoint last: until it is away, the run is here
+CURVE, METRICS, EVENTS, PAGE = "loss.png", "metrics.csv", "events", "look.html"
+OF_A_RUN = (BEST, CURVE, METRICS, EVENTS, PAGE, CHECKPOINT)  # the checkpoint last: until it is away, the run is here
 LOCK = ".lock"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .look import LENGTH
 from .settings import Settings
 from .vocabulary import KINDS
 
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _train(commands.add_parser("train", help="learn a text"))
     _sample(commands.add_parser("sample", help="write"))
     _score(commands.add_parser("score", help="say how surprising a text is"))
+    _look(commands.add_parser("look", help="write a page on which one sees what the model expects, and what it does"))
     return main
 
 
@@ -125,6 +127,23 @@ def _score(score: argparse.ArgumentParser) -> None:
     score.add_argument("--encoding", help="of the file (default: found out)")
     score.add_argument("--each", choices=["line", "token"], help="print the nats of each, too")
     score.add_argument("--skip-unknown", action="store_true", help="leave out what the model does not know")
+
+
+def _look(look: argparse.ArgumentParser) -> None:
+    _model(look)
+    look.add_argument(
+        "--text", type=Path, help="a file to look at; - for standard input (default: the part that was held out)"
+    )
+    look.add_argument("--encoding", help="of the file (default: found out)")
+    look.add_argument("--skip-unknown", action="store_true", help="leave out what the model does not know")
+    look.add_argument(
+        "--length", type=count, default=LENGTH, help=f"tokens to look at (default: {LENGTH:,}, in a page of 3 MB)"
+    )
+    look.add_argument(
+        "--units", type=number(int, lambda x: x >= 0, "whole numbers from 0 on"), nargs="+", default=[],
+        help="units to show beside those that rank highest; those of the second layer come after those of the first",
+    )  # fmt: skip
+    look.add_argument("--out", type=Path, help="the page (default: look.html, beside the checkpoint)")
 
 
 def _model(command: argparse.ArgumentParser) -> None:

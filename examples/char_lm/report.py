@@ -7,14 +7,19 @@ import re
 import tinygrad_seq as tg
 
 from .checkpoint import Run
-from .folder import CURVE, METRICS
+from .folder import CURVE, METRICS, PAGE, checkpoint_in
+from .look import LENGTH
 from .model import bits
 from .output import command, escaped, minutes, say
-from .place import Place
+from .page import text_name, write_page
+from .place import Place, reason
 from .signals import Requests
 from .text import Corpus
 from .train import Options, set_off
 from .write import Taste, write
+
+MULTIPLICATIONS = 15 * 10**9  # that reading the page's text may cost: all of it takes some seconds then
+SHORTEST = 1000  # tokens on the page, however large the model
 
 
 def opening(passage: str) -> str:
@@ -46,6 +51,19 @@ def samples(run: Run, corpus: Corpus, options: Options, asked: Requests) -> None
         say(set_off(escaped(f"{prime}▸{written}")) + "\n")
 
 
+def look_into(run: Run, corpus: Corpus, place: Place, options: Options) -> None:
+    """The page to look into the best model, of as much of the held-out text as takes a few seconds."""
+    length = min(LENGTH, max(MULTIPLICATIONS // sum(p.numel() for p in run.model.parameters()), SHORTEST))
+    page, tokens = place.folder / PAGE, corpus.held_out[:length]
+    try:
+        is_best = run.best is None or run.best.step == run.step or not place.best.exists()
+        best = run if is_best else Run.load(checkpoint_in(place.folder), options.device)
+        write_page(page, best, tokens, f"{text_name(run)}, held out", options.device, options.compiled, run)
+        say(f"look inside {page}")
+    except Exception as error:  # all is saved: whatever is wrong with the page is no reason to fail
+        say(f"no page to look inside: {reason(error)}")
+
+
 def report(run: Run, corpus: Corpus, place: Place, options: Options, asked: Requests) -> None:
     """Say it all. Everything is saved by now."""
     say(f"\n{run.step} steps in {minutes(run.seconds)}. What it writes, after ▸:\n")
@@ -72,5 +90,6 @@ def report(run: Run, corpus: Corpus, place: Place, options: Options, asked: Requ
         say(f"loss curve  {place.folder / CURVE}, {METRICS}")
     if place.aside is not None:
         say(f"run before  {place.aside}, not judged worse than this one")
+    look_into(run, corpus, place, options)
     say(f"write more  {command('sample', '--checkpoint', place.folder, device=options.device)}")
     say(f"train more  {command('train', '--resume', '--out', place.folder, *more_of(run), device=options.device)}")

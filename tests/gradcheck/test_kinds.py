@@ -503,6 +503,12 @@ def test_values_on_a_decimal_grid(digits: int, f: Any, slope: Any) -> None:
         assert verdict(wrong, x, seed=seed) == "fail"
 
 
+def test_a_smooth_function_whose_values_happen_to_be_round() -> None:
+    x = np.array([0.0625, 0.5, 0.1234])
+    assert verdict((lambda x: 1 * x.real, lambda g, x, y: g), x) == "pass"
+    assert verdict((lambda x: 1 * x.real, lambda g, x, y: g * (1 + 1e-6)), x) == "fail"
+
+
 @pytest.mark.parametrize("off", [0.0, 1e-5])
 def test_steps_beyond_an_edge_say_nothing_of_the_rounding(off: float) -> None:
     def backward(g: Any, x: Any, y: Any) -> Any:

@@ -216,6 +216,7 @@ def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], 
             return
         if all(y.shape == v.shape and host.isfinite(y).all() for y, v in zip(ys, values, strict=False)):
             there = Comparison(probe, larger, random_cotangents(ys, rng), rng, ys, rtol=1e-3)  # much is saturated there
+            there.grid = max(look.c.grid for look in looks)
             _once_more(probe, report, there, looks, where)
 
 

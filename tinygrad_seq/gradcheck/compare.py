@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..backend import Array, array_module
-from .numeric import COMPLEX_STEP, WIDEST, Slopes, along, flat, scatter_about_a_curve
+from .numeric import COMPLEX_STEP, WIDEST, Slopes, along, decimal_grid, flat, is_on_grid, scatter_about_a_curve
 from .probe import Probe
 
 host: Any = array_module(0.0)
@@ -37,7 +37,7 @@ class Comparison:
     missing: list[bool]
     gradients: list[Array]
     scales: list[Array]
-    usual_grain: float
+    grid: float  # of which all values are multiples that have been seen to move
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Comparison:
         self.missing = [False] * len(self.arrays)
         self.gradients = self.gradients_at(self.arrays)
         self.scales = [_scale(x) for x in self.arrays]
-        self.usual_grain = 0.0  # as far as directions that were looked at showed it
+        self.grid, self._looks_like = 0.0, decimal_grid(self.here)
 
     # --- gradients ---
 
@@ -200,13 +200,13 @@ class Comparison:
         point = list(self.arrays if arrays is None else arrays)
 
         def moved(t: float) -> Array | None:
-            return self.probe.outputs([*point[:i], point[i] + t * d, *point[i + 1 :]], self.weights)
+            y = self.probe.outputs([*point[:i], point[i] + t * d, *point[i + 1 :]], self.weights)
+            if y is not None and self._looks_like and (y != self.here).any():
+                self._looks_like = self._looks_like if is_on_grid(y, self._looks_like) else 0.0
+                self.grid = self._looks_like
+            return y
 
-        found = along(moved, self.here if here is None else here, self.rounding, steps, self.usual_grain)
-        if self.rtol > RTOL:  # at the second point, what does not move may be saturated
-            found = found._replace(error=host.where(found.value == 0, host.inf, found.error))
-        self.usual_grain = max(self.usual_grain, found.usual_grain)
-        return found
+        return along(moved, self.here if here is None else here, self.rounding, steps, lambda: self.grid)
 
     def summed(self, derivatives: Array, mask: Array | None = None) -> float:
         """The derivative of the weighted sum of the outputs; what has weight 0 does not count."""

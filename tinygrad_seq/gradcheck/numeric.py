@@ -20,7 +20,8 @@ STEPS = 8  # down to 4.5e-8 of it
 FIRST = (1, 2, 3, 6)  # of these steps: enough where f is smooth, and the last one sees whether it is not
 SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps are taken
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
-FINE = 1e-3  # grain of the values, as a part of the largest, up to which it is rounding: more is a function of steps
+FINE = 1e-3  # grid of the values, as a part of the largest, up to which it is rounding
+DECIMALS = 12
 UNKNOWN = 0.1  # error, as a part of a slope, above which the slope to one side is looked at
 CLEARLY = 1e-4  # part of that error that the one of the other side must not exceed
 WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
@@ -33,13 +34,11 @@ class Slopes(NamedTuple):
         value: the derivatives.
         error: how far off each may be; infinite where nothing can be said.
         bent: where the slopes to the left and to the right differ.
-        usual_grain: to what most values are rounded.
     """
 
     value: Array
     error: Array
     bent: Array
-    usual_grain: float = 0.0
 
 
 def flat(ys: Sequence[Array]) -> Array:
@@ -52,7 +51,7 @@ def along(
     here: Array,
     rounding: Array,
     steps: Sequence[int] | None = None,
-    usual_grain: float = 0.0,
+    grid: Callable[[], float] = lambda: 0.0,
 ) -> Slopes:
     """The slopes at 0 of f, which gives all output elements at a point of a line (None where it has no values).
 
@@ -60,14 +59,14 @@ def along(
         here: f(0).
         rounding: the unit of rounding of each output element, as a part of it.
         steps: which of the steps WIDEST / FALL**k to take; by default as many as it takes.
-        usual_grain: to what values are known to be rounded; those that do not move, as saturated ones, do not show it.
+        grid: tells after the samples of which number all values are multiples; those that do not move do not show it.
     """
     samples: dict[int, list[Array | None]] = {}
     for some in (FIRST, range(STEPS)) if steps is None else (steps,):
         for k in some:
             if k not in samples:
                 samples[k] = [f(sign * WIDEST / FALL**k) for sign in (1.0, -1.0)]
-        found, coarse = _slopes(samples, here, rounding, usual_grain)
+        found, coarse = _slopes(samples, here, rounding, grid())
         if _settled(found):
             break
         if steps is None and some is FIRST and _is_coarse(coarse, samples):
@@ -82,13 +81,8 @@ def _is_coarse(coarse: Array, samples: dict[int, list[Array | None]]) -> bool:
 
 
 def _better(one: Slopes, other: Slopes) -> Slopes:
-    return _where(~one.bent & (other.error < one.error), other, one)
-
-
-def _where(better: Array, these: Slopes, those: Slopes) -> Slopes:
-    """Of some elements these, of the rest those."""
-    value, error, bent = [host.where(better, a, b) for a, b in zip(these[:3], those[:3], strict=True)]
-    return Slopes(value, error, bent, those.usual_grain)
+    better = ~one.bent & (other.error < one.error)
+    return Slopes(*[host.where(better, b, a) for a, b in zip(one, other, strict=True)])
 
 
 def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array) -> Slopes:
@@ -120,7 +114,7 @@ def _settled(found: Slopes) -> bool:
     return bool((found.error <= SETTLED * (size + usual)).all()) and not found.bent.any()
 
 
-def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array, known: float) -> tuple[Slopes, Array]:
+def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array, grid: float) -> tuple[Slopes, Array]:
     """Of samples to both sides, by the number of the step; and to what the values are rounded."""
     steps = sorted(samples)
     widths = host.array([WIDEST / FALL**k for k in steps])[:, None]
@@ -133,10 +127,7 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
         size = rounding * host.fmax(host.fmax(abs(high), abs(low)), abs(here))
         moves = (high != here).any(axis=0) | (low != here).any(axis=0)
         coarse = host.where(moves, grain(host.concatenate([high, low, here[None]])), 0.0)
-        stepwise = host.fmax(coarse, _noise(high - low)[0])
-        usual = max(known, _usual(stepwise[moves], here))
-        unseen = host.where(moves, 0.0, usual)
-        size = host.fmax(size, host.fmax(coarse, unseen))
+        size = host.fmax(host.fmax(size, coarse), grid)
         right, left = (high - here) / widths, (here - low) / widths
         slopes = (high - low) / (2 * widths)
         seen = _scatter(slopes, widths)
@@ -150,15 +141,10 @@ def _slopes(samples: dict[int, list[Array | None]], here: Array, rounding: Array
                 noise = host.fmax(2 * host.fmax(grained, size), _scatter(side, widths))
                 found = _extrapolated(side, noise / widths, widths, 1)
                 better = one_sided & (found.error < host.where(edge, 1.0, CLEARLY) * result.error)
-                result = _where(better, found, result)
+                result = Slopes(*[host.where(better, b, a) for a, b in zip(result, found, strict=True)])
         noise = host.fmax(host.fmax(host.fmax(_noise(high - here), _noise(here - low)), size), seen)
         bent = _bent(right, left, noise / widths) & host.isfinite(central.error)
-        return result._replace(bent=bent, usual_grain=usual), host.fmax(stepwise, unseen)
-
-
-def _usual(grains: Array, values: Array) -> float:
-    """To what values are rounded, by those that show it; steps show nothing."""
-    return float(grains[grains <= FINE * abs(values).max(initial=0.0)].max(initial=0.0))
+        return result._replace(bent=bent), host.fmax(host.fmax(coarse, _noise(high - low)[0]), grid)
 
 
 def _noise(moves: Array) -> Array:
@@ -176,6 +162,24 @@ def grain(values: Array) -> Array:
     lowest = host.ldexp((digits & -digits).astype("float64"), exponent - 53)
     smallest = host.where(digits == 0, host.inf, lowest).min(axis=0)
     return host.where(host.isfinite(smallest), smallest, 0.0)
+
+
+def decimal_grid(values: Array) -> float:
+    """The power of ten of which all values are multiples, as those of `round` are; 0 if there is none, or a coarse one.
+
+    Values on a coarse grid are those of a function with steps, whose slopes are 0.
+    """
+    largest = float(abs(values[host.isfinite(values)]).max(initial=0.0))
+    for digits in range(DECIMALS + 1):
+        if 0 < largest < 10.0 ** (14 - digits) and is_on_grid(values, 10.0**-digits):
+            return 10.0**-digits if 10.0**-digits <= FINE * largest else 0.0
+    return 0.0
+
+
+def is_on_grid(values: Array, grid: float) -> bool:
+    """Whether all values are multiples of a power of ten, to the rounding of double precision."""
+    scaled = values[host.isfinite(values)] * round(1 / grid)
+    return bool((abs(scaled - host.rint(scaled)) <= 1e-15 * abs(scaled)).all())
 
 
 def _scatter(slopes: Array, widths: Array) -> Array:
