@@ -46,7 +46,7 @@ class Tracer(Placement):
     Args:
         name: of the function.
         varying: the identities of places where numbers may be others at the next call.
-        places: of such numbers among the arguments.
+        varying_arguments: which arguments are such numbers.
         classes: of whose objects it is noted which attributes are looked up.
 
     Attributes:
@@ -70,11 +70,11 @@ class Tracer(Placement):
         self,
         name: str,
         varying: frozenset[Any] = frozenset(),
-        places: Collection[int] = (),
+        varying_arguments: Collection[int] = (),
         classes: Iterable[type[Any]] = (),
     ) -> None:
         super().__init__(name)
-        self.varying, self._places, self.classes = varying, places, classes
+        self.varying, self._varying_arguments, self.classes = varying, varying_arguments, classes
         self.looked_up: set[str] = set()
         self.read_whole: dict[int, Any] = {}
         self.program: Program = Program()
@@ -220,7 +220,7 @@ class Tracer(Placement):
 
     def given(self, x: Any, i: int) -> Any:
         """What the function gets as its i-th argument: a stand-in for a tensor, which may be a captured one too."""
-        if type(x) in (int, float) and i in self._places:
+        if type(x) in (int, float) and i in self._varying_arguments:
             return self.number(x, operator.getitem, GIVEN, i)
         if not isinstance(x, Value):
             if not is_array(x) or isinstance(x, SCALAR):
