@@ -28,7 +28,7 @@ class Cell(Module):
     ...     def step(self, x, h):
     ...         return 0.9 * h + 0.1 * tg.tanh(self.U(x) + self.W(h))
 
-    What of a step depends on the input alone belongs into `project`: a layer calls it once for a whole sequence. Each
+    Put the part of a step that depends only on the input in `project`: a layer calls it once for a whole sequence. Each
     row is computed by itself.
 
     Attributes:
@@ -38,7 +38,7 @@ class Cell(Module):
 
     states: tuple[str, ...] = ("h",)
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
-    lens: Any = None  # looks on while there is one; see `nn.lens`
+    lens: Any = None  # set by `nn.lens` while it records, else None
     input_size: int
     hidden_size: int
 
@@ -120,7 +120,7 @@ class WeightedCell(Cell):
         if type(self).reset_parameters is not WeightedCell.reset_parameters:
             self.reset_parameters()  # one of the user's
         else:
-            self._begin()
+            self._apply_initial_overrides()
 
     def reset_parameters(self) -> None:
         """Draw the weights and biases anew."""
@@ -128,10 +128,10 @@ class WeightedCell(Cell):
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
             if getattr(self, name, None) is not None:
                 init.uniform_(getattr(self, name), -bound, bound)
-        self._begin()
+        self._apply_initial_overrides()
 
-    def _begin(self) -> None:
-        """What of the weights that were drawn is to begin otherwise."""
+    def _apply_initial_overrides(self) -> None:
+        """Overwrite parts of the random initialization: recurrent_init here, forget_bias in LSTMCell."""
         if self._recurrent_init is not None:
             with tg.no_grad():
                 for part in self.weight_hh.detach().split(self.hidden_size):
@@ -228,8 +228,8 @@ class LSTMCell(WeightedCell):
         super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init=recurrent_init)
         self.weight_hr: Parameter | None = self._parameter(proj_size, hidden_size) if proj_size else None
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _apply_initial_overrides(self) -> None:
+        super()._apply_initial_overrides()
         if self._forget_bias is not None and self.bias_ih is not None and self.bias_hh is not None:
             with tg.no_grad():
                 self.bias_ih.chunk(4)[1].fill_(self._forget_bias)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph import batch_shard
 
 from . import functional as F
 from . import init
@@ -120,7 +120,7 @@ class BatchNorm1d(Module):
             raise ValueError(
                 f"BatchNorm1d: takes x (B, {self.num_features}) or (B, {self.num_features}, L), got {input.shape}"
             )
-        if self.training and rows.is_one_of_several():
+        if self.training and batch_shard.is_one_of_several():
             raise RuntimeError(
                 "BatchNorm1d: in a group of processes, mean and variance would be those of this process's rows alone; "
                 "call eval(), or use nn.LayerNorm"

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq.graph import recomputation
-from tinygrad_seq.graph.tracing_hook import active as recording
+from tinygrad_seq.graph.tracing_hook import tracers
 
 from .attributes import Attributes
 from .hooks import Hooked
@@ -36,8 +36,8 @@ class Module(Hooked):
 
     def __new__(cls, *_args: Any, **_settings: Any) -> Self:
         self = super().__new__(cls)
-        if recording:
-            recording[-1].makes(self)
+        if tracers:
+            tracers[-1].makes(self)
         return self
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,8 +57,8 @@ class Module(Hooked):
 
     def __setattr__(self, name: str, value: Any) -> None:
         recomputation.assigns(self, name)
-        if recording:
-            recording[-1].assigns(self, name)
+        if tracers:
+            tracers[-1].assigns(self, name)
         role = self._role(name)
         if role is not None:
             self._reassign(role, name, value)
@@ -80,8 +80,8 @@ class Module(Hooked):
 
     def __delattr__(self, name: str) -> None:
         recomputation.assigns(self, name)
-        if recording:
-            recording[-1].assigns(self, name)
+        if tracers:
+            tracers[-1].assigns(self, name)
         object.__delattr__(self, name)
         for registered in ("_buffers", "_vacated"):
             self.__dict__.get(registered, {}).pop(name, None)

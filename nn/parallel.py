@@ -10,7 +10,7 @@ import tinygrad_seq as tg
 from tinygrad_seq import Tensor
 from tinygrad_seq import distributed as dist
 from tinygrad_seq.backend.pytree import leaves
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph import batch_shard
 
 from .module import Module
 
@@ -61,7 +61,7 @@ class DistributedDataParallel(Module):
         parameters = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
         if not self._syncs or not any(p.node in reached for _, p in parameters):
             return
-        here = rows.known()
+        here = batch_shard.known()
         if here is None:
             name, p = parameters[0]
             shapes = " and ".join(map(str, self._batch.shapes))

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph import batch_shard
 from tinygrad_seq.graph.tracing_hook import CompileError, padded
 
 from . import functional as F
 from .cells import Cell
 from .containers import ModuleList
-from .layout import Layout
 from .module import Module, Parameter, require_sizes
+from .sequence_lengths import SequenceBatch
 from .state import State, TupleState, as_state
 
 Tensors = tuple[Tensor, ...]
@@ -46,7 +46,7 @@ class Recurrent(Module):
     """
 
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
-    lens: Any = None  # looks on while there is one; see `nn.lens`
+    lens: Any = None  # set by `nn.lens` while it records, else None
     batch_first: bool
     bidirectional: bool
     dropout: float
@@ -127,7 +127,8 @@ class Recurrent(Module):
         widths = list(hidden_size) if isinstance(hidden_size, (list, tuple)) else [hidden_size] * num_layers
         if len(widths) != num_layers and num_layers != 1:
             raise ValueError(f"{self._name}: hidden_size={widths} has {len(widths)} widths for {num_layers} layers")
-        require_sizes(self._name, input_size=input_size, **{"hidden_size": min(widths, key=_as_size)})
+        smallest = min(widths, key=lambda n: n if isinstance(n, int) else 0)  # what is no size comes first
+        require_sizes(self._name, input_size=input_size, hidden_size=smallest)
         cells: list[Cell] = []
         for width in widths:
             features = cells[-1].state_sizes[0] * self._directions if cells else input_size
@@ -157,54 +158,56 @@ class Recurrent(Module):
         Raises:
             ValueError: if a size does not fit; the message names it.
         """
-        layout = Layout.of(self._name, x, self.input_size, self.batch_first, lengths, mask)
-        self._require_rows(layout)
+        sequences = SequenceBatch.of(self._name, x, self.input_size, self.batch_first, lengths, mask)
+        self._require_reproducible_draws(sequences)
         cells = self._cells()
-        initial = self._initial(state, layout)
+        initial = self._initial(state, sequences)
         final: list[Tensors] = []
-        data = layout.data
+        data = sequences.data
         for layer in range(self.num_layers):
             if layer:
-                data = self._dropped(data, layout)
-            data = layout.filled(data)
+                data = self._dropped(data, sequences)
+            data = sequences.filled(data)
             outputs = []
             for k in range(layer * self._directions, (layer + 1) * self._directions):
-                output, last = self._scan(cells[k], k, data, layout, initial[k])
+                output, last = self._scan(cells[k], k, data, sequences, initial[k])
                 outputs.append(output)
                 final.append(last)
             data = outputs[0] if len(outputs) == 1 else tg.cat(outputs, dim=-1)
-        return layout.restore(data), self._gathered(final, layout)
+        return sequences.restore(data), self._gathered(final, sequences)
 
-    def _scan(self, cell: Cell, k: int, data: Tensor, layout: Layout, state: Tensors) -> tuple[Tensor, Tensors]:
+    def _scan(
+        self, cell: Cell, k: int, data: Tensor, sequences: SequenceBatch, state: Tensors
+    ) -> tuple[Tensor, Tensors]:
         """One layer in one direction: packed data (N, F) -> outputs (N, O), and the state after the last step.
 
         Sequences come from the longest to the shortest, so those that have a step t are the first rows of it.
         """
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
-        scale = layout.sorted(F.dropout(tg.ones_like(state[0]), p, batch_dim=0)) if p else None
-        project, step, padding = cell.project, cell.step, layout.padding
+        scale = sequences.sorted(F.dropout(tg.ones_like(state[0]), p, batch_dim=0)) if p else None
+        project, step, padding = cell.project, cell.step, sequences.padding
         if padding is not None:
             project, step = padded(self._name, project), padded(self._name, step)
         projected = project(data)
         # on nothing, a step of no rows: so the parameters get the gradient 0
-        steps = list(projected.split([n for n in layout.batch_sizes if n])) or [projected]
+        steps = list(projected.split([n for n in sequences.batch_sizes if n])) or [projected]
         ended: list[Tensors] = []  # the last states of sequences that are over
         outputs, looked_at = [], []
-        whole = state
+        initial = state
         valid = [None] * len(steps) if padding is None else list(padding.valid.unbind(0))
         if reverse:
             steps.reverse()
             valid.reverse()
-            state = _rows(whole, 0, len(steps[0]))
+            state = _slice_rows(initial, 0, len(steps[0]))
         for xW, there in zip(steps, valid, strict=True):
             n = len(xW)
-            rows = len(state[0])
-            if n < rows:
-                ended.append(_rows(state, n, rows))
-                state = _rows(state, 0, n)
-            elif n > rows:
-                state = _joined([state, _rows(whole, rows, n)])
+            active_rows = len(state[0])
+            if n < active_rows:
+                ended.append(_slice_rows(state, n, active_rows))
+                state = _slice_rows(state, 0, n)
+            elif n > active_rows:
+                state = _joined([state, _slice_rows(initial, active_rows, n)])
             given = state if scale is None else (state[0] * scale[:n], *state[1:])
             new = step(xW, given if len(given) > 1 else given[0])
             new = (new,) if isinstance(new, Tensor) else tuple(new)
@@ -218,24 +221,24 @@ class Recurrent(Module):
         if reverse:
             outputs.reverse()
             looked_at.reverse()
-            if len(state[0]) < len(whole[0]):  # sequences without a step
-                ended = [_rows(whole, len(state[0]), len(whole[0]))]
+            if len(state[0]) < len(initial[0]):  # sequences without a step
+                ended = [_slice_rows(initial, len(state[0]), len(initial[0]))]
         if ended:
             state = _joined([state, *reversed(ended)])
         if self.lens is not None:
-            self.lens.observe(self._suffix(k), cell, looked_at, layout.order, layout.batch)
+            self.lens.observe(self._suffix(k), cell, looked_at, sequences.order, sequences.batch)
         return tg.cat(outputs), state
 
-    def _require_rows(self, layout: Layout) -> None:
-        """Raise an error if a program, or each of several processes, would draw another amount for its sequences."""
+    def _require_reproducible_draws(self, sequences: SequenceBatch) -> None:
+        """Raise if the number of random draws would differ from that of an uncompiled run in a single process."""
         draws = self.training and (self.zoneout or (self.dropout and self.num_layers > 1 and not self.variational))
-        if draws and layout.padding is not None:
+        if draws and sequences.padding is not None:
             raise CompileError(
                 f"compile: where lengths or a mask are tensors, {self._name} goes over all T steps, and dropout "
                 "between layers and zoneout would draw for the padding, too: other numbers than outside. Pass the "
                 "lengths as a list, or use variational=True and recurrent_dropout"
             )
-        if draws and len(set(layout.batch_sizes)) > 1 and rows.shared(self._name) is not None:
+        if draws and len(set(sequences.batch_sizes)) > 1 and batch_shard.required(self._name) is not None:
             raise RuntimeError(
                 f"{self._name}: in a process group, dropout between layers and zoneout take sequences of one length "
                 "alone, for of others each rank would draw another amount; use variational=True and recurrent_dropout"
@@ -252,18 +255,18 @@ class Recurrent(Module):
                 kept.append(p * old + (1 - p) * new)
         return tuple(kept)
 
-    def _dropped(self, data: Tensor, layout: Layout) -> Tensor:
+    def _dropped(self, data: Tensor, sequences: SequenceBatch) -> Tensor:
         """What of a layer's output reaches the next one."""
-        batch_sizes = layout.batch_sizes
+        batch_sizes = sequences.batch_sizes
         if not self.training or not self.dropout:
             return data
         if not self.variational:
-            if rows.shared(self._name) is None:
+            if batch_shard.required(self._name) is None:
                 return F.dropout(data, self.dropout)
             steps = data.reshape(len(batch_sizes), batch_sizes[0], data.shape[1])
             return F.dropout(steps, self.dropout, batch_dim=1).reshape(data.shape)
-        ones = tg.ones(layout.batch, data.shape[1], dtype=data.dtype, device=data.device)
-        scale = layout.sorted(F.dropout(ones, self.dropout, batch_dim=0))
+        ones = tg.ones(sequences.batch, data.shape[1], dtype=data.dtype, device=data.device)
+        scale = sequences.sorted(F.dropout(ones, self.dropout, batch_dim=0))
         return data * scale[tg.cat([tg.arange(n, device=data.device) for n in batch_sizes])]
 
     # --- states in and out ---
@@ -272,9 +275,9 @@ class Recurrent(Module):
     def _stacked(self) -> bool:
         return len(set(self._sizes)) == 1
 
-    def _initial(self, state: Any, layout: Layout) -> list[Tensors]:
+    def _initial(self, state: Any, sequences: SequenceBatch) -> list[Tensors]:
         """For each cell its initial state, the rows in the order of the data."""
-        B, like = layout.batch, layout.data
+        B, like = sequences.batch, sequences.data
         if state is None:
             if not self.learned_state:
                 made: dict[int, Tensor] = {}
@@ -299,14 +302,14 @@ class Recurrent(Module):
                 + ("" if one else "; pass both, or what an earlier call returned")
             )
         parts = [
-            self._parts(letter, j, s, layout) for j, (letter, s) in enumerate(zip(self.states, given, strict=True))
+            self._parts(letter, j, s, sequences) for j, (letter, s) in enumerate(zip(self.states, given, strict=True))
         ]
         return list(zip(*parts, strict=True))
 
-    def _parts(self, letter: str, j: int, s: Any, layout: Layout) -> list[Tensor]:
+    def _parts(self, letter: str, j: int, s: Any, sequences: SequenceBatch) -> list[Tensor]:
         """One tensor of the state, (L·D, B, H) or a tuple of L·D (1, B, H), as (B, H) for each cell."""
         count = len(self._sizes)
-        batch = (layout.batch,) if layout.batched else ()
+        batch = (sequences.batch,) if sequences.batched else ()
         shapes = [(1, *batch, sizes[j]) for sizes in self._sizes]
         if self._stacked:
             wanted: Any = (count, *shapes[0][1:])
@@ -318,18 +321,18 @@ class Recurrent(Module):
             raise ValueError(
                 f"{self._name}: the initial state {letter} has {_shown(s)}, but x and this module take {wanted}: "
                 f"{'(layers · directions, B, H)' if self._stacked else '(1, B, H) for each layer and direction'}"
-                f"{'' if layout.batched else ' without B'}. A state of an earlier batch of another size does not fit"
+                f"{'' if sequences.batched else ' without B'}. A state of an earlier batch of another size does not fit"
             )
-        rows = list(s.unbind(0)) if self._stacked else [x.squeeze(0) for x in s]
-        return [layout.sorted(row if layout.batched else row.unsqueeze(0)) for row in rows]
+        of_cells = list(s.unbind(0)) if self._stacked else [x.squeeze(0) for x in s]
+        return [sequences.sorted(x if sequences.batched else x.unsqueeze(0)) for x in of_cells]
 
-    def _gathered(self, final: list[Tensors], layout: Layout) -> State:
+    def _gathered(self, final: list[Tensors], sequences: SequenceBatch) -> State:
         """The states of all cells as the one that the caller gets."""
-        whole: list[Any] = []
+        tensors: list[Any] = []
         for of_cells in zip(*final, strict=True):
-            rows = [layout.unsorted(s) if layout.batched else s.squeeze(0) for s in of_cells]
-            whole.append(tg.stack(rows) if self._stacked else TupleState([x.unsqueeze(0) for x in rows]))
-        return as_state(whole) if self._stacked or len(whole) > 1 else whole[0]
+            parts = [sequences.unsorted(s) if sequences.batched else s.squeeze(0) for s in of_cells]
+            tensors.append(tg.stack(parts) if self._stacked else TupleState([x.unsqueeze(0) for x in parts]))
+        return as_state(tensors) if self._stacked or len(tensors) > 1 else tensors[0]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -341,7 +344,7 @@ class Recurrent(Module):
         return text + "".join([f", {k}={v}" for k, v in given.items() if v != defaults[k]])
 
 
-def _rows(state: Tensors, start: int, stop: int) -> Tensors:
+def _slice_rows(state: Tensors, start: int, stop: int) -> Tensors:
     """Some rows of every tensor of a state."""
     return state if (start, stop) == (0, len(state[0])) else tuple([s[start:stop] for s in state])
 
@@ -349,11 +352,6 @@ def _rows(state: Tensors, start: int, stop: int) -> Tensors:
 def _joined(states: list[Tensors]) -> Tensors:
     """The rows of several states, one below the other."""
     return tuple([tg.cat(parts) for parts in zip(*states, strict=True)])
-
-
-def _as_size(width: Any) -> Any:
-    """Sorts what is no size before the sizes, so that it is found."""
-    return width if isinstance(width, int) else 0
 
 
 def _shown(x: Any) -> str:

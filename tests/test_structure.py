@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# rooms of the engine, floor by floor from the ground: a room may import those below it, and none on its own floor
-FLOORS = [
+# packages of the engine, layer by layer from the bottom: one may import those below it, and none in its own layer
+LAYERS = [
     {"backend"},
     {"graph"},
     {"ops"},
@@ -34,7 +34,7 @@ FLOORS = [
     {"optim", "utils"},
     {"__init__"},
 ]
-# and those of the compiler
+# and those in the compiler
 COMPILER = [
     {"__init__", "dynamic_lookups", "locks", "program", "operations", "snapshots", "warn_once"},
     {"captures", "guards", "memory", "partition", "passes", "scalar_program"},
@@ -103,12 +103,12 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def floor_of(module: str, prefix: str, floors: list[set[str]]) -> tuple[int, str]:
-    """On which floor a module below `prefix` is, and in which room."""
-    room = module.removeprefix(prefix).partition(".")[0] or "__init__"
-    found = [n for n, rooms in enumerate(floors) if room in rooms]
-    assert found, f"{module}: say on which floor {room} is"
-    return found[0], room
+def layer_of(module: str, prefix: str, layers: list[set[str]]) -> tuple[int, str]:
+    """In which layer a module below `prefix` is, and in which package."""
+    package = module.removeprefix(prefix).partition(".")[0] or "__init__"
+    found = [n for n, packages in enumerate(layers) if package in packages]
+    assert found, f"{module}: say in which layer {package} is"
+    return found[0], package
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -119,27 +119,34 @@ def test_imports_point_down(path: Path) -> None:
         assert not tops & {"numpy", "cupy"}, "ask the backend"
     if me.startswith("nn"):
         inner = {m for m in modules & MODULES if m.startswith("tinygrad_seq.")}
-        names = ("graph", "graph.tracing_hook", "graph.recomputation", "graph.rows", "distributed", "backend.pytree")
+        names = (
+            "graph",
+            "graph.tracing_hook",
+            "graph.recomputation",
+            "graph.batch_shard",
+            "distributed",
+            "backend.pytree",
+        )
         reports = {f"tinygrad_seq.{name}" for name in names}
         assert inner <= reports, "nn uses what the engine exports; modules and optimizers report what they do"
         return
     if not me.startswith(tuple(f"tinygrad_seq.{path}" for path in PYTORCHS_PATHS)):
         assert "nn" not in tops, "the engine does not know nn"
-    for prefix, floors in ("tinygrad_seq.", FLOORS), ("tinygrad_seq.compiler.", COMPILER):
+    for prefix, layers in ("tinygrad_seq.", LAYERS), ("tinygrad_seq.compiler.", COMPILER):
         if f"{me}.".startswith(prefix):
-            mine, room = floor_of(me if me.startswith(prefix) else prefix, prefix, floors)
+            mine, package = layer_of(me if me.startswith(prefix) else prefix, prefix, layers)
             for other in modules & MODULES:
                 if other.startswith(prefix):
-                    theirs, name = floor_of(other, prefix, floors)
-                    assert theirs < mine or name == room, f"{me} imports {other}"
+                    theirs, name = layer_of(other, prefix, layers)
+                    assert theirs < mine or name == package, f"{me} imports {other}"
 
 
-def test_no_circle_of_imports() -> None:
+def test_no_import_cycles() -> None:
     waiting = {}
     for path in PACKAGES:
         me = module_of(path)  # a package is imported before what is in it
         waiting[me] = {m for m in imported(path) & MODULES if m != me and not me.startswith(f"{m}.")}
-    TopologicalSorter(waiting).prepare()  # raises an error that names a circle
+    TopologicalSorter(waiting).prepare()  # raises an error that names a cycle
 
 
 def test_nn_defines_no_primitive() -> None:

@@ -246,8 +246,8 @@ class Function:
             # one that is an argument, is in a graph already, or is there twice, as a tensor of its own
             taken = isinstance(y, Tensor) and (y.node is not None or any(y is x for x in [*args, *results]))
             results.append(y.detach() if taken else y)
-            if hasattr(results[-1], "shown"):
-                del results[-1].shown  # a change in place would go round the Function's own backward
+            if hasattr(results[-1], "view_of"):
+                del results[-1].view_of  # a change in place would go round the Function's own backward
         places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         carrying = [
             i

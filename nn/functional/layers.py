@@ -7,7 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph import batch_shard
 
 from .checks import floating, in_float32, require_integers, target_for
 
@@ -69,7 +69,7 @@ def dropout(
     if p == 1:
         return input * 0.0
     of_batch = generator is None and not (input.is_leaf and input.requires_grad)
-    shape, dim = rows.located("dropout", input.shape, batch_dim) if of_batch else (input.shape, None)
+    shape, dim = batch_shard.located("dropout", input.shape, batch_dim) if of_batch else (input.shape, None)
     kept = tg.rand(shape, dtype=tg.float32, device=input.device, generator=generator, batch_dim=dim) >= p
     return input * (kept.reshape(input.shape).to(input.dtype) * (1.0 / (1.0 - p)))
 

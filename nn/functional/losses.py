@@ -7,8 +7,7 @@ from typing import Any
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, log_softmax
-from tinygrad_seq.graph.tracing_hook import active as recording
-from tinygrad_seq.graph.tracing_hook import require
+from tinygrad_seq.graph.tracing_hook import require, tracers
 
 from .checks import (
     floating,
@@ -131,7 +130,7 @@ def _targets(name: str, input: Tensor, target: Tensor, dim: int, ignore_index: i
     require_integers(name, f"the target of shape {target.shape} holds class numbers{also}", target)
     kept = None
     # asking a GPU would wait for it, and a recording could not follow the answer
-    if target.device.type != "cpu" or recording or bool((target == ignore_index).any()):
+    if target.device.type != "cpu" or tracers or bool((target == ignore_index).any()):
         kept = target != ignore_index
         target = tg.where(kept, target, 0)
     require_classes(name, "a target class", target, shape[dim])

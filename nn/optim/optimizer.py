@@ -9,8 +9,7 @@ from typing import Any, TypeVar, overload
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
-from tinygrad_seq.graph.tracing_hook import CompileError, watch
-from tinygrad_seq.graph.tracing_hook import active as recording
+from tinygrad_seq.graph.tracing_hook import CompileError, tracers, watch
 
 from ..parameter import Parameter, forget_gradient
 from .state import State
@@ -173,11 +172,11 @@ class Optimizer:
         if closure is not None:
             with tg.enable_grad():
                 loss = closure()
-        if not recording:  # a program asks at each call
+        if not tracers:  # a program asks at each call
             for group in self.param_groups:
                 self._check(group)
         first = next((p for _, p, _ in self._parameters()), None)
-        if not recording and self._fusible and first is not None and first.is_cuda:
+        if not tracers and self._fusible and first is not None and first.is_cuda:
             self._fused_change()
         else:
             self._change()
@@ -203,8 +202,8 @@ class Optimizer:
 
     def _change(self) -> None:
         """Change every parameter that has a gradient."""
-        if recording:
-            recording[-1].optimizer(self)
+        if tracers:
+            tracers[-1].optimizer(self)
         with tg.no_grad():
             changes = []
             for number, p, group in self._parameters():

@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tinygrad_seq.graph.tracing_hook import CompileError
-from tinygrad_seq.graph.tracing_hook import active as recording
+from tinygrad_seq.graph.tracing_hook import CompileError, current_tracer
 
 from .optimizer import Optimizer
 
@@ -58,7 +57,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on to the next epoch."""
-        if recording and recording[-1].mine():
+        if current_tracer() is not None:
             raise CompileError("compile: a replay would not take a scheduler's step; call scheduler.step() outside")
         if self.last_epoch == 0 and not self.optimizer._stepped:
             warnings.warn(

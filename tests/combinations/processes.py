@@ -12,7 +12,7 @@ import nn
 import tinygrad_seq as tg
 from tinygrad_seq import distributed as dist
 from tinygrad_seq.distributed import group as groups
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
 
 from .feature import Feature
 from .world import Function, World
@@ -59,7 +59,7 @@ class Distributed(Feature):
     def around(self, world: World) -> Iterator[None]:
         groups.begin(self.group)
         if self.group.size > 1:
-            rows.share(rows.Rows(0, B, B, 0))
+            set_shard(BatchShard(0, B, B, 0))
         try:
             if self.at_once:
                 self.parallel = nn.parallel.DistributedDataParallel(world.model)

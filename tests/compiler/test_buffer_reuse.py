@@ -1,4 +1,4 @@
-"""What takes the place of what: results of operands, parts of something tall, one matrix of another."""
+"""In-place reuse: results in the buffers of operands, of slices, and a concat in that of a dead matrix."""
 
 from __future__ import annotations
 
@@ -47,32 +47,32 @@ class Written:
         return MemoryPlan(self.program, self.outside)
 
 
-def place(plan: MemoryPlan, v: Var) -> int:
+def address(plan: MemoryPlan, v: Var) -> int:
     return int(plan.arrays[v].__array_interface__["data"][0])
 
 
-# --- a result in the place of an operand ---
+# --- a result in the buffer of an operand ---
 
 
-def test_a_result_takes_the_place_of_an_operand_that_is_read_for_the_last_time() -> None:
+def test_a_result_reuses_the_buffer_of_an_operand_at_its_last_use() -> None:
     w = Written()
     x = w.source(4, 4)
     a = w.put("multiply", x, 2.0, shape=(4, 4))
     b = w.put("tanh", a, shape=(4, 4))
     c = w.put("multiply", b, a, shape=(4, 4))
     plan = w.plan(c)
-    assert place(plan, a) != place(plan, b)  # a is read again
-    assert place(plan, c) in (place(plan, a), place(plan, b))
+    assert address(plan, a) != address(plan, b)  # a is read again
+    assert address(plan, c) in (address(plan, a), address(plan, b))
     assert plan.peak == 2 * 64
-    assert all(place(plan, v) != place(plan, x) for v in (a, b, c))  # what comes from outside is not ours
+    assert all(address(plan, v) != address(plan, x) for v in (a, b, c))  # what comes from outside is not ours
 
 
-def test_what_is_seen_outside_keeps_its_place() -> None:
+def test_an_output_keeps_its_buffer() -> None:
     w = Written()
     a = w.put("multiply", w.source(4, 4), 2.0, shape=(4, 4))
     b = w.put("tanh", a, shape=(4, 4))
     plan = w.plan(a, b)
-    assert place(plan, a) != place(plan, b)
+    assert address(plan, a) != address(plan, b)
 
 
 def test_a_view_keeps_what_it_is_a_view_of() -> None:
@@ -81,46 +81,46 @@ def test_a_view_keeps_what_it_is_a_view_of() -> None:
     transposed = w.put("transpose", a, shape=(4, 4), dims=(1, 0))
     b = w.put("add", a, transposed, shape=(4, 4))
     plan = w.plan(b)
-    assert place(plan, a) != place(plan, b)
+    assert address(plan, a) != address(plan, b)
 
 
-# --- parts ---
+# --- slices ---
 
 
 def two_bands(w: Written, op: str = "tanh") -> tuple[Var, list[Var], list[Var]]:
-    """Something tall, its two slices, and what is made of them."""
-    tall = w.put("matmul", w.source(4, 3), w.source(3, 8), shape=(4, 8))
-    slices = [w.rows(tall, 0, 2), w.rows(tall, 2, 4)]
-    return tall, slices, [w.put(op, s, shape=(2, 8)) for s in slices]
+    """A matrix, its two slices, and what is made of them."""
+    parent = w.put("matmul", w.source(4, 3), w.source(3, 8), shape=(4, 8))
+    slices = [w.rows(parent, 0, 2), w.rows(parent, 2, 4)]
+    return parent, slices, [w.put(op, s, shape=(2, 8)) for s in slices]
 
 
-def test_what_is_made_of_the_parts_of_something_lies_there() -> None:
+def test_what_is_computed_of_slices_reuses_the_buffer_of_their_parent() -> None:
     w = Written()
-    tall, slices, made = two_bands(w)
+    parent, slices, made = two_bands(w)
     plan = w.plan(w.put("multiply", *made, shape=(2, 8)))
-    assert [place(plan, v) for v in made] == [place(plan, v) for v in slices]
-    assert plan.arrays[made[0]].base is plan.arrays[tall].base
+    assert [address(plan, v) for v in made] == [address(plan, v) for v in slices]
+    assert plan.arrays[made[0]].base is plan.arrays[parent].base
 
 
-def test_a_part_that_is_read_again_stays() -> None:
+def test_a_slice_that_is_read_again_keeps_its_buffer() -> None:
     w = Written()
     _, slices, made = two_bands(w)
     total = w.put("multiply", *made, shape=(2, 8))
     plan = w.plan(w.put("add", total, slices[0], shape=(2, 8)))
-    assert all(place(plan, v) not in [place(plan, s) for s in slices] for v in made)
+    assert all(address(plan, v) not in [address(plan, s) for s in slices] for v in made)
 
 
-def test_a_part_of_which_there_is_another_view_stays() -> None:
+def test_a_slice_with_another_view_keeps_its_buffer() -> None:
     w = Written()
-    tall = w.put("matmul", w.source(4, 3), w.source(3, 2), shape=(4, 2))
-    slices = [w.rows(tall, 0, 2), w.rows(tall, 2, 4)]
+    parent = w.put("matmul", w.source(4, 3), w.source(3, 2), shape=(4, 2))
+    slices = [w.rows(parent, 0, 2), w.rows(parent, 2, 4)]
     transposed = [w.put("transpose", s, shape=(2, 2), dims=(1, 0)) for s in slices]
     made = [w.put("add", *pair, shape=(2, 2)) for pair in zip(slices, transposed, strict=True)]
     plan = w.plan(w.put("multiply", *made, shape=(2, 2)))
-    assert all(place(plan, v) != place(plan, s) for v, s in zip(made, slices, strict=True))
+    assert all(address(plan, v) != address(plan, s) for v, s in zip(made, slices, strict=True))
 
 
-def test_parts_that_overlap_or_leave_something_out_stay() -> None:
+def test_slices_must_fill_their_parent_without_overlap() -> None:
     assert _tiles([((0, 2), (0, 3)), ((2, 4), (0, 3))], (4, 3))
     assert _tiles([((0, 2), (1, 3)), ((2, 4), (0, 3)), ((0, 2), (0, 1))], (4, 3))
     assert not _tiles([((0, 2), (0, 3))], (4, 3))
@@ -128,26 +128,26 @@ def test_parts_that_overlap_or_leave_something_out_stay() -> None:
     assert not _tiles([((0, 2), (0, 2)), ((0, 2), (1, 3)), ((2, 4), (0, 3))], (4, 3))
 
 
-def test_what_goes_into_a_product_or_has_another_shape_lies_elsewhere() -> None:
+def test_what_a_product_reads_has_a_buffer_of_its_own() -> None:
     w = Written()
     _, slices, made = two_bands(w)
     right = w.source(8, 8)
     products = [w.put("matmul", v, right, shape=(2, 8)) for v in made]
     plan = w.plan(w.put("multiply", *products, shape=(2, 8)))
-    assert all(place(plan, v) != place(plan, s) for v, s in zip(made, slices, strict=True))
+    assert all(address(plan, v) != address(plan, s) for v, s in zip(made, slices, strict=True))
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_matrix_moves_in_where_each_part_has_been_left(late: bool) -> None:
+def test_a_concat_reuses_a_buffer_once_each_part_is_dead(late: bool) -> None:
     w = Written()
-    tall, _, made = two_bands(w)
+    parent, _, made = two_bands(w)
     pieces = [w.put("multiply", v, 3.0, shape=(2, 8)) for v in reversed(made)]
     if late:
         pieces.append(w.put("add", pieces[0], made[0], shape=(2, 8)))  # what the first one was made of is read again
         pieces = [pieces[2], pieces[0]]
     whole = w.put("concat", *reversed(pieces), shape=(4, 8), axis=0)
     plan = w.plan(w.put("matmul", whole, w.source(8, 8), shape=(4, 8)))
-    assert (place(plan, whole) == place(plan, tall)) != late
+    assert (address(plan, whole) == address(plan, parent)) != late
 
 
 def test_columns_of_one_matrix_do_not_overlap() -> None:
@@ -215,7 +215,7 @@ def test_the_memory_of_a_training_step(executor: str) -> None:
     _, step = training("LSTM", executor, T, B, H)
     for _ in range(3):
         step(tokens(T, B))
-    (replay,) = [replay for kind in step._replays.values() for replay in kind]
+    (replay,) = [replay for executables in step._cache.values() for replay in executables]
     states = T * B * H * 4
     weights = 4 * H * H * 4
     # per layer four gates and half of the cells; the states and their gradients of one layer; two weights' gradients
@@ -225,13 +225,13 @@ def test_the_memory_of_a_training_step(executor: str) -> None:
 
 @both
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
-def test_what_lies_where_something_lay_trains_alike(kind: str, executor: str) -> None:
+def test_training_is_the_same_with_reuse(kind: str, executor: str) -> None:
     trains_alike(kind, executor, T=20, B=64, H=256)  # large and long enough for everything that saves memory
 
 
 @pytest.mark.host("about the plans of the CPU's executors")
 @native
-def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_cannot_be_made_gets_a_plan_without_reuse_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinygrad_seq.compiler.native.executor import NativeExecutor
 
     real, tries = NativeExecutor._groups, []
@@ -245,12 +245,12 @@ def test_a_kernel_that_does_not_come_about_has_a_plan_without_heirs(monkeypatch:
     x = tg.randn(5, 5)
     y = f(x)
     assert len(tries) == 2
-    assert tries[0] <= f._replays[next(iter(f._replays))][0]._executor.plan.peak
+    assert tries[0] <= f._cache[next(iter(f._cache))][0]._executor.plan.peak
     np.testing.assert_allclose(y.numpy(), (((x * 2).tanh() @ x.T).exp() * 3).numpy(), rtol=1e-4)
 
 
 @native
-def test_what_a_kernel_has_read_it_can_read_again_when_something_lies_there() -> None:
+def test_a_kernel_reads_a_buffer_again_that_it_has_reused() -> None:
     from tinygrad_seq.compiler.native.executor import NativeExecutor
 
     w = Written()
@@ -262,6 +262,6 @@ def test_what_a_kernel_has_read_it_can_read_again_when_something_lies_there() ->
     program.outputs = [w.put("matmul", v, c, shape=(4, 4)) for v in (b, c)]
     executor = NativeExecutor(program)
     values = executor.run([np.eye(4, dtype=FLOAT), np.full((4, 4), 0.5, FLOAT)], [])
-    assert place(executor.plan, b) == place(executor.plan, a)
+    assert address(executor.plan, b) == address(executor.plan, a)
     y = np.tanh(np.full((4, 4), 0.5, FLOAT))
     np.testing.assert_allclose(values[program.outputs[0]], y @ (0.5 * y), rtol=1e-5)

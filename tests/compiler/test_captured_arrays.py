@@ -26,7 +26,7 @@ def made() -> tuple[CapturedInputs, dict[str, Any], Executor, list[Source]]:
     """Two captured arrays (3,), of which the first is written to, and an argument (3,)."""
     program, held = Program(), {"a": np.zeros(3), "b": np.ones(3)}
     sources = [
-        Source("an argument", lambda args: args[0], moves=True),
+        Source("an argument", lambda args: args[0], per_call=True),
         Source("a", lambda _args: held["a"]),
         Source("b", lambda _args: held["b"]),
     ]
@@ -34,7 +34,7 @@ def made() -> tuple[CapturedInputs, dict[str, Any], Executor, list[Source]]:
     return CapturedInputs(program, {sources[1]}), held, Executor(), [*program.sources.values()]
 
 
-def test_those_that_stay_come_first_and_are_looked_at_once() -> None:
+def test_static_sources_come_first_and_are_checked_once() -> None:
     outside, held, executor, order = made()
     assert [source.name for source in order] == ["a", "b", "an argument"]
     x = np.full(3, 2.0)

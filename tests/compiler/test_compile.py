@@ -16,7 +16,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq.compiler import compiled as module
-from tinygrad_seq.graph.saved_tensors import memory
+from tinygrad_seq.graph.saved_tensors import version_counter
 
 
 def model_and_step(executor: str | None = None) -> tuple[nn.Module, optim.Optimizer, Any]:
@@ -511,7 +511,7 @@ def test_an_interrupted_replay_leaves_a_whole_step(before: bool, monkeypatch: py
         then = everything(model, optimizer)
         if interrupted:
             count = iter(range(100))
-            real = memory.mark
+            real = version_counter.bump
 
             def mark(*arrays: Any, count: Any = count, real: Any = real) -> None:
                 if not before:
@@ -521,7 +521,7 @@ def test_an_interrupted_replay_leaves_a_whole_step(before: bool, monkeypatch: py
                 real(*arrays)
 
             with monkeypatch.context() as patch:
-                patch.setattr(memory, "mark", mark)
+                patch.setattr(version_counter, "bump", mark)
                 with pytest.raises(KeyboardInterrupt):
                     step(tg.ones(5, 3))
         else:
@@ -756,7 +756,9 @@ def test_a_checkpoint_saves_memory_and_changes_no_number(executor: str | None) -
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-3, atol=1e-5)
     _, whole, _ = in_pieces(1, executor)
-    (some,), (all_of_it,) = [[r._executor.plan for k in f._replays.values() for r in k] for f in (run, whole)]
+    (some,), (all_of_it,) = [
+        [r._executor.plan for executables in f._cache.values() for r in executables] for f in (run, whole)
+    ]
     assert some.peak < 0.5 * all_of_it.peak
 
 

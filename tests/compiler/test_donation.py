@@ -21,7 +21,7 @@ pytestmark = pytest.mark.host("about the CPU's executors")
 
 
 def executor_of(step: Any) -> Any:
-    (replay,) = [replay for kind in step._replays.values() for replay in kind]
+    (replay,) = [replay for executables in step._cache.values() for replay in executables]
     return replay._executor
 
 

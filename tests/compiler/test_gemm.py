@@ -69,18 +69,18 @@ def close(a: np.ndarray, b: np.ndarray, k: int) -> None:
 @pytest.mark.parametrize("kind", ["f", "d"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("transposed", [(False, False), (False, True), (True, False), (True, True)])
-@pytest.mark.parametrize(("threads", "room"), [(1, 1 << 21), (3, 1 << 21), (2, 1 << 14)])
+@pytest.mark.parametrize(("threads", "workspace"), [(1, 1 << 21), (3, 1 << 21), (2, 1 << 14)])
 def test_products(
     panel: Any,
     kind: str,
     shape: tuple[int, int, int],
     transposed: tuple[bool, bool],
     threads: int,
-    room: int,
+    workspace: int,
     monkeypatch: Any,
 ) -> None:
     monkeypatch.setattr(thread_pool, "size", lambda: threads)
-    monkeypatch.setattr(gemm, "_ROOM", room)
+    monkeypatch.setattr(gemm, "_WORKSPACE", workspace)
     (m, n, k), random = shape, np.random.default_rng(0)
     a = laid(random.uniform(-1, 1, (m, k)).astype(kind), transposed[0], 3)
     b = laid(random.uniform(-1, 1, (k, n)).astype(kind), transposed[1], 5)

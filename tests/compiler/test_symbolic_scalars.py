@@ -160,7 +160,7 @@ def test_found_by_name(way: str) -> None:
     assert len(compiled.programs) <= (2 if way != "class of a model" else 5)
 
 
-def test_what_was_followed_is_a_number_again() -> None:
+def test_what_was_symbolic_is_a_number_again() -> None:
     compiled = tg.compile(of_global)
     try:
         for value in (1.0, 2.0, 3.0):
@@ -266,8 +266,8 @@ def test_as_an_argument(name: str, kind: type[Any], executor: str | None) -> Non
 
 
 def test_programs_of_a_number() -> None:
-    followed = ["add", "rsub", "mul", "power", "clamp", "masked_fill", "tensor", "leaky_relu", "where"]
-    for name in followed:
+    symbolic = ["add", "rsub", "mul", "power", "clamp", "masked_fill", "tensor", "leaky_relu", "where"]
+    for name in symbolic:
         compiled = tg.compile(OPERATIONS[name])
         for value in (1.5, 2.5, 3.5, 4.5, 5.5):
             compiled(value)

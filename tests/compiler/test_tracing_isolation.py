@@ -13,7 +13,7 @@ import nn
 import tinygrad_seq as tg
 from nn import optim
 from tinygrad_seq.graph import Leaf, Value
-from tinygrad_seq.graph.tracing_hook import active
+from tinygrad_seq.graph.tracing_hook import tracers
 from tinygrad_seq.tensor.rng import default_generator
 
 from ..systems import posix
@@ -81,7 +81,7 @@ def test_an_interrupt_at_any_line_of_a_recording_leaves_all_as_it_was(start: int
     at = 1 + start * 7
     for _ in range(40):
         whole = not interrupted(lambda: tg.compile(step, executor="numpy")(x), at)
-        assert not active
+        assert not tracers
         assert type(Value.__dict__["array"]).__name__ == type(Leaf.__dict__["_grad"]).__name__ == "member_descriptor"
         if whole or not same(everything(model, optimizer), before):
             break  # recorded, and replayed as a whole: test_compile interrupts replays
@@ -161,7 +161,7 @@ def test_a_child_that_is_forked_while_another_thread_is_inside() -> None:
     child = os.fork()
     if child == 0:
         done.set()
-        os._exit(0 if not active and compiled(tg.ones(3)).tolist() == [2, 2, 2] else 1)
+        os._exit(0 if not tracers and compiled(tg.ones(3)).tolist() == [2, 2, 2] else 1)
     done.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0

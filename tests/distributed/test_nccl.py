@@ -19,7 +19,7 @@ from tinygrad_seq import distributed as dist
 from tinygrad_seq.distributed import group as groups
 from tinygrad_seq.distributed.nccl import NCCLTransport, join
 from tinygrad_seq.distributed.transport import Silence
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
 
 from ..combinations.processes import Mirror
 from ..engine.host_kernels import COMPILER
@@ -150,7 +150,7 @@ def two() -> Iterator[tuple[Ends, Words]]:
     ends, words = Ends(), Words()
     with installed():
         groups.begin(groups.Group(NCCLTransport(words, ends), 60.0))
-        rows.share(rows.Rows(0, 4, 4, 0))
+        set_shard(BatchShard(0, 4, 4, 0))
         yield ends, words
         groups.end()
 

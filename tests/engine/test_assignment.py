@@ -459,7 +459,7 @@ def test_compiled_loops_do_not_copy() -> None:
 
     forward = tg.compile(table, executor="numpy")
     assert tg.allclose(forward(w), table(w), 1e-5, 1e-6)
-    (replay,) = next(iter(forward._replays.values()))
+    (replay,) = next(iter(forward._cache.values()))
     updates = [instr.out for instr in replay.program.instrs if instr.op == "update"]
     arrays = [replay._executor.plan.arrays[v] for v in updates]
     assert len(updates) == 20

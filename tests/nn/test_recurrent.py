@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import nn
 import tinygrad_seq as tg
-from tinygrad_seq.graph.rows import Rows, share
+from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
 
 from ..profiles import one_in
 
@@ -349,11 +349,11 @@ def test_what_is_dropped_does_not_depend_on_lengths(lengths: list[int]) -> None:
     runs = []
     for part, counts in ((slice(None), [5] * 4), (slice(None), lengths), (slice(1, 3), lengths[1:3])):
         tg.manual_seed(1)
-        share(*[Rows(1, 3, 4, 1)] * (part != slice(None)))
+        set_shard(*[BatchShard(1, 3, 4, 1)] * (part != slice(None)))
         try:
             runs.append(module(x[:, part].double(), lengths=counts)[0])
         finally:
-            share()
+            set_shard()
     for b, n in enumerate(lengths):
         close(runs[1][:n, b], runs[0][:n, b])
     close(runs[2], runs[1][:, 1:3])

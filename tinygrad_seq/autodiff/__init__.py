@@ -1,4 +1,4 @@
-"""The way back: the backward sweep, and where a nan comes from."""
+"""Reverse mode: the backward pass and anomaly mode."""
 
 from .backward import recorded_sweep as recorded_sweep
 from .backward import sweep as sweep

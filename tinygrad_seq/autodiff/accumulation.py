@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import array_module
-from ..backend.dispatch import at, on_gpu, there
+from ..backend.dispatch import at, on_gpu, on_operand_device
 from ..graph import FunctionNode, Node, observers
 from ..ops.assign import Cleared, setitem
 from ..ops.elementwise import add, cast, real_part
@@ -19,7 +19,7 @@ from ..ops.shape import reshape_to
 _LATER = (SparseGrad, Product, Cleared)
 
 
-class Misfit(ValueError):
+class GradientShapeError(ValueError):
     """What came is no gradient of this node: of which shape it is, and of which the node, without who returned it."""
 
 
@@ -37,7 +37,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     return reshape_to(g, shape=shape)
 
 
-class Gradients:
+class GradientAccumulator:
     """The gradients that have arrived so far, by node; added up in one buffer each.
 
     Of a primitive with several outputs the gradient is a list, which fills as those of the outputs come.
@@ -45,7 +45,7 @@ class Gradients:
 
     def __init__(self, wrap: Callable[..., Any] | None) -> None:
         self._wrap = wrap  # of a recorded sweep, which must not change a buffer
-        self._sum = there(add.forward) if on_gpu and wrap is None else operator.add
+        self._sum = on_operand_device(add.forward) if on_gpu and wrap is None else operator.add
         self._dense: dict[Node, Any] = {}
         self._scattered: dict[Node, list[SparseGrad]] = {}
         self._products: dict[Node, list[Product]] = {}
@@ -57,7 +57,7 @@ class Gradients:
         """Add one more gradient of this node.
 
         Raises:
-            Misfit: if it has neither the node's shape nor one that the node's broadcasts to.
+            GradientShapeError: if it has neither the node's shape nor one that the node's broadcasts to.
         """
         if type(g) in _LATER:
             self._defer(node, g)
@@ -66,7 +66,7 @@ class Gradients:
             if g.shape != node.shape:
                 g = sum_to(g, node.shape)
         except (AttributeError, ValueError) as error:
-            raise _misfit(node, g) from error
+            raise _shape_error(node, g) from error
         if g.dtype is not node.dtype and g.dtype != node.dtype:
             g = cast(real_part(g) if g.dtype.kind == "c" != node.dtype.kind else g, dtype=node.dtype)
         dense = self._dense
@@ -136,7 +136,7 @@ class Gradients:
         return tuple([g if z is None else wrap(z) for g, z in zip(parts, zeros, strict=True)])
 
 
-class GradientsOnGPUs(Gradients):
+class GradientAccumulatorOnGPUs(GradientAccumulator):
     """The same where there are several GPUs, which the gradients may be on."""
 
     def add(self, node: Node, g: Any) -> None:
@@ -148,7 +148,9 @@ class GradientsOnGPUs(Gradients):
             return super()._complete(parts, node)
 
 
-def _misfit(node: Node, g: Any) -> Misfit:
+def _shape_error(node: Node, g: Any) -> GradientShapeError:
     shape = getattr(g, "shape", None)
     what = f"a {type(g).__name__}" if shape is None else f"shape {tuple(shape)}"
-    return Misfit(f"{what} for an argument of shape {node.shape}; takes that shape, or one that it broadcasts to")
+    return GradientShapeError(
+        f"{what} for an argument of shape {node.shape}; takes that shape, or one that it broadcasts to"
+    )

@@ -6,21 +6,19 @@ falling creation number, so without recursion, and lets go of each one's saved a
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
-from ..backend.dispatch import on_gpu, several_gpus, there
+from ..backend.dispatch import on_gpu, on_operand_device, several_gpus
 from ..graph import FunctionNode, Leaf, Node, Output, Value, observers
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory
-from .accumulation import Gradients, GradientsOnGPUs, Misfit
-
-_by_number = operator.attrgetter("number")
+from ..graph.saved_tensors import version_counter
+from .accumulation import GradientAccumulator, GradientAccumulatorOnGPUs, GradientShapeError
 
 
 def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] = frozenset()) -> list[Node]:
-    """All nodes that the roots were computed from, themselves included, oldest first; nothing behind the `stops`.
+    """All nodes that the roots were computed from, themselves included, oldest first; nothing upstream of the `stops`.
 
     Raises:
         RuntimeError: if part of that graph was freed by an earlier backward pass.
@@ -36,7 +34,7 @@ def topological_order(roots: Iterable[Node], stops: frozenset[Node] | set[Node] 
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 found.append(parent)
-    found.sort(key=_by_number)
+    found.sort(key=attrgetter("number"))
     return found
 
 
@@ -67,8 +65,8 @@ def sweep(
 
     Args:
         roots: nodes with the gradient that arrives at each: arrays, or Values when `create_graph` is set.
-        targets: the nodes whose gradients are wanted (None: all leaves). Nothing behind a target is visited, and no
-            rule runs that does not lead to one.
+        targets: the nodes whose gradients are wanted (None: all leaves). Nothing upstream of a target is visited, and
+            no rule runs that does not lead to one.
         create_graph: record the sweep, so that its results can be differentiated in turn.
         retain_graph: keep the graph for another sweep.
         value_class: with `create_graph`, the class of the Values handed to the rules.
@@ -87,7 +85,7 @@ def sweep(
         useful = _leading_to(stops, order)
         order = [node for node in order if node in useful]
     wrap = value_class.wrap if create_graph and value_class is not None else None
-    gradients = (GradientsOnGPUs if several_gpus else Gradients)(wrap)
+    gradients = (GradientAccumulatorOnGPUs if several_gpus else GradientAccumulator)(wrap)
     for root, g in roots:
         gradients.add(root, g)
     results: dict[Node, Any] = {}
@@ -105,22 +103,22 @@ def sweep(
             if g is not None:
                 gradients.add_part(node.parents[0], node.index, g)
         elif g is not None:
-            if memory.last > node.number:
-                memory.check(node)
+            if version_counter.last_write > node.number:
+                version_counter.check(node)
             applied = node if wrap is None else _recorded(node, wrap)
             try:
                 if observers or on_gpu:
                     _apply_rules_watched(applied, g, gradients, useful, fused=wrap is None and not observers)
                 else:
                     _apply_rules(applied, g, gradients, useful)
-            except Misfit as misfit:
-                raise ValueError(f"backward: a gradient rule of '{node.primitive.name}' returned {misfit}") from misfit
+            except GradientShapeError as error:
+                raise ValueError(f"backward: a gradient rule of '{node.primitive.name}' returned {error}") from error
         if not retain_graph:
             node.release()
     return results
 
 
-def _apply_rules(node: FunctionNode, g: Any, gradients: Gradients, useful: set[Node] | None) -> None:
+def _apply_rules(node: FunctionNode, g: Any, gradients: GradientAccumulator, useful: set[Node] | None) -> None:
     """The chain rule: from the gradient of a result to those of its operands, by one rule for each, or one for all."""
     parents: Any = node.parents
     primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
@@ -139,7 +137,7 @@ def _apply_rules(node: FunctionNode, g: Any, gradients: Gradients, useful: set[N
 
 
 def _apply_rules_watched(
-    node: FunctionNode, g: Any, gradients: Gradients, useful: set[Node] | None, fused: bool
+    node: FunctionNode, g: Any, gradients: GradientAccumulator, useful: set[Node] | None, fused: bool
 ) -> None:
     """`_apply_rules` where there are observers, told of each gradient, or a GPU, on which it computes.
 
@@ -149,7 +147,7 @@ def _apply_rules_watched(
     primitive, inputs, y, params = node.primitive, node.inputs, node.output, node.params
 
     def run(*rules: Any) -> Any:
-        return (there(*rules) if on_gpu else rules[0])(g, y, *inputs, **params)
+        return (on_operand_device(*rules) if on_gpu else rules[0])(g, y, *inputs, **params)
 
     def add(parent: Node, gx: Any) -> None:
         if gx is not None:

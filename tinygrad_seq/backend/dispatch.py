@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from . import Array
 from . import on_gpu as on_gpu
 from . import several_gpus as several_gpus
 
@@ -25,8 +26,14 @@ def at(*operands: Any) -> Any:
     return nullcontext() if index is None else several_gpus[0].on(index)
 
 
-def there(*functions: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, to be called where its positional arguments are, in as few launches as it takes.
+def copied(array: Array) -> Array:
+    """A copy, on the same GPU."""
+    with at(array):
+        return array.copy()
+
+
+def on_operand_device(*functions: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, to be called on the GPU of its positional arguments, in as few launches as it takes.
 
     Of several functions, one that returns the tuple of what they do. It raises a ValueError if its arguments are on
     several GPUs: CuPy would fetch one of them in silence.
@@ -37,14 +44,14 @@ def there(*functions: Callable[..., Any]) -> Callable[..., Any]:
             made = known[functions] = launchers[0]()(*functions)
         else:  # a user's is called as it is, once, and not kept
             made = functions[0] if len(functions) == 1 else partial(_each, functions)
-    return partial(_apart, made) if several_gpus else made
+    return partial(_on_one_gpu, made) if several_gpus else made
 
 
 def _each(functions: tuple[Callable[..., Any], ...], *args: Any, **kwargs: Any) -> tuple[Any, ...]:
     return tuple([function(*args, **kwargs) for function in functions])
 
 
-def _apart(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _on_one_gpu(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if len(set(_indices(args))) > 1:
         raise ValueError("operands are on several GPUs")
     with at(*args):

@@ -17,8 +17,8 @@ from ..backend import Array, array_module, is_array
 from ..backend.pytree import leaves
 from ..graph import Primitive, Value
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory, next_number, owner_of
-from ..graph.tracing_hook import CompileError, active
+from ..graph.saved_tensors import next_number, owner_of, version_counter
+from ..graph.tracing_hook import CompileError, current_tracer
 from ..tensor import Tensor
 from .partition import Partition
 from .program import Program, Source, Var
@@ -30,7 +30,7 @@ class Function(NamedTuple):
 
     Attributes:
         name: what messages call it.
-        call: from the leaves of its arguments to its result, in Python.
+        call: from the values of its argument tree to its result, in Python.
         leaves_more: whether it changes something outside, so that it cannot be called again.
     """
 
@@ -61,7 +61,7 @@ class _Call:
 def _frozen(x: Any) -> Any:
     """An argument that stays as it is when the user's tensor becomes another one, or an array of theirs changes."""
     if isinstance(x, Value):
-        return type(x).wrap(x.array.copy() if id(owner_of(x.array)) in memory.lent else x.array, x.node)
+        return type(x).wrap(x.array.copy() if id(owner_of(x.array)) in version_counter.lent else x.array, x.node)
     return x.copy() if is_array(x) else x
 
 
@@ -112,7 +112,7 @@ class CompiledBackward:
         self._executor: Any = None  # made when the first gradient arrives
         self._blocks: list[Array] = []
         self._owner: Callable[[], _Call | None] = lambda: None
-        places = {w.var: k for k, w in reversed([*enumerate(sweep.wanted)])}
+        positions = {w.var: k for k, w in reversed([*enumerate(sweep.wanted)])}
         read: set[int] = set()
         self._more: list[tuple[Source, bool]] = []  # inputs that want no gradient, and whether to copy them
         self._find: list[tuple[str, int]] = []  # for each source of the backward half, where its array is
@@ -122,11 +122,11 @@ class CompiledBackward:
             elif var in sweep.cotangents:
                 self._find.append(("cotangents", sweep.cotangents.index(var)))
             else:
-                if var not in places:
-                    places[var] = len(sweep.wanted) + len(self._more)
+                if var not in positions:
+                    positions[var] = len(sweep.wanted) + len(self._more)
                     self._more.append((source, var not in sweep.tensors))
-                read.add(places[var])
-                self._find.append(("input", places[var]))
+                read.add(positions[var])
+                self._find.append(("input", positions[var]))
         pairs = zip(cut.backward.sources.items(), self._find, strict=True)
         outside = [entry for entry, (kind, _) in pairs if kind == "input"]
         self._shapes = [(var.shape, var.dtype) for var, _ in outside]
@@ -170,7 +170,7 @@ class CompiledBackward:
 
     def _rule(self, g: tuple[Any, ...], _y: Any, *inputs: Any) -> list[Any]:
         call: _Call = inputs[-1]
-        if active and active[-1].mine():
+        if current_tracer() is not None:
             raise CompileError(
                 f"compile: a backward pass inside a compiled function reaches the result of {self._function.name}, "
                 "which was called outside of it; detach() that, or call both inside"
@@ -181,18 +181,18 @@ class CompiledBackward:
         with self._lock:
             self._bring_back(call)
             if self._executor is None:
-                self._executor = self._executor_for(self._moving(call, inputs))
+                self._executor = self._executor_for(self._with_copied_inputs(call, inputs))
             found = {"block": self._blocks, "cotangents": g, "input": inputs}
             values = self._executor.run([found[kind][k] for kind, k in self._find], call.numbers)
             made = [None if v is None else values[v].copy() for v in self._gradients]
         return [*made, *rest]
 
-    def _moving(self, call: _Call, inputs: tuple[Any, ...]) -> Program:
+    def _with_copied_inputs(self, call: _Call, inputs: tuple[Any, ...]) -> Program:
         """The backward half; what the node keeps a copy of, because others can write to it, is another at each call."""
         program = self._cut.backward
         for (var, source), (kind, k) in zip([*program.sources.items()], self._find, strict=True):
             if kind == "input" and inputs[k] is not source.read(call.given):
-                program.sources[var] = Source(source.name, source.read, moves=True)
+                program.sources[var] = Source(source.name, source.read, per_call=True)
         return program
 
     def _bring_back(self, call: _Call) -> None:
@@ -216,7 +216,7 @@ class CompiledBackward:
         finally:
             for generator, state in here:
                 generator.set_state(state)
-        roots = [(results[place].node, part) for place, part in zip(self._sweep.places, g, strict=True)]
+        roots = [(results[position].node, part) for position, part in zip(self._sweep.positions, g, strict=True)]
         with without_hooks(nodes):
             found = recorded_sweep(roots, nodes, retain_graph=True, value_class=Tensor)
         return [found.get(node) for node in nodes]
@@ -232,9 +232,9 @@ class CompiledBackward:
         same = all(guard() for guard in self._guards)
         with suppress(AttributeError, LookupError):
             sources = [*self._cut.forward.sources.values(), *self._from_outside]
-            now = [a if s.moves else s.read(call.given) for s, a in zip(sources, call.outside, strict=True)]
+            now = [a if s.per_call else s.read(call.given) for s, a in zip(sources, call.outside, strict=True)]
             same = same and all(a is b for a, b in zip(now, call.outside, strict=True))
-        same = same and all(memory.time(id(owner_of(a))) <= call.time for a in call.outside)
+        same = same and all(version_counter.write_time(id(owner_of(a))) <= call.time for a in call.outside)
         if not same or any(w.read(call.given).node is not n for w, n in zip(self._sweep.wanted, nodes, strict=True)):
             raise RuntimeError(
                 f"backward: a second derivative through the compiled {name} calls it again, and something that it uses "

@@ -16,9 +16,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from ..backend import numpy_backend
 from ..backend.pytree import form_of, leaves, rebuild
 from ..graph import Value, observers
-from ..graph.grad_mode import grad_enabled, is_grad_enabled, twice
+from ..graph.grad_mode import double_backward, grad_enabled, is_grad_enabled
 from ..graph.saved_tensors import next_number
-from ..graph.tracing_hook import CompileError, active
+from ..graph.tracing_hook import CompileError, tracers
 from .executable import (
     AliasOutput,
     DifferentiableOutput,
@@ -30,16 +30,16 @@ from .executable import (
     executor_for,
 )
 from .guard_keys import aliased_arguments, container_types, guard_key, tree_structure, varying_numbers
-from .guards import HOOKS, Found, module_guards
+from .guards import HOOKS, LookupGuard, module_guards
 from .locks import lock
 from .names import Names
 from .program import Program
 from .purity import PurityCheck
 from .result_views import find_views
-from .tracing.joint_graph import is_live, is_own_leaf, trace_backward, watch_captured
+from .tracing.joint_graph import carries_gradient, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
-from .tracing.side_effects import Unsteady, finish
+from .tracing.side_effects import NotRepeatable, finish
 from .tracing.symbolic_scalar import SymbolicScalar
 from .tracing.tracer import Tracer
 from .tracing.watch import Watch
@@ -55,7 +55,7 @@ _one_at_a_time = lock()  # recordings; the engine knows of one
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Inside, nobody looks for cycles: what is made there stays, and looking through it took a quarter of the time."""
+    """Inside, the garbage collector is off: what is made there stays, so that looking through it is in vain."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -102,7 +102,7 @@ class Compiled(Generic[P, R]):
         self.function = function
         self.executor, self.mode = executor, mode
         self._lock = lock()
-        self._replays: OrderedDict[Any, list[Executable]] = OrderedDict()
+        self._cache: OrderedDict[Any, list[Executable]] = OrderedDict()
         self._recordings = 0
         self._varying: dict[Any, set[int]] = {}  # by the form of arguments: the numbers among them that are inputs
         self._varying_places: set[Any] = set()  # the same for what is found by name
@@ -111,14 +111,14 @@ class Compiled(Generic[P, R]):
 
     @property
     def programs(self) -> list[Program]:
-        return [replay.program for kind in self._replays.values() for replay in kind]
+        return [executable.program for executables in self._cache.values() for executable in executables]
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}, {len(self.programs)} programs>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         # somebody looks on; a second derivative would run the function again; or it is a part of another program
-        if observers or twice.get() or (active and active[-1].mine()):
+        if observers or double_backward.get() or (tracers and tracers[-1].mine()):
             return self.function(*args, **kwargs)
         if self.mode == "verify":
             return verified(_name_of(self.function), self.function, self._run, args, kwargs)
@@ -128,28 +128,28 @@ class Compiled(Generic[P, R]):
         """Run the program for these arguments, or record one first."""
         given: list[Any] = []
         form = tree_structure((args, kwargs), given)
-        kind = (form, self._kinds(form, given), aliased_arguments(given), is_grad_enabled())
+        key = (form, self._argument_keys(form, given), aliased_arguments(given), is_grad_enabled())
         with self._lock:
-            found = self._prepared(kind, given)
+            found = self._prepared(key, given)
             if found is not None:
                 return found[0].run(found[1])
         with _one_at_a_time, self._lock:  # in this order, as a recording may take the lock of another function
-            found = self._prepared(kind, given)  # another thread may have recorded it meanwhile
-            return found[0].run(found[1]) if found is not None else self._record(kind, given, args, kwargs)
+            found = self._prepared(key, given)  # another thread may have recorded it meanwhile
+            return found[0].run(found[1]) if found is not None else self._record(key, given, args, kwargs)
 
-    def _kinds(self, form: Any, given: list[Any]) -> tuple[Any, ...]:
+    def _argument_keys(self, form: Any, given: list[Any]) -> tuple[Any, ...]:
         """What of each argument a program depends on: of a number that varies, its type."""
         varying = self._varying.get(form, ())
         return tuple([(type(x), _VARIES) if i in varying else guard_key(x) for i, x in enumerate(given)])
 
-    def _prepared(self, kind: Any, given: list[Any]) -> tuple[Executable, Prepared] | None:
+    def _prepared(self, key: Any, given: list[Any]) -> tuple[Executable, Prepared] | None:
         """What to replay at a call with these arguments; None if nothing that is known is right for it."""
-        for replay in self._replays.get(kind, ()):
-            call = replay.prepared(given)
+        for executable in self._cache.get(key, ()):
+            call = executable.prepared(given)
             if call is not None:
-                if len(self._replays) > 1:
-                    self._replays.move_to_end(kind)  # what is used least is the first to go
-                return replay, call
+                if len(self._cache) > 1:
+                    self._cache.move_to_end(key)  # what is used least is the first to go
+                return executable, call
         return None
 
     @overload
@@ -186,46 +186,49 @@ class Compiled(Generic[P, R]):
             return name
         return type(self), (self.function,), {"executor": self.executor, "mode": self.mode}
 
-    def _record(self, kind: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
+    def _record(self, key: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Record the program for these arguments, and replay it. Numbers that were others before are its inputs."""
-        kind = self._notice_numbers(kind, given)
+        key = self._notice_numbers(key, given)
         try:
-            made = self._recorded(given, args, kwargs, self._varying.get(kind[0], set()), self._varying_places)
+            made = self._recorded(given, args, kwargs, self._varying.get(key[0], set()), self._varying_places)
         except Exception:  # as where a library takes nothing but a float
-            if not self._varying.get(kind[0]) and not self._varying_places:
+            if not self._varying.get(key[0]) and not self._varying_places:
                 raise
-            self._unvarying.update([kind[0], *self._varying_places])
-            self._varying.pop(kind[0], None)
+            self._unvarying.update([key[0], *self._varying_places])
+            self._varying.pop(key[0], None)
             self._varying_places.clear()
-            kind = (kind[0], self._kinds(kind[0], given), *kind[2:])
+            key = (key[0], self._argument_keys(key[0], given), *key[2:])
             made = self._recorded(given, args, kwargs, set(), set())
         if made is None:
             return self.function(*args, **kwargs)
         if self.mode == "explain":
             print(made.program.explanation(), file=sys.stderr)
-        self._keep(kind, made)
+        self._keep(key, made)
         prepared = made.prepared(given)
         if prepared is None:
             name = _name_of(self.function)
-            raise CompileError(f"compile: {name} leaves something behind that makes its next call another one")
+            raise CompileError(
+                f"compile: {name} changes state that its own program depends on, so the program could never be reused; "
+                "make that change outside"
+            )
         result = made.run(prepared)
         _collect()
-        numpy_backend.empty_cache()  # recording and planning took as much memory as the program does
+        numpy_backend.empty_cache()  # recording and planning need as much memory as the program
         return result
 
-    def _notice_numbers(self, kind: Any, given: list[Any]) -> Any:
-        """Learn which numbers have had another value before; the kind of a call in which these may be any."""
-        form, kinds, *rest = kind
-        alike = [known for known in self._replays if (known[0], *known[2:]) == (form, *rest)]
-        varying = varying_numbers(kinds, [known[1] for known in alike])
+    def _notice_numbers(self, key: Any, given: list[Any]) -> Any:
+        """Learn which numbers have had another value before; the key of a call in which these may be any."""
+        form, argument_keys, *rest = key
+        alike = [known for known in self._cache if (known[0], *known[2:]) == (form, *rest)]
+        varying = varying_numbers(argument_keys, [known[1] for known in alike])
         if varying and form not in self._unvarying:
             self._varying.setdefault(form, set()).update(varying)
             for known in alike:
-                del self._replays[known]  # which no call would find any more
-        for replay in self._replays.get(kind, ()):
-            self._varying_places.update(replay.found.changed_numbers())
+                del self._cache[known]  # which no call would find any more
+        for executable in self._cache.get(key, ()):
+            self._varying_places.update(executable.lookups.changed_numbers())
         self._varying_places -= self._unvarying
-        return (form, self._kinds(form, given), *rest)
+        return (form, self._argument_keys(form, given), *rest)
 
     @_without_collector()
     def _recorded(
@@ -237,19 +240,22 @@ class Compiled(Generic[P, R]):
             numbers, places: the numbers among the arguments, and found by name, that are to be inputs.
         """
         name = _name_of(self.function)
-        kinds = container_types((args, kwargs))
-        names = Names([self.function], [*given, *kinds])
+        containers = container_types((args, kwargs))
+        names = Names([self.function], [*given, *containers])
         if (numbers or places) and "type" in names.names:
-            raise CompileError(f"compile: {name} asks for a number's type(), which one that is followed has not")
+            raise CompileError(
+                f"compile: {name} calls type() on a number that is an input of the program, where type() cannot be "
+                "answered; use isinstance()"
+            )
         reach = names.reaching_all()
         around = PurityCheck(name, reach)
         tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else ())
         try:
             try:
                 with Watch(tracer):
-                    around.found.follow(tracer)
+                    around.lookups.make_symbolic(tracer)
                     form, outputs, stores, grads, sweep = self._watched(tracer, given, args, kwargs)
-            except Unsteady:
+            except NotRepeatable:
                 form = None
             finally:
                 tracer.end()  # once more: an interrupt may have come before the first time
@@ -265,9 +271,9 @@ class Compiled(Generic[P, R]):
             raise
         if form is None or tracer.keeps:
             return None
-        found = self._found(tracer, [*given, *kinds], around.found.followed)
+        lookups = self._lookup_guard(tracer, [*given, *containers], around.lookups.made_symbolic)
         make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs)
-        return Executable(tracer, found, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
+        return Executable(tracer, lookups, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
     def _watched(self, tracer: Tracer, given: list[Any], args: Any, kwargs: Any) -> Any:
         """Call the function under observation: what it gives, what it leaves, and the sweep back from its results."""
@@ -293,16 +299,16 @@ class Compiled(Generic[P, R]):
                 "replay would not do again; change a copy, and return that"
             )
         results = [*leaves(result), *tracer.assigned.computed()]
-        views = find_views(tracer, given, results, lambda y: is_live(y.node, start))
-        grown = [None if k in views else y for k, y in enumerate(results)]
-        sweep, order = trace_backward(tracer, given, grown, start)
+        views = find_views(tracer, given, results, lambda y: carries_gradient(y.node, start))
+        differentiable = [None if k in views else y for k, y in enumerate(results)]
+        sweep, order = trace_backward(tracer, given, differentiable, start)
         watch_captured(tracer)
         stores, grads = finish(tracer)
-        places = {id(x): i for i, x in enumerate(given) if isinstance(x, Value) or type(x) is ProxyArray}
+        positions = {id(x): i for i, x in enumerate(given) if isinstance(x, Value) or type(x) is ProxyArray}
         first = {id(y): i for i, y in reversed([*enumerate(results)])}
         outputs = [
-            AliasOutput(places[id(y)])
-            if id(y) in places
+            AliasOutput(positions[id(y)])
+            if id(y) in positions
             else RepeatedOutput(first[id(y)])
             if first[id(y)] < i
             else views[i]
@@ -312,21 +318,21 @@ class Compiled(Generic[P, R]):
         ]
         return [form_of(result)], outputs, stores, grads, sweep
 
-    def _found(self, tracer: Tracer, objects: list[Any], followed: set[Any]) -> Found:
+    def _lookup_guard(self, tracer: Tracer, objects: list[Any], symbolic: set[Any]) -> LookupGuard:
         """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
         modules = [*tracer.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.whole)
+        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.read_whole)
         places = names.places
         for module in modules:
             of_module, parts = module_guards(module, tracer.read[id(module)])
             places += of_module
             tracer.guards.append(parts)
-        return Found(places, followed | tracer.attributes.keys(), tracer.seen)
+        return LookupGuard(places, symbolic | tracer.attributes.keys(), tracer.seen)
 
     def _caller(self, args: Any, kwargs: Any) -> Callable[[list[Any]], Any]:
-        """The function of the leaves of its arguments."""
+        """The function of the values of its argument tree."""
         form, function = form_of([args, kwargs]), self.function
 
         def call(given: list[Any]) -> Any:
@@ -335,13 +341,13 @@ class Compiled(Generic[P, R]):
 
         return call
 
-    def _keep(self, kind: Any, replay: Executable) -> None:
-        self._replays.setdefault(kind, []).insert(0, replay)
+    def _keep(self, key: Any, executable: Executable) -> None:
+        self._cache.setdefault(key, []).insert(0, executable)
         while len(self.programs) > self.limit:
-            oldest = next(iter(self._replays))
-            self._replays[oldest].pop()
-            if not self._replays[oldest]:
-                del self._replays[oldest]
+            oldest = next(iter(self._cache))
+            self._cache[oldest].pop()
+            if not self._cache[oldest]:
+                del self._cache[oldest]
         self._recordings += 1
         if self._recordings == self.patience:
             warnings.warn(
@@ -357,12 +363,12 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _output(tracer: Tracer, y: Any, start: int, place: int | None) -> Any:
+def _output(tracer: Tracer, y: Any, start: int, position: int | None) -> Any:
     """A leaf of the result: a Var and what to make of it, or something that is the same at each call."""
-    if place is not None:
-        return DifferentiableOutput(tracer.traced(y.array).refresh().variable, place)
+    if position is not None:
+        return DifferentiableOutput(tracer.traced(y.array).refresh().variable, position)
     if type(y) is SymbolicScalar:
-        return ScalarOutput(y.place.place)
+        return ScalarOutput(y.number.index)
     if isinstance(y, Value):
         if is_own_leaf(y.node, start):
             raise CompileError(

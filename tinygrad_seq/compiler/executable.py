@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
 from ..graph import Leaf, Value, recomputation
-from ..graph.saved_tensors import memory
+from ..graph.saved_tensors import version_counter
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
-from .grad_buffers import Gradients
-from .guards import Found
+from .grad_buffers import GradientOutputs
+from .guards import LookupGuard
 from .names import attributes, has_attributes
 from .numpy.executor import NumpyExecutor
-from .operations import VIEWS
+from .operations import base_of
 from .partition import partition
 from .passes import optimized
 from .program import Instr, Number, Program, Source, Var
@@ -38,32 +38,32 @@ class DifferentiableOutput(NamedTuple):
     """The result is a tensor that carries a gradient: which of them."""
 
     var: Var
-    place: int
+    position: int
 
 
 class AliasOutput(NamedTuple):
     """The result is an argument, or the leaf that gets a gradient is one's: which."""
 
-    place: int
+    position: int
 
 
 class RepeatedOutput(NamedTuple):
     """The result is an earlier one once more: which."""
 
-    place: int
+    position: int
 
 
 class ScalarOutput(NamedTuple):
-    """The result is a Python number, one of those that are worked out at each call: which."""
+    """The result is one of the program's symbolic numbers: which."""
 
-    place: int
+    position: int
 
 
 class Prepared(NamedTuple):
     """What a call takes from outside.
 
     Attributes:
-        given: the leaves of its arguments.
+        given: the values of its argument tree.
         numbers, arrays: the program's.
         targets: where its stores go.
     """
@@ -77,16 +77,16 @@ class Prepared(NamedTuple):
 class Executable:
     """A program with what belongs to it outside: where its numbers come from and go to."""
 
-    found: Found
+    lookups: LookupGuard
     commits: list[tuple[Callable[[Any], None], Number]]
     form: Any
     outputs: list[Any]
-    gradients: Gradients
+    gradients: GradientOutputs
 
     def __init__(
         self,
         tracer: Tracer,
-        found: Found,
+        lookups: LookupGuard,
         form: Any,
         outputs: list[Any],
         stores: list[tuple[Source, Var]],
@@ -97,21 +97,21 @@ class Executable:
         lock: Any,
         given: list[Any],
     ) -> None:
-        self.found, self.commits, self.form = found, tracer.commits, form
-        self.guards: list[Callable[[], bool]] = [found, *tracer.guards]
+        self.lookups, self.commits, self.form = lookups, tracer.commits, form
+        self.guards: list[Callable[[], bool]] = [lookups, *tracer.guards]
         self._name = tracer.name
-        self._same = list(tracer.same.values())
+        self._aliased_sources = list(tracer.aliased_sources.values())
         self._known_leaves, self._left = tracer.known_leaves, tracer.assigned.left
         self._generators = [generator for generator, *_ in tracer.generators.values()]
-        self._met = self._leaves_among(given)
+        self._recorded_leaf_nodes = self._known_leaf_nodes(given)
         self._objects = [(i, x) for i, x in enumerate(given) if has_attributes(x)]
         program = tracer.program
         program.backend, program.index = tracer.target, tracer.index
-        made_by = {instr.out: instr for instr in program.instrs}
-        stores = [(source, _apart(program, made_by, var)) for source, var in stores]
-        grads = [(leaf, None if var is None else _apart(program, made_by, var)) for leaf, var in grads]
+        producers = {instr.out: instr for instr in program.instrs}
+        stores = [(source, _copy_if_input(program, producers, var)) for source, var in stores]
+        grads = [(leaf, None if var is None else _copy_if_input(program, producers, var)) for leaf, var in grads]
         outputs = [
-            out._replace(var=_apart(program, made_by, out.var))
+            out._replace(var=_copy_if_input(program, producers, out.var))
             if isinstance(out, (PlainOutput, DifferentiableOutput))
             else out
             for out in outputs
@@ -130,23 +130,23 @@ class Executable:
         self._later = [(k, out) for k, out in enumerate(self.outputs) if isinstance(out, (RepeatedOutput, ViewOutput))]
         self.stores: list[tuple[Source, Var]] = [(source, now.get(var, var)) for source, var in stores]
         written = {source for source, _ in stores}
-        self.gradients = Gradients([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
-        self.derivative: CompiledBackward | None = None
+        self.gradients = GradientOutputs([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
+        self.backward: CompiledBackward | None = None
         if sweep is not None:
             function = Function(tracer.name, call, bool(stores or grads))
-            self.derivative = self._differentiable(sweep, back, function, written, executor, lock)
+            self.backward = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
-        if self.derivative is None:  # which may need the old numbers
+        if self.backward is None:  # which may need the old numbers
             of_source = {source: var for var, source in self.program.sources.items()}
             lent = {var for _, var in self.gradients.wanted}  # which others must not write to
             self.program.stores = {
                 of_source[source]: var for source, var in self.stores if source in of_source and var not in lent
             }
-        self._outside = CapturedInputs(self.program, written)
-        places = {source: place for place, source in enumerate(self.program.sources.values())}
+        self._captured = CapturedInputs(self.program, written)
+        positions = {source: position for position, source in enumerate(self.program.sources.values())}
         # most are read as well
         self._targets: list[int | Callable[[list[Any]], Any]] = [
-            places.get(source, source.read) for source, _ in stores
+            positions.get(source, source.read) for source, _ in stores
         ]
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
@@ -154,17 +154,17 @@ class Executable:
     def _differentiable(
         self, sweep: Sweep, back: list[Var | None], function: Function, written: set[Source], *rest: Any
     ) -> CompiledBackward:
-        """Keep the half of the program that runs at a call; the other one is the derivative's."""
+        """Keep the half of the program that runs at a call; the other half is the `CompiledBackward`'s."""
         now = self.program.renamed
         gradients = [None if v is None else now.get(v, v) for v in back]
-        grown = {out.place: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
+        differentiable = {out.position: out.var for out in self.outputs if isinstance(out, DifferentiableOutput)}
         seen = [out.var for out in self.outputs if isinstance(out, (PlainOutput, DifferentiableOutput))]
         seen += [var for _, var in self.stores] + [var for _, var in self.gradients.wanted if var is not None]
         changed = {var for var, source in self.program.sources.items() if source in written}
         wanted = list(dict.fromkeys([v for v in gradients if v is not None]))
         cut = partition(self.program, list(dict.fromkeys(seen)), wanted, changed)
         self.program = cut.forward
-        results = [grown[place] for place in range(len(grown))]
+        results = [differentiable[position] for position in range(len(differentiable))]
         return CompiledBackward(sweep, cut, gradients, results, function, self.guards, *rest)
 
     def prepared(self, given: list[Any]) -> Prepared | None:
@@ -179,34 +179,34 @@ class Executable:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None  # where Python would have taken another branch, as one that does not divide by 0
         try:
-            arrays = self._outside.arrays(given, self._executor)
-            if arrays is None or (self.derivative is not None and not self.derivative.fits(given)):
+            arrays = self._captured.arrays(given, self._executor)
+            if arrays is None or (self.backward is not None and not self.backward.fits(given)):
                 return None
-            if self._same and any(a.read(given) is not b.read(given) for a, b in self._same):
+            if self._aliased_sources and any(a.read(given) is not b.read(given) for a, b in self._aliased_sources):
                 return None
             targets = [arrays[at] if isinstance(at, int) else at(given) for at in self._targets]
             if False in [getattr(target.flags, "writeable", True) for target in targets]:
                 raise RuntimeError(f"compile: {self._name} changes memory that is read-only now; give it a clone()")
         except (AttributeError, LookupError):  # something is gone that was there, as an optimizer's state
             return None
-        if self._leaves_among(given) != self._met:
+        if self._known_leaf_nodes(given) != self._recorded_leaf_nodes:
             return None
-        for place, outcome in self.program.decisions:
-            if bool(numbers[place.place]) != outcome:
+        for number, outcome in self.program.decisions:
+            if bool(numbers[number.index]) != outcome:
                 return None
-        if any(type(numbers[place]) is not int for place in self.program.whole):
+        if any(type(numbers[index]) is not int for index in self.program.integer_numbers):
             return None
         return Prepared(given, numbers, arrays, targets)
 
     def _are_like_those(self, given: list[Any]) -> bool:
         """Whether objects among the arguments have the attributes of those before: they may be equal without."""
-        for place, before in self._objects:
-            now = given[place]
+        for position, before in self._objects:
+            now = given[position]
             if now is not before and not alike(attributes(now), attributes(before)):
                 return False
         return True
 
-    def _leaves_among(self, given: list[Any]) -> list[Leaf | None]:
+    def _known_leaf_nodes(self, given: list[Any]) -> list[Leaf | None]:
         """Which arguments are leaves that the function knows besides, as parameters of an optimizer are."""
         nodes = [getattr(x, "node", None) for x in given]
         return [node if node in self._known_leaves else None for node in nodes]
@@ -221,8 +221,8 @@ class Executable:
             return self._run(call)
 
     def _run(self, call: Prepared) -> Any:
-        given, derivative = call.given, self.derivative
-        noted: Any = derivative.called(given, call.numbers, call.arrays) if derivative is not None else None
+        given, backward = call.given, self.backward
+        noted: Any = backward.called(given, call.numbers, call.arrays) if backward is not None else None
         leaves = self.gradients.of(given)
         self._say_what_changes(call)
         self.gradients.release(leaves)
@@ -232,20 +232,20 @@ class Executable:
         except KeyboardInterrupt:
             self._leave(values, call, leaves)  # a whole step, and then the interrupt
             raise
-        grown = derivative.applied(noted, values) if derivative is not None else ()
+        differentiable = backward.applied(noted, values) if backward is not None else ()
         results: list[Any] = []
         for out in self.outputs:
             if isinstance(out, PlainOutput):
                 array = values[out.var].copy()
                 results.append(array if out.kind is None else out.kind.wrap(array))
             elif isinstance(out, DifferentiableOutput):
-                results.append(grown[out.place])
+                results.append(differentiable[out.position])
             elif type(out) is ScalarOutput:
-                results.append(call.numbers[out.place])
+                results.append(call.numbers[out.position])
             else:
-                results.append(given[out.place] if type(out) is AliasOutput else out)
-        for place, out in self._later:
-            results[place] = results[out.place] if isinstance(out, RepeatedOutput) else out.of(given, results)
+                results.append(given[out.position] if type(out) is AliasOutput else out)
+        for position, out in self._later:
+            results[position] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
         for (module, name), value in zip(self._left, rest, strict=True):
@@ -262,10 +262,10 @@ class Executable:
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
-        memory.mark(*call.targets)
+        version_counter.bump(*call.targets)
         self.gradients.leave(leaves, values)
-        for write, place in self.commits:
-            write(call.numbers[place.place])
+        for write, number in self.commits:
+            write(call.numbers[number.index])
 
 
 def executor_for(program: Program, name: str | None) -> Any:
@@ -281,12 +281,9 @@ def executor_for(program: Program, name: str | None) -> Any:
     return NativeExecutor(program)
 
 
-def _apart(program: Program, made_by: dict[Var, Instr], var: Var) -> Var:
-    """A Var with these numbers that is none of what comes from outside, which stores may change on the way."""
-    base = var
-    while base in made_by and made_by[base].op in VIEWS:
-        base = made_by[base].args[0]
-    if base not in program.sources:
+def _copy_if_input(program: Program, producers: dict[Var, Instr], var: Var) -> Var:
+    """A Var with this value that does not alias an input, which stores may overwrite."""
+    if base_of(var, producers) not in program.sources:
         return var
     copied = program.new(var.shape, var.dtype)
     program.instrs.append(Instr("copy", (var,), {}, copied))

@@ -55,7 +55,7 @@ _PROBE.last = object()
 _ALONE = _holders(_PROBE)  # the count of what is held here alone
 
 
-class Gradients:
+class GradientOutputs:
     """Leaves them, at each call.
 
     Args:

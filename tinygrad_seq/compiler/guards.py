@@ -100,25 +100,25 @@ _TEXT = {
 }
 
 
-class Found:
+class LookupGuard:
     """Whether looking in the same places finds the same: a guard.
 
     Args:
         places: where to look.
-        followed: the identities of places whose numbers are inputs of the program.
+        symbolic: the identities of places whose numbers are inputs of the program.
         seen: the tensors, by id, that the program was made with; of other constant ones only the type matters.
     """
 
     def __init__(
         self,
         places: Iterable[Place],
-        followed: Iterable[Any] = (),
+        symbolic: Iterable[Any] = (),
         seen: Collection[int] | None = None,
     ) -> None:
         self.places: list[Place] = [*{place.identity: place for place in places}.values()]
-        self._followed = {*followed}
-        self._live: list[tuple[Place, Any, Any]] = []  # numbers that are followed, with what was there
-        self._compared = [place for place in self.places if place.identity not in self._followed]
+        self._symbolic = {*symbolic}
+        self._replaced: list[tuple[Place, Any, Any]] = []  # numbers, by a SymbolicScalar
+        self._compared = [place for place in self.places if place.identity not in self._symbolic]
         values = [place.look() for place in self._compared]
         self._loose = {n for n, x in enumerate(values) if seen is not None and _is_constant(x) and id(x) not in seen}
         lines = [self._comparison(n, place) for n, place in enumerate(self._compared)]
@@ -146,9 +146,9 @@ class Found:
 
     def _loosened(self, container: Any, copy: Any) -> Any:
         """The copy of a container, in which numbers that vary may be any."""
-        if self._followed:
+        if self._symbolic:
             for key in _keys(container):
-                if Place(container, key, "item").identity in self._followed:
+                if Place(container, key, "item").identity in self._symbolic:
                     copy[key] = ANY
         return copy
 
@@ -185,8 +185,8 @@ class Found:
                 if key in (copy if isinstance(copy, dict) else range(len(copy))) and _varies(container[key], copy[key]):
                     yield Place(container, key, "item").identity
 
-    def follow(self, tracer: Any) -> None:
-        """Put a number that is worked out at each call wherever one varies, until all is put back."""
+    def make_symbolic(self, tracer: Any) -> None:
+        """Put a SymbolicScalar wherever a number varies, until all is put back."""
         if not tracer.varying:
             return
         inside = [Place(container, key, "item") for container, _ in self._inside for key in _keys(container)]
@@ -194,21 +194,21 @@ class Found:
             if place.identity in tracer.varying and place.how in _PUT:
                 value = place.look()
                 if type(value) in (int, float):
-                    live = tracer.number(value, reader(place, type(value)))
-                    self._live.append((place, live, value))
-                    place.put(live)
+                    scalar = tracer.number(value, reader(place, type(value)))
+                    self._replaced.append((place, scalar, value))
+                    place.put(scalar)
 
     @property
-    def followed(self) -> set[Any]:
-        """The identities of the places where that is so."""
-        return {place.identity for place, _, _ in self._live}
+    def made_symbolic(self) -> set[Any]:
+        """The identities of the places that have one."""
+        return {place.identity for place, _, _ in self._replaced}
 
     def put_back(self) -> str | None:
         """Let everything be as it was; something that was not, in words."""
         changed: str | None = None
-        for place, live, value in self._live:
+        for place, scalar, value in self._replaced:
             try:
-                if place.look() is live:
+                if place.look() is scalar:
                     place.put(value)
             except (ValueError, AttributeError, LookupError):
                 pass

@@ -35,7 +35,7 @@ class Names:
         functions: which.
         objects: what the functions are given, and find attributes of.
         names: names of attributes that were seen to be read.
-        whole: objects, by identity, of which all attributes are read, whatever their names.
+        read_whole: objects, by identity, of which all attributes are read, whatever their names.
         wide: whether all attributes of all objects are.
 
     Attributes:
@@ -53,10 +53,10 @@ class Names:
         functions: Iterable[Any],
         objects: Iterable[Any] = (),
         names: Iterable[str] = (),
-        whole: Collection[int] = (),
+        read_whole: Collection[int] = (),
         wide: bool = False,
     ) -> None:
-        self._whole, self._wide, self.dynamic = whole, wide, False
+        self._read_whole, self._wide, self.dynamic = read_whole, wide, False
         functions, objects = [*functions], [*objects]
         self._roots = functions, objects
         roots = [*functions, *objects]
@@ -131,7 +131,7 @@ class Names:
             yield from self._of_object(x)
         elif is_module(x):
             held = vars(x).items()
-            if id(x) in self._whole:
+            if id(x) in self._read_whole:
                 self.places.append(Place(vars(x), None, "names", f"{type(x).__name__}'s attributes"))
             self.of_modules += [Place(vars(x), name, "item") for name, value in held if isinstance(value, CONTAINERS)]
             yield from [value for name, value in vars(x).items() if self._is_read(name, type(x)) or has_parts(value)]
@@ -199,7 +199,9 @@ class Names:
     def _of_object(self, x: Any) -> Iterator[Any]:
         kind, held = type(x), getattr(x, "__dict__", None)
         if isinstance(held, dict):
-            whole = _top(kind.__module__) in _HOLDERS or id(x) in self._whole  # a holder's own code reads what it holds
+            whole = (
+                _top(kind.__module__) in _HOLDERS or id(x) in self._read_whole
+            )  # a holder's own code reads what it holds
             yield from self._of_dict(held, kind.__name__, kind, whole)
             self.places.append(Place(held, frozenset(self.names), "names", f"{kind.__name__}'s attributes"))
         if self._is_users(kind.__module__):

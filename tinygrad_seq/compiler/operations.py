@@ -9,11 +9,15 @@ all processes send theirs in one order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array
 from ..backend import numpy_module as numpy
+
+if TYPE_CHECKING:
+    from .program import Instr, Var
 
 EFFECTS = frozenset({"require", "collective"})  # what is done though nobody reads the result
 
@@ -33,6 +37,29 @@ UFUNCS = frozenset(
 )
 REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"})
 VIEWS = frozenset({"reshape", "transpose", "slice", "broadcast", "after"})
+
+
+def needed_for(outputs: Iterable[Var], instrs: list[Instr]) -> list[Instr]:
+    """Those that the outputs are computed from, checks, and messages to other processes."""
+    needed, kept = set(outputs), []
+    for instr in reversed(instrs):
+        if instr.op in EFFECTS or instr.out in needed:
+            needed.update(instr.inputs())
+            kept.append(instr)
+    return kept[::-1]
+
+
+def base_of(
+    var: Var, producers: Mapping[Var, Instr], aliases: Mapping[Var, tuple[Var, tuple[Any, ...]]] = MappingProxyType({})
+) -> Var:
+    """The Var in whose memory this one lies, as a view or as one of the `aliases`."""
+    while True:
+        if var in aliases:
+            var = aliases[var][0]
+        elif var in producers and producers[var].op in VIEWS:
+            var = producers[var].args[0]
+        else:
+            return var
 
 
 def filled(index: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:

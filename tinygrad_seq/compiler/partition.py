@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import DType
-from .operations import EFFECTS, VIEWS
+from .operations import EFFECTS, VIEWS, base_of, needed_for
 from .program import Instr, Program, Source, Var
 
 _AT_THE_CALL = EFFECTS | {"random_bits", "concat"}  # checks, messages; draws; pieces are made in their place
@@ -39,13 +39,13 @@ def partition(program: Program, seen: list[Var], gradients: list[Var], changed: 
         changed: sources that the call itself writes to, whose old numbers the backward half may need.
     """
     cut = _Cut(program, seen, changed)
-    late = _only_needed([*cut.later], gradients)
+    late = needed_for(gradients, cut.later)
     made = {instr.out for instr in late}
     wanted = [v for instr in late for v in instr.inputs()] + gradients
     kept = [v for v in dict.fromkeys(wanted) if v not in made and not cut.is_outside(v)]
     saved_buffers, packing, unpacking = _packed(program, kept)
-    early = [instr for instr in program.instrs if instr.out not in cut.behind]
-    forward = program.part(_only_needed(early, [*seen, *kept]) + packing, [*seen, *saved_buffers])
+    early = [instr for instr in program.instrs if instr.out not in cut.descendants]
+    forward = program.part(needed_for([*seen, *kept], early) + packing, [*seen, *saved_buffers])
     backward = program.part(unpacking + late, list(dict.fromkeys(gradients)))
     for block in saved_buffers:
         backward.sources[block] = Source("what the call kept", lambda _args: None)
@@ -60,56 +60,43 @@ class _Cut:
 
     def __init__(self, program: Program, seen: list[Var], changed: set[Var]) -> None:
         self.program, self.changed = program, changed
-        self.made_by = {instr.out: instr for instr in program.instrs}
-        self.behind = behind = program.behind(program.late)
-        at_the_call = {instr.out for instr in _only_needed(program.instrs, seen)}
-        direct = [v for instr in program.instrs if instr.out in behind for v in instr.inputs() if v not in behind]
-        there = {self._base(v) for v in direct}  # what the backward half has at no further cost
-        there = {v for v in there if v in at_the_call or self.is_outside(v)}
+        self.producers = {instr.out: instr for instr in program.instrs}
+        self.descendants = descendants = program.descendants(program.cotangents)
+        at_the_call = {instr.out for instr in needed_for(seen, program.instrs)}
+        direct = [
+            v for instr in program.instrs if instr.out in descendants for v in instr.inputs() if v not in descendants
+        ]
+        available = {base_of(v, self.producers) for v in direct}  # what the backward half has at no further cost
+        available = {v for v in available if v in at_the_call or self.is_outside(v)}
         self.later: list[Instr] = []
         for instr in program.instrs:
-            if instr.out in behind:
+            if instr.out in descendants:
                 self.later.append(instr)
                 continue
-            free = all(v in there or self.is_outside(v) for v in instr.inputs())
+            free = all(v in available or self.is_outside(v) for v in instr.inputs())
             if instr.op in VIEWS or (free and instr.out not in at_the_call and instr.op not in _AT_THE_CALL):
                 self.later.append(instr)
                 if free:
-                    there.add(instr.out)
+                    available.add(instr.out)
 
     def is_outside(self, var: Var) -> bool:
         """Whether the backward half can look there itself."""
         return var in self.program.constants or (var in self.program.sources and var not in self.changed)
 
-    def _base(self, var: Var) -> Var:
-        while var in self.made_by and self.made_by[var].op in VIEWS:
-            var = self.made_by[var].args[0]
-        return var
-
-
-def _only_needed(instrs: list[Instr], outputs: list[Var]) -> list[Instr]:
-    """Those that the outputs are computed from, checks, and messages to other processes."""
-    needed, kept = set(outputs), []
-    for instr in reversed(instrs):
-        if instr.op in EFFECTS or instr.out in needed:
-            needed.update(instr.inputs())
-            kept.append(instr)
-    return kept[::-1]
-
 
 def _packed(program: Program, kept: list[Var]) -> tuple[list[Var], list[Instr], list[Instr]]:
     """These arrays side by side: the blocks, how they are filled, and how the arrays are found in them."""
-    kinds: dict[DType, list[Var]] = {}
+    by_dtype: dict[DType, list[Var]] = {}
     for v in kept:
-        kinds.setdefault(v.dtype, []).append(v)
+        by_dtype.setdefault(v.dtype, []).append(v)
     saved_buffers, packing, unpacking = [], [], []
-    for kind, members in kinds.items():
-        block = program.new((sum([v.size for v in members]),), kind)
+    for dtype, members in by_dtype.items():
+        block = program.new((sum([v.size for v in members]),), dtype)
         flat, start = [], 0
         for v in members:
-            flat.append(program.new((v.size,), kind))
+            flat.append(program.new((v.size,), dtype))
             packing.append(Instr("reshape", (v,), {"shape": (v.size,)}, flat[-1]))
-            piece = program.new((v.size,), kind)
+            piece = program.new((v.size,), dtype)
             unpacking.append(Instr("slice", (block,), {"index": (slice(start, start + v.size), Ellipsis)}, piece))
             unpacking.append(Instr("reshape", (piece,), {"shape": v.shape}, v))
             start += v.size

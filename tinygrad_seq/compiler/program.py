@@ -38,26 +38,26 @@ class Var:
         return f"%{self.number}"
 
 
-GIVEN = object()  # among the arguments of a number: the leaves of the call's arguments
+GIVEN = object()  # among the arguments of a number: the values of the call's argument tree
 
 
 class Number:
-    """A Python number that is worked out anew at each replay, such as a learning rate.
+    """A symbolic Python number, evaluated at each replay, such as a learning rate.
 
     Attributes:
-        place: its place among them.
-        whole: whether it is an int, and what it makes of whole numbers are whole numbers.
+        index: its index in `Program.numbers`.
+        is_int: whether it is an int, so that integer arrays stay integer arrays beside it.
     """
 
-    __slots__ = ("place", "whole")
-    place: int
-    whole: bool
+    __slots__ = ("index", "is_int")
+    index: int
+    is_int: bool
 
-    def __init__(self, place: int, whole: bool = False) -> None:
-        self.place, self.whole = place, whole
+    def __init__(self, index: int, is_int: bool = False) -> None:
+        self.index, self.is_int = index, is_int
 
     def __repr__(self) -> str:
-        return f"#{self.place}"
+        return f"#{self.index}"
 
 
 class Instr:
@@ -93,16 +93,16 @@ class Source:
     Attributes:
         name: what listings call it.
         read: from the call's arguments, the array that is there now.
-        moves: whether it is another array at each call, as an argument is.
+        per_call: whether it is another array at each call, as an argument is.
     """
 
-    __slots__ = ("moves", "name", "read")
+    __slots__ = ("name", "per_call", "read")
     name: str
     read: Callable[[list[Any]], Any]
-    moves: bool
+    per_call: bool
 
-    def __init__(self, name: str, read: Callable[[list[Any]], Any], moves: bool = False) -> None:
-        self.name, self.read, self.moves = name, read, moves
+    def __init__(self, name: str, read: Callable[[list[Any]], Any], per_call: bool = False) -> None:
+        self.name, self.read, self.per_call = name, read, per_call
 
 
 class Program:
@@ -115,13 +115,13 @@ class Program:
         outputs: the Vars that somebody gets to see: results, gradients, new values of sources.
         stores: for sources that get new numbers, the Vars that have these; an executor may make them where the source
             lies, once nothing can go wrong any more.
-        numbers: how each Number is worked out: a function and its arguments, Numbers or literals.
+        numbers: how each Number is evaluated: a function and its arguments, Numbers or literals.
         notes: what the passes did, and did not, and why.
         renamed: for each Var that a pass found to be another, which.
         backend, index: where it runs: the backend module, and which of its devices.
-        whole: the places of those that must be ints.
+        integer_numbers: the indices of the Numbers that must stay ints.
         decisions: what Python decided by Numbers, which must come out so again.
-        late: the sources that are not there yet when the function is called: the gradients that arrive at its results.
+        cotangents: the sources that arrive after the call: the gradients of its results.
         backward: of a function whose results carry a gradient, the program that takes it back to where they came from.
     """
 
@@ -133,10 +133,10 @@ class Program:
         self.stores: dict[Var, Var] = {}
         self.numbers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.decisions: list[tuple[Number, bool]] = []
-        self.whole: set[int] = set()
+        self.integer_numbers: set[int] = set()
         self.notes: list[str] = []
         self.renamed: dict[Var, Var] = {}
-        self.late: set[Var] = set()
+        self.cotangents: set[Var] = set()
         self.backward: Program | None = None
         self.backend: Any = None
         self.index = 0
@@ -162,12 +162,12 @@ class Program:
         part.constants = {v: array for v, array in self.constants.items() if v in used}
         part.instrs, part.outputs = instrs, outputs
         part.numbers, part.decisions, part.notes = self.numbers, self.decisions, [*self.notes]
-        part.whole = self.whole
+        part.integer_numbers = self.integer_numbers
         part._count = self._count
         return part
 
-    def behind(self, sources: set[Var]) -> set[Var]:
-        """What is computed from these sources."""
+    def descendants(self, sources: set[Var]) -> set[Var]:
+        """The Vars that are computed from these sources, themselves included."""
         found = set(sources)
         for instr in self.instrs:
             if any(v in found for v in instr.inputs()):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..backend import numpy_module as numpy
 from ..graph.tracing_hook import CompileError
-from .guards import Found
+from .guards import LookupGuard
 from .names import Names
 
 
@@ -33,7 +33,7 @@ class PurityCheck:
                 "the next one outside, and pass it as an argument"
             )
         places = [place for place in names.places if place.how != "cache"]  # which may be filled
-        self.found: Found = Found([*places, *names.of_modules])
+        self.lookups: LookupGuard = LookupGuard([*places, *names.of_modules])
         self._generators = [(what, put, get, get()) for what, get, put in _generators(names.found)]
 
     def put_back(self) -> None:
@@ -42,7 +42,7 @@ class PurityCheck:
         Raises:
             CompileError: if something was not, for a replay would not change it again.
         """
-        changed = self.found.put_back()
+        changed = self.lookups.put_back()
         moved = []
         for what, put, get, before in self._generators:
             if _plain(get()) != _plain(before):

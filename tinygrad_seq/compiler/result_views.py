@@ -1,4 +1,4 @@
-"""Results that show the memory of an argument, a captured tensor or another result: views of it at each call."""
+"""Results that alias an argument, a captured tensor or another result: views of it at each call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, is_array
 from ..graph import Value
 from ..graph.grad_mode import enable_grad
-from ..graph.saved_tensors import memory, share
+from ..graph.saved_tensors import share_storage, version_counter
 from .operations import evaluate
 from .tracing.proxies import ProxyArray
 
@@ -22,18 +22,18 @@ class ViewOutput(NamedTuple):
         base: from the call's arguments and results, what it is a view of.
         kind: what it is, a type of tensors or None for an array.
         steps: from the one to the other: primitives where a gradient passes, operations on arrays else, with settings.
-        grows: whether a gradient passes.
+        differentiable: whether a gradient passes.
     """
 
     base: Callable[[list[Any], list[Any]], Any]
     kind: type[Value] | None
     steps: Steps
-    grows: bool
+    differentiable: bool
 
     def of(self, given: list[Any], results: list[Any]) -> Any:
         """The result of a call."""
         base = self.base(given, results)
-        if self.grows:
+        if self.differentiable:
             with enable_grad():
                 for primitive, params in self.steps:
                     base = primitive(base, **params)
@@ -45,60 +45,60 @@ class ViewOutput(NamedTuple):
             return array
         made = self.kind.wrap(array)
         if is_array(base):
-            memory.lend(base)
+            version_counter.lend(base)
         else:
-            share(base, made)
+            share_storage(base, made)
         return made
 
 
 def find_views(
-    tracer: Any, given: list[Any], results: list[Any], grows: Callable[[Any], bool]
+    tracer: Any, given: list[Any], results: list[Any], carries_gradient: Callable[[Any], bool]
 ) -> dict[int, ViewOutput]:
     """Which results are views, by place.
 
     Args:
         given: what the function got as its arguments.
-        results: the leaves of its result.
-        grows: whether a gradient passes through a tensor to what was there before the call.
+        results: the values of its result.
+        carries_gradient: whether a gradient passes through a tensor to what was there before the call.
     """
     outside: dict[int, tuple[Any, Any]] = {}
     of_tensors = {tracer.program.sources.get(var) for *_, var in tracer.tensors}
     for array, traced, source in tracer.arrays.values():
-        if not source.moves and source not in of_tensors:
+        if not source.per_call and source not in of_tensors:
             outside[id(traced)] = (array, lambda given, _results, source=source: source.read(given))
     for tensor, _ in tracer.captures.values():
         outside[id(tensor.array)] = (tensor, lambda _given, _results, tensor=tensor: tensor)
     for i, x in enumerate(given):
         if isinstance(x, Value) or type(x) is ProxyArray:
             outside[id(getattr(x, "array", x))] = (x, lambda given, _results, i=i: given[i])
-    found = _views_of(outside, results, grows)
+    found = _views_of(outside, results, carries_gradient)
     inside: dict[int, tuple[Any, Any]] = {}
     for k, y in enumerate(results):
-        if k not in found and isinstance(y, Value) and (id(y.array) not in inside or grows(y)):
+        if k not in found and isinstance(y, Value) and (id(y.array) not in inside or carries_gradient(y)):
             inside[id(y.array)] = (y, lambda _given, results, k=k: results[k])
-    return _views_of(inside, results, grows) | found
+    return _views_of(inside, results, carries_gradient) | found
 
 
 def _views_of(
-    bases: dict[int, tuple[Any, Any]], results: list[Any], grows: Callable[[Any], bool]
+    bases: dict[int, tuple[Any, Any]], results: list[Any], carries_gradient: Callable[[Any], bool]
 ) -> dict[int, ViewOutput]:
     found: dict[int, ViewOutput] = {}
     for k, y in enumerate(results):
         array = getattr(y, "array", y)
-        alive = isinstance(y, Value) and grows(y)
-        if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not alive):
+        differentiable = isinstance(y, Value) and carries_gradient(y)
+        if type(array) is not ProxyArray or (isinstance(y, Value) and y.node is not None and not differentiable):
             continue  # the second: a variable
-        for whole, steps in _wholes(array):
-            base, read = bases.get(id(whole), (y, None))
+        for viewed, steps in _bases(array):
+            base, read = bases.get(id(viewed), (y, None))
             if base is y or read is None:
                 continue
-            taken = _primitives(y, base) if alive else steps
+            taken = _primitives(y, base) if differentiable else steps
             if taken is not None:
-                found[k] = ViewOutput(read, type(y) if isinstance(y, Value) else None, taken, alive)
+                found[k] = ViewOutput(read, type(y) if isinstance(y, Value) else None, taken, differentiable)
     return found
 
 
-def _wholes(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
+def _bases(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
     """What an array is a view of, from near to far, and how to get from there to it."""
     steps: Steps = []
     while True:
@@ -108,16 +108,16 @@ def _wholes(array: ProxyArray) -> Iterator[tuple[ProxyArray, Steps]]:
             return
         if viewed.taken[0]:
             steps = [viewed.taken, *steps]
-        array = viewed.whole
+        array = viewed.base
 
 
 def _primitives(view: Any, base: Any) -> Steps | None:
     """How a tensor is a view of another one, by primitives; None if it is not known to be."""
     steps: Steps = []
-    shown = getattr(view, "shown", None)
-    while shown is not None:
-        whole, primitive, params, shown = shown
+    view_of = getattr(view, "view_of", None)
+    while view_of is not None:
+        viewed, primitive, params, view_of = view_of
         steps = [(primitive, params), *steps]
-        if whole() is base:
+        if viewed() is base:
             return steps
     return None

@@ -1,7 +1,7 @@
 """The numbers of a program, such as learning rates and counts of steps, as one Python function.
 
-Adam has ten for each parameter. As source text of their own they take a third of the time that a walk over a list of
-functions takes, which was a twentieth of a small model's whole step.
+Adam has ten for each parameter, so that calling one function for each would be felt in a small model's step: they are
+source text, compiled as one function.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _SIGNS = {
 
 
 def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Callable[[list[Any]], list[Any]]:
-    """A function of the leaves of a call's arguments that works all of them out, in order.
+    """A function of the values of a call's argument tree that evaluates all of them, in order.
 
     Args:
-        numbers: for each a function and its arguments: `Number`s before it, GIVEN for the leaves, and Python numbers.
+        numbers: for each a function and its arguments: `Number`s before it, GIVEN for those values, and Python numbers.
     """
     known: dict[str, Any] = {}  # by name: functions, and Python numbers
     lines: list[str] = []
     names: list[str] = []  # of each number
-    for place, (function, args) in enumerate(numbers):
+    for index, (function, args) in enumerate(numbers):
         given = []
         for a in args:
             if type(a) is Number:
-                given.append(names[a.place])
+                given.append(names[a.index])
             elif a is GIVEN:
                 given.append("given")
             else:
@@ -46,9 +46,9 @@ def evaluation(numbers: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) ->
         if sign is not None and len(given) == 2:
             text = f"{given[0]} {sign} {given[1]}"
         else:
-            known[f"f{place}"] = function
-            text = f"f{place}({', '.join(given)})"
-        lines.append(f"    n{place} = {text}")
-        names.append(f"n{place}")
+            known[f"f{index}"] = function
+            text = f"f{index}({', '.join(given)})"
+        lines.append(f"    n{index} = {text}")
+        names.append(f"n{index}")
     exec("\n".join(["def numbers(given):", *lines, f"    return [{', '.join(names)}]"]), known)
     return known["numbers"]

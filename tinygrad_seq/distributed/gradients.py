@@ -13,7 +13,7 @@ from ..backend.dispatch import at
 from ..graph.errors import public
 from ..graph.grad_mode import no_grad
 from ..graph.hooks import after_backward
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import current_tracer
 from ..tensor import Tensor
 from ..tensor.rng import default_generator
 from .agreement import NAME, Agreement
@@ -85,23 +85,23 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
         )
     if group.size == 1:
         return None if loss is None else loss.detach()
-    static = bool(recording and recording[-1].mine())
+    tracer = current_tracer()
     with no_grad():
         grads = [p.grad for p in tensors]
         grads.append(None if loss is None else loss.detach().to(tensors[0].dtype).reshape(()))
         shapes = [*[p.shape for p in tensors], ()]
         kinds = [*[p.dtype for p in tensors], tensors[0].dtype]
         whats = [f"{name} {described(p.array, group)}" for name, p in zip(names, tensors, strict=True)]
-        agreement = Agreement(group, [*whats, "the loss"], [g is not None for g in grads], static)
-        if static:
-            rest = (weight, *recording[-1].stands(default_generator))
+        agreement = Agreement(group, [*whats, "the loss"], [g is not None for g in grads], tracer is not None)
+        if tracer is not None:
+            rest = (weight, *tracer.stands(default_generator))
         else:
             number = float(backend_of(weight).to_host(weight) if is_array(weight) else weight)
             agreement.reach(number, *default_generator.get_state())
             rest = ()
         like = next(x.array for x in (*grads, *tensors) if x is not None)
         averages: dict[int, Tensor] = {}
-        for kind in dict.fromkeys(kinds) if any(agreement.present) or static else ():
+        for kind in dict.fromkeys(kinds) if any(agreement.present) or tracer is not None else ():
             places = [i for i, there in enumerate(agreement.present) if there and kinds[i] == kind]
             arrays = [_flat(grads[i], shapes[i], kind, like) for i in places]
             flat = array_module(like).concatenate(arrays) if arrays else _flat(None, (0,), kind, like)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import rows
-from ..graph.tracing_hook import active as recording
+from ..graph import batch_shard
+from ..graph.tracing_hook import current_tracer
 from .header import ENDS, STATIC, STOP, Header
 from .transport import Silence, Transport
 
@@ -198,8 +198,8 @@ def current(name: str) -> Group:
     if not _groups:
         raise RuntimeError(f"{name}: there is no process group yet; call init_process_group() first")
     group = _groups[0]
-    if recording and recording[-1].mine():  # a program is right for the group that it was recorded in
-        recording[-1].guards.append(lambda: bool(_groups) and _groups[0] is group)
+    if (tracer := current_tracer()) is not None:  # a program is right for the group that it was recorded in
+        tracer.guards.append(lambda: bool(_groups) and _groups[0] is group)
     return group
 
 
@@ -228,10 +228,10 @@ def begin(group: Group) -> None:
     """Let this be the process group."""
     _groups.append(group)
     if group.size > 1:
-        rows.share(None)
+        batch_shard.set_shard(None)
 
 
 def end() -> None:
     """Let there be no process group."""
     _groups.clear()
-    rows.share()
+    batch_shard.set_shard()

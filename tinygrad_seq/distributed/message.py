@@ -6,8 +6,7 @@ from typing import Any
 
 from ..backend import Array, array_module, backend_of, is_array, numpy_backend
 from ..backend.dispatch import at
-from ..graph.tracing_hook import CompileError
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import CompileError, current_tracer
 from .group import Group
 
 
@@ -53,8 +52,8 @@ class Message:
 
 def send(message: Message, x: Array, *rest: Any) -> Array:
     """Send an array, or let the program that is being recorded send it at each call."""
-    if recording and recording[-1].mine():
-        return recording[-1].collective(message, x, *rest)
+    if (tracer := current_tracer()) is not None:
+        return tracer.collective(message, x, *rest)
     return message(x, *rest)
 
 
@@ -66,5 +65,5 @@ def described(x: Array, group: Group) -> str:
 
 def outside(name: str) -> None:
     """Raise a CompileError while a function is recorded: what has no result cannot be a part of its program."""
-    if recording and recording[-1].mine():
-        raise CompileError(f"compile: {name}() is called inside; call it outside ({recording[-1].line()})")
+    if (tracer := current_tracer()) is not None:
+        raise CompileError(f"compile: {name}() is called inside; call it outside ({tracer.line()})")

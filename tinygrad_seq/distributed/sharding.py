@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backend import is_array
 from ..backend.pytree import leaves, tree_map
-from ..graph import rows
+from ..graph import batch_shard
 from ..tensor import Tensor
 from .group import current
 from .message import outside
@@ -52,7 +52,7 @@ def shard(batch: Any, dim: int = 1) -> Any:
     index = (*[slice(None)] * dim, mine)
     taken = mine if isinstance(batch, int) else tree_map(lambda x: x[index], batch)
     if group.size > 1:
-        rows.share(rows.Rows(mine.start, mine.stop, total, dim))
+        batch_shard.set_shard(batch_shard.BatchShard(mine.start, mine.stop, total, dim))
     return taken
 
 

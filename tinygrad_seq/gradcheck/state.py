@@ -12,7 +12,7 @@ from typing import Any
 from ..backend import array_module, is_array
 from ..backend.dispatch import at
 from ..graph import Leaf, Value
-from ..graph.saved_tensors import memory
+from ..graph.saved_tensors import version_counter
 from ..tensor.rng import Generator, default_generator
 
 host: Any = array_module(0.0)
@@ -130,7 +130,7 @@ def _putting_back_numbers(array: Any) -> Callable[[], None]:
         with at(array):
             if not bool(((array == before) | ((array != array) & (before != before))).all()):
                 array_module(array).copyto(array, before)
-                memory.mark(array)
+                version_counter.bump(array)
 
     return undo
 

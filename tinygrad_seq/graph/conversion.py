@@ -22,7 +22,7 @@ from ..backend.dispatch import at
 from .device import device as Device
 from .node import Value
 from .operands import note_half, promoted
-from .tracing_hook import active as recording
+from .tracing_hook import current_tracer
 
 
 def as_dtype(given: Any) -> DType:
@@ -102,7 +102,8 @@ def to_array(data: Any, given: DType, target: Device) -> Array:
         data = data.array
     wanted = None if given is None else as_dtype(given)
     if is_array(data):
-        data = recording[-1].traced(data) if recording and recording[-1].mine() else data
+        if (tracer := current_tracer()) is not None:
+            data = tracer.traced(data)
         if not data.dtype.isnative:  # bytes in the other order, as some files have them
             data = data.astype(data.dtype.newbyteorder("="))
         require_numbers_in("tensor", data)

@@ -7,7 +7,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from ..backend import SCALAR, Array, backend_for, backend_of, is_array
-from .tracing_hook import active as recording
+from .tracing_hook import current_tracer
 
 
 class device:
@@ -28,7 +28,8 @@ class device:
     @property
     def backend(self) -> Any:
         """The backend module of this device; a RuntimeError says what is missing if it cannot be used here."""
-        return recording[-1].backend_on(self) if recording and recording[-1].mine() else self.backend_module
+        tracer = current_tracer()
+        return self.backend_module if tracer is None else tracer.backend_on(self)
 
     @property
     def backend_module(self) -> Any:

@@ -8,7 +8,8 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any
 
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-twice: ContextVar[bool] = ContextVar("twice", default=False)  # what runs is going to be differentiated a second time
+# whether what runs is going to be differentiated a second time
+double_backward: ContextVar[bool] = ContextVar("double_backward", default=False)
 
 
 def is_grad_enabled() -> bool:

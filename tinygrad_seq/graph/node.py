@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from ..backend import Array, DType
-from .saved_tensors import Sharers, next_number, owner_of
+from .saved_tensors import SharedStorage, next_number, owner_of
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -17,17 +17,17 @@ class Value:
     """An array and the node that it came from (None: a constant). `Tensor` adds operators and methods to it.
 
     Attributes:
-        sharers: what all that show this memory have in common; missing where nobody else does.
-        shown: of a view, what it was a view of when it was taken (a weak reference), the primitive that took it with
-            its settings, and the `shown` of that; missing elsewhere.
+        shared_storage: one object for all tensors that alias this one; missing where none does.
+        view_of: of a view, what it was a view of when it was taken (a weak reference), the primitive that took it with
+            its settings, and the `view_of` of that; missing elsewhere.
     """
 
-    __slots__ = ("__weakref__", "array", "node", "sharers", "shown")
+    __slots__ = ("__weakref__", "array", "node", "shared_storage", "view_of")
     result_class: ClassVar[type[Value]]
     array: Array
     node: Node | None
-    sharers: Sharers
-    shown: tuple[ref[Value], Primitive[...], dict[str, Any], Any]
+    shared_storage: SharedStorage
+    view_of: tuple[ref[Value], Primitive[...], dict[str, Any], Any]
 
     @classmethod
     def wrap(cls, array: Array, node: Node | None = None) -> Any:
@@ -162,7 +162,7 @@ class FunctionNode(Node):
         return tuple(ends)
 
     def release(self) -> None:
-        """Let go of the saved arrays and of the graph behind this node."""
+        """Release saved arrays and the edges to its parents."""
         self.parents = self.output = None
         self.inputs = ()
 

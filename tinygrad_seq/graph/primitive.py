@@ -25,13 +25,13 @@ from ..backend import (
     is_array,
     is_plain,
 )
-from ..backend.dispatch import at, on_gpu, there
+from ..backend.dispatch import at, on_gpu, on_operand_device
 from .errors import MISTAKES, explained, require_numbers
 from .grad_mode import grad_enabled
 from .node import FunctionNode, Node, Output, Value
 from .operands import beside_arrays, frozen, halves, in_one_dtype, plain, used_arguments
-from .saved_tensors import memory, next_number, share, shares_memory, show
-from .tracing_hook import active as recording
+from .saved_tensors import mark_view, next_number, share_storage, shares_memory, version_counter
+from .tracing_hook import tracers
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -60,8 +60,8 @@ class Primitive(Generic[P]):
     Attributes:
         promotes: the place from which on its operands are brought to one dtype as PyTorch does it (see `promoted`);
             None where they are not.
-        is_view: whether its result shows the memory of its first operand where the array library need not copy. Which
-            tensors do is noted: a recorded change in place would not reach the others.
+        is_view: whether its result aliases its first operand where the array library need not copy. Which tensors do
+            is noted: a recorded change in place would not reach the others.
     """
 
     promotes: int | None = None
@@ -129,12 +129,12 @@ class Primitive(Generic[P]):
 
         The usual case is in one piece: each call of a function in Python costs a tenth of what NumPy takes.
         """
-        if recording:
-            inputs = recording[-1].captured(inputs)
+        if tracers:
+            inputs = tracers[-1].captured(inputs)
         arrays: Any
         parents: Any
         wanted: tuple[bool, ...]  # whether each requires a gradient
-        foreign = False  # whether there is an array that is no tensor's
+        has_plain_array = False  # whether one is an array that is no tensor's
         if len(inputs) == 1 and isinstance(x := inputs[0], Value):  # the usual operands: 0.4 µs less
             node = x.node
             arrays, parents, wanted = (x.array,), (node,), _CONSTANT if node is None else _VARIABLE
@@ -146,11 +146,11 @@ class Primitive(Generic[P]):
         else:
             if not inputs and "input" in params:  # PyTorch's name for the first
                 inputs = (params.pop("input"),)
-            arrays, parents, wanted, foreign = self._operands(inputs, params)
+            arrays, parents, wanted, has_plain_array = self._operands(inputs, params)
             if not parents:
-                return self._bare(inputs, params, foreign)
+                return self._call_on_arrays(inputs, params, has_plain_array)
         try:
-            forward = there(self.forward) if on_gpu else self.forward
+            forward = on_operand_device(self.forward) if on_gpu else self.forward
             if len(arrays) == 1 and not params:
                 y = forward(arrays[0])  # a star costs 0.04 µs, and so do settings, though there are none
             else:
@@ -160,22 +160,24 @@ class Primitive(Generic[P]):
         several = type(y) is tuple
         if several:
             y = tuple([backend_of(part).asarray(part) if isinstance(part, SCALAR) else part for part in y])
-            shape, kind = tuple([part.shape for part in y]), y[0].dtype if y else None
+            shape, dtype = tuple([part.shape for part in y]), y[0].dtype if y else None
         else:
             try:
-                shape, kind = y.shape, y.dtype
+                shape, dtype = y.shape, y.dtype
             except AttributeError:
-                raise self._no_array(y) from None
+                raise TypeError(
+                    f"{self.name}: a primitive returns an array or a tuple of arrays, this one a {type(y).__name__}"
+                ) from None
             if not shape and isinstance(y, SCALAR):
                 y = backend_of(y).asarray(y)
-            if kind is not float32 or halves or foreign:
+            if dtype is not float32 or halves or has_plain_array:
                 y = self._converted(y, arrays, params)
-                kind = y.dtype
+                dtype = y.dtype
         drop, keep_output = self._plans.get(wanted) or self._plan(wanted)
         node = None
         if (
             keep_output is not None
-            and (kind is float32 or (kind is not None and kind.kind in "fc"))
+            and (dtype is float32 or (dtype is not None and dtype.kind in "fc"))
             and grad_enabled.get()
         ):
             node = FunctionNode()
@@ -185,15 +187,15 @@ class Primitive(Generic[P]):
                 node.inputs = parents
             else:
                 for i in drop:
-                    arrays[i] = parents[i] or _outline(arrays[i])
+                    arrays[i] = parents[i] or _meta(arrays[i])
                 node.inputs = arrays
             node.output = y if keep_output else None
             node.params = params or _NO_PARAMS
             node.number = next_number()
             node.shape = shape
-            node.dtype = kind
-            if foreign or memory.lent:
-                memory.secure(node)
+            node.dtype = dtype
+            if has_plain_array or version_counter.lent:
+                version_counter.copy_lent_inputs(node)
         if observers:
             for observe in observers:
                 observe(self, [getattr(x, "array", x) for x in inputs], y, node, False)
@@ -203,14 +205,14 @@ class Primitive(Generic[P]):
         value.array = y
         value.node = node
         if self.is_view and shares_memory(y, arrays[0]):
-            show(inputs[0], value, self, params)
+            mark_view(inputs[0], value, self, params)
         return value
 
     def _operands(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any, tuple[bool, ...], bool]:
-        """Of operands of any kind: arrays and numbers, their nodes, which there are, if one is foreign."""
+        """Of any operands: arrays and numbers, nodes, which want a gradient, and whether one is a plain array."""
         arrays: list[Any] = []
         parents: list[Any] = []
-        wanted, tensors, lists, foreign = [], False, False, False
+        wanted, tensors, lists, has_plain_array = [], False, False, False
         for x in inputs:
             if isinstance(x, Value):
                 tensors = True
@@ -220,7 +222,7 @@ class Primitive(Generic[P]):
             else:
                 if hasattr(x, "dtype"):
                     x = x if is_plain(x) else plain(x, self.name)
-                    foreign = True
+                    has_plain_array = True
                 elif isinstance(x, (list, tuple)):
                     x, lists = frozen(x), True
                 arrays.append(x)
@@ -231,36 +233,31 @@ class Primitive(Generic[P]):
                 arrays = beside_arrays(arrays, self.promotes is not None)
             except MISTAKES as error:
                 raise self._explain(error, arrays, params) from error
-        return arrays, parents if tensors else (), tuple(wanted), foreign
+        return arrays, parents if tensors else (), tuple(wanted), has_plain_array
 
     def _converted(self, y: Array, arrays: Sequence[Any], params: dict[str, Any]) -> Array:
         """A result in the dtype that it has here, where it may be another one, or that of no numbers."""
-        kind = y.dtype
-        if kind.kind not in "biufc":
-            raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {kind}")
-        if (self.promotes is not None or kind is float64 or kind is float16) and "dtype" not in params:
+        dtype = y.dtype
+        if dtype.kind not in "biufc":
+            raise TypeError(f"{self.name}: takes tensors, arrays and numbers; the result would be of {dtype}")
+        if (self.promotes is not None or dtype is float64 or dtype is float16) and "dtype" not in params:
             return self._promote(y, list(arrays), params)
         return y
-
-    def _no_array(self, y: Any) -> TypeError:
-        return TypeError(
-            f"{self.name}: a primitive returns an array or a tuple of arrays, this one a {type(y).__name__}"
-        )
 
     def _outputs(self, x: Any, y: tuple[Array, ...], node: FunctionNode | None) -> tuple[Any, ...]:
         """Several results as tensors, and views of x if they are."""
         wrap = Value.result_class.wrap
         parts = tuple([wrap(part, node and _output(part, node, i)) for i, part in enumerate(y)])
         if self.is_view:
-            share(x, *parts)
+            share_storage(x, *parts)
         return parts
 
-    def _bare(self, inputs: tuple[Any, ...], params: dict[str, Any], arrays: bool) -> Any:
+    def _call_on_arrays(self, inputs: tuple[Any, ...], params: dict[str, Any], has_plain_array: bool) -> Any:
         """The function itself, of arrays and numbers alone."""
         try:
-            if not arrays:
+            if not has_plain_array:
                 require_numbers(inputs)
-            return (there(self.forward) if on_gpu else self.forward)(*inputs, **params)
+            return (on_operand_device(self.forward) if on_gpu else self.forward)(*inputs, **params)
         except MISTAKES as error:
             raise self._explain(error, inputs, params) from error
 
@@ -298,22 +295,22 @@ class Primitive(Generic[P]):
 
         Operands are promoted as in PyTorch; what NumPy makes float64 or float16 of integers and numbers is float32.
         """
-        kind, first = y.dtype, self.promotes
-        kinds = [a.dtype for a in (arrays[first:] if first else arrays) if hasattr(a, "dtype")]
-        if kinds and kinds.count(kinds[0]) == len(kinds) and (kinds[0] is kind or kind is bool_):
+        dtype, first = y.dtype, self.promotes
+        dtypes = [a.dtype for a in (arrays[first:] if first else arrays) if hasattr(a, "dtype")]
+        if dtypes and dtypes.count(dtypes[0]) == len(dtypes) and (dtypes[0] is dtype or dtype is bool_):
             return y  # the usual case: all of one dtype
         with at(y):
             try:
-                given = None if first is None else in_one_dtype(arrays[first:], kind)
+                given = None if first is None else in_one_dtype(arrays[first:], dtype)
             except MISTAKES as error:
                 raise self._explain(error, arrays, params) from error
             if given is not None:
                 return backend_of(y).asarray(self.forward(*arrays[:first], *given, **params))
-            wide = float64 in kinds or complex128 in kinds
-            if kind.kind in "bui" or kind is float32 or (kind is float16 and float16 in kinds) or wide:
+            wide = float64 in dtypes or complex128 in dtypes
+            if dtype.kind in "bui" or dtype is float32 or (dtype is float16 and float16 in dtypes) or wide:
                 return y
-            if kind is not float16:
-                return y.astype(float32 if kind.kind == "f" else complex64)
+            if dtype is not float16:
+                return y.astype(float32 if dtype.kind == "f" else complex64)
             exact = [a.astype(float32) if is_array(a) and a.dtype.kind in "biu" else a for a in arrays]
             return backend_of(y).asarray(self.forward(*exact, **params))
 
@@ -332,13 +329,13 @@ def _output(array: Array, application: FunctionNode, index: int) -> Output | Non
     return Output(array, application, index) if array.dtype.kind in "fc" else None
 
 
-def _outline(array: Array) -> Any:
+def _meta(array: Array) -> Any:
     """The shape and dtype of an array whose values nobody will ask for; a number as it is."""
     if not hasattr(array, "shape"):
         return array
-    outline = _new(Node)
-    outline.shape, outline.dtype = array.shape, array.dtype
-    return outline
+    meta = _new(Node)
+    meta.shape, meta.dtype = array.shape, array.dtype
+    return meta
 
 
 @overload

@@ -15,9 +15,9 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ..backend import Array, array_module
-from ..backend.dispatch import at
+from ..backend.dispatch import at, copied
 from .device import default_device, device
-from .saved_tensors import memory, owner_of
+from .saved_tensors import owner_of, version_counter
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Run:
             for ref, array in self._memory.values():
                 owner = ref()
                 if owner is not None:
-                    stack.callback(_put_back, owner, _copied(owner), memory.time(id(owner)))
+                    stack.callback(_put_back, owner, copied(owner), version_counter.write_time(id(owner)))
                     _write(owner, array)
             for owner, name, value in self._attributes.values():
                 stack.callback(_assign, owner, name, vars(owner).get(name, _MISSING))
@@ -129,7 +129,7 @@ def writes(*arrays: Array) -> None:
         for owner in map(owner_of, arrays):
             known = run._memory.get(id(owner))
             if known is None or known[0]() is not owner:
-                run._memory[id(owner)] = (weakref.ref(owner), _copied(owner))
+                run._memory[id(owner)] = (weakref.ref(owner), copied(owner))
 
 
 def assigns(owner: Any, name: str) -> None:
@@ -149,11 +149,6 @@ def reentrant(context: Reentrant) -> Iterator[Any]:
         _contexts.reset(token)
 
 
-def _copied(array: Array) -> Array:
-    with at(array):
-        return array.copy()
-
-
 def _write(array: Array, numbers: Array) -> None:
     with at(array):
         array_module(array).copyto(array, numbers)
@@ -164,9 +159,9 @@ def _put_back(array: Array, numbers: Array, time: int) -> None:
     with at(array):
         same = not bool(((array != numbers) & ((array == array) | (numbers == numbers))).any())
     _write(array, numbers)
-    memory.mark(array)
+    version_counter.bump(array)
     if same:
-        memory.date(array, time)
+        version_counter.set_write_time(array, time)
 
 
 def _assign(owner: Any, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What others can write to: saved arrays must not change behind the graph's back."""
+"""Version counters: arrays saved for the backward pass must not change before it, and who else can write to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from weakref import ref
 
 from ..backend import Array, backend_of, is_array
-from ..backend.dispatch import at
+from ..backend.dispatch import copied
 
 next_number: Callable[[], int] = (
     count().__next__
@@ -25,12 +25,12 @@ def is_writable(array: Array) -> bool:
     return alone and getattr(array.flags, "writeable", True)
 
 
-class Sharers:
-    """What all that show one memory have in common: each of them holds it, so its references say how many are alive.
+class SharedStorage:
+    """What all tensors of one storage hold, so that its reference count says how many of them are alive.
 
     Attributes:
-        views: NumPy's arrays of this memory that the user got; missing where there are none.
-        reshaped: whether one of them has another shape than when the others were taken of it; missing if not.
+        views: NumPy's arrays of this storage that the user got; missing where there are none.
+        reshaped: whether one of the tensors has another shape than when the others were taken of it; missing if not.
     """
 
     __slots__ = ("reshaped", "views")
@@ -38,28 +38,28 @@ class Sharers:
     reshaped: bool
 
 
-def share(one: Any, *others: Any) -> None:
-    """Note that other tensors show the memory of one from now on."""
-    sharers: Sharers | None = getattr(one, "sharers", None)
-    if sharers is None:
-        sharers = one.sharers = Sharers()
+def share_storage(one: Any, *others: Any) -> None:
+    """Note that other tensors alias one from now on."""
+    storage: SharedStorage | None = getattr(one, "shared_storage", None)
+    if storage is None:
+        storage = one.shared_storage = SharedStorage()
     for other in others:
-        other.sharers = sharers
+        other.shared_storage = storage
 
 
-def show(whole: Any, view: Any, function: Any, params: dict[str, Any]) -> None:
+def mark_view(base: Any, view: Any, function: Any, params: dict[str, Any]) -> None:
     """Note that a tensor is a view of another one, and by what."""
-    share(whole, view)
-    view.shown = (ref(whole), function, params, getattr(whole, "shown", None))
+    share_storage(base, view)
+    view.view_of = (ref(base), function, params, getattr(base, "view_of", None))
 
 
-def is_shared(tensor: Any, knowing: int = 0) -> bool:
-    """Whether somebody else shows the memory of a tensor, too, besides so many whom we know."""
-    if not hasattr(tensor, "sharers"):
+def is_shared(tensor: Any, known: int = 0) -> bool:
+    """Whether anything aliases a tensor, besides so many tensors that the caller knows of."""
+    if not hasattr(tensor, "shared_storage"):
         return False
-    if getrefcount(tensor.sharers) > 2 + knowing:  # the tensor's, and that of getrefcount's argument
+    if getrefcount(tensor.shared_storage) > 2 + known:  # the tensor's, and that of getrefcount's argument
         return True
-    return any(view() is not None for view in getattr(tensor.sharers, "views", ()))
+    return any(view() is not None for view in getattr(tensor.shared_storage, "views", ()))
 
 
 def is_alone(tensor: Any, views: int = 0) -> bool:
@@ -71,15 +71,15 @@ def is_alone(tensor: Any, views: int = 0) -> bool:
 
 
 def lend_view(tensor: Any, view: Array) -> None:
-    """Note that the user has an array that shows the memory of a tensor."""
-    share(tensor)
-    others = getattr(tensor.sharers, "views", ())
-    tensor.sharers.views = [*[other for other in others if other() is not None], ref(view)]
+    """Note that the user has an array that aliases a tensor."""
+    share_storage(tensor)
+    others = getattr(tensor.shared_storage, "views", ())
+    tensor.shared_storage.views = [*[other for other in others if other() is not None], ref(view)]
 
 
-def unshare(tensor: Any) -> None:
+def unshare_storage(tensor: Any) -> None:
     """Note that a tensor has memory of its own now."""
-    for name in ("sharers", "shown"):
+    for name in ("shared_storage", "view_of"):
         if hasattr(tensor, name):
             delattr(tensor, name)
 
@@ -90,16 +90,18 @@ def shares_memory(a: Array, b: Array) -> bool:
     return (base is not None and base is getattr(b, "base", None)) or owner_of(a) is owner_of(b)
 
 
-class _Memory:
-    """What a node saved must not change under it: which memory was written in place, and which others can write to.
+class VersionCounter:
+    """When each memory was last written in place, on the count of nodes; and which memory others can write to.
+
+    What a node saved must not have been written since: PyTorch keeps a version beside each storage for that.
 
     Attributes:
-        last: when any memory was last written, on the nodes' count.
+        last_write: when any memory was last written.
         lent: memory that is shared with somebody outside, by id of its owner.
     """
 
     def __init__(self) -> None:
-        self.last = -1
+        self.last_write = -1
         self._of_owner: dict[int, tuple[ref[Any], int]] = {}
         self.lent: dict[int, ref[Any]] = {}
         self._exported: dict[int, tuple[int, int]] = {}  # when, and a checksum of the numbers at that time
@@ -116,53 +118,53 @@ class _Memory:
         self.lent[key] = ref(owner, forget)
 
     def export(self, array: Array) -> None:
-        """Lend memory that was ours alone so far: nodes may have saved it, and expect its numbers as they are now."""
+        """Lend memory that was ours alone so far: nodes may have saved it, and expect its values as they are now."""
         owner = owner_of(array)
         if id(owner) not in self.lent:
-            self.last = next_number()
-            self._exported[id(owner)] = (self.last, backend_of(owner).checksum(owner))
+            self.last_write = next_number()
+            self._exported[id(owner)] = (self.last_write, backend_of(owner).checksum(owner))
         self.lend(array)
 
-    def secure(self, node: Any) -> None:
+    def copy_lent_inputs(self, node: Any) -> None:
         """Let the node keep copies of lent memory, and of arrays that are no tensors'."""
         node.inputs = [
-            _copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
+            copied(x) if (p is None and is_array(x)) or (is_array(x) and id(owner_of(x)) in self.lent) else x
             for x, p in zip(node.inputs, node.parents or (), strict=True)
         ]
 
-    def mark(self, *arrays: Array) -> None:
+    def bump(self, *arrays: Array) -> None:
         """Note that the memory of these arrays was written just now."""
-        self.last = last = next_number()
+        self.last_write = time = next_number()
         known = self._of_owner
         for array in arrays:
             owner = array if getattr(array, "base", None) is None else owner_of(array)
             key = id(owner)
             if key in known:  # it is this one's, since one that goes takes its entry along
-                known[key] = (known[key][0], last)
+                known[key] = (known[key][0], time)
             else:
-                known[key] = (ref(owner, partial(self._forget, key)), last)
+                known[key] = (ref(owner, partial(self._forget, key)), time)
 
-    def mark_alone(self, array: Array) -> None:
-        """As `mark`, of memory that no node has saved: none has to be checked for it."""
-        last = self.last
-        self.mark(array)
-        self.last = last
+    def bump_unsaved(self, array: Array) -> None:
+        """As `bump`, for memory that no node has saved: none has to be checked for it."""
+        last_write = self.last_write
+        self.bump(array)
+        self.last_write = last_write
 
-    def date(self, array: Array, time: int) -> None:
-        """Have the last write to this memory, which was noted just now, at an earlier time."""
+    def set_write_time(self, array: Array, time: int) -> None:
+        """Move the last write to this memory, which was noted just now, to an earlier time."""
         key = id(owner_of(array))
         self._of_owner[key] = (self._of_owner[key][0], time)
 
     def _forget(self, key: int, _: Any) -> None:
         self._of_owner.pop(key, None)
 
-    def time(self, memory: int) -> int:
+    def write_time(self, memory: int) -> int:
         """When the memory with this id was last written; -1 if it was not."""
         return self._of_owner.get(memory, (None, -1))[1]
 
     def _changed(self, owner: Array, since: int) -> bool:
         """Whether memory was written after the count stood at `since`, by us or, as its checksum says, by others."""
-        if self.time(id(owner)) > since:
+        if self.write_time(id(owner)) > since:
             return True
         when, checksum = self._exported.get(id(owner), (-1, 0))
         return bool(when > since and backend_of(owner).checksum(owner) != checksum)
@@ -180,11 +182,6 @@ class _Memory:
                     )
 
 
-def _copied(array: Array) -> Array:
-    with at(array):
-        return array.copy()
-
-
 def owner_of(array: Array) -> Array:
     """The array whose memory this one is a view of; itself if it has its own."""
     base = getattr(array, "base", None)
@@ -195,4 +192,4 @@ def owner_of(array: Array) -> Array:
     return array
 
 
-memory: _Memory = _Memory()
+version_counter: VersionCounter = VersionCounter()

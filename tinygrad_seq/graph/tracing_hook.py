@@ -7,8 +7,7 @@ from typing import Any
 
 from ..backend import backend_of
 
-active: list[Any] = []  # the tracer of `compiler`, while it watches a function; empty else
-
+tracers: list[Any] = []  # the `Tracer`s of functions that are being recorded, the innermost last
 
 watched: list[tuple[type[Any], str]] = []  # classes of `nn`, and what a tracer has to know about each: see `watch`
 
@@ -18,8 +17,13 @@ class CompileError(RuntimeError):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        if active and active[-1].mine():
-            active[-1].refuses(self)
+        if (tracer := current_tracer()) is not None:
+            tracer.refuses(self)
+
+
+def current_tracer() -> Any:
+    """The tracer that records in this thread; None where nothing is recorded."""
+    return tracers[-1] if tracers and tracers[-1].mine() else None
 
 
 def watch(owner: type[Any], what: str) -> None:
@@ -29,14 +33,15 @@ def watch(owner: type[Any], what: str) -> None:
 
 def varies(x: Any) -> bool:
     """Whether a program is being recorded in which the numbers in a tensor may be others at each replay."""
-    return bool(active) and active[-1].mine() and not active[-1].is_constant(x.array)
+    tracer = current_tracer()
+    return tracer is not None and not tracer.is_constant(x.array)
 
 
 def padded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for rows of which some hold nothing, in what `name` records: see `require_unpadded`."""
 
     def call(*args: Any) -> Any:
-        tracer = active[-1]
+        tracer = tracers[-1]
         before, tracer.padded = tracer.padded, name
         try:
             return function(*args)
@@ -48,16 +53,17 @@ def padded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def require_unpadded(what: str) -> None:
     """Raise a CompileError if rows that hold nothing are among those that `what` is about to depend on."""
-    if active and active[-1].mine() and active[-1].padded:
+    tracer = current_tracer()
+    if tracer is not None and tracer.padded:
         raise CompileError(
-            f"compile: where lengths or a mask are tensors, {active[-1].padded} goes over all T steps, and {what} with "
+            f"compile: where lengths or a mask are tensors, {tracer.padded} goes over all T steps, and {what} with "
             "the padding, too. Pass the lengths as a list, or leave this part uncompiled"
         )
 
 
 def require(check: Callable[..., None], *tensors: Any) -> None:
     """Let a check look at the arrays of tensors, now and at each replay; it raises if it does not like them."""
-    if active and active[-1].mine():
-        active[-1].captured(tensors)
+    if (tracer := current_tracer()) is not None:
+        tracer.captured(tensors)
     arrays = [getattr(x, "array", x) for x in tensors]
     backend_of(arrays[0]).verify(check, *arrays)

@@ -14,7 +14,7 @@ from .layout import diagonal_dims
 from .shape import permute_dims, reshape_to
 
 Steps = tuple[tuple[Primitive[...], dict[str, Any]], ...]  # views of views, from the whole on
-SHOWN_ONCE = (getitem, permute_dims, reshape_to, diagonal_dims)  # views in which no element is there twice
+INJECTIVE_VIEWS = (getitem, permute_dims, reshape_to, diagonal_dims)  # views in which no element is there twice
 
 
 class Cleared:
@@ -42,7 +42,7 @@ class Cleared:
 
 @primitive
 def setitem(x: Array, values: Array, *arrays: Array, index: Index, steps: Steps = (), reuse: bool = False) -> Array:
-    """x with `values` at an index, as of `getitem`, of what `steps` show of it.
+    """x with `values` at an index, as of `getitem`, of the view that `steps` take of it.
 
     Args:
         reuse: whether nobody else has x, so that its memory is that of the result.
@@ -58,8 +58,8 @@ def _setitem_vjp(
     recorded, part = hasattr(g, "array"), None
     if hasattr(_values, "ndim"):
         part = g
-        for show, params in steps:
-            part = show(part, **params)
+        for view, params in steps:
+            part = view(part, **params)
         part = getitem(part, *arrays, index=index)
         missing = _values.ndim - part.ndim  # dimensions of length 1 in front
         if missing > 0:
@@ -79,8 +79,8 @@ def write(y: Array, values: Any, arrays: Sequence[Any], index: Index, steps: Ste
         ValueError: if they do not fit there, or what the steps give is no view.
     """
     part = y
-    for show, params in steps:
-        part = show.forward(part, **params)
+    for view, params in steps:
+        part = view.forward(part, **params)
     if steps and not (is_writable(part) and shares_memory(part, y)):
         raise ValueError("this view cannot be written to; clone() the tensor first")
     part[with_arrays(index, tuple(arrays))] = values

@@ -10,7 +10,7 @@ from ..graph import Value, primitive
 from ..graph.conversion import is_scalar, require_fit
 from ..graph.device import beside, device_of
 from ..graph.errors import public, require_numbers
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import tracers
 from .dims import normalize_dim
 from .elementwise import cast, where
 from .shape import unbind
@@ -137,7 +137,7 @@ def resolved(x: Any, key: Any) -> tuple[Index | None, Index, list[Array]]:
         first, keys = tuple(chosen), tuple([k for k in keys if not _is_whole(k)])
     static: list[Any] = []
     arrays = []
-    recorded = bool(recording) and recording[-1].mine()  # by compile: numbers may be others at each call
+    recorded = bool(tracers) and tracers[-1].mine()  # by compile: numbers may be others at each call
     for k in keys:
         if isinstance(k, slice):  # whose bounds may be tensors, which can be changed later
             k = slice(*[None if bound is None else _bound(bound) for bound in (k.start, k.stop, k.step)])

@@ -83,8 +83,7 @@ def affine(x: Array, weight: Array, *bias: Array) -> Array:
     """x Wᵀ, plus a bias if there is one. x (..., N, F), weight (O, F), bias (O,) -> (..., N, O).
 
     A primitive because adding in place saves an array as large as the result, which for a whole sequence does not fit
-    the cache, and because a recurrent network would record a transpose of W at every step: together a tenth of a
-    training step of the LSTM.
+    the cache, and because a recurrent network would record a transpose of W at every step.
     """
     y = batched_matmul(x, weight.T)
     for b in bias:

@@ -350,7 +350,7 @@ contiguous.vjp(lambda g, *_: g)
 
 
 def separate(y: Any, x: Any) -> Any:
-    """y, which was made of x, or a copy if it shows the memory of x."""
+    """y, which was made of x, or a copy if it aliases x."""
     return contiguous(y) if shares_memory(getattr(y, "array", y), getattr(x, "array", x)) else y
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_module
 from ..graph.device import device as Device
-from ..graph.saved_tensors import share
+from ..graph.saved_tensors import share_storage
 from ..tensor import Tensor
 from .bfloat16 import widened
 from .refused import Refused
@@ -70,7 +70,7 @@ class _Machine:
         swapped = f"{folder}byteorder"
         self.order = ">" if swapped in archive.namelist() and archive.read(swapped) == b"big" else "<"
         self.memories: dict[tuple[str, str], Array] = {}
-        self.first: dict[str, Tensor] = {}  # of those that show one storage
+        self.first: dict[str, Tensor] = {}  # of those with one storage
 
     def run(self, pickle: bytes) -> Any:
         stack: list[Any] = []
@@ -171,12 +171,12 @@ class _Machine:
         view = view.conj() if "conj" in marks else view
         tensor: Tensor = Tensor.wrap(-view if "neg" in marks else view)
         if not marks:
-            share(self.first.setdefault(storage.key, tensor), tensor)
+            share_storage(self.first.setdefault(storage.key, tensor), tensor)
         self.located.append((tensor, storage.location))
         return tensor.requires_grad_(requires_grad)
 
     def memory(self, storage: _Storage, kind: str) -> Array:
-        """The numbers of a storage; those that show the same storage get the same."""
+        """The numbers of a storage; those with the same storage get the same."""
         key = (storage.key, kind)
         if key not in self.memories:
             if kind not in _DTYPES:

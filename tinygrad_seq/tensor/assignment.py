@@ -13,9 +13,9 @@ from ..graph.device import device_of
 from ..graph.errors import MISTAKES, explained, require_numbers
 from ..graph.grad_mode import is_grad_enabled
 from ..graph.hooks import Retained
-from ..graph.saved_tensors import is_alone, is_shared, is_writable, memory, owner_of, unshare
-from ..graph.tracing_hook import active as recording
-from ..ops.assign import SHOWN_ONCE, Steps, require_once, setitem
+from ..graph.saved_tensors import is_alone, is_shared, is_writable, owner_of, unshare_storage, version_counter
+from ..graph.tracing_hook import tracers
+from ..ops.assign import INJECTIVE_VIEWS, Steps, require_once, setitem
 from ..ops.elementwise import where
 from ..ops.index import Index, getitem, resolved, with_arrays
 from .operators import Operand
@@ -28,46 +28,46 @@ class Path(NamedTuple):
     """How a tensor is taken of the outermost one that it is a view of, and that somebody still has.
 
     Attributes:
-        whole: that one; the tensor itself if it is no view.
+        base: that one; the tensor itself if it is no view.
         steps: from there to the tensor.
         views: the tensor and those between that somebody still has, each with the steps that lead there.
     """
 
-    whole: Any
+    base: Any
     steps: Steps
     views: list[tuple[Any, Steps]]
 
     @staticmethod
     def to(tensor: Any) -> Path:
         taken: list[Any] = []
-        shown = getattr(tensor, "shown", None)
-        while shown is not None:
-            taken.append(shown)
-            shown = shown[3]
+        view_of = getattr(tensor, "view_of", None)
+        while view_of is not None:
+            taken.append(view_of)
+            view_of = view_of[3]
         taken.reverse()
-        wholes = [(n, whole) for n, (reference, *_) in enumerate(taken) if (whole := reference()) is not None]
+        bases = [(n, base) for n, (reference, *_) in enumerate(taken) if (base := reference()) is not None]
         alive = [
-            (n, x) for n, x in wholes if getattr(x, "sharers", None) is tensor.sharers
+            (n, x) for n, x in bases if getattr(x, "shared_storage", None) is tensor.shared_storage
         ]  # else it has another array
         if not alive:
             return Path(tensor, (), [])
-        start, whole = alive[0]
+        start, base = alive[0]
         steps = tuple([(function, params) for _, function, params, _ in taken[start:]])
-        return Path(whole, steps, [*[(view, steps[: n - start]) for n, view in alive[1:]], (tensor, steps)])
+        return Path(base, steps, [*[(view, steps[: n - start]) for n, view in alive[1:]], (tensor, steps)])
 
     def with_views_of(self, other: Path) -> Path:
-        """This path, with those views that only the other one, to another view of the same whole, leads to."""
+        """This path, with those views that only the other one, to another view of the same base, leads to."""
         known = {id(view) for view, _ in self.views}
         others = [entry for entry in other.views if id(entry[0]) not in known]
-        return self._replace(views=[*self.views, *others]) if other.whole is self.whole else self
+        return self._replace(views=[*self.views, *others]) if other.base is self.base else self
 
     def is_plain(self) -> bool:
-        """Whether it can be said where in the whole each view is, and each belongs to the graph as the whole does."""
+        """Whether it can be said where in the base each view is, and each belongs to the graph as the base does."""
         functions = {function for _, steps in self.views for function, _ in steps}
         return not self.views or (
-            functions.issubset(SHOWN_ONCE)
-            and not getattr(self.whole.sharers, "reshaped", False)
-            and all((view.node is None) == (self.whole.node is None) for view, _ in self.views)  # not under no_grad
+            functions.issubset(INJECTIVE_VIEWS)
+            and not getattr(self.base.shared_storage, "reshaped", False)
+            and all((view.node is None) == (self.base.node is None) for view, _ in self.views)  # not under no_grad
         )
 
 
@@ -75,7 +75,7 @@ class Assignment(Value):
     """Assignment to a tensor or to an index of it.
 
     Where no gradient is at stake, the memory changes, and with it whatever shares it. A change that is recorded makes
-    the tensor a new result instead, and what it is a view of; it is refused where others show the same memory.
+    the tensor a new result instead, and what it is a view of; it is refused where others alias it.
     """
 
     __slots__ = ()
@@ -108,18 +108,18 @@ class Assignment(Value):
                 new = where(array_module(self.array).ones((), "bool"), new, self)
             theirs = _is_lent(new) or is_shared(new) or any(new is x for x in operands)
             self._become(new.clone() if theirs else new)
-            unshare(self)
+            unshare_storage(self)
         else:
             if not is_writable(self.array):
                 raise RuntimeError(
                     f"{name}: the memory of this tensor is read-only (it is expanded, say); clone() it first"
                 )
-            if recording:
-                recording[-1].captured((self,))  # it may be the first that is seen of it
+            if tracers:
+                tracers[-1].captured((self,))  # it may be the first that is seen of it
             recomputation.writes(self.array)
             with at(self.array):
                 array_module(self.array).copyto(self.array, new.array)
-            memory.mark(self.array)
+            version_counter.bump(self.array)
         return self  # type: ignore[return-value]
 
     def _require_here(self, value: Any, name: str) -> None:
@@ -138,17 +138,17 @@ class Assignment(Value):
             values: what it gets, or what that is computed from: they may be views of the same memory.
 
         Raises:
-            RuntimeError: if the change would not reach all who show this memory, or would go to a leaf.
+            RuntimeError: if the change would not reach all aliases of this memory, or would go to a leaf.
         """
         path = Path.to(self)
         for value in values:
-            if getattr(value, "sharers", 0) is getattr(self, "sharers", 1):
+            if getattr(value, "shared_storage", 0) is getattr(self, "shared_storage", 1):
                 path = path.with_views_of(Path.to(value))
-        if isinstance(path.whole.node, Leaf):
+        if isinstance(path.base.node, Leaf):
             what = "a view of a leaf" if path.views else "a leaf"
             raise RuntimeError(f"{name}: {what} that requires a gradient cannot be changed in place; use no_grad()")
         lent = _is_lent(self)
-        if lent or not path.is_plain() or is_shared(path.whole, len(path.views)):
+        if lent or not path.is_plain() or is_shared(path.base, len(path.views)):
             whose = "an array outside" if lent else "another tensor (one is a view of the other, or its detach())"
             raise RuntimeError(
                 f"{name}: this tensor shares memory with {whose}, which a recorded change would not reach; clone() it "
@@ -158,24 +158,24 @@ class Assignment(Value):
 
     def _put(self, path: Path, values: Operand, name: str, index: Index = (Ellipsis,), arrays: Any = ()) -> None:
         """Put values at an index of this tensor, by which it and what it is a view of become new results."""
-        whole = path.whole
-        reuse = is_alone(whole, len(path.views)) and all(getrefcount(view.array) == 2 for view, _ in path.views)
+        base = path.base
+        reuse = is_alone(base, len(path.views)) and all(getrefcount(view.array) == 2 for view, _ in path.views)
         if reuse:
-            recomputation.writes(whole.array)
+            recomputation.writes(base.array)
         try:
-            new = setitem(whole, values, *arrays, index=index, steps=path.steps, reuse=reuse)
+            new = setitem(base, values, *arrays, index=index, steps=path.steps, reuse=reuse)
         except MISTAKES as error:
             raise type(error)(str(error).replace("setitem", name, 1)) from error
-        whole._become(new)
+        base._become(new)
         if reuse:
-            memory.mark_alone(whole.array)
+            version_counter.bump_unsaved(base.array)
         if not path.views:
-            unshare(whole)
+            unshare_storage(base)
         for view, steps in path.views:
-            shown = whole
+            new_view = base
             for function, params in steps:
-                shown = function(shown, **params)
-            view._become(shown)
+                new_view = function(new_view, **params)
+            view._become(new_view)
 
     def _become(self, new: Tensor) -> None:
         """Take over another tensor's numbers and graph; `retain_grad` is about what this tensor is last."""
@@ -209,7 +209,7 @@ class Assignment(Value):
                 array[with_arrays(index, tuple(arrays))] = value.array if isinstance(value, Value) else value
         except MISTAKES as error:
             raise explained(name, error, (self, value), {}) from error
-        memory.mark(self.array)
+        version_counter.bump(self.array)
 
     def _put_recorded(self, index: Index, arrays: list[Any], value: Operand, name: str) -> None:
         """Assignment to an index, as a new result."""
@@ -227,20 +227,20 @@ class Assignment(Value):
         self._put(path, value, name, index, arrays)
 
 
-def _is_part(value: Value, whole: Any, first: Index | None, index: Index) -> bool:
-    """Whether a value is `whole[index]`, as a view."""
-    shown = getattr(value, "shown", None)
+def _is_part(value: Value, base: Any, first: Index | None, index: Index) -> bool:
+    """Whether a value is `base[index]`, as a view."""
+    view_of = getattr(value, "view_of", None)
     return (
-        shown is not None
+        view_of is not None
         and first is None
-        and shown[0]() is whole
-        and value.sharers is getattr(whole, "sharers", None)
-        and shown[1] is getitem
-        and shown[2]["index"] == index
-        and not getattr(value.sharers, "reshaped", False)
+        and view_of[0]() is base
+        and value.shared_storage is getattr(base, "shared_storage", None)
+        and view_of[1] is getitem
+        and view_of[2]["index"] == index
+        and not getattr(value.shared_storage, "reshaped", False)
     )
 
 
 def _is_lent(tensor: Value) -> bool:
     """Whether somebody outside can write to the memory of a tensor."""
-    return id(owner_of(tensor.array)) in memory.lent
+    return id(owner_of(tensor.array)) in version_counter.lent

@@ -10,14 +10,14 @@ from weakref import ref
 
 from ..autodiff import recorded_sweep, sweep
 from ..backend import SCALAR, Array, array_module, backend_of
-from ..backend.dispatch import at
+from ..backend.dispatch import at, copied
 from ..graph import Leaf, Node, Output, Value
 from ..graph.conversion import require_fit, to_array
 from ..graph.device import device_of
 from ..graph.grad_mode import enable_grad
 from ..graph.hooks import RemovableHandle, Retained, after_backward
 from ..graph.saved_tensors import is_shared, is_writable, owner_of
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import tracers
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -53,7 +53,7 @@ def owned(found: dict[Node, Any], node: Node, taken: set[int], copied: bool = Fa
 
 def _is_held(found: dict[Node, Any], node: Node) -> bool:
     """Whether somebody has a gradient, or what it is a view of, besides this dictionary: a rule's constant, a list."""
-    if recording:
+    if tracers:
         return False  # a program computes with values, and its results are copies
     if getrefcount(found[node]) > 2:  # the dictionary's, and that of getrefcount's argument
         return True
@@ -65,17 +65,16 @@ def _is_held(found: dict[Node, Any], node: Node) -> bool:
 def let_go(held: list[Any]) -> Array:
     """The array of the last tensor of a list, which gives it up; a copy if a user still has that tensor or a view."""
     tensor = held.pop()
-    array, shown, alive = tensor.array, is_shared(tensor), ref(tensor)
+    array, shared, alive = tensor.array, is_shared(tensor), ref(tensor)
     del tensor
-    if not shown and alive() is None:
+    if not shared and alive() is None:
         return array
-    with at(array):
-        return array.copy()
+    return copied(array)
 
 
 def _added(gradient: Tensor, new: Tensor, create_graph: bool) -> Tensor:
     """A gradient with another one added, in its memory: who gave or holds it sees the sum there, as in PyTorch."""
-    if recording or create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
+    if tracers or create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
         return gradient + new
     return gradient.add_(new)
 
@@ -96,10 +95,10 @@ def accumulate(
     with enable_grad() if create_graph else nullcontext():  # the sum is part of what is differentiated in turn
         for leaf in [*found]:
             if isinstance(leaf, Leaf) and not leaf.frozen:
-                if recording:
-                    recording[-1].reads_grad(leaf)
-                if leaf.grad is not None and recording:
-                    recording[-1].adds_to_grad(leaf)
+                if tracers:
+                    tracers[-1].reads_grad(leaf)
+                if leaf.grad is not None and tracers:
+                    tracers[-1].adds_to_grad(leaf)
                 if leaf.grad is None:
                     leaf.grad = owned(found, leaf, taken, copied=create_graph)
                 else:
@@ -202,8 +201,8 @@ class AutogradMethods(Value):
     def grad(self) -> Tensor | None:
         """What `backward` has left here so far, if this is a leaf that requires a gradient, or after `retain_grad`."""
         keeper = self._keeper()
-        if recording and isinstance(keeper, Leaf):
-            recording[-1].reads_grad(keeper)
+        if tracers and isinstance(keeper, Leaf):
+            tracers[-1].reads_grad(keeper)
         return None if keeper is None else keeper.grad
 
     @grad.setter
@@ -224,8 +223,8 @@ class AutogradMethods(Value):
                 f"grad: a tensor of shape {self.array.shape} and {self.array.dtype} cannot have a gradient of shape "
                 f"{value.shape} and {value.dtype}"
             )
-        if recording:
-            recording[-1].reads_grad(keeper, writes=True)
+        if tracers:
+            tracers[-1].reads_grad(keeper, writes=True)
         keeper.grad = value
 
     def backward(
@@ -312,6 +311,6 @@ class AutogradMethods(Value):
             raise RuntimeError(
                 f"backward: the tensor has shape {self.array.shape}, but gradient has shape {seed.shape}"
             )
-        if recording:
-            recording[-1].captured((seed,))
+        if tracers:
+            tracers[-1].captured((seed,))
         return seed.to(self.array.dtype)

@@ -10,7 +10,7 @@ from ..graph.conversion import as_dtype, is_scalar, require_numbers_in, to_array
 from ..graph.device import device as Device
 from ..graph.device import device_of, resolve
 from ..graph.errors import public
-from ..graph.saved_tensors import memory
+from ..graph.saved_tensors import version_counter
 from ..ops.dims import lengths
 from .legacy_types import OF_DTYPE, Size
 from .tensor import Tensor, tensor
@@ -211,7 +211,7 @@ def from_numpy(array: Array) -> Tensor:
         raise TypeError(f"from_numpy: takes a NumPy array, got {type(array).__name__}; use tg.tensor")
     require_numbers_in("from_numpy", array)
     array = backend_of(array).asarray(array)  # of a NumPy scalar
-    memory.lend(array)
+    version_counter.lend(array)
     return Tensor.wrap(array)
 
 
@@ -231,7 +231,7 @@ def from_dlpack(source: Any) -> Tensor:
     except (BufferError, RuntimeError, TypeError) as error:  # it carries a gradient, or has a dtype that we lack
         raise TypeError(f"from_dlpack: cannot take this {type(source).__name__}: {error}") from error
     require_numbers_in("from_dlpack", array)
-    memory.lend(array)
+    version_counter.lend(array)
     return Tensor.wrap(array)
 
 

@@ -8,7 +8,7 @@ from ..backend import array_module, float64
 from ..graph import Leaf
 from ..graph.conversion import to_array
 from ..graph.device import device_of
-from ..graph.saved_tensors import is_shared, unshare
+from ..graph.saved_tensors import is_shared, unshare_storage
 from ..ops import activation, arithmetic, elementwise, layout
 from ..ops import gather as _gather
 from ..ops import index as _index
@@ -33,12 +33,12 @@ class InPlaceMethods(Assignment):
         """Become a view of this tensor in another shape."""
         if isinstance(self.node, Leaf):
             raise RuntimeError(f"{name}: a leaf that requires a gradient cannot be changed in place; use {name[:-1]}()")
-        alone = not is_shared(self, knowing=1)  # `new`
+        alone = not is_shared(self, known=1)  # `new`
         self._become(new)
         if alone:
-            unshare(self)
+            unshare_storage(self)
         else:
-            self.sharers.reshaped = True
+            self.shared_storage.reshaped = True
         return self  # type: ignore[return-value]
 
     def copy_(self, source: Operand) -> Tensor:
@@ -46,7 +46,7 @@ class InPlaceMethods(Assignment):
         new = as_operand(source, self.array)
         try:
             values = new if new.shape == self.array.shape else new.broadcast_to(self.array.shape)
-            if values is not new and getattr(new, "sharers", 0) is getattr(self, "sharers", 1):
+            if values is not new and getattr(new, "shared_storage", 0) is getattr(self, "shared_storage", 1):
                 values = values.clone()
             return self._assign(values, "copy_", new)
         except ValueError:

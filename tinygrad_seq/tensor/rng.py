@@ -14,11 +14,11 @@ from typing import NamedTuple
 from ..backend import Array, DType, array_module, dtype, float16, float64
 from ..backend.dispatch import at
 from ..graph import recomputation
+from ..graph.batch_shard import BatchShard, required
+from ..graph.batch_shard import Size as Size
 from ..graph.conversion import as_dtype
 from ..graph.device import device as Device
-from ..graph.rows import Rows, shared
-from ..graph.rows import Size as Size
-from ..graph.tracing_hook import active as recording
+from ..graph.tracing_hook import current_tracer, tracers
 
 
 class _Span(NamedTuple):
@@ -40,8 +40,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed from its beginning."""
-        if recording:
-            recording[-1].seeded()
+        if tracers:
+            tracers[-1].seeded()
         try:
             self.seed = (int(seed) if isinstance(seed, float) and isfinite(seed) else index(seed)) % 2**64
         except TypeError:
@@ -65,17 +65,17 @@ class Generator:
         recomputation.draws(self)
         if span is not None:
             return self._spanned(count, target, span)
-        if recording and recording[-1].mine():
-            return recording[-1].random_bits(self, count, target)
+        if (tracer := current_tracer()) is not None:
+            return tracer.random_bits(self, count, target)
         drawn = target.backend.random_bits(self.seed, self.offset, count, target.index)
         self.offset += (count + 7) // 8  # a Philox4x64 block is eight words
         return drawn
 
     def _spanned(self, count: int, target: Device, span: _Span) -> Array:
         period, start, stop = span
-        if recording and recording[-1].mine():
-            whole = recording[-1].random_bits(self, count, target)
-            return whole.reshape(-1, period)[:, start:stop].reshape(-1) if period else whole
+        if (tracer := current_tracer()) is not None:
+            words = tracer.random_bits(self, count, target)
+            return words.reshape(-1, period)[:, start:stop].reshape(-1) if period else words
         drawn = []
         for first in range(start, count, period or 1):
             blocks, skipped = divmod(first, 8)
@@ -119,11 +119,11 @@ def uniform(
     count = math.prod(size)
     draw = (generator or default_generator).random_bits
     each = 2 if kind == float64 else 1
-    rows = shared("rand") if batch_dim is not None else None
-    if rows is None or batch_dim is None:
+    shard = required("rand") if batch_dim is not None else None
+    if shard is None or batch_dim is None:
         words = draw(each * count, target)
     else:
-        words = draw(*_of_rows(size, batch_dim, rows, each, target))
+        words = draw(*_of_rows(size, batch_dim, shard, each, target))
     with at(words):
         if kind == float64:
             return ((words.view("uint64") >> 11) * 2.0**-53).reshape(size)
@@ -131,16 +131,16 @@ def uniform(
         return ((words >> (32 - bits)).astype(kind) * dtype(kind).type(2.0**-bits)).reshape(size)
 
 
-def _of_rows(size: Size, dim: int, rows: Rows, each: int, target: Device) -> tuple[int, Device, _Span]:
+def _of_rows(size: Size, dim: int, shard: BatchShard, each: int, target: Device) -> tuple[int, Device, _Span]:
     """What to draw for these rows: how many words one process would, and which of them, with `each` for an element."""
-    if size[dim] != rows.here:
+    if size[dim] != shard.here:
         raise ValueError(
             f"rand: shape {size} has {size[dim]} rows along dimension {dim}, and shard() gave this process "
-            f"{rows.here} of {rows.total}; call shard() for each batch of another size"
+            f"{shard.here} of {shard.total}; call shard() for each batch of another size"
         )
     inner = each * math.prod(size[dim + 1 :])
-    period = rows.total * inner
-    return math.prod(size[:dim]) * period, target, _Span(period, rows.start * inner, rows.stop * inner)
+    period = shard.total * inner
+    return math.prod(size[:dim]) * period, target, _Span(period, shard.start * inner, shard.stop * inner)
 
 
 def normal(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:

@@ -12,8 +12,8 @@ from ..graph.conversion import as_dtype, names_dtype, require_numbers_in, to_arr
 from ..graph.device import device as Device
 from ..graph.device import device_of, home_of, resolve
 from ..graph.grad_mode import is_grad_enabled
-from ..graph.saved_tensors import is_writable, lend_view, memory, share, unshare
-from ..graph.tracing_hook import active as recording
+from ..graph.saved_tensors import is_writable, lend_view, share_storage, unshare_storage, version_counter
+from ..graph.tracing_hook import tracers
 from ..ops import elementwise, shape
 from ..ops.dims import normalize_dim
 from . import numpy_protocols
@@ -189,7 +189,7 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         """The memory for another library, without a copy: `torch.from_dlpack(tensor.detach())`."""
         if self.requires_grad:
             raise RuntimeError("__dlpack__: the tensor requires a gradient, which would be lost; use .detach()")
-        memory.export(self.array)
+        version_counter.export(self.array)
         return self.array.__dlpack__(**settings)
 
     def __dlpack_device__(self) -> Any:
@@ -197,10 +197,10 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
 
     def detach(self) -> Tensor:
         """The same numbers (the same memory) without the graph."""
-        if recording:
-            recording[-1].captured((self,))
+        if tracers:
+            tracers[-1].captured((self,))
         detached: Tensor = Tensor.wrap(self.array)
-        share(self, detached)
+        share_storage(self, detached)
         return detached
 
     @property
@@ -217,8 +217,8 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         if value.shape != self.shape:
             raise ValueError(f"data: cannot put shape {value.shape} into a tensor of shape {self.shape}")
         self.array = value.array
-        unshare(self)
-        share(value, self)
+        unshare_storage(self)
+        share_storage(value, self)
         leaf = self._keeper()
         if isinstance(leaf, Leaf):
             leaf.adopt(self.array)

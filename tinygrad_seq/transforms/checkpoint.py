@@ -12,8 +12,8 @@ from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph import FunctionNode, Leaf, Node, Primitive, Value
 from ..graph.grad_mode import enable_grad, is_grad_enabled
 from ..graph.recomputation import Run
-from ..graph.saved_tensors import memory, next_number, owner_of
-from ..graph.tracing_hook import active as recording
+from ..graph.saved_tensors import next_number, owner_of, version_counter
+from ..graph.tracing_hook import current_tracer
 from ..ops.elementwise import cast
 from ..tensor import Tensor
 from . import fingerprint
@@ -43,7 +43,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     if not is_grad_enabled():
         return f(*args)
     segment = _Segment(f, args)
-    tracer = recording[-1] if recording and recording[-1].mine() else None
+    tracer = current_tracer()
     count = len(tracer.program.instrs) if tracer is not None else 0
     with segment.first.first():
         result = segment.run([x.detach().requires_grad_() for x in segment.inputs])
@@ -56,7 +56,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
         return result
     segment.fingerprints = _fingerprints(outputs)
     segment.read = tracer.read_since(count) if tracer is not None else []
-    segment.closed_over, _ = _behind(outputs, segment.start)
+    segment.closed_over, _ = _upstream(outputs, segment.start)
     once = [tuple([y.array for y in outputs])]
     applied = Primitive(lambda *_: once.pop(), "checkpoint")  # hands them over and does not hold on to them
     applied.vjp_joint(segment.backward)
@@ -109,7 +109,8 @@ class _Segment:
                 # variables of its own; when recorded, ones that lead back to the inputs
                 variables = [cast(x, dtype=x.dtype) if recorded else Tensor.wrap(x).requires_grad_() for x in given]
                 # a program computes a thing once: the arguments must be others now for it to be computed again
-                later = recording[-1].later(gs) if recording and recording[-1].mine() and not recorded else None
+                tracer = current_tracer()
+                later = tracer.later(gs) if tracer is not None and not recorded else None
                 result = self.run(variables, later)
             outputs = [y for y in leaves(result) if isinstance(y, Tensor) and y.node is not None]
             self._require_same(outputs, start)
@@ -137,12 +138,12 @@ class _Segment:
                     tensor.node = None
 
     def _changed(self, owner: int) -> bool:
-        return memory.time(owner) > self.end and not self.first.wrote_to(owner)
+        return version_counter.write_time(owner) > self.end and not self.first.wrote_to(owner)
 
     def _require_same(self, outputs: list[Tensor], start: int) -> None:
         """Raise a RuntimeError unless the run that began at `start` computed the same as the first, of the same."""
-        older, saved = _behind(outputs, start)
-        if any(start > memory.time(owner) and self._changed(owner) for owner in saved):
+        older, saved = _upstream(outputs, start)
+        if any(start > version_counter.write_time(owner) and self._changed(owner) for owner in saved):
             raise _changed_in_place("a tensor that the function uses")
         same = len(outputs) == len(self.fingerprints) or not self.fingerprints
         if set(self.closed_over).difference(older):
@@ -166,10 +167,10 @@ def _changed_in_place(what: str) -> RuntimeError:
 
 def _fingerprints(outputs: list[Tensor]) -> list[fingerprint.Fingerprint]:
     """None while something is recorded."""
-    return [] if recording and recording[-1].mine() else [fingerprint.of(y.array) for y in outputs]
+    return [fingerprint.of(y.array) for y in outputs] if current_tracer() is None else []
 
 
-def _behind(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]]:
+def _upstream(outputs: Sequence[Tensor], start: int) -> tuple[list[Node], set[int]]:
     """What outputs were computed from: the nodes from before the count stood at `start`, and what memory was saved."""
     seen: set[Any] = {y.node for y in outputs}
     todo, older, saved = list(seen), [], set()

@@ -10,8 +10,8 @@ from ..backend import array_module
 from ..backend.dispatch import at
 from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph import FunctionNode, Leaf, Node
-from ..graph.grad_mode import enable_grad, is_grad_enabled, twice
-from ..graph.tracing_hook import active as recording
+from ..graph.grad_mode import double_backward, enable_grad, is_grad_enabled
+from ..graph.tracing_hook import tracers
 from ..ops.elementwise import cast
 from ..ops.shape import reshape, stack
 from ..tensor import Tensor, as_tensor
@@ -82,8 +82,8 @@ def _tensor(gradient: Any) -> Tensor:
 
 def _pull(roots: Sequence[tuple[Node, Tensor]], variables: Sequence[Tensor], recorded: bool) -> list[Tensor]:
     targets = [v.node for v in variables if v.node is not None]
-    if recording:
-        recording[-1].captured(tuple([g for _, g in roots]))
+    if tracers:
+        tracers[-1].captured(tuple([g for _, g in roots]))
     if recorded:
         found = recorded_sweep(roots, targets, retain_graph=True, value_class=Tensor)
     else:
@@ -111,11 +111,11 @@ def _evaluate(
     with enable_grad():
         given = [tree_map(fresh, arg) if n in positions else arg for n, arg in enumerate(args)]
         inner = nested and any(isinstance(v.node, FunctionNode) for v in variables)
-        token = twice.set(twice.get() or inner or name in ("jvp", "hvp"))
+        token = double_backward.set(double_backward.get() or inner or name in ("jvp", "hvp"))
         try:
             result = f(*given, **kwargs)
         finally:
-            twice.reset(token)
+            double_backward.reset(token)
     strange = [y for y in leaves(result) if not isinstance(y, Tensor)]
     if strange and name in ("vjp", "jvp"):
         raise TypeError(f"{name}: the function must return tensors, it returned a {type(strange[0]).__name__}")

@@ -7,7 +7,7 @@ divisions into multiplications; addresses are arguments, so that all steps of a 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...backend import numpy_module as numpy
 from ..program import Instr, Number, Var
@@ -84,7 +84,7 @@ def loop_kind(instr: Instr) -> str | None:
 
 
 def _like(number: Number) -> Any:
-    return 1 if number.whole else 1.0
+    return 1 if number.is_int else 1.0
 
 
 def _common(instr: Instr) -> Any:
@@ -139,13 +139,6 @@ def literal(value: Any, kind: str) -> str:
     return f"{number!r}f" if kind == "f" else repr(number)
 
 
-class Place(NamedTuple):
-    """Where a kernel finds or leaves an array: elements from one index to the next, for each dimension of its loop."""
-
-    kind: str
-    strides: tuple[int, ...]
-
-
 def merged(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Lengths and strides with the dimensions merged that lie alike in all arrays."""
     lengths: list[int] = []
@@ -177,7 +170,7 @@ def unravelled(index: str, name: str, lengths: tuple[int, ...]) -> list[str]:
 
 
 def offset(strides: tuple[int, ...], name: str) -> str:
-    """The place of an element, from the index that `unravelled` took apart."""
+    """The offset of an element, from the index that `unravelled` took apart."""
     terms = [f"{name}{d} * {s}" if s != 1 else f"{name}{d}" for d, s in enumerate(strides) if s]
     return " + ".join(terms) or "0"
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ...backend import Array, numpy_module, on_gpu, register, several_gpus
 from ...backend import numpy as host
-from ...backend.dispatch import known, there
+from ...backend.dispatch import known, on_operand_device
 from ...graph import Node
 from ..operations import evaluate
 from ..program import Instr, Var
@@ -161,7 +161,7 @@ def launcher(*functions: Callable[..., Any]) -> Callable[..., Any]:
     never = False
 
     def one_by_one(*args: Any, **params: Any) -> Any:
-        return tuple([there(function)(*args, **params) for function in functions])
+        return tuple([on_operand_device(function)(*args, **params) for function in functions])
 
     otherwise = one_by_one if several else functions[0]
 

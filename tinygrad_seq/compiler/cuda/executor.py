@@ -1,8 +1,8 @@
-"""Running a program on a GPU: its elementwise operations as a few kernels, all of it as one CUDA graph.
+"""Running a program on a GPU: its elementwise operations as a few kernels, its steps as CUDA graphs.
 
-At the first call after the arrays were found the steps are launched one by one, at the second they are captured as a
-graph, and from then on the graph is launched. What cannot be captured, such as a check that looks at numbers, runs
-between graphs; `program.notes` say so.
+At the first call after the arrays were found the steps are launched one by one, at the second they are captured, and
+from then on the graphs are launched. Most programs are one graph; what cannot be captured, such as a check that looks
+at values, runs between two; `program.notes` say so.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class CudaExecutor:
     def __init__(self, program: Program) -> None:
         self.program, self.backend, self.index = program, program.backend, program.index
         self.xp: Any = self.backend.xp
-        self._moving = [source.moves for source in program.sources.values()]
-        self._moves = [0] * len(self._moving)
+        self._copied_in = [source.per_call for source in program.sources.values()]
+        self._moves = [0] * len(self._copied_in)
         self._bound: list[Any] | None = None
         self._own: dict[Var, Array] = {}
         self._now: list[Any] = []
@@ -60,8 +60,8 @@ class CudaExecutor:
         """From the arrays of the sources, in their order, and the program's numbers to the arrays of the outputs."""
         with self.backend.on(self.index):
             self._find(arrays)
-            for var, array, moving in zip(self.program.sources, arrays, self._moving, strict=True):
-                if moving:
+            for var, array, copied_in in zip(self.program.sources, arrays, self._copied_in, strict=True):
+                if copied_in:
                     self.xp.copyto(self._own[var], array)
             self._now = numbers
             if numbers:
@@ -84,23 +84,23 @@ class CudaExecutor:
     def _find(self, arrays: list[Array]) -> None:
         """Plan anew if an array has moved."""
         bound = self._bound or [None] * len(arrays)
-        moved = [i for i, a in enumerate(arrays) if not self._moving[i] and bound[i] is not a]
+        moved = [i for i, a in enumerate(arrays) if not self._copied_in[i] and bound[i] is not a]
         if self._bound is not None and not moved:
             return
         for i in moved if self._bound is not None else ():
             self._moves[i] += 1
-            self._moving[i] = self._moves[i] >= _SETTLED
+            self._copied_in[i] = self._moves[i] >= _SETTLED
         self._bound = None  # a plan that fails leaves none
         for part in self._parts:
             part.forget()
         self._plan(arrays)
-        self._bound = [None if moving else a for a, moving in zip(arrays, self._moving, strict=True)]
+        self._bound = [None if copied_in else a for a, copied_in in zip(arrays, self._copied_in, strict=True)]
 
     def _plan(self, arrays: list[Array]) -> None:
         empty = partial(self.backend.empty, index=self.index)
         sources = list(self.program.sources)
-        for var, moving in zip(sources, self._moving, strict=True):
-            if moving and var not in self._own:
+        for var, copied_in in zip(sources, self._copied_in, strict=True):
+            if copied_in and var not in self._own:
                 self._own[var] = empty(var.shape, var.dtype)
         outside = {var: self._own.get(var, a) for var, a in zip(sources, arrays, strict=True)}
         self.program.constants = {
@@ -125,7 +125,7 @@ class CudaExecutor:
 
     def _all_parts(self) -> list[Part]:
         instrs = [i for i in self.program.instrs if i.op not in VIEWS]
-        self._drawn = {a.place for i in instrs if i.op == "random_bits" for a in i.args}
+        self._drawn = {a.index for i in instrs if i.op == "random_bits" for a in i.args}
         groups = self._grouped(instrs)
         kernels = [g for g in groups if isinstance(g, Group)]
         launch = self.backend.kernels(module(kernels), {g.name for g in kernels}, self.index) if kernels else {}
@@ -155,9 +155,9 @@ class CudaExecutor:
         return [part for part in parts if part.steps]
 
     def _grouped(self, instrs: list[Instr]) -> list[Group | Instr]:
-        made_by = {i.out: i for i in self.program.instrs}
+        producers = {i.out: i for i in self.program.instrs}
         uses = Counter([v for i in self.program.instrs for v in i.inputs()] + self.program.outputs)
-        layout = Layout(self.plan.arrays, self.backend.address, made_by, uses)
+        layout = Layout(self.plan.arrays, self.backend.address, producers, uses)
         groups: list[Group | Instr] = []
         group: Group | None = None
         for instr in instrs:
@@ -181,7 +181,7 @@ class CudaExecutor:
         """An operation that is no part of a kernel, by the library's functions."""
         op, out, xp = instr.op, self.plan.arrays[instr.out], self.xp
         if op == "random_bits":
-            seed, offset = [a.place for a in instr.args]
+            seed, offset = [a.index for a in instr.args]
             return [partial(self.backend.random_bits_at, self._words, seed, offset, instr.params["count"], out)]
         args = [self.plan.arrays[a] if type(a) is Var else a for a in instr.args]
         if op == "matmul":
@@ -203,9 +203,9 @@ class CudaExecutor:
         if op == "take" and instr.params["index"] == (HOLE,) and args[1].dtype.kind in "iu":
             return [partial(xp.take, args[0], args[1], axis=0, out=out)]
         if op in ("update", "scatter_add"):
-            place = filled(instr.params["index"], tuple(args[2:]))
-            put = partial(out.__setitem__, place, args[1])
-            add = partial(self.backend.scatter_add, out, place, args[1])
+            index = filled(instr.params["index"], tuple(args[2:]))
+            put = partial(out.__setitem__, index, args[1])
+            add = partial(self.backend.scatter_add, out, index, args[1])
             return [partial(xp.copyto, out, args[0]), put if op == "update" else add]
         return [partial(self._copied, instr)]
 
@@ -213,11 +213,11 @@ class CudaExecutor:
         """Copies of the pieces that were not made in their place."""
         axis, start, steps = instr.params["axis"], 0, list[Step]()
         for piece in instr.args:
-            place = out[(*[slice(None)] * axis, slice(start, start + piece.shape[axis]))]
+            target = out[(*[slice(None)] * axis, slice(start, start + piece.shape[axis]))]
             start += piece.shape[axis]
             array = self.plan.arrays[piece]
-            if array.size and self.backend.address(array) != self.backend.address(place):
-                steps.append(partial(self.xp.copyto, place, array))
+            if array.size and self.backend.address(array) != self.backend.address(target):
+                steps.append(partial(self.xp.copyto, target, array))
         return steps
 
     def _copied(self, instr: Instr) -> None:
@@ -227,7 +227,7 @@ class CudaExecutor:
     def _generic(self, instr: Instr) -> None:
         arrays, now = self.plan.arrays, self._now
         self._put(
-            instr, [arrays[a] if type(a) is Var else now[a.place] if type(a) is Number else a for a in instr.args]
+            instr, [arrays[a] if type(a) is Var else now[a.index] if type(a) is Number else a for a in instr.args]
         )
 
     def _put(self, instr: Instr, args: list[Any]) -> None:
@@ -246,7 +246,7 @@ class CudaExecutor:
 
 
 class Part:
-    """Steps that follow each other: launched one by one the first time, captured the second, then one launch."""
+    """Consecutive steps: launched one by one the first time, captured as a graph the second, then one launch."""
 
     executor: CudaExecutor
     steps: list[Step]

@@ -38,11 +38,11 @@ class Layout:
     """Where the arrays of a program lie: what `Group` has to know of them."""
 
     arrays: dict[Var, Any]
-    made_by: dict[Var, Instr]
+    producers: dict[Var, Instr]
     uses: Counter[Var]
 
-    def __init__(self, arrays: dict[Var, Any], address: Any, made_by: dict[Var, Instr], uses: Counter[Var]) -> None:
-        self.arrays, self._address, self.made_by, self.uses = arrays, address, made_by, uses
+    def __init__(self, arrays: dict[Var, Any], address: Any, producers: dict[Var, Instr], uses: Counter[Var]) -> None:
+        self.arrays, self._address, self.producers, self.uses = arrays, address, producers, uses
         self._spans: dict[Var, tuple[int, int]] = {}
 
     def address(self, var: Var) -> int:
@@ -125,7 +125,7 @@ class Group:
         if self.layout.strides(out, out.shape) is None:
             return False
         self.full, self._loads, self.reduces = full, loads, self.reduces or reduction
-        self._numbers |= {a.place for a in instr.args if type(a) is Number}
+        self._numbers |= {a.index for a in instr.args if type(a) is Number}
         self._level[out] = level
         self.instrs.append(instr)
         return True
@@ -169,7 +169,7 @@ class Group:
         """What is made here, seen through rearrangements of one number for each row; None for all else."""
         rows = _row_shapes(full)
         while a not in self._level:
-            made = self.layout.made_by.get(a)
+            made = self.layout.producers.get(a)
             if made is None or made.op not in ("reshape", "broadcast"):
                 return None
             inner = made.args[0]
@@ -325,9 +325,9 @@ class Group:
 
     def _read(self, lines: list[str], keys: list[Any], at: list[str]) -> dict[Any, str]:
         order = {key: k for k, key in enumerate(self._loads)}
-        for key, place in zip(keys, at, strict=True):
+        for key, index in zip(keys, at, strict=True):
             k = order[key]
-            lines.append(f"const {TYPES[key[0].dtype.char]} x{k} = a{k}[{place}];")
+            lines.append(f"const {TYPES[key[0].dtype.char]} x{k} = a{k}[{index}];")
         return {key: f"x{order[key]}" for key in keys}
 
     def _key(self, a: Var, level: str) -> Any:
@@ -337,12 +337,12 @@ class Group:
     def _statement(self, instr: Instr, names: dict[Any, str]) -> str:
         kind = loop_kind(instr) or ""
         operands = []
-        for place, a in enumerate(instr.args):
-            truth = instr.op == "where" and place == 0
+        for position, a in enumerate(instr.args):
+            truth = instr.op == "where" and position == 0
             if type(a) is Var:
                 operands.append((names[self._key(a, self._level[instr.out])], a.dtype.char))
             elif type(a) is Number:
-                operands.append((f"numbers[{a.place}]", "d"))
+                operands.append((f"numbers[{a.index}]", "d"))
             else:
                 operands.append((literal(a, "?" if truth else kind), "?" if truth else kind))
         value = f"v{self.instrs.index(instr)}"

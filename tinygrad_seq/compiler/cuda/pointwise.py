@@ -42,7 +42,7 @@ class Kernel(NamedTuple):
         if not flat:
             lines += unravelled(whole, "b0")
         for k, v in enumerate(self.inputs):
-            at = f"a{k}.at[i]" if flat else f"tg_at(a{k}, {place(v.shape, len(whole), f'a{k}')})"
+            at = f"a{k}.at[i]" if flat else f"tg_at(a{k}, {byte_offset(v.shape, len(whole), f'a{k}')})"
             lines.append(f"const {TYPES[v.dtype.char]} x{k} = {at};")
         lines += self._statements()
         body = "\n".join([f"    {line}" for line in lines])
@@ -85,7 +85,7 @@ def unravelled(shape: tuple[int, ...], array: str) -> list[str]:
     return lines
 
 
-def place(shape: tuple[int, ...], dims: int, array: str) -> str:
+def byte_offset(shape: tuple[int, ...], dims: int, array: str) -> str:
     """How many bytes behind its beginning an array of this shape has what belongs to d0, d1, ... of so many."""
     terms = [f"d{d + dims - len(shape)} * {array}.steps[{d}]" for d, n in enumerate(shape) if n != 1]
     return " + ".join(terms) or "0"

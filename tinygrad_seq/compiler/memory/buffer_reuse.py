@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..operations import UFUNCS, VIEWS
+from ..operations import UFUNCS, VIEWS, base_of
 from ..program import Instr, Var
 
-Place = tuple[Var, tuple[Any, ...]]  # in which other one, and the index of it there
+Alias = tuple[Var, tuple[Any, ...]]  # in which other one, and the index of it there
 _IN_PLACE = UFUNCS | {"sigmoid"}  # what NumPy does right where the result is one of the operands
 _ELEMENTWISE = _IN_PLACE | {"where", "cast", "copy"}
-_CHANGED = {"update", "scatter_add"}  # their first operand, changed in a part
+_CHANGED = {"update", "scatter_add"}  # their first operand, partly overwritten
 _Span = tuple[int, int]
 _Rectangle = tuple[_Span, _Span]  # rows and columns
 
@@ -51,30 +51,30 @@ class InplaceReuse:
         times: Sequence[int],
         external: Collection[Var],
         outputs: Collection[Var],
-        aliases: dict[Var, Place],
+        aliases: dict[Var, Alias],
         allow_strided: bool = True,
     ) -> None:
         self._external, self._outputs, self._aliases = external, set(outputs), aliases
-        self._made_by = {instr.out: instr for instr in instrs}
+        self._producers = {instr.out: instr for instr in instrs}
         self._time = {instr.out: now for instr, now in zip(instrs, times, strict=True)}
-        self._parts: dict[int, list[Instr]] = {}  # what is computed at each time
+        self._kernels: dict[int, list[Instr]] = {}  # by time: the operations of each
         self._readers: dict[Var, list[Instr]] = {}
         for instr, now in zip(instrs, times, strict=True):
             if instr.op not in VIEWS:
-                self._parts.setdefault(now, []).append(instr)
+                self._kernels.setdefault(now, []).append(instr)
             for v in instr.inputs():
                 self._readers.setdefault(v, []).append(instr)
-        self._end = self._ends(instrs)
+        self._last_use = self._last_uses(instrs)
         self._sub_buffers: dict[Var, list[_SubBuffer]] = {}
-        self._filled = {base for base, _ in aliases.values()}  # with pieces, which may be needed longer than the whole
+        self._filled = {base for base, _ in aliases.values()}  # with pieces, which may be needed longer than it
         for instr in instrs if allow_strided else ():
-            self._reuse_parts(instr.out)
+            self._reuse_slices(instr.out)
         for instr in instrs:
             if instr.op == "concat":
                 self._reuse_for_concat(instr.out)
         self._replace_all(instrs)
 
-    def _ends(self, instrs: list[Instr]) -> dict[Var, int]:
+    def _last_uses(self, instrs: list[Instr]) -> dict[Var, int]:
         """When each Var, or a view of it, is read for the last time."""
         end = dict.fromkeys(self._outputs, len(instrs))
         for instr in reversed(instrs):
@@ -86,26 +86,28 @@ class InplaceReuse:
 
     # --- a matrix read slice by slice: what is computed of the slices reuses its buffer ---
 
-    def _reuse_parts(self, parent: Var) -> None:
+    def _reuse_slices(self, parent: Var) -> None:
         """Put what is computed of the slices of a matrix into its buffer, if that fills all of it."""
-        made = self._made_by[parent]
+        made = self._producers[parent]
         if len(parent.shape) != 2 or made.op in VIEWS or parent in self._external or parent in self._outputs:
             return
         if parent in self._filled:
             return
-        parts = self._read_parts(parent, ((0, parent.shape[0]), (0, parent.shape[1])))
-        if parts is None or not _tiles([where for _, where in parts], parent.shape):
+        slices = self._slices_read(parent, ((0, parent.shape[0]), (0, parent.shape[1])))
+        if slices is None or not _tiles([where for _, where in slices], parent.shape):
             return
         sub_buffers: list[_SubBuffer] = []
-        for part, where in parts:
-            reuse = self._made_of(part, {t.var for t in sub_buffers})
+        for sliced, where in slices:
+            reuse = self._result_for_slice(sliced, {t.var for t in sub_buffers})
             if reuse is None:
                 return
-            sub_buffers.append(_SubBuffer(reuse, where, self._time[reuse], self._end.get(reuse, self._time[reuse])))
+            sub_buffers.append(
+                _SubBuffer(reuse, where, self._time[reuse], self._last_use.get(reuse, self._time[reuse]))
+            )
         self._sub_buffers[parent] = sub_buffers
         self._aliases.update({t.var: (parent, tuple([slice(*span) for span in t.where])) for t in sub_buffers})
 
-    def _read_parts(self, v: Var, where: _Rectangle) -> list[tuple[Var, _Rectangle]] | None:
+    def _slices_read(self, v: Var, where: _Rectangle) -> list[tuple[Var, _Rectangle]] | None:
         """The slices in which it is read, and where they lie; None if it is read in other ways."""
         found: list[tuple[Var, _Rectangle]] = []
         for reader in self._readers.get(v, ()):
@@ -113,27 +115,27 @@ class InplaceReuse:
             if cut is None or reader.out in self._outputs:
                 return None
             ops = {r.op for r in self._readers.get(reader.out, ())}
-            inner = self._read_parts(reader.out, cut) if ops == {"slice"} else [(reader.out, cut)]
+            inner = self._slices_read(reader.out, cut) if ops == {"slice"} else [(reader.out, cut)]
             if inner is None:
                 return None
             found += inner
         return found
 
-    def _made_of(self, part: Var, taken: set[Var]) -> Var | None:
+    def _result_for_slice(self, sliced: Var, taken: set[Var]) -> Var | None:
         """The first result of the kernel in which a slice has its last use that can be strided."""
-        readers = self._readers.get(part, ())
+        readers = self._readers.get(sliced, ())
         if not readers or any(r.op in VIEWS for r in readers):
             return None
-        descent = {part}
-        kernel = self._parts[self._end[part]]
+        descendants = {sliced}
+        kernel = self._kernels[self._last_use[sliced]]
         if not _in_place(kernel):
             return None
         for instr in kernel:
-            if descent.isdisjoint(instr.inputs()):
+            if descendants.isdisjoint(instr.inputs()):
                 continue
             out = instr.out
-            descent.add(out)
-            alike = (out.shape, out.dtype) == (part.shape, part.dtype)
+            descendants.add(out)
+            alike = (out.shape, out.dtype) == (sliced.shape, sliced.dtype)
             if alike and self._is_free(out) and out not in taken and self._read_by_elements(out):
                 return out
         return None
@@ -148,16 +150,18 @@ class InplaceReuse:
 
     # --- a concat, in the buffer of a dead matrix ---
 
-    def _reuse_for_concat(self, whole: Var) -> None:
+    def _reuse_for_concat(self, concat: Var) -> None:
         """Put a `concat` into the buffer of a matrix, each piece once what it overwrites is dead."""
-        pieces = self._pieces(whole, ((0, 0), (0, 0))) if len(whole.shape) == 2 and whole not in self._aliases else None
+        pieces = (
+            self._pieces(concat, ((0, 0), (0, 0))) if len(concat.shape) == 2 and concat not in self._aliases else None
+        )
         if pieces is None:
             return
         for parent in self._sub_buffers:
-            if parent in self._aliases or (parent.shape, parent.dtype) != (whole.shape, whole.dtype):
+            if parent in self._aliases or (parent.shape, parent.dtype) != (concat.shape, concat.dtype):
                 continue  # what lies in something itself is looked at with that
             if self._fits(pieces, [*self._all_in(parent)]):
-                self._aliases[whole] = (parent, (Ellipsis,))
+                self._aliases[concat] = (parent, (Ellipsis,))
                 self._close(parent)  # one is enough
                 return
 
@@ -165,17 +169,17 @@ class InplaceReuse:
         for t in self._sub_buffers.pop(parent, ()):
             self._close(t.var)
 
-    def _pieces(self, whole: Var, corner: _Rectangle) -> list[_SubBuffer] | None:
+    def _pieces(self, concat: Var, corner: _Rectangle) -> list[_SubBuffer] | None:
         """What is made in its place within a `concat`, and when, from the inside out; None if that is not all."""
         found: list[_SubBuffer] = []
-        axis = self._made_by[whole].params["axis"]
+        axis = self._producers[concat].params["axis"]
         at = [corner[0][0], corner[1][0]]
-        for piece in self._made_by[whole].args:
-            if self._aliases.get(piece, (None,))[0] is not whole or len(piece.shape) != 2:
+        for piece in self._producers[concat].args:
+            if self._aliases.get(piece, (None,))[0] is not concat or len(piece.shape) != 2:
                 return None
             where = ((at[0], at[0] + piece.shape[0]), (at[1], at[1] + piece.shape[1]))
             at[axis] += piece.shape[axis]
-            if self._made_by[piece].op == "concat":
+            if self._producers[piece].op == "concat":
                 inner = self._pieces(piece, where)
                 if inner is None:
                     return None
@@ -208,7 +212,7 @@ class InplaceReuse:
                     continue
                 direct = all(r.op not in VIEWS for r in self._readers.get(t.var, ()))
                 last = t.last_use == piece.first_def and t.where == piece.where and direct
-                if not last or not _in_place(self._parts[piece.first_def]):
+                if not last or not _in_place(self._kernels[piece.first_def]):
                     return False
         return True
 
@@ -216,54 +220,46 @@ class InplaceReuse:
 
     def _replace_all(self, instrs: list[Instr]) -> None:
         bases: dict[Var, Var] = {}  # the value whose buffer each one has
-        end: dict[Var, int] = {}  # when what lies there is needed for the last time
+        last_use: dict[Var, int] = {}  # of each buffer
         for instr in instrs:
             for v in (*instr.inputs(), instr.out):
                 if v not in bases:
-                    bases[v] = self._base(v)
-                    end[bases[v]] = max(end.get(bases[v], -1), self._end.get(v, -1))
-        whole = {
-            v for v in bases.values() if v in self._made_by and v not in self._external
-        }  # begin where their base does
-        for now, kernel in self._parts.items():
+                    bases[v] = base_of(v, self._producers, self._aliases)
+                    last_use[bases[v]] = max(last_use.get(bases[v], -1), self._last_use.get(v, -1))
+        # what begins where its buffer does
+        own_buffer = {v for v in bases.values() if v in self._producers and v not in self._external}
+        for now, kernel in self._kernels.items():
             if len(kernel) == 1 and kernel[0].op in _CHANGED:
-                self._change(kernel[0], now, bases, end, whole)
+                self._change(kernel[0], now, bases, last_use, own_buffer)
             if not _in_place(kernel):
                 continue
-            operands = list(dict.fromkeys([v for instr in kernel for v in instr.inputs() if v in whole]))
+            operands = list(dict.fromkeys([v for instr in kernel for v in instr.inputs() if v in own_buffer]))
             for instr in kernel:
                 out = instr.out
-                if out not in whole or not out.shape or out in self._aliases:
+                if out not in own_buffer or not out.shape or out in self._aliases:
                     continue
                 for v in operands:
                     alike = (v.shape, v.dtype) == (out.shape, out.dtype)
-                    if alike and end[bases[v]] == now and all(r.op not in VIEWS for r in self._readers[v]):
+                    if alike and last_use[bases[v]] == now and all(r.op not in VIEWS for r in self._readers[v]):
                         self._aliases[out] = (v, (Ellipsis,))
-                        end[bases[v]] = end[out]
+                        last_use[bases[v]] = last_use[out]
                         bases[out] = bases[v]
                         operands.remove(v)
                         break
 
-    def _change(self, instr: Instr, now: int, bases: dict[Var, Var], end: dict[Var, int], whole: set[Var]) -> None:
-        """Let what is changed in a part lie where it lay, if nobody needs it as it was."""
+    def _change(
+        self, instr: Instr, now: int, bases: dict[Var, Var], last_use: dict[Var, int], own_buffer: set[Var]
+    ) -> None:
+        """Update a buffer in place if nothing needs its old values."""
         v, out = instr.args[0], instr.out
-        if v not in whole or out not in whole or out in self._aliases or not out.shape:
+        if v not in own_buffer or out not in own_buffer or out in self._aliases or not out.shape:
             return
         base = bases[v]
         beside = [bases[a] for a in instr.inputs() if a is not v]
-        if (v.shape, v.dtype) == (out.shape, out.dtype) and end[base] == now and base not in beside:
+        if (v.shape, v.dtype) == (out.shape, out.dtype) and last_use[base] == now and base not in beside:
             self._aliases[out] = (v, (Ellipsis,))
-            end[base] = end[out]
+            last_use[base] = last_use[out]
             bases[out] = base
-
-    def _base(self, v: Var) -> Var:
-        while True:
-            if v in self._aliases:
-                v = self._aliases[v][0]
-            elif v in self._made_by and self._made_by[v].op in VIEWS:
-                v = self._made_by[v].args[0]
-            else:
-                return v
 
 
 def _in_place(kernel: list[Instr]) -> bool:

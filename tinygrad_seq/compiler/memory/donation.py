@@ -1,8 +1,8 @@
 """The last kernels of a program write what a call changes, such as parameters, right where it lies.
 
 They are one call of native code, which no interrupt can come into, and everything that can refuse a call comes before
-it: so the step is whole or has not been, as it is where new numbers are copied at the end. To copy all of them took a
-tenth of a small model's step, and memory for them.
+it: so the step is whole or has not been, as it is where new values are copied at the end. That saves the copies, and
+the memory for them.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from ...backend import Array, array_module
 from ...backend import numpy_module as numpy
-from ..operations import VIEWS, evaluate
+from ..operations import VIEWS, base_of, evaluate
 from ..program import Instr, Program, Var
 from .arena import ALIGNMENT, LiveInterval, assign_offsets, rounded
-from .buffer_reuse import InplaceReuse, Place
+from .buffer_reuse import Alias, InplaceReuse
 
 
 class MemoryPlan:
@@ -21,11 +21,12 @@ class MemoryPlan:
 
     Args:
         outside: the arrays that come from outside.
-        reuse_distance: how many operations a buffer rests before it is reused, so that those can be fused.
+        reuse_distance: the minimum number of operations between a buffer's last use and its reallocation, so that
+            those can be fused.
         times: for each operation, when it happens: those with one number happen at once.
         fusion_temporaries: values that live inside one kernel only, and so need no memory.
         block: makes memory of so many bytes, as an array of uint8; NumPy's, well aligned, by default.
-        inherit: whether results reuse the buffers of dead operands in place; see `InplaceReuse`.
+        reuse_in_place: whether results reuse the buffers of dead operands in place; see `InplaceReuse`.
         allow_strided: whether such a buffer may be part of a matrix, so that its rows are not contiguous.
 
     Attributes:
@@ -43,25 +44,25 @@ class MemoryPlan:
         times: Sequence[int] | None = None,
         fusion_temporaries: Collection[Var] = (),
         block: Callable[[int], Array] | None = None,
-        inherit: bool = True,
+        reuse_in_place: bool = True,
         allow_strided: bool = True,
     ) -> None:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
         self._instrs = program.instrs
-        self._place: dict[Var, Place] = {}
+        self._aliases: dict[Var, Alias] = {}
         self._make_reshapes_views(program)
-        self._made_by = {instr.out: instr for instr in program.instrs}
-        self._claim_places()
+        self._producers = {instr.out: instr for instr in program.instrs}
+        self._alias_concat_pieces()
         self._reuse_distance, self._block, self._fusion_temporaries = (
             reuse_distance,
             block or aligned,
             fusion_temporaries,
         )
         times = times or range(len(self._instrs))
-        if inherit and not reuse_distance:
+        if reuse_in_place and not reuse_distance:
             InplaceReuse(
-                self._instrs, times, {*self.arrays, *fusion_temporaries}, program.outputs, self._place, allow_strided
+                self._instrs, times, {*self.arrays, *fusion_temporaries}, program.outputs, self._aliases, allow_strided
             )
         self._allocate(program.outputs, times)
 
@@ -82,8 +83,8 @@ class MemoryPlan:
             new.append(instr)
         program.instrs = self._instrs = new
 
-    def _claim_places(self) -> None:
-        """Let each piece of a `concat` be made where it belongs; if several want it, the last one gets it."""
+    def _alias_concat_pieces(self) -> None:
+        """Compute each piece of a `concat` in place; a piece of several belongs to the last one."""
         reshaped: set[Var] = set()  # it, or a view of it
         for instr in reversed(self._instrs):
             if instr.op == "reshape" or (instr.op in VIEWS and instr.out in reshaped):
@@ -98,26 +99,16 @@ class MemoryPlan:
                 end = start + piece.shape[axis]
                 where = (*[slice(None)] * axis, slice(start, end))
                 start = end
-                made = self._made_by.get(piece)
+                made = self._producers.get(piece)
                 if whole_rows and made is not None and made.op == "reshape":  # of a stack
                     piece = made.args[0]
-                    made = self._made_by.get(piece)
-                if made is None or made.op in VIEWS or made.op in ("copy", "require") or piece in self._place:
+                    made = self._producers.get(piece)
+                if made is None or made.op in VIEWS or made.op in ("copy", "require") or piece in self._aliases:
                     continue
                 if piece.dtype == instr.out.dtype and (whole_rows or piece not in reshaped):
-                    self._place[piece] = (instr.out, where)
+                    self._aliases[piece] = (instr.out, where)
                     if not whole_rows:
                         strided.add(piece)
-
-    def _base(self, var: Var) -> Var:
-        """The Var in whose memory this one lies."""
-        while True:
-            if var in self._place:
-                var = self._place[var][0]
-            elif (made := self._made_by.get(var)) is not None and made.op in VIEWS:
-                var = made.args[0]
-            else:
-                return var
 
     def _allocate(self, outputs: list[Var], times: Sequence[int]) -> None:
         starts = self._starts(outputs, times)
@@ -136,17 +127,21 @@ class MemoryPlan:
                     raise RuntimeError(f"compile: {instr} is no view of an array with strides {source.strides}")
             elif out in self._fusion_temporaries:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
-            elif out in self._place:
+            elif out in self._aliases:
                 self._put(out)
 
     def _starts(self, outputs: list[Var], times: Sequence[int]) -> dict[Var, int]:
         """The offset in the arena of each Var that has a buffer of its own."""
-        bases = {v: self._base(v) for instr in self._instrs for v in (*instr.inputs(), instr.out)}
+        bases = {
+            v: base_of(v, self._producers, self._aliases)
+            for instr in self._instrs
+            for v in (*instr.inputs(), instr.out)
+        }
         last: dict[Var, int] = {}  # the last use of each buffer
         for now, instr in zip(times, self._instrs, strict=True):
             for v in (*instr.inputs(), instr.out):
                 last[bases[v]] = now
-        last |= {bases.get(v) or self._base(v): len(self._instrs) for v in outputs}
+        last |= {bases.get(v) or base_of(v, self._producers, self._aliases): len(self._instrs) for v in outputs}
         first: dict[Var, int] = {}
         for now, instr in zip(times, self._instrs, strict=True):
             base = bases[instr.out]
@@ -158,7 +153,7 @@ class MemoryPlan:
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""
-        outer, where = self._place[var]
+        outer, where = self._aliases[var]
         if outer not in self.arrays:
             self._put(outer)
         array = self.arrays[outer][where]

@@ -114,7 +114,7 @@ class NativeExecutor(NumpyExecutor):
             inside = Counter([v for instr in part for v in instr.inputs()])
             fusion_temporaries.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
         self._plain = partial(
-            MemoryPlan, program, outside, times=times, fusion_temporaries=fusion_temporaries, inherit=False
+            MemoryPlan, program, outside, times=times, fusion_temporaries=fusion_temporaries, reuse_in_place=False
         )
         return self._with_donations(MemoryPlan(program, outside, times=times, fusion_temporaries=fusion_temporaries))
 
@@ -149,7 +149,7 @@ class NativeExecutor(NumpyExecutor):
         steps: list[Native | ParallelRegion | Step] = []
         found, first, last = self._groups(), trailing_kernels(self._kernels), None
         if found is None or (self._settles and None in found[first:]):
-            # what takes another one's place lies in a way that a kernel cannot follow
+            # a result in another one's buffer has strides that a kernel cannot take
             self.plan, self._settles = self._plain(), False
             found = self._groups() or []
         for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):
@@ -223,7 +223,7 @@ class NativeExecutor(NumpyExecutor):
         arrays = self.plan.arrays
         out = arrays[instr.out]
         if instr.op == "concat":
-            return [self._copy(place, array) for place, array in self.pieces(instr, out)]
+            return [self._copy(target, array) for target, array in self.pieces(instr, out)]
         if not out.size or out.dtype.char not in "fd":
             return None
         args = [arrays[a] for a in instr.args if type(a) is Var]
@@ -248,25 +248,25 @@ class NativeExecutor(NumpyExecutor):
         if not (a.ndim == b.ndim == out.ndim == 2 and a.dtype == b.dtype == out.dtype):
             return None
         kind, (m, n), k = out.dtype.char, out.shape, a.shape[1]
-        left, right, whole = Matrix.of(a), Matrix.of(b), Matrix.of(out)
-        if left is None or right is None or whole is None or whole.transposed:
+        left, right, result = Matrix.of(a), Matrix.of(b), Matrix.of(out)
+        if left is None or right is None or result is None or result.transposed:
             return None
         vector = m == 1 and not left.transposed  # y = Bᵀ x
         if vector and b.size <= _SMALL:
             text = runtime.rows_times_vector(kind) if right.transposed else runtime.vector_times_rows(kind)
-            return [Native(text, [right.address, right.ld, left.address, whole.address, n, k])]
+            return [Native(text, [right.address, right.ld, left.address, result.address, n, k])]
         panel = panel_of(kind)
         if panel is not None and m >= MR and 2 * n >= panel.nr and m * n * k >= _LARGE:
-            return [*self._products.product(kind, left, right, whole, m, n, k)]
+            return [*self._products.product(kind, left, right, result, m, n, k)]
         blas = blas_function("gemv" if vector else "gemm", kind)
         if blas is None:
             return None
         if vector:
             sizes = [_STRAIGHT, n, k] if right.transposed else [_TRANSPOSED, k, n]
-            operands = [right.address, right.ld, left.address, whole.address]
+            operands = [right.address, right.ld, left.address, result.address]
             return [Native(runtime.gemv(kind, blas.integer), [blas.address, *sizes, *operands])]
         transposed = [_TRANSPOSED if matrix.transposed else _STRAIGHT for matrix in (left, right)]
-        operands = [n for matrix in (left, right, whole) for n in (matrix.address, matrix.ld)]
+        operands = [n for matrix in (left, right, result) for n in (matrix.address, matrix.ld)]
         return [Native(runtime.gemm(kind, blas.integer), [blas.address, *transposed, m, n, k, *operands])]
 
     def _packed(self, op: str, args: list[Array], out: Array) -> list[Native | ParallelRegion | Step]:
@@ -297,13 +297,13 @@ class NativeExecutor(NumpyExecutor):
 
     def _sum_of_rows(self, x: Array, out: Array) -> list[Native | ParallelRegion | Step] | None:
         """Sums of columns, which are shared by threads where there are many."""
-        whole = Matrix.of(x)
-        if x.dtype != out.dtype or whole is None or whole.transposed or not out.flags.c_contiguous or out.size == 1:
+        matrix = Matrix.of(x)
+        if x.dtype != out.dtype or matrix is None or matrix.transposed or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
         calls = []
         for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
             at = [_address(a) + start * x.itemsize for a in (x, out)]
-            calls.append(Native(column_sums(x.dtype.char), [at[0], whole.ld, at[1], x.shape[0], count]))
+            calls.append(Native(column_sums(x.dtype.char), [at[0], matrix.ld, at[1], x.shape[0], count]))
         return [ParallelRegion(calls, x.size * _OPERATION)]
 
     def _reduction(self, op: str, x: Array, out: Array) -> ParallelRegion:

@@ -70,14 +70,14 @@ class Group:
             span = _span(array)
             if type(a) is Var and a not in self.loads and any(_overlap(span, written) for written in self._written):
                 return False  # a view of something that is made here, and not there before the kernel is done
-            new[("number", a.place) if isinstance(a, Number) else a] = wide, span
+            new[("number", a.index) if isinstance(a, Number) else a] = wide, span
         loads = self.loads | {key: wide for key, (wide, _) in new.items()}
         read = self._read | {key: span for key, (_, span) in new.items()}
         strides = {(a.strides, a.itemsize) for a in (*[a for a, _ in new.values()], out)}
         if not strides <= self._strides and _rows([*loads.values(), *self._outs, out], self.shape) is None:
             return False
-        place = _span(out)
-        if any(_overlap(span, place) and not _same_place(loads[key], out) for key, span in read.items()):
+        written = _span(out)
+        if any(_overlap(span, written) and not _same_elements(loads[key], out) for key, span in read.items()):
             return False
         self.loads, self._read = loads, read
         self.kind = self.kind or (numbers.pop() if numbers else "")
@@ -85,7 +85,7 @@ class Group:
         self.instrs.append(instr)
         self._outs.append(out)
         self._strides |= strides
-        self._written.append(place)
+        self._written.append(written)
         return True
 
     @property
@@ -114,13 +114,13 @@ class Group:
 
         for instr in self.instrs:
             operands = []
-            for place, a in enumerate(instr.args):
-                truth = instr.op in LOGIC or (instr.op == "where" and place == 0)  # what the operation takes here
+            for position, a in enumerate(instr.args):
+                truth = instr.op in LOGIC or (instr.op == "where" and position == 0)  # what the operation takes here
                 if type(a) is Var:
                     value = made.get(a) or names[a]
                     operands.append(apply("to_number", value) if a.dtype.char == "?" and not truth else value)
                 elif type(a) is Number:
-                    operands.append(names["number", a.place])
+                    operands.append(names["number", a.index])
                 else:
                     operands.append(str(bool(a)) if truth else float(a).hex())
             if instr.op in ("cast", "copy"):
@@ -203,7 +203,7 @@ def _overlap(a: _Span, b: _Span) -> bool:
     return apart < a[3] or apart + b[3] > a[2]
 
 
-def _same_place(a: Array, b: Array) -> bool:
+def _same_elements(a: Array, b: Array) -> bool:
     return (
         a.__array_interface__["data"] == b.__array_interface__["data"] and a.strides == b.strides and a.dtype == b.dtype
     )

@@ -11,7 +11,7 @@ from .gemm_microkernel import KC, MR, Panel, multiply, pack_blocks, pack_columns
 
 _TALL = 96  # rows of a piece at least, where there are many
 _CALLS = 8  # of each thread, so that one that is done sooner finds something to take
-_ROOM = 1 << 21  # bytes for what is packed
+_WORKSPACE = 1 << 21  # bytes for what is packed
 _RATE = 250  # additions and multiplications of float32 in a nanosecond, about
 _SIZE = {"f": 4, "d": 8}
 
@@ -65,7 +65,7 @@ class Products:
     """Products of one program, which share the memory that packing takes."""
 
     def __init__(self) -> None:
-        self._rooms = [aligned(0), aligned(0)]  # for panels, and for blocks
+        self._workspaces = [aligned(0), aligned(0)]  # for panels, and for blocks
         self._outgrown: list[Array] = []  # whose addresses other products have
 
     def packed(self, kind: str, b: Matrix, k: int, n: int, panels: int, start: int = 0) -> ParallelRegion:
@@ -81,8 +81,8 @@ class Products:
                 calls.append(Native(text, [first.address, b.ld, panels + left * k * size, whole, cols]))
             if whole < k:
                 text = (pack_columns if b.transposed else pack_rows)(_panel(kind), kind)
-                place = panels + (left * k + whole * nr) * size
-                calls.append(Native(text, [first.part(whole, 0, size).address, b.ld, place, k - whole, cols]))
+                panel = panels + (left * k + whole * nr) * size
+                calls.append(Native(text, [first.part(whole, 0, size).address, b.ld, panel, k - whole, cols]))
         return ParallelRegion(calls, k * n * 0.1)
 
     def multiplied(self, kind: str, a: Matrix, panels: int, c: Matrix, m: int, n: int, k: int) -> list[ParallelRegion]:
@@ -97,7 +97,7 @@ class Products:
     def product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[ParallelRegion]:
         """C = A B; so many columns of B, or of blocks of A rows, at a time, that what is packed takes little memory."""
         size = _SIZE[kind]
-        most = max(_ROOM // (min(k, KC) * size), 1)
+        most = max(_WORKSPACE // (min(k, KC) * size), 1)
         found: list[ParallelRegion] = []
         if a.transposed:
             for top in range(0, m, most):
@@ -111,12 +111,12 @@ class Products:
 
     def _product(self, kind: str, a: Matrix, b: Matrix, c: Matrix, m: int, n: int, k: int) -> list[ParallelRegion]:
         row = _panel(kind).nr * _SIZE[kind]
-        room = self._room(-(-n // _panel(kind).nr) * row * min(k, KC), 0)
+        workspace = self._workspace(-(-n // _panel(kind).nr) * row * min(k, KC), 0)
         found: list[ParallelRegion] = []
         for k0 in range(0, k, KC):
             depth = min(KC, k - k0)
-            first, *others = self._deep(kind, a, (room, depth * row), c, (m, n), (k0, depth))
-            pack = self.packed(kind, b, depth, n, room, k0)
+            first, *others = self._deep(kind, a, (workspace, depth * row), c, (m, n), (k0, depth))
+            pack = self.packed(kind, b, depth, n, workspace, k0)
             if others:  # blocks of A are packed meanwhile, each by the thread that multiplies with it
                 half = len(pack.calls) // 2
                 calls = [*pack.calls[:half], *first.calls, *pack.calls[half:]]
@@ -138,7 +138,7 @@ class Products:
         (m, n), (k0, k), panel, size = sizes, ks, _panel(kind), _SIZE[kind]
         nr = panel.nr
         block = MR * k
-        room = self._room(-(-m // MR) * block * size, 1) if a.transposed else 0
+        workspace = self._workspace(-(-m // MR) * block * size, 1) if a.transposed else 0
         threads, unit = thread_pool.size(), MR if a.transposed else 1
         pieces = min(4 * threads, m // _TALL) if m > 2 * threads * _TALL else max(min(threads, m // MR), 1)
         height = -(-m // (pieces * unit)) * unit
@@ -149,7 +149,7 @@ class Products:
             rows, larger, smaller = _rows_of_blocks(min(height, m - top))
             start, ld = a.address + (top * a.ld + k0) * size, a.ld
             if a.transposed:
-                start, ld = room + top * k * size, block
+                start, ld = workspace + top * k * size, block
                 for less, first, count in ((0, 0, larger), (1, larger, smaller)):
                     source = a.address + (k0 * a.ld + top + first * rows) * size
                     table = [source, a.ld, start + first * block * size, block, k, count]
@@ -162,12 +162,12 @@ class Products:
         work = ParallelRegion(calls, m * n * k * size / (2 * _RATE))
         return [ParallelRegion(packs, m * k * 0.2), work] if packs else [work]
 
-    def _room(self, size: int, place: int) -> int:
+    def _workspace(self, size: int, which: int) -> int:
         """The address of memory of so many bytes."""
-        if self._rooms[place].size < size:
-            self._outgrown.append(self._rooms[place])
-            self._rooms[place] = aligned(size)
-        return int(self._rooms[place].ctypes.data)
+        if self._workspaces[which].size < size:
+            self._outgrown.append(self._workspaces[which])
+            self._workspaces[which] = aligned(size)
+        return int(self._workspaces[which].ctypes.data)
 
 
 def _panel(kind: str) -> Panel:

@@ -172,8 +172,8 @@ def pack_transposed(panel: Panel, kind: str) -> str:
 def _exchanged(f: FunctionBuilder, first: Value, second: Value, step: int, half: int) -> Value:
     """Of each 2 · step lanes of two rows the half that begins at 0 or step: of the first row, then of the second."""
     chosen = [(i & ~step) + half + (f.lanes if i & step else 0) for i in range(f.lanes)]
-    places = ir.Constant(ir.VectorType(INT32, f.lanes), chosen)
-    return Value(f.builder, f.builder.shuffle_vector(first.ir, second.ir, places))
+    lanes = ir.Constant(ir.VectorType(INT32, f.lanes), chosen)
+    return Value(f.builder, f.builder.shuffle_vector(first.ir, second.ir, lanes))
 
 
 @lru_cache

@@ -58,11 +58,11 @@ class FunctionBuilder:
     def arguments(self, names: str) -> list[Any]:
         """The table's entries: "*name" is the address of numbers, "int*name" of integers, and "name" an integer."""
         found: list[Value] = []
-        for place, name in enumerate(names.split()):
+        for index, name in enumerate(names.split()):
             if "*" in name:
-                found.append(self.table.pointer(place, INT if name.startswith("int") else self.scalar))
+                found.append(self.table.pointer(index, INT if name.startswith("int") else self.scalar))
             else:
-                found.append(self.table[place])
+                found.append(self.table[index])
         return found
 
     def text(self) -> str:
@@ -117,8 +117,8 @@ class FunctionBuilder:
         """For each of several vectors, which of its lanes are among the first `count` of all."""
         bound = self.minimum(count, vectors * self.lanes).truncated(32).splat(self.lanes)
         starts = range(0, vectors * self.lanes, self.lanes)
-        places = [ir.Constant(vector_of(INT32, self.lanes), [*range(s, s + self.lanes)]) for s in starts]
-        return [Value(self.builder, place) < bound for place in places]
+        lane_numbers = [ir.Constant(vector_of(INT32, self.lanes), [*range(s, s + self.lanes)]) for s in starts]
+        return [Value(self.builder, numbers) < bound for numbers in lane_numbers]
 
     # --- branches and loops ---
 

@@ -110,47 +110,47 @@ class Pointer(Value):
         self.element, self.lanes = element, lanes
 
     def __add__(self, elements: Value | float) -> Pointer:
-        place = elements.ir if isinstance(elements, Value) else constant(INT, elements)
-        at = self.builder.gep(self.ir, [place], source_etype=self.element)
+        index = elements.ir if isinstance(elements, Value) else constant(INT, elements)
+        at = self.builder.gep(self.ir, [index], source_etype=self.element)
         return Pointer(self.builder, at, self.element, self.lanes)
 
     def of(self, element: Any, lanes: int = 0) -> Pointer:
         """The same address, of elements of another type, or of other vectors."""
         return Pointer(self.builder, self.ir, element, lanes or self.lanes)
 
-    def pointer(self, place: int, element: Any = INT) -> Pointer:
-        """The address that stands at a place."""
-        return Pointer(self.builder, self.of(POINTER)[place].ir, element, self.lanes)
+    def pointer(self, index: int, element: Any = INT) -> Pointer:
+        """The address that stands at an index."""
+        return Pointer(self.builder, self.of(POINTER)[index].ir, element, self.lanes)
 
-    def call(self, place: int, *args: Value, result: Any = VOID) -> Value:
-        """Call the function whose address stands at a place."""
+    def call(self, index: int, *args: Value, result: Any = VOID) -> Value:
+        """Call the function whose address stands at an index."""
         signature = ir.FunctionType(result, [a.ir.type for a in args])
-        function = self.of(signature.as_pointer())[place]
+        function = self.of(signature.as_pointer())[index]
         return Value(self.builder, self.builder.call(function.ir, [a.ir for a in args]))
 
-    def __getitem__(self, place: Value | int) -> Value:
-        return Value(self.builder, self.builder.load((self + place).ir, typ=self.element))
+    def __getitem__(self, index: Value | int) -> Value:
+        return Value(self.builder, self.builder.load((self + index).ir, typ=self.element))
 
-    def __setitem__(self, place: Value | int, value: Value) -> None:
-        self.builder.store(value.ir, (self + place).ir)
+    def __setitem__(self, index: Value | int, value: Value) -> None:
+        self.builder.store(value.ir, (self + index).ir)
 
-    def broadcast(self, place: Value | int) -> Value:
-        """The element of a place in all lanes."""
-        return self[place].splat(self.lanes)
+    def broadcast(self, index: Value | int) -> Value:
+        """The element at an index in all lanes."""
+        return self[index].splat(self.lanes)
 
     def load(
-        self, place: Value | int, mask: Value | None = None, *, otherwise: Value | None = None, align: int = 1
+        self, index: Value | int, mask: Value | None = None, *, otherwise: Value | None = None, align: int = 1
     ) -> Value:
-        """A vector from a place on; under a mask the lanes that it allows, and `otherwise` (zeros) in the others."""
-        at, vector = self + place, vector_of(self.element, self.lanes)
+        """A vector from an index on; under a mask the lanes that it allows, and `otherwise` (zeros) in the others."""
+        at, vector = self + index, vector_of(self.element, self.lanes)
         if mask is None:
             return Value(self.builder, self.builder.load(at.ir, align=align, typ=vector))
         name, aligned = f"masked.load.{suffix(vector)}.p0", self._constant(INT32, align)
         return intrinsic(name, vector, at, aligned, mask, otherwise or self._constant(vector, 0))
 
-    def store(self, place: Value | int, vector: Value, mask: Value | None = None, *, align: int = 1) -> None:
-        """Put a vector to a place; under a mask the lanes that it allows."""
-        at = self + place
+    def store(self, index: Value | int, vector: Value, mask: Value | None = None, *, align: int = 1) -> None:
+        """Store a vector from an index on; under a mask the lanes that it allows."""
+        at = self + index
         if mask is None:
             self.builder.store(vector.ir, at.ir, align=align)
             return
@@ -163,12 +163,12 @@ class Pointer(Value):
             ir.Constant(vector_of(INT, self.lanes), [*range(self.lanes)]),
         )
         distances = stride.splat(self.lanes) * Value(self.builder, steps)
-        places = self.builder.gep(self.splat(self.lanes).ir, [distances.ir], source_etype=self.element)
+        addresses = self.builder.gep(self.splat(self.lanes).ir, [distances.ir], source_etype=self.element)
         name, align = (
-            f"masked.gather.{suffix(vector)}.{suffix(places.type)}",
+            f"masked.gather.{suffix(vector)}.{suffix(addresses.type)}",
             self._constant(INT32, bytes_of(self.element)),
         )
-        return intrinsic(name, vector, Value(self.builder, places), align, mask, self._constant(vector, 0))
+        return intrinsic(name, vector, Value(self.builder, addresses), align, mask, self._constant(vector, 0))
 
     def prefetch(self) -> None:
         """Ask for what lies there, which is soon to be read."""

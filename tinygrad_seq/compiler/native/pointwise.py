@@ -122,9 +122,9 @@ def kernel(
     """
     f = FunctionBuilder(kind)
     kinds = [element for element, _ in (*loads, *stores)]
-    rows, cols, *places = f.arguments("rows cols " + "*address stride " * len(kinds))
+    rows, cols, *pointers = f.arguments("rows cols " + "*address stride " * len(kinds))
     for r in f.range(0, rows, nonempty=True):
-        starts = [p.of(BYTE) + r * stride for p, stride in zip(places[::2], places[1::2], strict=True)]
+        starts = [p.of(BYTE) + r * stride for p, stride in zip(pointers[::2], pointers[1::2], strict=True)]
         arrays = [start.of(TYPES[element]) for start, element in zip(starts, kinds, strict=True)]
         for c, (mask,) in f.columns(cols):
             values = {}

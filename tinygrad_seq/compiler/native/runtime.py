@@ -16,9 +16,9 @@ _ROWS = 4  # of a matrix that go through one pass over the vector
 _ROW_MAJOR = 101  # CBLAS's number for it
 
 
-def call(calls: Pointer, place: Value) -> None:
-    """Call the function at a place of `calls`, where the addresses of functions and of their tables alternate."""
-    pair = calls.of(POINTER) + (place << 1)
+def call(calls: Pointer, index: Value) -> None:
+    """Call the function at an index of `calls`, where the addresses of functions and of their tables alternate."""
+    pair = calls.of(POINTER) + (index << 1)
     pair.call(0, pair[1])
 
 

@@ -1,6 +1,6 @@
-"""sums[index[i]] += rows[i], as LLVM code: first which rows go to the same place, then their sums.
+"""sums[index[i]] += rows[i], as LLVM code: first which rows go to the same row, then their sums.
 
-A place may get any number of rows: their sum is made in float64, in registers, and rounded once.
+A row may get any number of rows: their sum is made in float64, in registers, and rounded once.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def add_lists(kind: str) -> str:
     first, after, sums, rows, count, width, cols = f.arguments(names)
     vectors = min(accumulators("d"), 4)
     for j in f.range(count):
-        head, place = first[j], sums + j * width
+        head, target = first[j], sums + j * width
         with f.if_(head.compare("!=", _END)):
             for c, masks in f.columns(cols, vectors):
-                state = [head, *[(place + c).load(v * f.lanes, mask).to(DOUBLE) for v, mask in enumerate(masks)]]
+                state = [head, *[(target + c).load(v * f.lanes, mask).to(DOUBLE) for v, mask in enumerate(masks)]]
                 with f.loop(state) as loop:
                     i, *totals = state
                     row = rows + (i * width + c)
@@ -54,5 +54,5 @@ def add_lists(kind: str) -> str:
                     state[:] = [after[i], *[total + x for total, x in zip(totals, added, strict=True)]]
                     loop.exit_if(state[0].compare("==", _END))
                 for v, mask in enumerate(masks):
-                    (place + c).store(v * f.lanes, state[1 + v].to(f.scalar), mask)
+                    (target + c).store(v * f.lanes, state[1 + v].to(f.scalar), mask)
     return f.text()

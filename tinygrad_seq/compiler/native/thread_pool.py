@@ -34,7 +34,7 @@ def _work(f: FunctionBuilder, state: Pointer, region: Value, run: Value, thread:
 
     A call is claimed by writing the number of the run to its place: a worker that comes late finds it there.
     """
-    regions, calls, claimed = [state.pointer(place) for place in (_REGIONS, _CALLS, _CLAIMED)]
+    regions, calls, claimed = [state.pointer(index) for index in (_REGIONS, _CALLS, _CLAIMED)]
     first, last = regions[region], regions[region + 1]
     count = last - first
     start = count * thread // state[_SIZE]

@@ -33,7 +33,7 @@ class NumpyExecutor:
     def __init__(self, program: Program) -> None:
         self.program: Program = self._rewritten(program)
         sources = enumerate(program.sources.items())
-        self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.moves]
+        self._own = [(i, numpy.empty(v.shape, v.dtype)) for i, (v, source) in sources if source.per_call]
         self._bound: list[Array] = []
         self._numbers: dict[tuple[int, Any], Array] = {}
         self._now: list[Any] = []
@@ -49,8 +49,8 @@ class NumpyExecutor:
         if not self._planned or not all(map(is_, arrays, self._bound)):
             self._bind(arrays)
         self._now = numbers
-        for (place, _), cell in self._numbers.items():
-            cell[...] = numbers[place]
+        for (index, _), cell in self._numbers.items():
+            cell[...] = numbers[index]
         self._execute()
         return self.plan.arrays
 
@@ -93,8 +93,8 @@ class NumpyExecutor:
         kinds = [v.dtype for v in others if type(v) is Var]
         if type(a) is not Number:
             return numpy.asarray(a, numpy.result_type(*kinds, a)) if kinds else numpy.asarray(a)
-        kind = numpy.result_type(*kinds, 1 if a.whole else 1.0)
-        return self._numbers.setdefault((a.place, kind), numpy.empty((), kind))
+        kind = numpy.result_type(*kinds, 1 if a.is_int else 1.0)
+        return self._numbers.setdefault((a.index, kind), numpy.empty((), kind))
 
     def _steps_of(self, instr: Instr) -> list[Step]:
         op, out = instr.op, self.plan.arrays[instr.out]
@@ -137,11 +137,11 @@ class NumpyExecutor:
         if op == "concat":
             return [(numpy.copyto, pair) for pair in self.pieces(instr, out)]
         if op == "update":
-            place = filled(instr.params["index"], tuple(args[2:]))
-            return [*self._copied_to(out, args[0]), (out.__setitem__, (place, args[1]))]
+            index = filled(instr.params["index"], tuple(args[2:]))
+            return [*self._copied_to(out, args[0]), (out.__setitem__, (index, args[1]))]
         if op == "scatter_add":
-            place = filled(instr.params["index"], tuple(args[2:]))
-            return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, place, args[1]))]
+            index = filled(instr.params["index"], tuple(args[2:]))
+            return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, index, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
     def _copied_to(self, out: Array, x: Array) -> list[Step]:
@@ -154,21 +154,21 @@ class NumpyExecutor:
         axis, start, found = instr.params["axis"], 0, []
         for piece in instr.args:
             end = start + piece.shape[axis]
-            place = out[(*[slice(None)] * axis, slice(start, end))]
+            target = out[(*[slice(None)] * axis, slice(start, end))]
             start = end
             array = self.plan.arrays[piece]
-            if array.size and array.__array_interface__["data"] != place.__array_interface__["data"]:
-                found.append((place, array))
+            if array.size and array.__array_interface__["data"] != target.__array_interface__["data"]:
+                found.append((target, array))
         return found
 
     def _evaluated(self, op: str, args: list[Any], params: dict[str, Any], out: Array) -> None:
         numpy.copyto(out, evaluate(op, args, params))
 
     def _sent(self, message: Any, out: Array, *args: Any) -> None:
-        message(*[self._now[a.place] if type(a) is Number else a for a in args], out=out)
+        message(*[self._now[a.index] if type(a) is Number else a for a in args], out=out)
 
     def _generic(self, instr: Instr, out: Array, *args: Any) -> None:
-        self._called(instr, out, *[self._now[a.place] if type(a) is Number else a for a in args])
+        self._called(instr, out, *[self._now[a.index] if type(a) is Number else a for a in args])
 
     def _called(self, instr: Instr, out: Array, *args: Any) -> None:
         result = evaluate(instr.op, args, instr.params)

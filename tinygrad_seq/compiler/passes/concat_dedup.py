@@ -49,12 +49,12 @@ def _joined(program: Program, pieces: tuple[Var, ...], parts: tuple[Instr, Instr
     for piece in pieces:
         starts.append(rows)
         rows += piece.shape[0]
-    whole = program.new((rows, *pieces[0].shape[1:]), parts[0].out.dtype)
-    made = [Instr("concat", pieces, {"axis": 0}, whole, parts[1].line)]
+    concat = program.new((rows, *pieces[0].shape[1:]), parts[0].out.dtype)
+    made = [Instr("concat", pieces, {"axis": 0}, concat, parts[1].line)]
     for part in parts:
         start = starts[pieces.index(part.args[0])]
         index = (slice(start, start + part.out.shape[0]), Ellipsis)
-        made.append(Instr("slice", (whole,), {"index": index}, part.out, part.line))
+        made.append(Instr("slice", (concat,), {"index": index}, part.out, part.line))
     program.notes.append(
         f"{parts[0].out} and {parts[1].out} lie one in the other, {len(pieces)} pieces: {parts[1].line}"
     )

@@ -19,9 +19,9 @@ class _Eliminator:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.same: dict[Var, Var] = {}  # what stands for what
-        self.made_by: dict[Var, Instr] = {}
+        self.producers: dict[Var, Instr] = {}
         self.known: dict[Any, Var] = {}
-        self.updates = Updates(self.made_by)
+        self.updates = Updates(self.producers)
 
     def run(self) -> Program:
         instrs = self.program.instrs
@@ -43,11 +43,11 @@ class _Eliminator:
         key = None
         if op not in _OWN:
             named = repr(params) if params else ""
-            key = (op, tuple([a if type(a) is Var else (type(a), _place(a)) for a in args]), named)
+            key = (op, tuple([a if type(a) is Var else (type(a), _operand_key(a)) for a in args]), named)
             if key in self.known:
                 return self.known[key]
         new = Instr(op, args, params, instr.out, instr.line)
-        if instr.out in self.made_by:
+        if instr.out in self.producers:
             new.out = self.program.new(instr.out.shape, instr.out.dtype)
         self.emit(new)
         if key is not None:
@@ -56,14 +56,14 @@ class _Eliminator:
 
     def emit(self, instr: Instr) -> None:
         self.program.instrs.append(instr)
-        self.made_by[instr.out] = instr
+        self.producers[instr.out] = instr
 
     def rewritten(self, op: str, args: tuple[Any, ...], params: dict[str, Any], instr: Instr) -> Var | None:
         """What stands for this operation already, if anything does."""
         out, x = instr.out, args[0] if args else None
         if type(x) is not Var:
             return None
-        inner = self.made_by.get(x)
+        inner = self.producers.get(x)
         if op in ("reshape", "broadcast") and x.shape == out.shape:
             return x
         if op == "cast" and x.dtype == out.dtype:
@@ -84,14 +84,14 @@ class _Eliminator:
         if op == "slice" and all(i == slice(None) or i is Ellipsis for i in params["index"]):
             return x
         if op == "slice" and inner is not None and inner.op == "update":
-            source, whole = self.updates.source(x, params["index"], out)
-            if whole:
+            source, is_value = self.updates.source(x, params["index"], out)
+            if is_value:
                 return source
             return None if source is x else self._derived("slice", (source,), params, out, instr)
         if op == "concat":
             if len(args) == 1:
                 return x
-            return self._whole(args, params["axis"], out)
+            return self._sliced_from(args, params["axis"], out)
         if op == "power" and isinstance(args[1], (int, float)) and out.dtype == x.dtype and out.dtype.kind == "f":
             if args[1] == 2:
                 return self._derived("multiply", (x, x), {}, out, instr)
@@ -102,14 +102,14 @@ class _Eliminator:
     def _derived(self, op: str, args: tuple[Any, ...], params: dict[str, Any], out: Var, instr: Instr) -> Var:
         return self.add(op, args, params, Instr(op, args, params, out, instr.line))
 
-    def _whole(self, pieces: tuple[Any, ...], axis: int, out: Var) -> Var | None:
+    def _sliced_from(self, pieces: tuple[Any, ...], axis: int, out: Var) -> Var | None:
         """The array that these are all the slices of, one after another; None if they are not."""
-        first = self.made_by.get(pieces[0])
+        first = self.producers.get(pieces[0])
         if first is None or first.op != "slice" or first.args[0].shape != out.shape:
             return None
         source, start = first.args[0], 0
         for piece in pieces:
-            made = self.made_by.get(piece)
+            made = self.producers.get(piece)
             if made is None or made.op != "slice" or made.args[0] is not source:
                 return None
             index = tuple([i for i in made.params["index"] if i is not Ellipsis])
@@ -124,7 +124,7 @@ class _Eliminator:
         return source if start == out.shape[axis] else None
 
 
-def _place(a: Any) -> Any:
+def _operand_key(a: Any) -> Any:
     if type(a) is Number:
-        return a.place
+        return a.index
     return repr(a) if isinstance(a, float) and (a == 0 or a != a) else a  # 0.0 is not -0.0

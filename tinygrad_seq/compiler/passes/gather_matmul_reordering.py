@@ -25,7 +25,7 @@ def reorder_gather_matmul(program: Program) -> Program:
 class _Reorderer:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.made_by = {instr.out: instr for instr in program.instrs}
+        self.producers = {instr.out: instr for instr in program.instrs}
         self.uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
         self.new: list[Instr] = []
         self.rows: dict[Var, Instr] = {}  # of what goes into products with looked-up rows, the lookup
@@ -48,9 +48,9 @@ class _Reorderer:
 
     def lookup(self, var: Any) -> Instr | None:
         """The `take` of rows that this matrix comes from, if it has at least twice as many rows as the table."""
-        made = self.made_by.get(var) if type(var) is Var and len(var.shape) == 2 else None
+        made = self.producers.get(var) if type(var) is Var and len(var.shape) == 2 else None
         while made is not None and made.op == "reshape" and made.args[0].shape[-1:] == var.shape[-1:]:
-            made = self.made_by.get(made.args[0])
+            made = self.producers.get(made.args[0])
         rows = made is not None and made.op == "take" and made.params["index"] == (HOLE,)
         if made is None or not rows or len(made.args[0].shape) != 2:
             return None
@@ -63,7 +63,7 @@ class _Reorderer:
 
     def made(self, instr: Instr) -> None:
         self.new.append(instr)
-        self.made_by[instr.out] = instr
+        self.producers[instr.out] = instr
 
     def taken(self, small: Var, rows: Var, instr: Instr) -> None:
         """Let what an operation made be looked up in a table that has it once for each row."""
@@ -95,7 +95,7 @@ class _Reorderer:
     def of_weight(self, instr: Instr) -> tuple[Var, Instr] | None:
         """Of a product gᵀ @ E[i], g and the lookup."""
         a, b = instr.args
-        found, transposed = self.lookup(b), self.made_by.get(a)
+        found, transposed = self.lookup(b), self.producers.get(a)
         if found is None or transposed is None or transposed.op != "transpose" or len(a.shape) != 2:
             return None
         return transposed.args[0], found
@@ -104,9 +104,9 @@ class _Reorderer:
         """Rewrite the gradient of a table whose rows went into a product; whether it was one."""
         base, values, *rows = instr.args
         empty = self.program.constants.get(base)
-        made = self.made_by.get(values)
+        made = self.producers.get(values)
         while made is not None and made.op == "reshape":
-            made = self.made_by.get(made.args[0])
+            made = self.producers.get(made.args[0])
         if empty is None or empty.any() or made is None or made.op != "matmul" or len(rows) != 1:
             return False
         g, W = made.args

@@ -24,26 +24,26 @@ def merge_gemms(program: Program) -> Program:
 
 
 def _sums_of_products(program: Program) -> Program:
-    made_by = {instr.out: instr for instr in program.instrs}
+    producers = {instr.out: instr for instr in program.instrs}
     uses = Counter([v for instr in program.instrs for v in instr.inputs()] + program.outputs)
     again = recomputation_of(program)
     inner: set[Var] = set()  # sums that are a part of a larger one
     for instr in program.instrs:
         if _is_sum(instr):
             for a in instr.args:
-                if uses[a] == 1 and a in made_by and _is_sum(made_by[a]) and a.shape == instr.out.shape:
+                if uses[a] == 1 and a in producers and _is_sum(producers[a]) and a.shape == instr.out.shape:
                     inner.add(a)
     new: list[Instr] = []
     joined: set[int] = set()
     for instr in program.instrs:
         if _is_sum(instr) and instr.out not in inner:
-            terms = _terms(instr, made_by, inner)
+            terms = _terms(instr, producers, inner)
             if len(terms) > 2:
                 rest: list[Var] = []
                 products: dict[int, list[Instr]] = {}  # by the part of the program, see `recomputation_of`
                 columns: dict[int, list[Instr]] = {}
                 for term in terms:
-                    made = made_by.get(term)
+                    made = producers.get(term)
                     if made is not None and uses[term] == 1 and made.op == "matmul" and len(term.shape) == 2:
                         products.setdefault(again.get(term, 0), []).append(made)
                     elif made is not None and uses[term] == 1 and _adds_rows(made):
@@ -52,7 +52,7 @@ def _sums_of_products(program: Program) -> Program:
                         rest.append(term)
                 if max([len(part) for part in (*products.values(), *columns.values())], default=0) > 1:
                     count = len(new)
-                    _joined(program, new, instr, rest, [*products.values()], [*columns.values()], made_by)
+                    _joined(program, new, instr, rest, [*products.values()], [*columns.values()], producers)
                     joined.update([id(made) for made in new[count:]])
                     continue
         new.append(instr)
@@ -79,13 +79,13 @@ def _adds_rows(instr: Instr) -> bool:
     )
 
 
-def _terms(instr: Instr, made_by: dict[Var, Instr], inner: set[Var]) -> list[Var]:
+def _terms(instr: Instr, producers: dict[Var, Instr], inner: set[Var]) -> list[Var]:
     terms: list[Var] = []
     todo = [*instr.args[::-1]]
     while todo:
         v = todo.pop()
         if v in inner:
-            todo += made_by[v].args[::-1]
+            todo += producers[v].args[::-1]
         else:
             terms.append(v)
     return terms
@@ -98,7 +98,7 @@ def _joined(
     rest: list[Var],
     products: list[list[Instr]],
     columns: list[list[Instr]],
-    made_by: dict[Var, Instr],
+    producers: dict[Var, Instr],
 ) -> None:
     """The sum `instr`, its products (and sums of rows) taken together: a list for each part of the program."""
 
@@ -114,7 +114,9 @@ def _joined(
     def product(part: list[Instr]) -> Var:
         part = sorted(part, key=lambda p: p.args[1].number)  # as the steps came, so that others did it too
         lefts, rights = [p.args[0] for p in part], [p.args[1] for p in part]
-        transposed = [made_by[a].args[0] if a in made_by and made_by[a].op == "transpose" else None for a in lefts]
+        transposed = [
+            producers[a].args[0] if a in producers and producers[a].op == "transpose" else None for a in lefts
+        ]
         right = below(rights)
         if all(t is not None for t in transposed):
             concatenated = below([t for t in transposed if t is not None])
@@ -145,7 +147,9 @@ def _joined(
 
 def _common_right_hand_sides(program: Program) -> Program:
     groups: dict[tuple[Var, bool, int], list[Instr]] = {}
-    late = program.behind(program.late) if program.late else set()  # what must not hold up what comes before it
+    late = (
+        program.descendants(program.cotangents) if program.cotangents else set()
+    )  # what must not hold up what comes before it
     again = recomputation_of(program)
     for instr in program.instrs:
         out = instr.out
@@ -167,14 +171,14 @@ def _common_right_hand_sides(program: Program) -> Program:
 def _wait_for_each_other(program: Program, members: list[Instr]) -> bool:
     """Whether one of these products is computed from another."""
     products = {m.out for m in members}
-    behind: set[Var] = set()  # what is computed from one of them
+    descendants: set[Var] = set()  # what is computed from one of them
     for instr in program.instrs:
-        if any(a in behind for a in instr.inputs()):
+        if any(a in descendants for a in instr.inputs()):
             if instr.out in products:
                 return True
-            behind.add(instr.out)
+            descendants.add(instr.out)
         elif instr.out in products:
-            behind.add(instr.out)
+            descendants.add(instr.out)
     return False
 
 

@@ -31,14 +31,14 @@ class _Search:
     def __init__(self, program: Program) -> None:
         self.program = program
         program.instrs = [Instr(i.op, i.args, i.params, i.out, i.line) for i in program.instrs]  # another half has them
-        self._made_by = {instr.out: instr for instr in program.instrs}
+        self._producers = {instr.out: instr for instr in program.instrs}
         self._at = {instr.out: n for n, instr in enumerate(program.instrs)}
         self._readers: dict[Var, list[Instr]] = {}
         for instr in program.instrs:
             for v in instr.inputs():
                 self._readers.setdefault(v, []).append(instr)
-        self._end = self._ends()
-        self._again: dict[int, list[Instr]] = {}  # what is put before the operation at each place
+        self._last_use = self._last_uses()
+        self._again: dict[int, list[Instr]] = {}  # what is put before the operation at each position
         self._copies: dict[Var, tuple[int, Var]] = {}  # of what was made again: where, and as which
         self._count = 0
         large = [instr.out for instr in program.instrs if instr.out.nbytes >= _LARGE and _is_cheap(instr)]
@@ -50,7 +50,7 @@ class _Search:
             eliminate_dead_code(schedule(program))
             program.notes.append(f"{self._count} results are computed again rather than kept")
 
-    def _ends(self) -> dict[Var, int]:
+    def _last_uses(self) -> dict[Var, int]:
         """Where each Var, or a view of it, is read for the last time."""
         end = dict.fromkeys(self.program.outputs, len(self.program.instrs))
         for instr in reversed(self.program.instrs):
@@ -68,7 +68,7 @@ class _Search:
 
     def _consider(self, v: Var) -> list[Var]:
         """Make it again where it is read after having lain idle, if that is worth it: as which."""
-        if self._end.get(v, -1) - self._at[v] < _LONG or self._end[v] == len(self.program.instrs):
+        if self._last_use.get(v, -1) - self._at[v] < _LONG or self._last_use[v] == len(self.program.instrs):
             return []
         if any(reader.op == "concat" for reader in self._readers[v]):  # where it lies anyway
             return []
@@ -82,30 +82,30 @@ class _Search:
             return []
         now: dict[Var, Var] = {}
         for old in made.values():
-            args = [self._there(a, late) if type(a) is Var else a for a in old.args]
+            args = [self._latest_copy(a, late) if type(a) is Var else a for a in old.args]
             args = [now.get(a, a) if type(a) is Var else a for a in args]
             for a in args:
                 if type(a) is Var:
-                    self._end[a] = max(self._end.get(a, -1), late)
+                    self._last_use[a] = max(self._last_use.get(a, -1), late)
             now[old.out] = self._put(Instr(old.op, tuple(args), old.params, old.out, old.line), late)
         self._copies[v] = late, now[v]
-        self._end[now[v]], self._end[v] = self._end[v], max([n for n in reads if n < late])
+        self._last_use[now[v]], self._last_use[v] = self._last_use[v], max([n for n in reads if n < late])
         self._read_instead(v, now[v], late)
         self._count += len(made)
         return [now[v]]
 
-    def _there(self, v: Var, late: int) -> Var:
-        """What has these numbers at a place far down: a copy that was made before it."""
-        place, copy = self._copies.get(v, (late + 1, v))
-        return copy if place <= late else v
+    def _latest_copy(self, v: Var, late: int) -> Var:
+        """The Var with this value at a position far down: a copy, if one was made before it."""
+        position, copy = self._copies.get(v, (late + 1, v))
+        return copy if position <= late else v
 
     def _cost(self, v: Var, late: int, made: dict[Var, Instr], depth: int, first: bool = False) -> int:
         """Bytes times operations that have to be kept to have this there: it or its operands; notes what is made."""
-        v = self._there(v, late)
-        if v in made or v not in self._made_by:
+        v = self._latest_copy(v, late)
+        if v in made or v not in self._producers:
             return 0
-        kept = max(late - self._end.get(v, late), 0) * v.nbytes
-        instr = self._made_by[v]
+        kept = max(late - self._last_use.get(v, late), 0) * v.nbytes
+        instr = self._producers[v]
         if not first and (not kept or not depth or not _is_cheap(instr)):
             return kept
         before = dict(made)
@@ -122,7 +122,7 @@ class _Search:
         """Another Var for the result of this operation, which is made there."""
         instr.out = self.program.new(instr.out.shape, instr.out.dtype)
         self._again.setdefault(late, []).append(instr)
-        self._made_by[instr.out], self._at[instr.out] = instr, late
+        self._producers[instr.out], self._at[instr.out] = instr, late
         for v in instr.inputs():
             self._readers.setdefault(v, []).append(instr)
         return instr.out
@@ -134,10 +134,10 @@ class _Search:
                 reader.args = tuple([other if a is v else a for a in reader.args])
                 self._readers[v].remove(reader)
                 self._readers.setdefault(other, []).append(reader)
-            elif _is_view(reader, v) and self._end.get(reader.out, -1) >= late:
+            elif _is_view(reader, v) and self._last_use.get(reader.out, -1) >= late:
                 args = (other, *reader.args[1:])
                 view = self._put(Instr(reader.op, args, reader.params, reader.out, reader.line), late)
-                self._end[view] = self._end[reader.out]
+                self._last_use[view] = self._last_use[reader.out]
                 self._read_instead(reader.out, view, late)
 
 

@@ -13,7 +13,7 @@ def schedule(program: Program) -> Program:
     Raises:
         RuntimeError: if two of them wait for each other.
     """
-    made_by = {instr.out: instr for instr in program.instrs}
+    producers = {instr.out: instr for instr in program.instrs}
     done: set[int] = set()
     waiting: set[int] = set()
     ordered: list[Instr] = []
@@ -25,7 +25,7 @@ def schedule(program: Program) -> Program:
             if key in done:
                 todo.pop()
                 continue
-            missing = [made_by[a] for a in instr.inputs() if a in made_by and id(made_by[a]) not in done]
+            missing = [producers[a] for a in instr.inputs() if a in producers and id(producers[a]) not in done]
             if missing:
                 if key in waiting:
                     raise RuntimeError(f"compile: {instr} waits for itself")
@@ -43,15 +43,15 @@ def schedule(program: Program) -> Program:
 def hoist(program: Program, early: Collection[int]) -> Program:
     """Those operations whose ids are given right after the last one that they need."""
     at: dict[Var, int] = {}
-    places: list[list[Instr]] = [[]]
+    slots: list[list[Instr]] = [[]]
     for instr in program.instrs:
         if id(instr) in early:
             at[instr.out] = max([at.get(v, 0) for v in instr.inputs()], default=0)
-            places[at[instr.out]].append(instr)
+            slots[at[instr.out]].append(instr)
         else:
-            at[instr.out] = len(places)
-            places.append([instr])
-    program.instrs = [instr for place in places for instr in place]
+            at[instr.out] = len(slots)
+            slots.append([instr])
+    program.instrs = [instr for slot in slots for instr in slot]
     return program
 
 

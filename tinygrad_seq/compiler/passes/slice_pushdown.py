@@ -13,7 +13,7 @@ from ..program import Instr, Program, Var
 
 
 def push_down_slices(program: Program, elementwise: Collection[str]) -> Program:
-    """With the named operations done on slices where nobody wants the whole."""
+    """With the named operations done on slices where nothing reads the whole result."""
     readers: dict[Var, list[Instr]] = {}
     for instr in program.instrs:
         for v in instr.inputs():
@@ -33,15 +33,15 @@ def push_down_slices(program: Program, elementwise: Collection[str]) -> Program:
         ):
             split[instr.out] = instr
         elif instr.op == "slice" and instr.args[0] in split:
-            whole = split[instr.args[0]]
+            operation = split[instr.args[0]]
             parts = []
-            for a in whole.args:
+            for a in operation.args:
                 if type(a) is Var:
                     part = program.new(instr.out.shape, a.dtype)
                     new.append(Instr("slice", (a,), instr.params, part, instr.line))
                     a = part
                 parts.append(a)
-            new.append(Instr(whole.op, tuple(parts), whole.params, instr.out, whole.line))
+            new.append(Instr(operation.op, tuple(parts), operation.params, instr.out, operation.line))
         else:
             new.append(instr)
     if split:

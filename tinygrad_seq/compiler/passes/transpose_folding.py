@@ -11,20 +11,20 @@ from ..program import Instr, Program, Var
 
 def fold_transposes(program: Program) -> Program:
     """With products of matrices the way round that they are read."""
-    made_by = {instr.out: instr for instr in program.instrs}
+    producers = {instr.out: instr for instr in program.instrs}
     readers: dict[Var, list[Instr]] = {}
     for instr in program.instrs:
         for v in instr.inputs():
             readers.setdefault(v, []).append(instr)
     new: list[Instr] = []
     for instr in program.instrs:
-        if _is_transpose(instr) and _only_transposed(made_by.get(instr.args[0]), readers, program.outputs):
+        if _is_transpose(instr) and _only_transposed(producers.get(instr.args[0]), readers, program.outputs):
             continue
         if _only_transposed(instr, readers, program.outputs):
             operands = []
             for a in instr.args[::-1]:
-                before = made_by.get(a)
-                gone = before and _only_transposed(made_by.get(before.args[0]), readers, program.outputs)
+                before = producers.get(a)
+                gone = before and _only_transposed(producers.get(before.args[0]), readers, program.outputs)
                 if before is None or gone or not _is_transpose(before):
                     before = Instr("transpose", (a,), {"dims": (1, 0)}, program.new(a.shape[::-1], a.dtype), instr.line)
                     new.append(before)

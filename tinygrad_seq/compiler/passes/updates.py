@@ -43,18 +43,18 @@ class Updates:
     """The updates of a program, by what they make.
 
     Args:
-        made_by: what makes each Var.
+        producers: what makes each Var.
     """
 
-    def __init__(self, made_by: dict[Var, Instr]) -> None:
-        self._made_by = made_by
+    def __init__(self, producers: dict[Var, Instr]) -> None:
+        self._producers = producers
         self._spans: dict[Var, tuple[Span, ...] | None] = {}
 
     def source(self, x: Var, index: tuple[Any, ...], out: Var) -> tuple[Var, bool]:
         """Where the numbers of x[index] come from: an array to slice, or, then True, the numbers themselves."""
         wanted = spans(index, x.shape)
         for _ in range(_FAR):
-            made = self._made_by.get(x)
+            made = self._producers.get(x)
             if wanted is None or made is None or made.op != "update" or len(made.args) != 2:
                 break
             if x not in self._spans:

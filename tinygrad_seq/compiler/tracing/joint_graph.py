@@ -33,14 +33,14 @@ class Sweep(NamedTuple):
     """The backward sweep in the program.
 
     Attributes:
-        places: which leaves of the result carry a gradient, one for each node.
+        positions: which values of the result carry a gradient, one for each node.
         cotangents: the gradients that arrive at them.
         wanted: where gradients go.
         tensors: the arrays from outside that belong to tensors, whose changes in place are noted.
         generators: those that the function draws from.
     """
 
-    places: list[int]
+    positions: list[int]
     cotangents: list[Var]
     wanted: list[Wanted]
     tensors: set[Var]
@@ -54,27 +54,27 @@ def trace_backward(
 
     Args:
         given: what the function got as its arguments.
-        results: the leaves of the result.
+        results: the values of the result.
         start: where the count of nodes stood before the call.
 
     Returns:
-        The sweep, None if no result carries one; and for each result which of its `places` it is, or None.
+        The sweep, None if no result carries one; and for each result which of its `positions` it is, or None.
 
     Raises:
         CompileError: if a gradient would go to something that is made anew at each call, or cannot be.
     """
     _require_kept(tracer, start)
-    live: dict[Node, int] = {}
-    for place, y in enumerate(results):
-        if isinstance(y, Value) and is_live(y.node, start):
-            live.setdefault(y.node, place)  # type: ignore[arg-type]
-    older, freed = reached(live, start)
-    if freed:  # by a backward pass inside: what is behind it carries a gradient no longer
-        live = {node: place for node, place in live.items() if not reached([node], start)[1]}
-        older, _ = reached(live, start)
-    if not live:
+    differentiable: dict[Node, int] = {}
+    for position, y in enumerate(results):
+        if isinstance(y, Value) and carries_gradient(y.node, start):
+            differentiable.setdefault(y.node, position)  # type: ignore[arg-type]
+    older, freed = reached(differentiable, start)
+    if freed:  # by a backward pass inside: what comes from a freed node carries no gradient
+        differentiable = {node: position for node, position in differentiable.items() if not reached([node], start)[1]}
+        older, _ = reached(differentiable, start)
+    if not differentiable:
         return None, [None] * len(results)
-    if any(getattr(node, "hooks", None) for node in live):
+    if any(getattr(node, "hooks", None) for node in differentiable):
         raise CompileError(
             f"compile: {tracer.name} registers a hook on what it returns, or calls retain_grad(); do that outside, "
             "on the result"
@@ -85,11 +85,11 @@ def trace_backward(
             "it makes itself, anew at each call; make parameters outside, or return y.detach()"
         )
     cotangents = []
-    for node, place in live.items():
-        value = tracer.traced(results[place].array).value
-        source = Source(f"the gradient of result {place}", _not_there, moves=True)
+    for node, position in differentiable.items():
+        value = tracer.traced(results[position].array).value
+        source = Source(f"the gradient of result {position}", _not_there, per_call=True)
         cotangents.append((node, tracer.source(array_module(value).ones_like(value), source)))
-    tracer.program.late = {g.variable for _, g in cotangents}
+    tracer.program.cotangents = {g.variable for _, g in cotangents}
     try:
         with without_hooks(older), numpy.errstate(all="ignore"):  # of gradients that are made up
             found = sweep(cotangents, [*older], retain_graph=True)
@@ -112,10 +112,12 @@ def trace_backward(
             f"compile: {tracer.name} returns a tensor with a gradient for something that it does not use by itself; "
             "pass it as an argument, or return y.detach()"
         )
-    order = {node: k for k, node in enumerate(live)}
+    order = {node: k for k, node in enumerate(differentiable)}
     owned = {var for _, _, _, var in tracer.tensors}
     generators = [generator for generator, _, _, _ in tracer.generators.values()]
-    recorded = Sweep([*live.values()], [g.variable for _, g in cotangents], [*wanted.values()], owned, generators)
+    recorded = Sweep(
+        [*differentiable.values()], [g.variable for _, g in cotangents], [*wanted.values()], owned, generators
+    )
     return recorded, [order.get(y.node) if isinstance(y, Value) else None for y in results]  # type: ignore[arg-type]
 
 
@@ -163,7 +165,7 @@ def without_hooks(nodes: Iterable[Node]) -> Iterator[None]:
             node.hooks = hooks
 
 
-def is_live(node: Node | None, start: int) -> bool:
+def carries_gradient(node: Node | None, start: int) -> bool:
     """Whether this is the node of a result that a gradient passes through, made since the count stood at `start`."""
     return isinstance(node, (FunctionNode, Output)) and node.parents is not None and node.number >= start
 
@@ -171,7 +173,7 @@ def is_live(node: Node | None, start: int) -> bool:
 def _require_kept(tracer: Tracer, start: int) -> None:
     """Raise a CompileError if a tensor from outside became the result of something that a gradient passes through."""
     for tensor, _, node, var in tracer.tensors:
-        if tensor.node is not node and is_live(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
+        if tensor.node is not node and carries_gradient(tensor.node, start) and not reached([tensor.node], start)[1]:  # type: ignore[list-item]
             raise CompileError(
                 f"compile: {tracer.name} changes {tracer.program.sources[var].name} in place, by something that a "
                 "gradient passes through; return the new one, or change it under no_grad"
@@ -182,8 +184,8 @@ def _not_there(_args: list[Any]) -> Any:
     raise LookupError("a gradient that has not arrived yet")
 
 
-def _given(place: int) -> Callable[[list[Any]], Any]:
-    return lambda args: args[place]
+def _given(position: int) -> Callable[[list[Any]], Any]:
+    return lambda args: args[position]
 
 
 def _captured(tensor: Value) -> Callable[[list[Any]], Any]:

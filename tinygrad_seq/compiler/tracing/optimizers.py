@@ -1,4 +1,4 @@
-"""Optimizers in a recording: what they remember, and the settings of their groups, as live numbers."""
+"""Optimizers in a recording: what they remember, and the settings of their groups, as symbolic numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from ...graph import Value
 from ...graph.tracing_hook import CompileError
-from ..guards import Found, Place
+from ..guards import LookupGuard, Place
 from .accessors import setting_number, state_array, state_number
 
-LIVE_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
+SYMBOLIC_SETTINGS = ("lr", "momentum", "betas")  # of an optimizer's groups: what schedulers change between steps
 
 
 class Optimizers:
@@ -47,12 +47,12 @@ class Optimizers:
             vars(optimizer).pop("_stepped", None)
 
     def state_of(self, optimizer: Any, state: dict[Any, Any]) -> dict[Any, Any]:
-        """What an optimizer remembers, with live numbers."""
+        """What an optimizer remembers, with symbolic numbers."""
         before = {number: dict(entries) for number, entries in state.items()}
-        live = copy(state)  # of its kind, which may find numbers by parameters
-        live.clear()
+        symbolic = copy(state)  # of its kind, which may find numbers by parameters
+        symbolic.clear()
         for number, state in before.items():
-            live[number] = {}
+            symbolic[number] = {}
             for key, entry in state.items():
                 if isinstance(entry, Value):
                     self._tracer.capture(entry, f"{key} of parameter {number}", state_array(optimizer, number, key))
@@ -63,38 +63,40 @@ class Optimizers:
                         f"compile: {type(optimizer).__name__} keeps a {type(entry).__name__} in its state, which "
                         f"cannot be recorded; call its step() outside ({self._tracer.line()})"
                     )
-                live[number][key] = entry
+                symbolic[number][key] = entry
         self.states.append((optimizer, before))
-        return live
+        return symbolic
 
     def groups_of(self, optimizer: Any, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The groups of an optimizer, with live numbers for what schedulers change."""
-        found = [self._live_group(optimizer, where, group) for where, group in enumerate(groups)]
+        """The groups of an optimizer, with symbolic numbers for what schedulers change."""
+        found = [self._symbolic_group(optimizer, where, group) for where, group in enumerate(groups)]
         count = len(groups)
         self._tracer.guards.append(lambda: len(optimizer.param_groups) == count)
         self.groups.append((optimizer, [dict(group) for group in found]))
         return found
 
-    def _live_group(self, optimizer: Any, where: int, group: dict[str, Any]) -> dict[str, Any]:
-        live = dict(group)
-        for key in LIVE_SETTINGS:
+    def _symbolic_group(self, optimizer: Any, where: int, group: dict[str, Any]) -> dict[str, Any]:
+        symbolic = dict(group)
+        for key in SYMBOLIC_SETTINGS:
             value = group.get(key)
             if isinstance(value, (tuple, list)):
                 each = [self._tracer.number(v, setting_number(optimizer, where, key, i)) for i, v in enumerate(value)]
-                live[key] = tuple(each)
+                symbolic[key] = tuple(each)
             elif value is not None:
-                live[key] = self._tracer.number(value, setting_number(optimizer, where, key))
+                symbolic[key] = self._tracer.number(value, setting_number(optimizer, where, key))
         checked: list[Any] = []  # what schedulers change, when it was found to make sense
 
         def makes_sense() -> bool:
             now = optimizer.param_groups[where]
-            settings = [tuple(v) if isinstance(v, list) else v for v in map(now.get, LIVE_SETTINGS)]
+            settings = [tuple(v) if isinstance(v, list) else v for v in map(now.get, SYMBOLIC_SETTINGS)]
             if settings != checked:
                 optimizer._check(now)
                 checked[:] = settings
             return True
 
-        fixed = [key for key in group if key not in LIVE_SETTINGS]  # looked up anew: load_state_dict makes other groups
+        fixed = [
+            key for key in group if key not in SYMBOLIC_SETTINGS
+        ]  # looked up anew: load_state_dict makes other groups
         held = vars(optimizer)
-        self._tracer.guards += [Found([Place(held, (where, key), "setting") for key in fixed]), makes_sense]
-        return live
+        self._tracer.guards += [LookupGuard([Place(held, (where, key), "setting") for key in fixed]), makes_sense]
+        return symbolic

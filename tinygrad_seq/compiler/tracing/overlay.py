@@ -131,7 +131,7 @@ class _Arrays(_OfTensor):
 
 
 class _Told(Beside):
-    """An attribute of optimizers, in which numbers are followed: the tracer makes what lies beside."""
+    """An attribute of optimizers, whose numbers become symbolic: the tracer makes what lies beside."""
 
     def __init__(self, overlay: Overlay, owner: type[Any], name: str, make: Callable[[Any, Any], Any]) -> None:
         super().__init__(overlay, owner, name)

@@ -21,13 +21,13 @@ class Viewed(NamedTuple):
     """What a view is a view of.
 
     Attributes:
-        var: the name that the whole array had when the view was taken.
-        again: takes the view once more, of the whole array.
-        put: the whole array with other numbers where the view is; None where that cannot be said.
-        taken: the operation of one array that takes it, with its settings; "" for the whole in its shape.
+        var: the Var that the base was when the view was taken.
+        again: takes the view once more, of the base.
+        put: the base with other values where the view is; None where that cannot be said.
+        taken: the operation of one array that takes it, with its settings; "" for all of the base in its shape.
     """
 
-    whole: Any
+    base: Any
     var: Any
     again: Callable[[Any], Any]
     put: Callable[[Any, Any], Any] | None = None
@@ -44,20 +44,20 @@ def _laid_out(new: Array, old: Array) -> Array:
     return made
 
 
-def _itself(whole: Any, new: Any = None) -> Any:
+def _itself(base: Any, new: Any = None) -> Any:
     """Of a view that shows all of an array in its shape."""
-    return whole if new is None else new
+    return base if new is None else new
 
 
 def written_back(op: str, params: dict[str, Any]) -> Callable[[Any, Any], Any] | None:
-    """What puts new numbers into the whole array where the view is that this operation takes of it."""
+    """What puts new numbers into the base where the view is that this operation takes of it."""
     if op == "slice":
-        return lambda whole, new: whole.tracer.emit("update", whole, new, index=params["index"])
+        return lambda base, new: base.tracer.emit("update", base, new, index=params["index"])
     if op == "reshape":
-        return lambda whole, new: new.reshape(whole.shape)
+        return lambda base, new: new.reshape(base.shape)
     if op == "transpose":
         dims = params["dims"]
-        return lambda whole, new: new.transpose(tuple(sorted(range(len(dims)), key=lambda d: dims[d])))
+        return lambda base, new: new.transpose(tuple(sorted(range(len(dims)), key=lambda d: dims[d])))
     return None
 
 
@@ -91,7 +91,7 @@ class ProxyArray:
     real = property(lambda self: self if self.dtype.kind != "c" else self._part("real"))
     imag = property(lambda self: self._part("imag"))
     T = property(lambda self: self.transpose())
-    base = property(lambda self: self.viewed and self.viewed.whole)
+    base = property(lambda self: self.viewed and self.viewed.base)
     __class__ = property(lambda self: ndarray if self.tracer.target is host else ProxyArray)  # what `isinstance` sees
 
     def __len__(self) -> int:
@@ -198,14 +198,14 @@ class ProxyArray:
         return self.tracer.emit("call", self, function=lambda x: x.view(name), name=f"view as {name}")
 
     def refresh(self) -> ProxyArray:
-        """This array, with the numbers that it has now: a view is taken once more if what it shows was written to."""
+        """This array, with the numbers that it has now: a view is taken once more if its base was written to."""
         viewed = self.viewed
         if viewed is not None:
-            whole = viewed.whole.refresh()
-            if whole.variable is not viewed.var:
-                again = viewed.again(whole)
+            base = viewed.base.refresh()
+            if base.variable is not viewed.var:
+                again = viewed.again(base)
                 self.value, self.variable = again.value, again.variable
-                self.viewed = viewed._replace(var=whole.variable)
+                self.viewed = viewed._replace(var=base.variable)
         return self
 
     def copy(self, *_: Any) -> ProxyArray:
@@ -245,8 +245,8 @@ class ProxyArray:
                 taken.viewed = Viewed(
                     self,
                     self.variable,
-                    lambda whole: self.tracer.emit("take", whole, *arrays, index=index),
-                    lambda whole, new: self.tracer.emit("update", whole, new, *arrays, index=index),
+                    lambda base: self.tracer.emit("take", base, *arrays, index=index),
+                    lambda base, new: self.tracer.emit("update", base, new, *arrays, index=index),
                 )
             return taken
         index = index if Ellipsis in index else (*index, Ellipsis)  # with the dots, a view also where it is 0-d
@@ -273,14 +273,14 @@ class ProxyArray:
     def become(self, new: ProxyArray) -> None:
         """Have the numbers of another array from now on."""
         if self.viewed is not None:
-            whole, put = self.viewed.whole.refresh(), self.viewed.put
+            base, put = self.viewed.base.refresh(), self.viewed.put
             if put is None:
                 self._refuse("a view is written to", "write to the whole array, or put the parts together with cat()")
             else:
-                whole.become(put(whole, new))
-            self.viewed = self.viewed._replace(var=whole.variable)
+                base.become(put(base, new))
+            self.viewed = self.viewed._replace(var=base.variable)
             if not self.flags.c_contiguous:
-                new = ProxyArray(self.tracer, self.viewed.again(whole).value, new.variable)
+                new = ProxyArray(self.tracer, self.viewed.again(base).value, new.variable)
         self.value, self.variable = _laid_out(new.value, self.value), new.variable
 
     def _index(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:

@@ -120,8 +120,8 @@ class Namespace:
         return self._tracer.backend.full(x.shape, 1, dtype or x.dtype)
 
     def _full_like(self, x: Any, number: Any, shape: Any = None, dtype: Any = None) -> Any:
-        whole = self._tracer.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
-        return self._tracer.emit("multiply", whole, number)
+        ones = self._tracer.backend.full(x.shape if shape is None else shape, 1, dtype or x.dtype)
+        return self._tracer.emit("multiply", ones, number)
 
     def _copyto(self, x: Any, values: Any) -> None:
         new = values.astype(x.dtype)
@@ -195,7 +195,7 @@ class ProxyBackend:
         function = getattr(self._tracer.target, name)
         taken = {"function": lambda x: function(x, *settings), "name": name}
         y: ProxyArray = self._tracer.emit("call", x, **taken)
-        y.viewed = Viewed(x, x.variable, lambda whole: self._view(name, whole, *settings), None, ("call", taken))
+        y.viewed = Viewed(x, x.variable, lambda base: self._view(name, base, *settings), None, ("call", taken))
         return y
 
     def scatter_add(self, buffer: Any, index: Any, values: Any) -> None:

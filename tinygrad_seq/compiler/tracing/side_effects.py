@@ -14,15 +14,15 @@ from .symbolic_scalar import SymbolicScalar
 from .tracer import Tracer
 
 
-class Unsteady(Exception):
-    """This call is not like those that will follow, as an optimizer's first step: it is not worth recording."""
+class NotRepeatable(Exception):
+    """An optimizer's first step creates state, and the next one does not: recording this call would be useless."""
 
 
 def finish(tracer: Tracer) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | int, Var | None]]]:
     """What the call meant to leave outside: new numbers for sources, and gradients.
 
     Raises:
-        Unsteady: if an optimizer has begun to remember something, so that the next call will differ.
+        NotRepeatable: if an optimizer created state, so that the next call will differ.
         CompileError: if the call changes what cannot be changed at a replay.
     """
     stores = _stores(tracer)
@@ -47,8 +47,8 @@ def finish(tracer: Tracer) -> tuple[list[tuple[Source, Var]], list[tuple[Leaf | 
             grads.append((owner, tracer.traced(after.array).variable))
     for generator, (_, first), _, start in tracer.generators.values():
         moved = generator.offset - first
-        place = tracer.number(0, lambda offset, moved=moved: offset + moved, start).place
-        tracer.commits.append((offset_setter(generator), place))
+        number = tracer.number(0, lambda offset, moved=moved: offset + moved, start).number
+        tracer.commits.append((offset_setter(generator), number))
     return stores, grads
 
 
@@ -79,12 +79,12 @@ def _stores(tracer: Tracer) -> list[tuple[Source, Var]]:
                 "would not; call scheduler.step() and add_param_group() outside"
             )
     for optimizer, before in tracer.optimizers.states:
-        _steady(optimizer, before)
+        _require_repeatable(optimizer, before)
         for number, state in optimizer.state.items():
             for key, after in state.items():
                 old = before[number][key]
                 if type(after) is SymbolicScalar:
-                    tracer.commits.append((state_setter(optimizer, number, key), after.place))
+                    tracer.commits.append((state_setter(optimizer, number, key), after.number))
                 elif isinstance(old, Value) and isinstance(after, Value):
                     var = next(v for t, _, _, v in tracer.tensors if t is old)
                     new = tracer.traced(after.array)
@@ -117,15 +117,15 @@ def _require_alike(tracer: Tracer, tensor: Value, node: Node | None, var: Var) -
         )
 
 
-def _steady(optimizer: Any, before: dict[Any, Any]) -> None:
+def _require_repeatable(optimizer: Any, before: dict[Any, Any]) -> None:
     for number, state in optimizer.state.items():
         old = before.get(number)
         if old is None or old.keys() != state.keys():
-            raise Unsteady
+            raise NotRepeatable
         for key, value in state.items():
             both = isinstance(value, Value) and isinstance(old[key], Value)
             if both and (value.shape, value.dtype) == (old[key].shape, old[key].dtype):
                 continue
             if type(value) is SymbolicScalar or value is old[key]:
                 continue
-            raise Unsteady
+            raise NotRepeatable

@@ -1,4 +1,4 @@
-"""Python numbers that a tracer follows."""
+"""Python numbers that are inputs of a program."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class SymbolicScalar:
 
     Attributes:
         value: the number at this call.
-        place: which of the program's numbers it is.
+        number: which of the program's numbers it is.
     """
 
-    __slots__ = ("place", "tracer", "value")
-    place: Any
+    __slots__ = ("number", "tracer", "value")
+    number: Any
     tracer: Any
     value: Any
 
-    def __init__(self, value: Any, place: Any, tracer: Any) -> None:
-        self.value, self.place, self.tracer = value, place, tracer
+    def __init__(self, value: Any, number: Any, tracer: Any) -> None:
+        self.value, self.number, self.tracer = value, number, tracer
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -52,7 +52,7 @@ def plain(x: Any) -> Any:
     return x.value if type(x) is SymbolicScalar else x
 
 
-def _live_operator(name: str, swapped: bool = False) -> Callable[..., Any]:
+def _symbolic_operator(name: str, swapped: bool = False) -> Callable[..., Any]:
     function = getattr(operator, name)
 
     def method(self: SymbolicScalar, *others: Any) -> Any:
@@ -78,10 +78,10 @@ def _pinning(name: str) -> Callable[..., Any]:
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(SymbolicScalar, f"__{_name}__", _live_operator(_name))
-    setattr(SymbolicScalar, f"__r{_name}__", _live_operator(_name, swapped=True))
+    setattr(SymbolicScalar, f"__{_name}__", _symbolic_operator(_name))
+    setattr(SymbolicScalar, f"__r{_name}__", _symbolic_operator(_name, swapped=True))
 for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(SymbolicScalar, f"__{_name}__", _live_operator(_name))
+    setattr(SymbolicScalar, f"__{_name}__", _symbolic_operator(_name))
 for _name in ("and", "or", "xor", "lshift", "rshift"):
     setattr(SymbolicScalar, f"__{_name}__", _pinning(f"__{_name}__"))
     setattr(SymbolicScalar, f"__r{_name}__", _pinning(f"__r{_name}__"))

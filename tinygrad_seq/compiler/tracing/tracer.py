@@ -17,7 +17,7 @@ from weakref import ref
 from ...backend import SCALAR, Array, backend_of, is_array
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import is_shared, shares_memory
-from ...graph.tracing_hook import CompileError, active, require_unpadded
+from ...graph.tracing_hook import CompileError, require_unpadded, tracers
 from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
@@ -46,12 +46,12 @@ class Tracer(Placement):
     Args:
         name: of the function.
         varying: the identities of places where numbers may be others at the next call.
-        places: of such numbers among the arguments.
+        varying_arguments: which arguments are such numbers.
         classes: of whose objects it is noted which attributes are looked up.
 
     Attributes:
         looked_up: the names of these attributes.
-        whole: the objects among them all of whose attributes are looked up, by identity.
+        read_whole: the objects among them all of whose attributes are looked up, by identity.
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
@@ -59,7 +59,7 @@ class Tracer(Placement):
             arguments, and whether they were constants.
         known_leaves: those whose gradient the function looks at or changes without being given them.
         padded: the layer that computes on rows that hold nothing, too; see `tracing_hook.padded`.
-        same: pairs of places outside that had one array between them, as an argument that is a captured tensor too.
+        aliased_sources: pairs of sources with one array, as an argument that is a captured tensor too.
         made_here: the arrays that were watched.
         keeps: whether somebody has kept what is the same at each call, as an `lru_cache` does: the next call finds it.
     """
@@ -70,17 +70,17 @@ class Tracer(Placement):
         self,
         name: str,
         varying: frozenset[Any] = frozenset(),
-        places: Collection[int] = (),
+        varying_arguments: Collection[int] = (),
         classes: Iterable[type[Any]] = (),
     ) -> None:
         super().__init__(name)
-        self.varying, self._places, self.classes = varying, places, classes
+        self.varying, self._varying_arguments, self.classes = varying, varying_arguments, classes
         self.looked_up: set[str] = set()
-        self.whole: dict[int, Any] = {}
+        self.read_whole: dict[int, Any] = {}
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
-        self.same: dict[tuple[int, int], tuple[Source, Source]] = {}
+        self.aliased_sources: dict[tuple[int, int], tuple[Source, Source]] = {}
         self.backend: Any = enroll(self)
         self._thread = threading.get_ident()
         self.made_here: list[ref[ProxyArray]] = []
@@ -98,7 +98,7 @@ class Tracer(Placement):
         self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
         self.modules: dict[int, Any] = {}
         self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
-        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are followed
+        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are symbolic
         self.assigned: Assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
@@ -123,9 +123,9 @@ class Tracer(Placement):
                 values.append(a.value)
                 constant = constant and a.variable in self.program.constants
             elif type(a) is SymbolicScalar:
-                given.append(a.place)
-                if a.place.whole:
-                    self.program.whole.add(a.place.place)
+                given.append(a.number)
+                if a.number.is_int:
+                    self.program.integer_numbers.add(a.number.index)
                 values.append(a.value)
                 constant = False
             else:
@@ -145,8 +145,8 @@ class Tracer(Placement):
         self.program.instrs.append(Instr(op, tuple(given), params, out, self.line()))
         return ProxyArray(self, value, out, viewed)
 
-    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], whole: ProxyArray) -> ProxyArray:
-        return self.emit(op, whole, *rest, **params)
+    def _again(self, op: str, rest: tuple[Any, ...], params: dict[str, Any], base: ProxyArray) -> ProxyArray:
+        return self.emit(op, base, *rest, **params)
 
     def collective(self, message: Any, x: Any, *rest: Any) -> ProxyArray:
         """A message to other processes, sent at each call, after the one before it; while recording nothing is sent."""
@@ -187,17 +187,17 @@ class Tracer(Placement):
     # --- numbers ---
 
     def number(self, value: Any, function: Callable[..., Any], *args: Any) -> SymbolicScalar:
-        """A number that is worked out at each call."""
-        self.program.numbers.append((function, tuple([a.place if type(a) is SymbolicScalar else a for a in args])))
+        """A symbolic number: the program evaluates it at each call."""
+        self.program.numbers.append((function, tuple([a.number if type(a) is SymbolicScalar else a for a in args])))
         return SymbolicScalar(value, Number(len(self.program.numbers) - 1, type(value) is int), self)
 
     def guard(self, function: Callable[..., bool], outcome: bool, *args: Any) -> bool:
         """Python decided something by a number: the program is right as long as it would decide so again."""
-        self.program.decisions.append((self.number(outcome, function, *args).place, outcome))
+        self.program.decisions.append((self.number(outcome, function, *args).number, outcome))
         return outcome
 
     def made(self, data: Any, dtype: Any = None) -> ProxyArray:
-        """Numbers as an array: a live one as one that is worked out at each call."""
+        """Numbers as an array: of a symbolic one, one that is computed at each call."""
         if type(data) is SymbolicScalar:
             made: ProxyArray = self.emit("multiply", super().made(type(data.value)(1), dtype), data)
             return made
@@ -220,10 +220,12 @@ class Tracer(Placement):
 
     def given(self, x: Any, i: int) -> Any:
         """What the function gets as its i-th argument: a stand-in for a tensor, which may be a captured one too."""
-        if type(x) in (int, float) and i in self._places:
+        if type(x) in (int, float) and i in self._varying_arguments:
             return self.number(x, operator.getitem, GIVEN, i)
         if not isinstance(x, Value):
-            return self._argument(x, i) if is_array(x) and not isinstance(x, SCALAR) else x
+            if not is_array(x) or isinstance(x, SCALAR):
+                return x
+            return self._known(x, x, Source(f"argument {i}", lambda args: args[i], per_call=True))
         if id(x) not in self._stand_ins:
             self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
             self.overlay.made.discard(id(stand_in))
@@ -233,15 +235,12 @@ class Tracer(Placement):
                 self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
 
-    def _argument(self, array: Array, i: int) -> ProxyArray:
-        return self._known(array, array, Source(f"argument {i}", lambda args: args[i], moves=True))
-
     def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
         known = self.arrays.get(id(array))
         if known is None:
             return self.source(array, source)
-        self.same[id(array), id(holder)] = (known[2], source)
+        self.aliased_sources[id(array), id(holder)] = (known[2], source)
         return known[1]
 
     def source(self, array: Array, source: Source) -> ProxyArray:
@@ -272,8 +271,8 @@ class Tracer(Placement):
         self.seen.add(id(tensor))
         if read is None:
             self.captures[id(tensor)] = (tensor, node is None)
-        moves = name.startswith(("argument", "a gradient"))
-        source = Source(name, read or (lambda _args: tensor.array), moves)
+        per_call = name.startswith(("argument", "a gradient"))
+        source = Source(name, read or (lambda _args: tensor.array), per_call)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
         tensor.array = traced
@@ -307,7 +306,7 @@ class Tracer(Placement):
     def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
         """An attribute of an object is looked up, by whatever name."""
         if name == "__dict__":
-            self.whole[id(x)] = x
+            self.read_whole[id(x)] = x
         self.looked_up.add(name)
         return value
 
@@ -318,7 +317,7 @@ class Tracer(Placement):
             self.read.setdefault(id(module), set()).add(name)
 
     def reads(self, module: Any, name: str, value: Any) -> Any:
-        """An attribute of a module is looked up: it must be the same at each call, or a number that is followed."""
+        """An attribute of a module is looked up: it must be the same at each call, or a symbolic number."""
         if self.assigned.is_own(module, name, value):
             return value
         known = self.read.get(id(module))
@@ -328,19 +327,19 @@ class Tracer(Placement):
         known.add(name)
         if name in _WHOLE and _top_of(sys._getframe(2)) not in ("nn", "tinygrad_seq"):  # not by a method of Module
             known.update(vars(module))
-            self.whole[id(module)] = module
+            self.read_whole[id(module)] = module
         if self.varying and type(value) in (int, float):
             held = vars(module)
             for place in (Place(held, name, "item"), Place(module, name, "attribute")):
                 if place.identity in self.varying and (place.how == "attribute" or name in held):
-                    return self._followed(place, value)
+                    return self._symbolic_attribute(place, value)
         return value
 
-    def _followed(self, place: Place, value: Any) -> SymbolicScalar:
-        live = self.attributes.get(place.identity)
-        if live is None:
-            live = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
-        return live
+    def _symbolic_attribute(self, place: Place, value: Any) -> SymbolicScalar:
+        scalar = self.attributes.get(place.identity)
+        if scalar is None:
+            scalar = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
+        return scalar
 
     def makes(self, module: Any) -> None:
         """A module has been made, of whose attributes nobody knows."""
@@ -396,7 +395,7 @@ class Tracer(Placement):
         drawn = self.target.random_bits(generator.seed, generator.offset, count, self.index)
         out = self.program.new(drawn.shape, drawn.dtype)
         params = {"count": count, "backend": target.backend_module, "index": target.index}
-        self.program.instrs.append(Instr("random_bits", (seed.place, position.place), params, out, self.line()))
+        self.program.instrs.append(Instr("random_bits", (seed.number, position.number), params, out, self.line()))
         generator.offset += (count + 7) // 8
         return ProxyArray(self, drawn, out)
 
@@ -404,8 +403,8 @@ class Tracer(Placement):
 
     def end(self) -> None:
         """Watch no longer. A second time it does nothing."""
-        while self in active:
-            active.remove(self)
+        while self in tracers:
+            tracers.remove(self)
         self.overlay.remove()
         self._thread = 0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from ...graph.tracing_hook import active
+from ...graph.tracing_hook import tracers
 from .tracer import Tracer
 
 
 def _end_in_child() -> None:
     """A forked process has one thread: what others recorded when it was forked is no recording there."""
-    for tracer in [*active]:
+    for tracer in [*tracers]:
         if not tracer.mine():
             tracer.end()
 
@@ -27,7 +27,7 @@ class Watch:
 
     def __enter__(self) -> Tracer:
         self.tracer.overlay.install()
-        active.append(self.tracer)
+        tracers.append(self.tracer)
         return self.tracer
 
     def __exit__(self, *_: object) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .tracing_hook import active as recording
+from .tracing_hook import current_tracer
 
 Size = tuple[int, ...]
 
 
-class Rows(NamedTuple):
+class BatchShard(NamedTuple):
     """Some rows of a batch.
 
     Attributes:
@@ -27,40 +27,41 @@ class Rows(NamedTuple):
         return self.stop - self.start
 
 
-_shared: list[Rows | None] = []  # empty where this process has the whole batch; None where nobody has said which rows
+# empty where this process has the whole batch; None where nobody has said which rows it has
+_shard: list[BatchShard | None] = []
 
 
-def share(*rows: Rows | None) -> None:
+def set_shard(*shards: BatchShard | None) -> None:
     """From now on this process has these rows; None for some that nobody has named; nothing for the whole batch."""
-    _shared[:] = rows
+    _shard[:] = shards
 
 
-def _looked_up() -> list[Rows | None]:
-    """What is shared now; a program that is recorded is right for that alone."""
-    if recording and recording[-1].mine():
-        then = [*_shared]
-        recording[-1].guards.append(lambda: _shared == then)
-    return _shared
+def _current() -> list[BatchShard | None]:
+    """The shard now; a program that is recorded is right for that alone."""
+    if (tracer := current_tracer()) is not None:
+        then = [*_shard]
+        tracer.guards.append(lambda: _shard == then)
+    return _shard
 
 
-def known() -> Rows | None:
+def known() -> BatchShard | None:
     """The rows that this process has; None for the whole batch, and where nobody has said which."""
-    found = _looked_up()
+    found = _current()
     return found[0] if found else None
 
 
 def is_one_of_several() -> bool:
     """Whether other processes have other rows of the same batch."""
-    return bool(_looked_up())
+    return bool(_current())
 
 
-def shared(name: str) -> Rows | None:
+def required(name: str) -> BatchShard | None:
     """The rows that this process has; None for the whole batch.
 
     Raises:
         RuntimeError: if it is one of several, and nobody has said which rows it has; it names the function `name`.
     """
-    found = _looked_up()
+    found = _current()
     if not found:
         return None
     if found[0] is None:
@@ -83,12 +84,12 @@ def located(name: str, shape: Size, dim: int | None = None) -> tuple[Size, int |
     Raises:
         ValueError: if there is no such dimension in which as many lie as this process has.
     """
-    rows = shared(name)
-    if rows is None:
+    shard = required(name)
+    if shard is None:
         return shape, None
     if dim is not None:
         return shape, dim
-    n, dim = rows.here, rows.dim
+    n, dim = shard.here, shard.dim
     if len(shape) > 2 and shape[dim] == n:
         return shape, dim
     if 0 < len(shape) <= 2 and n and shape[0] % n == 0:

@@ -1,7 +1,7 @@
-"""The forms in which sequences come to a recurrent layer, as one: packed steps, the longest sequence first.
+"""`lengths`, `mask`, lists and packed sequences of a recurrent layer, as one form: packed steps, the longest first.
 
 A program has the same shapes at each replay, so where lengths vary it cannot pack: there all B sequences have all T
-steps, and a walk passes over those that are padding.
+steps, and the scan passes over those that are padding.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Padding(NamedTuple):
         return tg.where(self.valid, data.reshape(T, B, -1), others).reshape(data.shape)
 
 
-class Layout(NamedTuple):
-    """Sequences as a layer walks over them, and the way back.
+class SequenceBatch(NamedTuple):
+    """A batch of sequences as a layer scans over it, and the way back to the form in which it came.
 
     Attributes:
         data: (N, F) the steps, packed: all first ones, all second ones, ...
@@ -67,7 +67,7 @@ class Layout(NamedTuple):
     padding: Padding | None = None
 
     @classmethod
-    def of(cls, name: str, x: Any, features: int, batch_first: bool, lengths: Any, mask: Any) -> Layout:
+    def of(cls, name: str, x: Any, features: int, batch_first: bool, lengths: Any, mask: Any) -> SequenceBatch:
         """Bring any accepted form of sequences to this one.
 
         Raises:
@@ -135,7 +135,7 @@ class Layout(NamedTuple):
         return rows if self.order is None else rows[self.order.argsort()]
 
 
-def _of_list(name: str, x: Any, features: int) -> Layout:
+def _of_list(name: str, x: Any, features: int) -> SequenceBatch:
     """A list of sequences (T_b, F)."""
     sequences = [tg.as_tensor(s) for s in x]
     if not sequences:
@@ -148,7 +148,7 @@ def _of_list(name: str, x: Any, features: int) -> Layout:
     def listed(y: Tensor) -> list[Tensor]:
         return [column[:n] for column, n in zip(packing.pad(y).unbind(1), counts, strict=True)]
 
-    return Layout(packing.pack(padded), packing.batch_sizes, len(counts), listed, packing.order)
+    return SequenceBatch(packing.pack(padded), packing.batch_sizes, len(counts), listed, packing.order)
 
 
 def _forms(batch_first: bool) -> str:

@@ -11,13 +11,13 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq import distributed as dist
-from tinygrad_seq.graph import rows
+from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
 
 
 @pytest.fixture(autouse=True)
 def alone() -> Iterator[None]:
     yield
-    rows.share()
+    set_shard()
 
 
 def test_a_program_holds_for_the_rows_that_it_was_recorded_with() -> None:
@@ -25,14 +25,14 @@ def test_a_program_holds_for_the_rows_that_it_was_recorded_with() -> None:
         return F.dropout(x, 0.5, True)
 
     compiled, x = tg.compile(f), tg.ones(3, 2, 2)
-    for part in (None, rows.Rows(2, 4, 4, 1), rows.Rows(3, 5, 5, 1), rows.Rows(2, 4, 4, 1)):
-        rows.share(*[part] if part else [])
+    for part in (None, BatchShard(2, 4, 4, 1), BatchShard(3, 5, 5, 1), BatchShard(2, 4, 4, 1)):
+        set_shard(*[part] if part else [])
         found = []
         for run in (f, compiled):
             tg.manual_seed(0)
             found.append((run(x).tolist(), tg.rand(3).tolist()))
         assert found[0] == found[1]
-    rows.share(None)
+    set_shard(None)
     with pytest.raises(RuntimeError, match=r"call distributed.shard\(\) first"):
         compiled(x)
 
@@ -42,7 +42,7 @@ def test_attention_draws_for_its_rows(here: int) -> None:
     attention, x = nn.MultiheadAttention(4, 2, dropout=0.5), tg.randn(3, 4, 4)
     tg.manual_seed(1)
     whole = attention(x, x, x)[0][:, 4 - here :]
-    rows.share(rows.Rows(4 - here, 4, 4, 1))
+    set_shard(BatchShard(4 - here, 4, 4, 1))
     tg.manual_seed(1)
     mine = x[:, 4 - here :]
     assert tg.allclose(attention(mine, mine, mine)[0], whole, atol=1e-6)
@@ -50,7 +50,7 @@ def test_attention_draws_for_its_rows(here: int) -> None:
 
 def test_batch_normalisation_is_refused_while_it_trains() -> None:
     norm = nn.BatchNorm1d(3)
-    rows.share(rows.Rows(0, 2, 4, 0))
+    set_shard(BatchShard(0, 2, 4, 0))
     with pytest.raises(RuntimeError, match=r"BatchNorm1d: in a group.*LayerNorm"):
         norm(tg.randn(2, 3))
     assert norm.num_batches_tracked is not None
