@@ -7,6 +7,8 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 import tinygrad_seq as tg
 
 from . import ranks
@@ -84,7 +86,8 @@ def run_score(options: argparse.Namespace) -> int:
     text = known(read_all(options.text, encoding), run.vocabulary, options.skip_unknown)
     if not text:
         raise UserError(f"the text {options.text} is empty. Give another one with --text")
-    tokens = run.vocabulary.encode(run.vocabulary.line_break + text, "the text")
+    before = run.vocabulary.encode(run.vocabulary.line_break, "the beginning")  # apart: it could become part of a word
+    tokens = np.concatenate([before, run.vocabulary.encode(text, "the text")])
     total, read, line, line_nats = 0.0, 0, "", 0.0
     pieces = run.vocabulary.pieces(tokens[1:].tolist())
     for nats in surprisals(run.model, tokens, device, not options.no_compile):

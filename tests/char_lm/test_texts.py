@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import subprocess
 import sys
@@ -144,6 +145,19 @@ def test_a_model_of_each_kind_of_tokens(
     assert capsys.readouterr().out.startswith("the fox")
     assert main(["score", "--checkpoint", str(out), "--text", str(text)]) == 0
     assert ("nats per " + unit in capsys.readouterr().out) == (kind != "characters")
+
+
+def test_the_first_word_is_scored_where_the_text_has_no_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, other, out = tmp_path / "text.txt", tmp_path / "other.txt", tmp_path / "out"
+    text.write_text(" hello world" * 300, "utf-8")
+    other.write_text("hello world", "utf-8")
+    assert train(text, out, "--tokens", "words", "--steps", "2", "--batch", "2") == 0
+    capsys.readouterr()
+    assert main(["score", "--checkpoint", str(out), "--text", str(other), "--each", "token"]) == 0
+    pieces = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines() if "\t" in line]
+    assert "".join(map(ast.literal_eval, pieces)) == "hello world"
 
 
 def test_words() -> None:
