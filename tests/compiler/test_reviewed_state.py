@@ -137,3 +137,61 @@ def test_a_class_that_cannot_be_watched_is_named() -> None:
     with pytest.raises(tg.CompileError, match=r"Frozen, by names that it works out.*\(frozen class\)"):
         tg.compile(lambda x: x * getattr(frozen, name))(X)
     assert tg.compile(lambda x: x * 2)(X).tolist() == (X * 2).tolist()
+
+
+SCALE = 2.0
+
+
+class Maker(nn.Module):
+    """A module that makes others of its class."""
+
+    def __init__(self, k: float = 1.0) -> None:
+        super().__init__()
+        self.k = k * SCALE
+
+    def forward(self, x: Any) -> Any:
+        return x * self.k
+
+    @classmethod
+    def made(cls, k: float) -> Maker:
+        return cls(k)
+
+    def twin(self) -> Maker:
+        return type(self)(3.0)
+
+
+class Held:
+    """The same, of a plain class."""
+
+    def __init__(self, k: float = 1.0) -> None:
+        self.k = k * SCALE
+
+    @classmethod
+    def made(cls, k: float) -> Held:
+        return cls(k)
+
+    def twin(self) -> Held:
+        return self.__class__(3.0)
+
+
+@pytest.mark.parametrize("way", [lambda o: o.twin().k, lambda o: o.made(3.0).k, lambda o: next(map(type(o), [3.0])).k])
+@pytest.mark.parametrize("kind", [Maker, Held])
+def test_what_is_made_by_way_of_its_class(way: Any, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = kind()
+    compiled = tg.compile(lambda x: x * way(owner))
+    for scale in (2.0, 5.0):
+        monkeypatch.setitem(globals(), "SCALE", scale)
+        assert compiled(tg.ones(1)).item() == 3 * scale
+
+
+def test_an_object_that_holds_a_number_of_the_call() -> None:
+    """It is the same object at each replay, so that each number has a program of its own."""
+
+    class Step:
+        def __init__(self, step: Any) -> None:
+            self.steps = [step]
+
+    compiled = tg.compile(lambda x, n: (x * n, Step(n * 2)))
+    for n in (1, 2, 3, 2):
+        y, step = compiled(tg.ones(1), n)
+        assert (y.item(), step.steps) == (n, [2 * n])

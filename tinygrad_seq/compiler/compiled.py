@@ -14,7 +14,7 @@ from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..backend import numpy_backend
-from ..backend.pytree import form_of, leaves, rebuild
+from ..backend.pytree import leaves, rebuild
 from ..graph import Value, observers
 from ..graph.grad_mode import double_backward, grad_enabled, is_grad_enabled
 from ..graph.saved_tensors import next_number
@@ -32,7 +32,7 @@ from .executable import (
 from .guard_keys import aliased_arguments, container_types, guard_key, tree_structure, varying_numbers
 from .guards import HOOKS, LookupGuard, module_guards
 from .locks import lock
-from .names import Names
+from .names import Names, attributes, has_attributes
 from .program import Program
 from .purity import PurityCheck
 from .result_views import find_views
@@ -272,7 +272,7 @@ class Compiled(Generic[P, R]):
         if form is None or tracer.keeps:
             return None
         lookups = self._lookup_guard(tracer, [*given, *containers], around.lookups.made_symbolic)
-        make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs)
+        make, call = partial(executor_for, name=self.executor), self._caller(args, kwargs, len(given))
         return Executable(tracer, lookups, form[0], outputs, stores, grads, make, sweep, call, self._lock, given)
 
     def _watched(self, tracer: Tracer, given: list[Any], args: Any, kwargs: Any) -> Any:
@@ -295,8 +295,8 @@ class Compiled(Generic[P, R]):
         now: list[Any] = []
         if tree_structure((new_args, new_kwargs), now) != form or not all(map(is_, now, given)):
             raise CompileError(
-                f"compile: {tracer.name} changes a list, a dictionary or a dataclass among its arguments, which a "
-                "replay would not do again; change a copy, and return that"
+                f"compile: {tracer.name} changes a list or a dictionary among its arguments, which a replay would not "
+                "do again; change a copy, and return that"
             )
         results = [*leaves(result), *tracer.assigned.computed()]
         views = find_views(tracer, given, results, lambda y: carries_gradient(y.node, start))
@@ -316,7 +316,7 @@ class Compiled(Generic[P, R]):
             else _output(tracer, y, start, k)
             for i, (y, k) in enumerate(zip(results, order, strict=True))
         ]
-        return [form_of(result)], outputs, stores, grads, sweep
+        return [rebuild(result, iter([0] * len(outputs)))], outputs, stores, grads, sweep
 
     def _lookup_guard(self, tracer: Tracer, objects: list[Any], symbolic: set[Any]) -> LookupGuard:
         """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
@@ -331,9 +331,9 @@ class Compiled(Generic[P, R]):
             tracer.guards.append(parts)
         return LookupGuard(places, symbolic | tracer.attributes.keys(), tracer.seen)
 
-    def _caller(self, args: Any, kwargs: Any) -> Callable[[list[Any]], Any]:
+    def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the values of its argument tree."""
-        form, function = form_of([args, kwargs]), self.function
+        form, function = rebuild([args, kwargs], iter([0] * count)), self.function
 
         def call(given: list[Any]) -> Any:
             new_args, new_kwargs = rebuild(form, iter(given))
@@ -380,4 +380,10 @@ def _output(tracer: Tracer, y: Any, start: int, position: int | None) -> Any:
         return PlainOutput(tracer.traced(y.array).refresh().variable, type(y))
     if type(y) is ProxyArray:
         return PlainOutput(y.refresh().variable, None)
+    for name, held in attributes(y).items() if has_attributes(y) else ():
+        if any(type(x) in (SymbolicScalar, ProxyArray) for x in leaves(held)):
+            raise CompileError(
+                f"compile: {tracer.name} returns a {type(y).__name__} whose attribute {name!r} is another one at each "
+                "call, which a replay would not put there; return tuples, lists and dictionaries"
+            )
     return y

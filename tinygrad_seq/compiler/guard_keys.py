@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..backend import SCALAR, Array, backend_of, is_array, numpy_backend
-from ..backend.pytree import fields_of, is_record
 from ..graph import Leaf, Node, Value
 from ..graph.tracing_hook import CompileError
 from .names import attributes
@@ -40,8 +39,6 @@ def tree_structure(tree: Any, found: list[Any]) -> Any:
         return (_container_key(tree), tuple([(key, tree_structure(value, found)) for key, value in tree.items()]))
     if tree is None:
         return None
-    if is_record(tree):
-        return (_container_key(tree), tuple([(k, tree_structure(x, found)) for k, x in fields_of(tree).items()]))
     if isinstance(tree, Iterator):
         raise CompileError(
             f"compile: an argument is a {type(tree).__name__}, which recording would use up; pass list(...) of it"
@@ -52,9 +49,6 @@ def tree_structure(tree: Any, found: list[Any]) -> Any:
 
 def container_types(tree: Any) -> set[type[Any]]:
     """The types of containers, nested at will, that are a user's own: with methods and attributes."""
-    if is_record(tree):
-        tree, kind = fields_of(tree), type(tree)
-        return {kind} | container_types(tree)
     if not isinstance(tree, (list, tuple, dict)):
         return set()
     parts = tree.values() if isinstance(tree, dict) else tree
@@ -67,8 +61,6 @@ def _container_key(tree: Any) -> Any:
     if kind is tuple or kind is list or kind is dict:
         return kind
     held = attributes(tree)
-    if is_record(tree):
-        held = {name: x for name, x in held.items() if name not in fields_of(tree)}
     if not held:
         return kind
     for name, x in held.items():

@@ -136,8 +136,7 @@ class Names:
             self.of_modules += [Place(vars(x), name, "item") for name, value in held if isinstance(value, CONTAINERS)]
             yield from [value for name, value in vars(x).items() if self._is_read(name, type(x)) or has_parts(value)]
             yield from [hook.call for name in HOOKS for hook in vars(x).get(name, ())]
-            yield x.forward
-            yield from self._of_class(type(x), makes=False)
+            yield from (x.forward, type(x))
         elif _top(type(x).__module__) not in (_OURS, "nn", "numpy"):
             yield from self._of_object(x)
 
@@ -212,11 +211,18 @@ class Names:
                     if slot and hasattr(x, key):
                         self.places.append(Place(x, key, "attribute", f"{kind.__name__}.{key}"))
                         yield getattr(x, key)
-            yield from self._of_class(kind, makes=False)
+            yield from self._of_class(kind, makes=self._may_make(kind))
         elif kind.__module__ == "functools":
             if hasattr(x, "cache_info"):
                 self.places.append(Place(x, None, "cache", "an lru_cache"))
             yield getattr(x, "__wrapped__", None)
+
+    def _may_make(self, kind: type[Any]) -> bool:
+        """Whether functions may make more objects of an object's class, without its name: by `type(x)`, or `cls`."""
+        held = [(base, key, x) for base in kind.__mro__ for key, x in vars(base).items()]
+        return not self.names.isdisjoint(("type", "__class__")) or any(
+            isinstance(x, classmethod) and self._is_read(key, base) for base, key, x in held
+        )
 
     def _is_used_up(self, iterator: Any) -> bool:
         """Whether taking from an iterator changes nothing that is compared; files are open to be written to."""
