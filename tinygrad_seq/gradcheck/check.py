@@ -24,9 +24,8 @@ from .subjects import Raised, SecondOrder, Subject, TensorSubject
 host: Any = array_module(0.0)
 
 SMALL = 1000  # entries of all inputs together, up to which every one is looked at
-# calls for each input that another point or other cotangents take: where all lines are known, by the complex step, by
-# differences along one direction, and at most
-KNOWN, CERTIFIED, QUICKLY, ONCE_MORE = 6, 24, 2 * len(QUICK), 48
+# calls for each input that another point takes: by the complex step, by differences along one direction, and at most
+CERTIFIED, QUICKLY, ONCE_MORE = 24, 2 * len(QUICK), 48
 
 
 def gradcheck(
@@ -239,7 +238,7 @@ def _once_more(probe: Probe, report: Report, c: Comparison, looks: Sequence[Look
     for i, (look, before) in enumerate(zip(looks, report.inputs, strict=True)):
         known = [(d, found) for d, found in look.lines if here and not d[look.kinks].any()]
         left = probe.left // len(report.inputs)
-        if left < (KNOWN if known else CERTIFIED if look.certified else QUICKLY):
+        if not probe.left or (not known and left < (CERTIFIED if look.certified else QUICKLY)):
             before.notes.append(f"not checked {where}: too few calls are left")
             continue
         after = Look(c, i, exhaustive=False, certified=bool(look.certified)).again(known, left < ONCE_MORE)

@@ -24,7 +24,7 @@ FINE = 1e-3  # grid of the values, as a part of the largest, up to which it is r
 DECIMALS = 12
 UNKNOWN = 0.1  # error, as a part of a slope, above which the slope to one side is looked at
 CLEARLY = 1e-4  # part of that error that the one of the other side must not exceed
-WIDE = (0.207, 0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest, that no grid of values shares
+WIDE = (0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest beside its FALL-th, that no grid of values shares
 
 
 Samples = dict[int, list["Array | None"]]  # to both sides, by the number of the step
@@ -77,7 +77,7 @@ def along(
         if _settled(found) or all(y is None for y in samples[max(some)]):
             break
         if steps is None and some is FIRST and _is_coarse(coarse, samples):
-            return _better(found, _fitted(f, here, coarse))
+            return _better(found, _fitted(f, here, coarse, samples.get(1, [None, None])))
     return found
 
 
@@ -92,16 +92,16 @@ def _better(one: Slopes, other: Slopes) -> Slopes:
     return Slopes(*[host.where(better, b, a) for a, b in zip(one, other, strict=True)])
 
 
-def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array) -> Slopes:
+def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array, first: Sequence[Array | None]) -> Slopes:
     """By the odd polynomial of fifth degree that comes nearest at wide steps; errors by what it leaves over.
 
     That is an error of which much is known, so that half of it will do where others are taken as they are.
     """
-    parts = host.array(WIDE)[:, None]
+    parts = host.array((1 / FALL, *WIDE))[:, None]
     gap = host.full(here.shape, host.nan)
     high, low = [
-        host.stack([gap if y is None else y for y in [f(sign * float(t) * WIDEST) for t in parts[:, 0]]])
-        for sign in (1.0, -1.0)
+        host.stack([gap if y is None else y for y in [known, *[f(sign * t * WIDEST) for t in WIDE]]])
+        for sign, known in zip((1.0, -1.0), first, strict=True)
     ]
     powers = parts ** host.array([1, 3, 5])
     odd = (high - low) / 2
