@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import against, compiled, distributed, engines, gpu, import_time, memory, recording, recurrent
+from . import against, compiled, distributed, engines, gpu, import_time, learning, memory, recording, recurrent
 from .processes import HERE, environment
 
 KERNELS: dict[str, tuple[str | None, ...]] = {"free": (None,), "Haswell": ("Haswell",), "both": (None, "Haswell")}
@@ -28,13 +28,15 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=[*names, "gpu", "distributed"],
-        help="which benchmark; all but the last two if not said",
+        choices=[*names, "gpu", "distributed", "learning"],
+        help="which benchmark; all but the last three if not said",
     )
     parser.add_argument("--against", type=Path, metavar="PATH", help="compare with the checkout there")
     parser.add_argument("--rounds", type=int, help="how many turns each candidate has (2 for a quick look)")
     parser.add_argument("--kernels", choices=KERNELS, help="OpenBLAS's: its own choice, pinned, or each in turn")
     parser.add_argument("--workloads", nargs="+", default=[], choices=compiled.WORKLOADS, help="of compiled")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="of learning; Python's documentation if not said")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of learning, for each model")
     given = parser.parse_args()
     if given.rounds is not None and given.rounds < 1:
         parser.error("--rounds takes 1 or more")
@@ -62,6 +64,7 @@ def main() -> None:
         "memory": lambda: memory.main(**rounds),
         "engines": engines.main,
         "distributed": lambda: distributed.main(**rounds),
+        "learning": lambda: learning.main(given.text, given.minutes),
     }
     parts[given.part]()
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ HIDDEN, EMBEDDING, BATCH, CHUNK, RATE, DROPOUT = 384, 64, 64, 64, 4e-3, 0.5
 
 
 def corpus_of(text: Path | None, folder: Path) -> Corpus:
+    """The text as tokens, its last tenth held out."""
     return Text(None if text is None else [text]).corpus(folder)
 
 
@@ -40,11 +40,11 @@ def ours(text: Path | None, minutes: float, folder: Path) -> CharLM:
     return Run.load(folder / "best.npz", "cpu").model
 
 
-def theirs(text: Path | None, minutes: float, folder: Path) -> None:
+def theirs(text: str | None, minutes: float, folder: str) -> None:
     """Train PyTorch's layer for so many minutes, and leave its weights in the folder."""
     import torch
 
-    corpus = corpus_of(text, folder)
+    corpus = corpus_of(None if text is None else Path(text), Path(folder))
     torch.manual_seed(0)
     V = len(corpus.vocabulary)
     model = torch.nn.ModuleDict(
@@ -66,7 +66,7 @@ def theirs(text: Path | None, minutes: float, folder: Path) -> None:
                 break
             for group in optimizer.param_groups:
                 group["lr"] = RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-            x, y = (torch.from_numpy(t.numpy()) for t in (inputs, targets))
+            x, y = (torch.tensor(t.numpy()) for t in (inputs, targets))
             hidden, state = model["lstm"](model["embedding"](x), state)
             state = tuple(s.detach() for s in state)
             loss = torch.nn.functional.cross_entropy(model["head"](drop(hidden)).reshape(-1, V), y.reshape(-1))
@@ -74,7 +74,14 @@ def theirs(text: Path | None, minutes: float, folder: Path) -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-    np.savez(folder / "theirs.npz", **{name: p.detach().numpy() for name, p in model.state_dict().items()})
+    np.savez(Path(folder) / "theirs.npz", **{name: p.detach().numpy() for name, p in model.state_dict().items()})
+
+
+def their_model(folder: Path, vocabulary: int) -> CharLM:
+    """Its weights in a model of ours, which judges and writes."""
+    model, weights = CharLM(vocabulary, EMBEDDING, HIDDEN, 1), np.load(folder / "theirs.npz")
+    model.load_state_dict({name: tg.tensor(weights[name]) for name in weights.files})
+    return model
 
 
 def judged(model: CharLM, corpus: Corpus) -> float:
@@ -90,11 +97,8 @@ def main(text: Path | None = None, minutes: float = 3.0) -> None:
         folder = Path(name)
         corpus = corpus_of(text, folder)
         rows.append(("tinygrad_seq", f"{judged(ours(text, minutes, folder / 'ours'), corpus):.4f}", f"{minutes:g}"))
-        call = f"from pathlib import Path; from benchmarks.learning import theirs; theirs({text and str(text)!r} and "
-        call += f"Path({str(text)!r}), {minutes}, Path({str(folder)!r}))"
+        call = f"from benchmarks.learning import theirs; theirs({text and str(text)!r}, {minutes}, {str(folder)!r})"
         subprocess.run([sys.executable, "-c", call], cwd=HERE, check=True)
-        peer = CharLM(len(corpus.vocabulary), EMBEDDING, HIDDEN, 1)
-        weights: Any = np.load(folder / "theirs.npz")
-        peer.load_state_dict({name: tg.tensor(weights[name]) for name in weights.files})
+        peer = their_model(folder, len(corpus.vocabulary))
         rows.append((f"PyTorch, nn.LSTM({HIDDEN})", f"{judged(peer, corpus):.4f}", f"{minutes:g}"))
     print(markdown(rows))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import against, compiled, distributed, engines, gpu, memory, peers, recording, recurrent
+from benchmarks import against, compiled, distributed, engines, gpu, learning, memory, peers, recording, recurrent
 from benchmarks.language_model import ours, sampling
 from benchmarks.processes import HERE, Candidate, Make, alive, estimate, in_turn, ratio
 from benchmarks.workloads import Workload
@@ -48,6 +48,15 @@ def test_the_peer_computes_the_same(case: str) -> None:
     found = [recurrent.ours(case)()]
     found += [recurrent.theirs(case, fused)() for fused in (False, True)]
     assert found == pytest.approx([found[0]] * 3, rel=1e-4)
+
+
+def test_the_peer_learns_and_is_judged_by_the_same_function(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is the peer")
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 400, "utf-8")
+    learning.theirs(str(text), 0.01, str(tmp_path))
+    corpus = learning.corpus_of(text, tmp_path)
+    assert learning.judged(learning.their_model(tmp_path, len(corpus.vocabulary)), corpus) < corpus.uniform()
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "RNN"])
