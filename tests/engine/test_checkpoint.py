@@ -269,3 +269,17 @@ def test_second_derivatives_with_hooks_and_random_numbers() -> None:
         return x.grad.tolist(), w.grad.tolist(), calls  # type: ignore[union-attr]
 
     both(program)
+
+
+@pytest.mark.parametrize("change", [lambda held: held["log"].append(1), lambda held: held.pop("log")])
+def test_a_container_among_the_arguments_that_is_changed(change: Any) -> None:
+    held: dict[str, Any] = {"x": tg.ones(2, requires_grad=True), "log": []}
+
+    def f(held: dict[str, Any]) -> tg.Tensor:
+        y: tg.Tensor = held["x"] * 2
+        change(held)
+        return y
+
+    with pytest.raises(RuntimeError, match="changes a list or a dictionary among its arguments"):
+        tg.checkpoint(f, held)
+    assert held["log"] == []

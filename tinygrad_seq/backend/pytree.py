@@ -16,6 +16,15 @@ def leaves(tree: Any) -> list[Any]:
     return [] if tree is None else [tree]
 
 
+def structure(tree: Any) -> Any:
+    """How a container is built and which objects are its leaves, to see whether it is still so."""
+    if isinstance(tree, dict):
+        return type(tree), tuple([(key, structure(value)) for key, value in tree.items()])
+    if isinstance(tree, (list, tuple)):
+        return type(tree), tuple([structure(value) for value in tree])
+    return id(tree)
+
+
 def rebuild(tree: Any, new_leaves: Iterator[Any]) -> Any:
     """A container like `tree`, with the next of `new_leaves` in the place of each leaf."""
     if isinstance(tree, dict):

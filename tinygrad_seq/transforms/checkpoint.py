@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autodiff import recorded_sweep, sweep
 from ..backend import array_module, is_array
-from ..backend.pytree import leaves, rebuild, tree_map
+from ..backend.pytree import leaves, rebuild, structure, tree_map
 from ..graph import FunctionNode, Leaf, Node, Primitive, Value
 from ..graph.grad_mode import enable_grad, is_grad_enabled
 from ..graph.recomputation import Run
@@ -36,6 +36,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     Raises:
         RuntimeError: in the backward pass, if f does not compute the same again: something that it uses was changed in
             between, or is random without drawing from a `tg.Generator`.
+        RuntimeError: if f changes a list or a dictionary among its arguments.
         TypeError: if f is no function.
     """
     if not callable(f):
@@ -91,8 +92,16 @@ class _Segment:
         given = [next(rest) if isinstance(x, Tensor) and x.node is not None else x for x in leaves(list(self.args))]
         if later is not None:
             given = [later(x) if isinstance(x, Tensor) else x for x in given]
+        args = rebuild(list(self.args), iter(given))
+        before = structure(args)
         with enable_grad():
-            return self.f(*rebuild(list(self.args), iter(given)))
+            result = self.f(*args)
+        if structure(args) != before:
+            raise RuntimeError(
+                "checkpoint: the function changes a list or a dictionary among its arguments, a copy of which it was "
+                "given; change a copy of its own, and return that"
+            )
+        return result
 
     def backward(self, gs: tuple[Any, ...], _y: Any, *inputs: Any) -> list[Any]:
         """Run again, and carry the gradients of the results back to the inputs and to what f closed over."""
