@@ -22,6 +22,7 @@ SETTLED = 1e-9  # error, as a part of what is usual, below which no more steps a
 NOISY = 1e-11  # grain of the values, as a part of them, that only more wide steps average out
 FINE = 1e-3  # grid of the values, as a part of the largest, up to which it is rounding
 DECIMALS = 12
+HALF, WIDER = 1e-5, 5.0  # grain as a part of the values, as of half precision, from which steps are so much wider
 UNKNOWN = 0.1  # error, as a part of a slope, above which the slope to one side is looked at
 CLEARLY = 1e-4  # part of that error that the one of the other side must not exceed
 WIDE = (0.391, 0.577, 0.704, 0.813, 0.914, 1.0)  # parts of the widest beside its FALL-th, that no grid of values shares
@@ -97,10 +98,12 @@ def _fitted(f: Callable[[float], Array | None], here: Array, coarse: Array, firs
 
     That is an error of which much is known, so that half of it will do where others are taken as they are.
     """
-    parts = host.array((1 / FALL, *WIDE))[:, None]
+    there = here != 0
+    wide = WIDER if there.any() and host.median((coarse / abs(here))[there]) > HALF else 1.0
+    parts = host.array((1 / FALL, *[wide * t for t in WIDE]))[:, None]
     gap = host.full(here.shape, host.nan)
     high, low = [
-        host.stack([gap if y is None else y for y in [known, *[f(sign * t * WIDEST) for t in WIDE]]])
+        host.stack([gap if y is None else y for y in [known, *[f(sign * wide * t * WIDEST) for t in WIDE]]])
         for sign, known in zip((1.0, -1.0), first, strict=True)
     ]
     powers = parts ** host.array([1, 3, 5])
