@@ -24,8 +24,9 @@ from .subjects import Raised, SecondOrder, Subject, TensorSubject
 host: Any = array_module(0.0)
 
 SMALL = 1000  # entries of all inputs together, up to which every one is looked at
-# calls for each input that another point takes: by the complex step, by differences along one direction, and at most
-CERTIFIED, QUICKLY, ONCE_MORE = 24, 2 * len(QUICK), 48
+# calls for each input that other cotangents take by the complex step; that another point takes by it, by differences
+# along one direction, and at most
+ANEW, CERTIFIED, QUICKLY, ONCE_MORE = 6, 24, 2 * len(QUICK), 48
 
 
 def gradcheck(
@@ -238,7 +239,8 @@ def _once_more(probe: Probe, report: Report, c: Comparison, looks: Sequence[Look
     for i, (look, before) in enumerate(zip(looks, report.inputs, strict=True)):
         known = [(d, found) for d, found in look.lines if here and not d[look.kinks].any()]
         left = probe.left // len(report.inputs)
-        if not probe.left or (not known and left < (CERTIFIED if look.certified else QUICKLY)):
+        least = (ANEW if here else CERTIFIED) if look.certified else (1 if known else QUICKLY)
+        if left < least:
             before.notes.append(f"not checked {where}: too few calls are left")
             continue
         after = Look(c, i, exhaustive=False, certified=bool(look.certified)).again(known, left < ONCE_MORE)
