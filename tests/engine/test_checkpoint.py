@@ -10,6 +10,7 @@ import pytest
 
 import nn
 import tinygrad_seq as tg
+from tinygrad_seq.tensor.rng import default_generator
 from tinygrad_seq.transforms import fingerprint
 
 Wrapped = Callable[..., Any]
@@ -276,10 +277,12 @@ def test_a_container_among_the_arguments_that_is_changed(change: Any) -> None:
     held: dict[str, Any] = {"x": tg.ones(2, requires_grad=True), "log": []}
 
     def f(held: dict[str, Any]) -> tg.Tensor:
-        y: tg.Tensor = held["x"] * 2
+        y: tg.Tensor = held["x"] * 2 + tg.rand(2)
+        count.add_(1)
         change(held)
         return y
 
+    count, stood = tg.zeros(()), default_generator.get_state()
     with pytest.raises(RuntimeError, match="changes a list or a dictionary among its arguments"):
         tg.checkpoint(f, held)
-    assert held["log"] == []
+    assert (held["log"], count.item(), default_generator.get_state()) == ([], 0.0, stood)

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from functools import cache, cached_property, lru_cache, partial
 from operator import attrgetter, methodcaller
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from ..graph import Value
 from .dynamic_lookups import is_dynamic, words
@@ -198,9 +198,8 @@ class Names:
     def _of_object(self, x: Any) -> Iterator[Any]:
         kind, held = type(x), getattr(x, "__dict__", None)
         if isinstance(held, dict):
-            whole = (
-                _top(kind.__module__) in _HOLDERS or id(x) in self._read_whole
-            )  # a holder's own code reads what it holds
+            # a holder's own code reads what it holds
+            whole = _top(kind.__module__) in _HOLDERS or id(x) in self._read_whole
             yield from self._of_dict(held, kind.__name__, kind, whole)
             self.places.append(Place(held, frozenset(self.names), "names", f"{kind.__name__}'s attributes"))
         if self._is_users(kind.__module__):
@@ -255,13 +254,16 @@ def has_attributes(x: Any) -> bool:
 
 def attributes(x: Any) -> dict[str, Any]:
     """What an object holds: in its `__dict__`, and in slots."""
-    kind: Any = type(x)
-    slots = {key: getattr(x, key) for key in _slots(kind) if hasattr(x, key)}
-    return slots | dict(getattr(x, "__dict__", {}))
+    slots = _slots.get(type(x))
+    if slots is None:  # asked at each call with an object of the class
+        slots = _slots[type(x)] = _slots_of(type(x))
+    return {key: getattr(x, key) for key in slots if hasattr(x, key)} | dict(getattr(x, "__dict__", {}))
 
 
-@lru_cache(256)  # asked at each call with an object of the class
-def _slots(kind: type[Any]) -> tuple[str, ...]:
+_slots: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
+
+
+def _slots_of(kind: type[Any]) -> tuple[str, ...]:
     """The names of the slots of a class. Those of classes in C are read-only, and left out."""
     written = [vars(base) for base in kind.__mro__ if "__slots__" in vars(base)]
     return tuple([key for held in written for key, d in held.items() if isinstance(d, types.MemberDescriptorType)])

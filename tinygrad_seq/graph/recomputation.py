@@ -62,18 +62,27 @@ class Run:
         It gives the context of the run itself: the backward pass through it belongs into the outer one, too.
         """
         with ExitStack() as stack:
-            for generator, state in self._generators.values():
+            for generator, _ in self._generators.values():
                 stack.callback(generator.set_state, generator.get_state())
-                generator.set_state(state)
-            for ref, array in self._memory.values():
+            for ref, _ in self._memory.values():
                 owner = ref()
                 if owner is not None:
                     stack.callback(_put_back, owner, copied(owner), version_counter.write_time(id(owner)))
-                    _write(owner, array)
-            for owner, name, value in self._attributes.values():
+            for owner, name, _ in self._attributes.values():
                 stack.callback(_assign, owner, name, vars(owner).get(name, _MISSING))
-                _assign(owner, name, value)
+            self.undo()
             yield self._running
+
+    def undo(self) -> None:
+        """Let everything outside be as the run found it."""
+        for generator, state in self._generators.values():
+            generator.set_state(state)
+        for ref, array in self._memory.values():
+            owner = ref()
+            if owner is not None:
+                _write(owner, array)
+        for owner, name, value in self._attributes.values():
+            _assign(owner, name, value)
 
     @contextmanager
     def _running(self) -> Iterator[None]:

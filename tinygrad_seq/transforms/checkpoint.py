@@ -97,6 +97,7 @@ class _Segment:
         with enable_grad():
             result = self.f(*args)
         if structure(args) != before:
+            self.first.undo()
             raise RuntimeError(
                 "checkpoint: the function changes a list or a dictionary among its arguments, a copy of which it was "
                 "given; change a copy of its own, and return that"
