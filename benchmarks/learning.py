@@ -57,7 +57,7 @@ def theirs(text: str | None, minutes: float, folder: str) -> None:
     drop = torch.nn.Dropout(DROPOUT)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     streams = nn.utils.stream(corpus.train, BATCH, CHUNK)
-    began, state = time.monotonic(), None
+    began = time.monotonic()
     while (done := (time.monotonic() - began) / (60 * minutes)) < 1:
         state = None
         for inputs, targets in streams:
