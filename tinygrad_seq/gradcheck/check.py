@@ -211,6 +211,10 @@ def _elsewhere(probe: Probe, report: Report, rng: Any, values: Sequence[Array], 
     if report.verdict != "pass" or all(a is b for a, b in zip(larger, arrays, strict=True)):
         return
     where = "at inputs eight times as large"
+    if probe.left < QUICKLY * len(report.inputs):  # what stands there would take calls, too
+        for part in report.inputs:
+            part.notes.append(_too_few(where))
+        return
     with warnings.catch_warnings(), _reported_at(where, report):
         warnings.simplefilter("ignore")
         try:
@@ -241,12 +245,16 @@ def _once_more(probe: Probe, report: Report, c: Comparison, looks: Sequence[Look
         left = probe.left // len(report.inputs)
         least = (ANEW if here else CERTIFIED) if look.certified else (1 if known else QUICKLY)
         if left < least:
-            before.notes.append(f"not checked {where}: too few calls are left")
+            before.notes.append(_too_few(where))
             continue
         after = Look(c, i, exhaustive=False, certified=bool(look.certified)).again(known, left < ONCE_MORE)
         if after.verdict == "fail":
             before.verdict, before.wrong = "fail", after.wrong
             before.problems += [where, *after.problems]
+
+
+def _too_few(where: str) -> str:
+    return f"not checked {where}: too few calls are left"
 
 
 def _larger(a: Array) -> Array:
