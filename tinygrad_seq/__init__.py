@@ -219,6 +219,7 @@ from .tensor.random import (
 from .tensor.rng import Generator, default_generator
 from .transforms.checkpoint import checkpoint
 from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
+from .transforms.scan import scan
 from .version import __version__
 
 if _typing.TYPE_CHECKING:
@@ -323,7 +324,7 @@ __all__ = [
     "neg", "negative", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer",
     "pad", "permute", "pi", "pow", "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like",
     "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll",
-    "round", "rsqrt", "save", "scatter", "scatter_add", "select", "set_default_device", "set_default_dtype",
+    "round", "rsqrt", "save", "scan", "scatter", "scatter_add", "select", "set_default_device", "set_default_dtype",
     "set_default_tensor_type", "set_float32_matmul_precision", "set_grad_enabled", "set_num_threads", "short",
     "show_config", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square",
     "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor",

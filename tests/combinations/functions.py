@@ -43,6 +43,34 @@ class Vmap(Feature):
         return each
 
 
+class Scan(Feature):
+    """Sample after sample, the last one first; each begins with a part of what came of those before."""
+
+    name = "scan"
+
+    def function(self, world: World, f: Function) -> Function:
+        def step(total: tg.Tensor, sample: tuple[tg.Tensor, Batch]) -> tuple[tg.Tensor, tg.Tensor]:
+            x, batch = sample
+            value = f(x.unsqueeze(0) + total * 0.01, {name: value.unsqueeze(0) for name, value in batch.items()})
+            return total + value, value
+
+        def scanned(x: tg.Tensor, batch: Batch) -> tg.Tensor:
+            total, values = tg.scan(step, tg.zeros((), dtype=x.dtype), (x, batch), reverse=True)
+            return total + values[0]
+
+        return scanned
+
+    def plain_function(self, world: World, f: Function) -> Function:
+        def each(x: tg.Tensor, batch: Batch) -> tg.Tensor:
+            total = value = tg.zeros((), dtype=x.dtype)
+            for n in reversed(range(len(x))):
+                value = f(x[n : n + 1] + total * 0.01, {k: v[n : n + 1] for k, v in batch.items()})
+                total = total + value
+            return total + value
+
+        return each
+
+
 class _Derivative(Feature):
     """The function, and a derivative by its input added to it."""
 
@@ -325,6 +353,6 @@ class CompiledFunction(Feature):
 
 
 FUNCTIONS: list[type[Feature]] = [
-    Checkpoint, Vmap, Grad, Vjp, Jvp, Hvp, Jacobian, FunctionalCall, GradOfParameters, Detach, NoGrad, InPlace, Views,
+    Checkpoint, Vmap, Scan, Grad, Vjp, Jvp, Hvp, Jacobian, FunctionalCall, GradOfParameters, Detach, NoGrad, InPlace, Views,
     Noise, HookInside, CompiledFunction,
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from .steps import STEPS
 from .update import KINDS, ByHand, Update
 from .world import OF_TEN, WEIGHTS, Weights, World
 
-QUICK = 420  # draws in `make test`: the fewest in which every pair comes up
+QUICK = 434  # draws in `make test`: the fewest in which every pair comes up
 _ALL: list[type[Feature]] = [*FUNCTIONS, Operations, *MODELS, *STEPS, Distributed]
 FEATURES = {feature.name: feature for feature in _ALL}
 Pair = tuple[str, str]
@@ -42,7 +42,11 @@ REFUSED |= {
     for drawn in ("dropout", "zoneout")
     for lengths in ("lengths", "packed", "mask")
 }
-REFUSED |= {frozenset({"distributed", "vmap", d}): "shard() gave this process" for d in ("dropout", "zoneout")}
+REFUSED |= {
+    frozenset({"distributed", alone, drawn}): "shard() gave this process"
+    for alone in ("vmap", "scan")
+    for drawn in ("dropout", "zoneout")
+}
 REFUSED |= {
     frozenset({compiled, *others}): words
     for compiled in ("compiled model", "compiled function")

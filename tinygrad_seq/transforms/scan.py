@@ -1,0 +1,188 @@
+"""A loop over steps as one function: `scan`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from ..backend import Array
+from ..backend.pytree import leaves, rebuild, tree_map
+from ..graph.grad_mode import no_grad
+from ..graph.recomputation import Run
+from ..graph.saved_tensors import next_number, owner_of, version_counter
+from ..ops.shape import stack
+from ..tensor import Tensor, as_tensor
+from ..tensor.creation import zeros
+
+Carry = TypeVar("Carry")
+Y = TypeVar("Y")
+
+
+def scan(
+    step: Callable[[Carry, Any], tuple[Carry, Y]],
+    carry: Carry,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+) -> tuple[Carry, Y]:
+    """Carry a state from step to step: `carry, y = step(carry, x)` for each x along the first dimension of xs.
+
+    As JAX's `lax.scan`. carry, xs and y are tensors or containers of them, y may be None; what else step uses, such as
+    weights, gets gradients too. Derivatives of any order pass through.
+
+    Args:
+        step: takes the carry and one step's part of xs, and returns the next carry and y. The carry keeps its
+            structure, shapes, dtypes and devices.
+        carry: where to begin.
+        xs: (T, ...) tensors, of one T; None for steps that take nothing, as many as `length` says. step gets None then.
+        length: T, where xs does not say it; if both do, they must agree.
+        reverse: begin with the last step. The ys stand where their xs do.
+
+    Returns:
+        The carry after the last step, and the ys as tensors (T, ...). Of no steps, ys has the shapes that step gives
+        for zeros: it is called once with them, and what it changes is as it was afterwards.
+
+    Raises:
+        TypeError: if the carry or y changes its structure, dtype or device on the way; the message names the tensor.
+        ValueError: if it changes its shape, or xs and length do not give one T.
+        RuntimeError: if step changes in place what it returned as y before.
+
+    >>> h, outputs = tg.scan(lambda h, x: (h + x, h * x), tg.tensor(0.0), tg.tensor([1.0, 2.0, 3.0]))
+    >>> h, outputs
+    (tensor(6.), tensor([0., 2., 9.]))
+    """
+    if not callable(step):
+        raise TypeError(f"scan: takes a function first, got a {type(step).__name__}")
+    tensors = [as_tensor(x) for x in leaves(xs)]
+    count = _length(xs, tensors, length)
+    carry = tree_map(as_tensor, carry)
+    if not count:
+        return carry, _empty(step, carry, xs, tensors)
+    columns = [x.unbind(0) for x in tensors]
+    form: Any = None
+    ys: list[_Returned] = []
+    for t in reversed(range(count)) if reverse else range(count):
+        carry, y = _taken(step, carry, rebuild(xs, iter([column[t] for column in columns])), t)
+        form = form if ys else tree_map(as_tensor, y)
+        ys.append(_Returned.of([*_matched("y", y, form, t)]))
+    for y in ys:
+        y.require_unchanged()
+    if reverse:
+        ys.reverse()
+    return carry, rebuild(form, iter([stack(column) for column in zip(*[y.tensors for y in ys], strict=True)]))
+
+
+class _Returned(NamedTuple):
+    """What a step returned as y: the tensors, and the arrays in them at that time."""
+
+    tensors: list[Tensor]
+    arrays: list[Array]
+    time: int
+
+    @classmethod
+    def of(cls, tensors: list[Tensor]) -> _Returned:
+        return cls(tensors, [y.array for y in tensors], next_number())
+
+    def require_unchanged(self) -> None:
+        for y, array in zip(self.tensors, self.arrays, strict=True):
+            if y.array is not array or version_counter.write_time(id(owner_of(array))) > self.time:
+                raise RuntimeError(
+                    "scan: a later step changed in place what an earlier one had returned as y; return y.clone(), or "
+                    "change a clone()"
+                )
+
+
+def _length(xs: Any, tensors: list[Tensor], length: int | None) -> int:
+    """The number of steps."""
+    for x in tensors:
+        if not x.ndim:
+            raise ValueError(
+                "scan: xs are tensors (T, ...), and one of them has no dimension; numbers in a list are no tensor, "
+                "tg.tensor makes them one"
+            )
+    counts = sorted({len(x) for x in tensors})
+    if len(counts) > 1:
+        raise ValueError(f"scan: all xs must have as many steps along their first dimension, they have {counts}")
+    if length is None:
+        if not counts:
+            raise TypeError("scan: without xs, length= must say how many steps there are")
+        return counts[0]
+    if isinstance(length, bool) or not hasattr(length, "__index__"):
+        raise TypeError(f"scan: length is an integer, got a {type(length).__name__}")
+    given = operator.index(length)
+    if given < 0 or (counts and counts[0] != given):
+        raise ValueError(
+            f"scan: length={given}, but " + (f"xs have {counts[0]} steps" if counts else "it is from 0 up")
+        )
+    return given
+
+
+def _taken(step: Callable[[Any, Any], Any], carry: Any, x: Any, t: int) -> tuple[Any, Any]:
+    """The carry and y after one step."""
+    returned = step(carry, x)
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        what = f"{len(returned)} entries" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        raise TypeError(f"scan: step must return a tuple (carry, y), it returned {what}; y may be None")
+    now, y = returned
+    return rebuild(carry, _matched("carry", now, carry, t)), y
+
+
+def _matched(path: str, now: Any, before: Any, t: int) -> Iterator[Tensor]:
+    """The tensors of a container in the order of one before, which it must be like."""
+    if isinstance(before, dict):
+        if type(now) is not type(before) or now.keys() != before.keys():
+            raise _unlike(path, now, before, t)
+        for key in before:
+            yield from _matched(f"{path}[{key!r}]", now[key], before[key], t)
+    elif isinstance(before, (list, tuple)):
+        if type(now) is not type(before) or len(now) != len(before):
+            raise _unlike(path, now, before, t)
+        for i, entry in enumerate(before):
+            yield from _matched(f"{path}[{i}]", now[i], entry, t)
+    elif now is None or isinstance(now, (dict, list, tuple)) or before is None:
+        if now is not before:
+            raise _unlike(path, now, before, t)
+    else:
+        number = isinstance(now, (int, float)) and not isinstance(now, bool)
+        like = before if number and isinstance(before, Tensor) and before.dtype.kind == "f" else None
+        x, y = as_tensor(now, like=like), as_tensor(before)
+        if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
+            raise _unlike(path, x, y, t)
+        yield x
+
+
+def _unlike(path: str, now: Any, before: Any, t: int) -> Exception:
+    """What is wrong with the carry, or y, after a step, as an error."""
+    kind: type[Exception] = TypeError
+    if isinstance(now, Tensor) and isinstance(before, Tensor) and now.shape != before.shape:
+        kind = ValueError
+    rule = "begin with a carry like that" if path.startswith("carry") else "all ys must be alike"
+    return kind(f"scan: at step {t}, {path} is {_described(now)}, but before it was {_described(before)}; {rule}")
+
+
+def _described(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return f"a {type(tree).__name__} of {', '.join(map(repr, tree))}" if tree else "an empty dict"
+    if isinstance(tree, (list, tuple)):
+        return f"a {type(tree).__name__} of {len(tree)}"
+    if isinstance(tree, Tensor):
+        return f"{tree.dtype} of shape {tree.shape} on {tree.device}"
+    return "None" if tree is None else f"a {type(tree).__name__}"
+
+
+def _empty(step: Callable[[Any, Any], Any], carry: Any, xs: Any, tensors: list[Tensor]) -> Any:
+    """The ys of no steps: as one step of zeros says."""
+    x = rebuild(xs, iter([zeros(x.shape[1:], dtype=x.dtype, device=x.device) for x in tensors]))
+    trial = Run()
+    try:
+        with trial.first(), no_grad():
+            _, y = _taken(step, carry, x, 0)
+    except Exception as error:
+        raise ValueError(
+            "scan: there are no steps, so the shape of ys is that of a step of zeros, which failed "
+            f"({type(error).__name__}: {error}); call scan only where there are steps"
+        ) from error
+    finally:
+        trial.undo()
+    return tree_map(lambda y: zeros((0, *y.shape), dtype=y.dtype, device=y.device), tree_map(as_tensor, y))
