@@ -105,6 +105,11 @@ def cube(x, *, scale):  # type: ignore[no-untyped-def]
 cube.vjp(lambda g, _y, x, *, scale: 3 * scale * g * x * x)
 assert_type(cube(w, scale=2.0), Tensor)
 assert_type(tg.nn.Linear(2, 3)(w), Tensor)
+
+def added(total: Tensor, x: Tensor) -> tuple[Tensor, tuple[Tensor, None]]:
+    return total + x, (x, None)
+
+assert_type(tg.scan(added, 0.0, w, reverse=True), tuple[Tensor, tuple[Tensor, None]])
 tg.tahn(w)  # wrong
 w.sofmax(0)  # wrong
 tg.exp(w).foo  # wrong
@@ -123,6 +128,8 @@ x.max(0).value  # wrong
 x.item().upper()  # wrong
 cube(w, scales=2.0)  # wrong
 model.lstm(3)  # wrong
+tg.scan(added, w, lenght=3)  # wrong
+tg.scan(lambda total, x: total, w, w)  # wrong
 tg.optimm  # wrong
 """.strip().splitlines()  # fmt: skip
 

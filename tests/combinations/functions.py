@@ -353,6 +353,6 @@ class CompiledFunction(Feature):
 
 
 FUNCTIONS: list[type[Feature]] = [
-    Checkpoint, Vmap, Scan, Grad, Vjp, Jvp, Hvp, Jacobian, FunctionalCall, GradOfParameters, Detach, NoGrad, InPlace, Views,
-    Noise, HookInside, CompiledFunction,
+    Checkpoint, Vmap, Scan, Grad, Vjp, Jvp, Hvp, Jacobian, FunctionalCall, GradOfParameters, Detach, NoGrad, InPlace,
+    Views, Noise, HookInside, CompiledFunction,
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.backend.pytree import leaves
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
+untyped: Callable[..., Any] = tg.scan  # as a program without types calls it
 
 
 class Pair(NamedTuple):
@@ -109,15 +110,15 @@ def test_trees() -> None:
 
 
 def test_steps_without_inputs_or_outputs() -> None:
-    last, ys = tg.scan(lambda n, x: (n * 2, x), tg.tensor(1), None, length=10)
+    last, ys = untyped(lambda n, x: (n * 2, x), tg.tensor(1), None, length=10)
     assert (last.item(), ys) == (1024, None)
-    last, ys = tg.scan(lambda n, _: (n, n), 3.0, length=2)
+    last, ys = untyped(lambda n, _: (n, n), 3.0, length=2)
     assert (last.item(), ys.tolist()) == (3.0, [3.0, 3.0])
     assert tg.scan(lambda n, x: (n + x, n), 0.0, np.ones(4, np.float32), length=4)[0].item() == 4.0
 
 
 def test_numbers_of_a_carry_take_its_dtype() -> None:
-    last, _ = tg.scan(lambda n, x: (1, None), tg.tensor(0.0, dtype=tg.float64), length=1)
+    last, _ = untyped(lambda n, x: (1, None), tg.tensor(0.0, dtype=tg.float64), length=1)
     assert (last.dtype, last.item()) == (tg.float64, 1.0)
 
 
@@ -175,7 +176,7 @@ def test_hooks_checkpoints_and_random_numbers() -> None:
             h.register_hook(lambda g: calls.append(1))
         return h, h
 
-    found = []
+    found: list[Any] = []
     for run in (tg.scan, lambda step, h, xs: looped(step, h, list(xs))):
         tg.manual_seed(3)
         weight.grad = None
@@ -190,8 +191,10 @@ def test_what_a_step_returned_is_not_changed_afterwards() -> None:
         h.add_(x)
         return h, h
 
+    begin = tg.zeros(2)
     with pytest.raises(RuntimeError, match=r"changed in place what an earlier one had returned.*y\.clone\(\)"):
-        tg.scan(step, tg.zeros(2), tg.ones(3, 2))
+        tg.scan(step, begin, tg.ones(3, 2))
+    assert begin.tolist() == [0.0, 0.0]
     with pytest.raises(RuntimeError, match="changed in place"):
         tg.scan(step, tg.zeros(2), tg.ones(3, 2).requires_grad_())
 
@@ -199,7 +202,9 @@ def test_what_a_step_returned_is_not_changed_afterwards() -> None:
         h.add_(x)
         return h, h.clone()
 
-    assert tg.scan(cloned, tg.zeros(2), tg.ones(3, 2))[1].tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    assert tg.scan(cloned, begin, tg.ones(3, 2))[1].tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    with pytest.raises(RuntimeError, match=r"step changed xs in place; change x\.clone\(\)"):
+        tg.scan(lambda h, x: (h + x.mul_(2.0), None), begin, tg.ones(3, 2))
 
 
 @pytest.mark.parametrize("executor", ["numpy", None])
@@ -224,50 +229,50 @@ def test_compiled(executor: Any, reverse: bool) -> None:
 @pytest.mark.parametrize(
     ("message", "error", "call"),
     [
-        ("takes a function first, got a int", TypeError, lambda: tg.scan(3, 0.0, tg.ones(2))),  # type: ignore[arg-type]
-        ("one of them has no dimension", ValueError, lambda: tg.scan(_kept, 0.0, [1.0, 2.0])),
-        (r"as many steps .* \[2, 3\]", ValueError, lambda: tg.scan(_kept, 0.0, (tg.ones(2), tg.ones(3)))),
-        ("length= must say", TypeError, lambda: tg.scan(_kept, 0.0)),
-        ("length=3, but xs have 2 steps", ValueError, lambda: tg.scan(_kept, 0.0, tg.ones(2), length=3)),
-        ("length=-1, but it is from 0 up", ValueError, lambda: tg.scan(_kept, 0.0, length=-1)),
-        ("an integer, got a float", TypeError, lambda: tg.scan(_kept, 0.0, length=2.0)),  # type: ignore[arg-type]
-        ("an integer, got a bool", TypeError, lambda: tg.scan(_kept, 0.0, length=True)),
-        ("returned a Tensor; y may be None", TypeError, lambda: tg.scan(lambda c, x: c, 0.0, tg.ones(2))),
-        ("it returned 3 entries", TypeError, lambda: tg.scan(lambda c, x: (c, x, x), 0.0, tg.ones(2))),
+        ("takes a function first, got a int", TypeError, lambda: untyped(3, 0.0, tg.ones(2))),
+        ("one of them has no dimension", ValueError, lambda: untyped(_kept, 0.0, [1.0, 2.0])),
+        (r"as many steps .* \[2, 3\]", ValueError, lambda: untyped(_kept, 0.0, (tg.ones(2), tg.ones(3)))),
+        ("length= must say", TypeError, lambda: untyped(_kept, 0.0)),
+        ("length=3, but xs have 2 steps", ValueError, lambda: untyped(_kept, 0.0, tg.ones(2), length=3)),
+        ("length=-1, but it is from 0 up", ValueError, lambda: untyped(_kept, 0.0, length=-1)),
+        ("an integer, got a float", TypeError, lambda: untyped(_kept, 0.0, length=2.0)),
+        ("an integer, got a bool", TypeError, lambda: untyped(_kept, 0.0, length=True)),
+        ("returned a Tensor; y may be None", TypeError, lambda: untyped(lambda c, x: c, 0.0, tg.ones(2))),
+        ("it returned 3 entries", TypeError, lambda: untyped(lambda c, x: (c, x, x), 0.0, tg.ones(2))),
         (
             r"step 0, carry\[1\]\['h'\] is float32 of shape \(2,\) on cpu, but before it was float32 of shape \(\)",
             ValueError,
-            lambda: tg.scan(lambda c, x: ((c[0], {"h": x}), None), (0.0, {"h": 0.0}), tg.ones(3, 2)),
+            lambda: untyped(lambda c, x: ((c[0], {"h": x}), None), (0.0, {"h": 0.0}), tg.ones(3, 2)),
         ),
         (
             "carry is float64 .* was float32 .*; begin with a carry like that",
             TypeError,
-            lambda: tg.scan(lambda c, x: (c.double(), None), 0.0, tg.ones(2)),
+            lambda: untyped(lambda c, x: (c.double(), None), 0.0, tg.ones(2)),
         ),
-        ("carry is float32 .* was int64", TypeError, lambda: tg.scan(lambda c, x: (c + 0.5, c), 0, tg.ones(2))),
-        ("carry is float32 .* was int64", TypeError, lambda: tg.scan(lambda c, x: (0.5, c), 0, tg.ones(2))),
-        ("carry is a tuple of 1, but .* float32", TypeError, lambda: tg.scan(lambda c, x: ((c,), c), 0.0, tg.ones(2))),
-        ("carry is a list of 1, .* a tuple", TypeError, lambda: tg.scan(lambda c, x: ([c[0]], x), (0.0,), tg.ones(2))),
-        (r"carry\[0\] is None, .* float32", TypeError, lambda: tg.scan(lambda c, x: ((None,), x), (0.0,), tg.ones(2))),
+        ("carry is float32 .* was int64", TypeError, lambda: untyped(lambda c, x: (c + 0.5, c), 0, tg.ones(2))),
+        ("carry is float32 .* was int64", TypeError, lambda: untyped(lambda c, x: (0.5, c), 0, tg.ones(2))),
+        ("carry is a tuple of 1, but .* float32", TypeError, lambda: untyped(lambda c, x: ((c,), c), 0.0, tg.ones(2))),
+        ("carry is a list of 1, .* a tuple", TypeError, lambda: untyped(lambda c, x: ([c[0]], x), (0.0,), tg.ones(2))),
+        (r"carry\[0\] is None, .* float32", TypeError, lambda: untyped(lambda c, x: ((None,), x), (0.0,), tg.ones(2))),
         (
             "carry is a dict of 'b', .*'a'",
             TypeError,
-            lambda: tg.scan(lambda c, x: ({"b": x}, x), {"a": 0.0}, tg.ones(2)),
+            lambda: untyped(lambda c, x: ({"b": x}, x), {"a": 0.0}, tg.ones(2)),
         ),
         (
             "step 1, y is int64 of shape .* was float32 .*; all ys must be alike",
             TypeError,
-            lambda: tg.scan(lambda c, x: (c + 1, x.long() if c else x), 0.0, tg.ones(2)),
+            lambda: untyped(lambda c, x: (c + 1, x.long() if c else x), 0.0, tg.ones(2)),
         ),
         (
             "step 0, y is None, but before it was float32",
             TypeError,
-            lambda: tg.scan(lambda c, x: (c + 1, None if c else x), 0.0, tg.ones(2), reverse=True),
+            lambda: untyped(lambda c, x: (c + 1, None if c else x), 0.0, tg.ones(2), reverse=True),
         ),
         (
             "step 1, y is float32 .* before it was None",
             TypeError,
-            lambda: tg.scan(lambda c, x: (c + 1, x if c else None), 0.0, tg.ones(2)),
+            lambda: untyped(lambda c, x: (c + 1, x if c else None), 0.0, tg.ones(2)),
         ),
     ],
 )

@@ -20,8 +20,8 @@ Y = TypeVar("Y")
 
 
 def scan(
-    step: Callable[[Carry, Any], tuple[Carry, Y]],
-    carry: Carry,
+    step: Callable[[Any, Any], tuple[Carry, Y]],
+    carry: Any,
     xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
@@ -46,7 +46,7 @@ def scan(
     Raises:
         TypeError: if the carry or y changes its structure, dtype or device on the way; the message names the tensor.
         ValueError: if it changes its shape, or xs and length do not give one T.
-        RuntimeError: if step changes in place what it returned as y before.
+        RuntimeError: if step changes xs in place, or what it returned as y before.
 
     >>> h, outputs = tg.scan(lambda h, x: (h + x, h * x), tg.tensor(0.0), tg.tensor([1.0, 2.0, 3.0]))
     >>> h, outputs
@@ -56,41 +56,40 @@ def scan(
         raise TypeError(f"scan: takes a function first, got a {type(step).__name__}")
     tensors = [as_tensor(x) for x in leaves(xs)]
     count = _length(xs, tensors, length)
-    carry = tree_map(as_tensor, carry)
+    carry = tree_map(lambda x: as_tensor(x).clone(), carry)  # in memory of its own, which step may change
     if not count:
         return carry, _empty(step, carry, xs, tensors)
+    taken = _Held.of(tensors)
     columns = [x.unbind(0) for x in tensors]
     form: Any = None
-    ys: list[_Returned] = []
+    ys: list[_Held] = []
     for t in reversed(range(count)) if reverse else range(count):
         carry, y = _taken(step, carry, rebuild(xs, iter([column[t] for column in columns])), t)
         form = form if ys else tree_map(as_tensor, y)
-        ys.append(_Returned.of([*_matched("y", y, form, t)]))
+        ys.append(_Held.of([*_matched("y", y, form, t)]))
+    taken.require_unchanged("step changed xs in place; change x.clone()")
     for y in ys:
-        y.require_unchanged()
+        y.require_unchanged("a step changed in place what an earlier one had returned as y; return y.clone()")
     if reverse:
         ys.reverse()
     return carry, rebuild(form, iter([stack(column) for column in zip(*[y.tensors for y in ys], strict=True)]))
 
 
-class _Returned(NamedTuple):
-    """What a step returned as y: the tensors, and the arrays in them at that time."""
+class _Held(NamedTuple):
+    """Tensors, and the arrays in them at that time, which nobody may write to afterwards."""
 
     tensors: list[Tensor]
     arrays: list[Array]
     time: int
 
     @classmethod
-    def of(cls, tensors: list[Tensor]) -> _Returned:
-        return cls(tensors, [y.array for y in tensors], next_number())
+    def of(cls, tensors: list[Tensor]) -> _Held:
+        return cls(tensors, [x.array for x in tensors], next_number())
 
-    def require_unchanged(self) -> None:
-        for y, array in zip(self.tensors, self.arrays, strict=True):
-            if y.array is not array or version_counter.write_time(id(owner_of(array))) > self.time:
-                raise RuntimeError(
-                    "scan: a later step changed in place what an earlier one had returned as y; return y.clone(), or "
-                    "change a clone()"
-                )
+    def require_unchanged(self, otherwise: str) -> None:
+        for x, array in zip(self.tensors, self.arrays, strict=True):
+            if x.array is not array or version_counter.write_time(id(owner_of(array))) > self.time:
+                raise RuntimeError(f"scan: {otherwise}")
 
 
 def _length(xs: Any, tensors: list[Tensor], length: int | None) -> int:
