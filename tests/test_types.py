@@ -129,7 +129,7 @@ x.item().upper()  # wrong
 cube(w, scales=2.0)  # wrong
 model.lstm(3)  # wrong
 tg.scan(added, w, lenght=3)  # wrong
-tg.scan(lambda total, x: total, w, w)  # wrong
+tg.scan(tg.add(w, w), w, w)  # wrong
 tg.optimm  # wrong
 """.strip().splitlines()  # fmt: skip
 
