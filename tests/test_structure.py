@@ -36,9 +36,10 @@ LAYERS = [
 ]
 # and those in the compiler
 COMPILER = [
-    {"__init__", "dynamic_lookups", "locks", "program", "operations", "snapshots", "warn_once"},
+    {"__init__", "dynamic_lookups", "locks", "loop", "program", "operations", "snapshots", "warn_once"},
     {"captures", "guards", "memory", "partition", "passes", "scalar_program"},
-    {"grad_buffers", "names", "numpy", "tracing"},
+    {"names"},
+    {"grad_buffers", "numpy", "tracing"},
     {"autograd_bridge", "guard_keys", "cuda", "native", "purity", "result_views", "verification"},
     {"executors"},
     {"executable"},

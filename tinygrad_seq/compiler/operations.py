@@ -4,7 +4,8 @@ Operations are NumPy's, with one spelling for each thing: all basic indexing is 
 and nothing is written in place: `update` and `scatter_add` return a changed copy. `after` is its first operand, as
 something that is not there before the others are: what is computed of it is computed again, `again` counts how often.
 `collective` is a message between processes: its last operand, past `count`, is what came of the one before it, so that
-all processes send theirs in one order.
+all processes send theirs in one order. `loop` does all steps of a loop (`loop.py`), and each `loop_result` is what it
+has left.
 """
 
 from __future__ import annotations

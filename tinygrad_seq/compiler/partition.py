@@ -13,7 +13,8 @@ from ..backend import DType
 from .operations import EFFECTS, VIEWS, base_of, needed_for
 from .program import Instr, Program, Source, Var
 
-_AT_THE_CALL = EFFECTS | {"random_bits", "concat"}  # checks, messages; draws; pieces are made in their place
+# checks, messages; draws; loops with what they leave; pieces are made in their place
+_AT_THE_CALL = EFFECTS | {"random_bits", "loop", "loop_result", "concat"}
 
 
 class Partition(NamedTuple):

@@ -122,6 +122,7 @@ class Program:
         integer_numbers: the indices of the Numbers that must stay ints.
         decisions: what Python decided by Numbers, which must come out so again.
         cotangents: the sources that arrive after the call: the gradients of its results.
+        repeats: of the body of a loop, how often it runs.
         backward: of a function whose results carry a gradient, the program that takes it back to where they came from.
     """
 
@@ -138,6 +139,7 @@ class Program:
         self.renamed: dict[Var, Var] = {}
         self.cotangents: set[Var] = set()
         self.backward: Program | None = None
+        self.repeats = 1
         self.backend: Any = None
         self.index = 0
         self._count = 0

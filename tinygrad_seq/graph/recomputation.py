@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -99,6 +99,16 @@ class Run:
                 yield
             finally:
                 _runs.reset(token)
+
+    def did(self, own: Collection[int]) -> str:
+        """What the run did beside computing, in words: "" if nothing. Memory with the ids in `own` does not count."""
+        if self._generators:
+            return "draws random numbers"
+        if not self._memory.keys() <= {*own}:
+            return "writes to memory"
+        if self._attributes:
+            return "assigns to an attribute"
+        return "calls what must not be called twice, such as hooks" if self._effects else ""
 
     def wrote_to(self, key: int) -> bool:
         """Whether the run wrote to the memory of this id."""

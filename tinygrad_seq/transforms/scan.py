@@ -11,8 +11,9 @@ from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph.grad_mode import no_grad
 from ..graph.recomputation import Run
 from ..graph.saved_tensors import next_number, owner_of, version_counter
+from ..graph.tracing_hook import current_tracer
 from ..ops.shape import stack
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, tensor
 from ..tensor.creation import zeros
 
 Carry = TypeVar("Carry")
@@ -59,20 +60,58 @@ def scan(
     carry = tree_map(lambda x: as_tensor(x).clone(), carry)  # in memory of its own, which step may change
     if not count:
         return carry, _empty(step, carry, xs, tensors)
+    tracer = current_tracer()
+    walk = _Walk(step, carry, xs)
+    done, now, ys = 0, leaves(carry), list[_Held]()
+    if tracer is not None and count > 1:
+        done, now, first = tracer.scan(step, walk.step, now, tensors, count, reverse)
+        if done == count:
+            return rebuild(carry, iter(now)), rebuild(walk.form, iter(first))
+        ys += [_Held.of(first)] * done
     taken = _Held.of(tensors)
     columns = [x.unbind(0) for x in tensors]
-    form: Any = None
-    ys: list[_Held] = []
-    for t in reversed(range(count)) if reverse else range(count):
-        carry, y = _taken(step, carry, rebuild(xs, iter([column[t] for column in columns])), t)
-        form = form if ys else tree_map(as_tensor, y)
-        ys.append(_Held.of([*_matched("y", y, form, t)]))
+    for t in (range(count)[::-1] if reverse else range(count))[done:]:
+        now, y = walk.step(now, [column[t] for column in columns], t)
+        ys.append(_Held.of(y))
     taken.require_unchanged("step changed xs in place; change x.clone()")
-    for y in ys:
-        y.require_unchanged("a step changed in place what an earlier one had returned as y; return y.clone()")
+    for held in ys:
+        held.require_unchanged("a step changed in place what an earlier one had returned as y; return y.clone()")
     if reverse:
         ys.reverse()
-    return carry, rebuild(form, iter([stack(column) for column in zip(*[y.tensors for y in ys], strict=True)]))
+    stacked = [stack(column) for column in zip(*[y.tensors for y in ys], strict=True)]
+    return rebuild(carry, iter(now)), rebuild(walk.form, iter(stacked))
+
+
+class _Like:
+    """What a tensor is like, without its numbers."""
+
+    def __init__(self, x: Any) -> None:
+        x = as_tensor(x)
+        self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape} on {self.device}"
+
+
+class _Walk:
+    """A step as a function of lists of tensors.
+
+    Attributes:
+        form: what y is like; known after the first step.
+    """
+
+    form: Any
+
+    def __init__(self, step: Callable[[Any, Any], Any], carry: Any, xs: Any) -> None:
+        self._step, self._carry, self._xs = step, tree_map(_Like, carry), tree_map(_Like, xs)
+        self._known = False
+
+    def step(self, carry: list[Tensor], x: list[Tensor], t: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The carry and y after a step."""
+        now, y = _taken(self._step, rebuild(self._carry, iter(carry)), rebuild(self._xs, iter(x)))
+        if not self._known:
+            self.form, self._known = tree_map(_Like, y), True
+        return [*_matched("carry", now, self._carry, t)], [*_matched("y", y, self.form, t)]
 
 
 class _Held(NamedTuple):
@@ -117,14 +156,13 @@ def _length(xs: Any, tensors: list[Tensor], length: int | None) -> int:
     return given
 
 
-def _taken(step: Callable[[Any, Any], Any], carry: Any, x: Any, t: int) -> tuple[Any, Any]:
-    """The carry and y after one step."""
+def _taken(step: Callable[[Any, Any], Any], carry: Any, x: Any) -> tuple[Any, Any]:
+    """What a step returns."""
     returned = step(carry, x)
     if not isinstance(returned, tuple) or len(returned) != 2:
         what = f"{len(returned)} entries" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
         raise TypeError(f"scan: step must return a tuple (carry, y), it returned {what}; y may be None")
-    now, y = returned
-    return rebuild(carry, _matched("carry", now, carry, t)), y
+    return returned
 
 
 def _matched(path: str, now: Any, before: Any, t: int) -> Iterator[Tensor]:
@@ -144,17 +182,16 @@ def _matched(path: str, now: Any, before: Any, t: int) -> Iterator[Tensor]:
             raise _unlike(path, now, before, t)
     else:
         number = isinstance(now, (int, float)) and not isinstance(now, bool)
-        like = before if number and isinstance(before, Tensor) and before.dtype.kind == "f" else None
-        x, y = as_tensor(now, like=like), as_tensor(before)
-        if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
-            raise _unlike(path, x, y, t)
+        x = tensor(now, before.dtype, before.device) if number and before.dtype.kind == "f" else as_tensor(now)
+        if x.shape != before.shape or x.dtype != before.dtype or x.device != before.device:
+            raise _unlike(path, _Like(x), before, t)
         yield x
 
 
 def _unlike(path: str, now: Any, before: Any, t: int) -> Exception:
     """What is wrong with the carry, or y, after a step, as an error."""
     kind: type[Exception] = TypeError
-    if isinstance(now, Tensor) and isinstance(before, Tensor) and now.shape != before.shape:
+    if isinstance(now, _Like) and isinstance(before, _Like) and now.shape != before.shape:
         kind = ValueError
     rule = "begin with a carry like that" if path.startswith("carry") else "all ys must be alike"
     return kind(f"scan: at step {t}, {path} is {_described(now)}, but before it was {_described(before)}; {rule}")
@@ -165,18 +202,18 @@ def _described(tree: Any) -> str:
         return f"a {type(tree).__name__} of {', '.join(map(repr, tree))}" if tree else "an empty dict"
     if isinstance(tree, (list, tuple)):
         return f"a {type(tree).__name__} of {len(tree)}"
-    if isinstance(tree, Tensor):
-        return f"{tree.dtype} of shape {tree.shape} on {tree.device}"
-    return "None" if tree is None else f"a {type(tree).__name__}"
+    if tree is None or isinstance(tree, (_Like, Tensor)):
+        return str(tree if isinstance(tree, _Like) or tree is None else _Like(tree))
+    return f"a {type(tree).__name__}"
 
 
 def _empty(step: Callable[[Any, Any], Any], carry: Any, xs: Any, tensors: list[Tensor]) -> Any:
     """The ys of no steps: as one step of zeros says."""
-    x = rebuild(xs, iter([zeros(x.shape[1:], dtype=x.dtype, device=x.device) for x in tensors]))
-    trial = Run()
+    x = [zeros(x.shape[1:], dtype=x.dtype, device=x.device) for x in tensors]
+    trial, walk = Run(), _Walk(step, carry, xs)
     try:
         with trial.first(), no_grad():
-            _, y = _taken(step, carry, x, 0)
+            walk.step(leaves(carry), x, 0)
     except Exception as error:
         raise ValueError(
             "scan: there are no steps, so the shape of ys is that of a step of zeros, which failed "
@@ -184,4 +221,4 @@ def _empty(step: Callable[[Any, Any], Any], carry: Any, xs: Any, tensors: list[T
         ) from error
     finally:
         trial.undo()
-    return tree_map(lambda y: zeros((0, *y.shape), dtype=y.dtype, device=y.device), tree_map(as_tensor, y))
+    return tree_map(lambda y: zeros((0, *y.shape), dtype=y.dtype, device=y.device), walk.form)

@@ -20,7 +20,7 @@ class MemoryPlan:
     """An array for each Var of a program.
 
     Args:
-        outside: the arrays that come from outside.
+        outside: the arrays that come from outside, and of results those that have a place there.
         reuse_distance: the minimum number of operations between a buffer's last use and its reallocation, so that
             those can be fused.
         times: for each operation, when it happens: those with one number happen at once.
@@ -31,6 +31,7 @@ class MemoryPlan:
 
     Attributes:
         arrays: the arrays.
+        aliases: what lies in another one's memory, without being a view of it: in which one's, and where.
         peak: bytes of the memory that all share; constants and what comes from outside are not counted.
     """
 
@@ -50,7 +51,7 @@ class MemoryPlan:
         self.arrays: dict[Var, Array] = {**program.constants, **outside}
         self.peak = 0
         self._instrs = program.instrs
-        self._aliases: dict[Var, Alias] = {}
+        self.aliases: dict[Var, Alias] = {}
         self._make_reshapes_views(program)
         self._producers = {instr.out: instr for instr in program.instrs}
         self._alias_concat_pieces()
@@ -62,8 +63,10 @@ class MemoryPlan:
         times = times or range(len(self._instrs))
         if reuse_in_place and not reuse_distance:
             InplaceReuse(
-                self._instrs, times, {*self.arrays, *fusion_temporaries}, program.outputs, self._aliases, allow_strided
+                self._instrs, times, {*self.arrays, *fusion_temporaries}, program.outputs, self.aliases, allow_strided
             )
+        for v in outside:
+            self.aliases.pop(v, None)
         self._allocate(program.outputs, times)
 
     def _make_reshapes_views(self, program: Program) -> None:
@@ -103,10 +106,10 @@ class MemoryPlan:
                 if whole_rows and made is not None and made.op == "reshape":  # of a stack
                     piece = made.args[0]
                     made = self._producers.get(piece)
-                if made is None or made.op in VIEWS or made.op in ("copy", "require") or piece in self._aliases:
+                if made is None or made.op in VIEWS or made.op in ("copy", "require") or piece in self.aliases:
                     continue
                 if piece.dtype == instr.out.dtype and (whole_rows or piece not in reshaped):
-                    self._aliases[piece] = (instr.out, where)
+                    self.aliases[piece] = (instr.out, where)
                     if not whole_rows:
                         strided.add(piece)
 
@@ -127,33 +130,33 @@ class MemoryPlan:
                     raise RuntimeError(f"compile: {instr} is no view of an array with strides {source.strides}")
             elif out in self._fusion_temporaries:
                 self.arrays[out] = scratch[: out.nbytes].view(out.dtype).reshape(out.shape)
-            elif out in self._aliases:
+            elif out in self.aliases:
                 self._put(out)
 
     def _starts(self, outputs: list[Var], times: Sequence[int]) -> dict[Var, int]:
         """The offset in the arena of each Var that has a buffer of its own."""
         bases = {
-            v: base_of(v, self._producers, self._aliases)
-            for instr in self._instrs
-            for v in (*instr.inputs(), instr.out)
+            v: base_of(v, self._producers, self.aliases) for instr in self._instrs for v in (*instr.inputs(), instr.out)
         }
         last: dict[Var, int] = {}  # the last use of each buffer
         for now, instr in zip(times, self._instrs, strict=True):
             for v in (*instr.inputs(), instr.out):
                 last[bases[v]] = now
-        last |= {bases.get(v) or base_of(v, self._producers, self._aliases): len(self._instrs) for v in outputs}
+        last |= {bases.get(v) or base_of(v, self._producers, self.aliases): len(self._instrs) for v in outputs}
         first: dict[Var, int] = {}
+        at = {instr.out: now for now, instr in zip(times, self._instrs, strict=True) if instr.op == "loop"}
         for now, instr in zip(times, self._instrs, strict=True):
             base = bases[instr.out]
             if base not in self.arrays and instr.out not in self._fusion_temporaries:
-                first.setdefault(base, now)
+                now = at[instr.args[0]] if instr.op == "loop_result" else now  # the loop writes there
+                first[base] = min(first.get(base, now), now)
         intervals = [LiveInterval(rounded(v.nbytes), then, last[v] + self._reuse_distance) for v, then in first.items()]
         starts, self.peak = assign_offsets(intervals) if intervals else ([], 0)
         return dict(zip(first, starts, strict=True))
 
     def _put(self, var: Var) -> None:
         """The array of a Var that lies within another one's."""
-        outer, where = self._aliases[var]
+        outer, where = self.aliases[var]
         if outer not in self.arrays:
             self._put(outer)
         array = self.arrays[outer][where]

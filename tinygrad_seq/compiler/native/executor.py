@@ -15,6 +15,8 @@ from ..memory.donation import donated_outputs, trailing_kernels
 from ..memory.plan import MemoryPlan
 from ..numpy.executor import NumpyExecutor, Step
 from ..operations import HOLE, VIEWS
+from ..passes import optimized
+from ..passes.loop_bodies import finish_loops
 from ..passes.rematerialization import rematerialize
 from ..passes.slice_pushdown import push_down_slices
 from ..passes.transpose_folding import fold_transposes
@@ -26,6 +28,8 @@ from .fusion import Group
 from .gemm import Matrix, Native, ParallelRegion, Products
 from .gemm_microkernel import MR, panel_of
 from .jit import compiled, function_of_table
+from .layouts import address, are_rows, of_rows, over_rows
+from .loop import loop_calls
 from .pointwise import ARITHMETIC, FUNCTIONS
 from .reductions import column_sums, reduction
 from .scatter import LISTS, add_lists
@@ -50,6 +54,7 @@ class NativeExecutor(NumpyExecutor):
         super().__init__(program)
         self._tables = Tables()  # the native functions' arguments
         self._spares: list[Array] = []
+        self._bodies: list[NativeExecutor] = []  # of loops: what their calls read
         self._pool, self._products = ThreadPool(), Products()
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
         self._parts: list[list[Instr]] = []
@@ -61,8 +66,12 @@ class NativeExecutor(NumpyExecutor):
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
-        program = push_down_slices(fold_transposes(program), (*ARITHMETIC, *FUNCTIONS))
-        return prepack_weights(rematerialize(program), _panel_width)
+        program = fold_transposes(finish_loops(program, self._rewritten_body))
+        return prepack_weights(rematerialize(push_down_slices(program, (*ARITHMETIC, *FUNCTIONS))), _panel_width)
+
+    def _rewritten_body(self, body: Program) -> Program:
+        body = push_down_slices(fold_transposes(optimized(body)), (*ARITHMETIC, *FUNCTIONS))
+        return prepack_weights(body, _panel_width)
 
     def _execute(self) -> None:
         self._committed[0] = 0
@@ -144,30 +153,39 @@ class NativeExecutor(NumpyExecutor):
         return parts
 
     def _all_steps(self) -> list[Step]:
-        self._tables, self._spares = Tables(), []
+        steps = self.steps_of_parts()
+        last = sum(map(len, steps[: trailing_kernels(self._kernels)])) if self._settles else None
+        joined = self._joined([step for part in steps for step in part], last)
+        self._commit = None if last is None else joined.pop()
+        return joined
+
+    def steps_of_parts(self) -> list[list[Native | ParallelRegion | Step]]:
+        """What to call, for each part."""
+        self._tables, self._spares, self._bodies = Tables(), [], []
         self._pool, self._products = ThreadPool(), Products()
-        steps: list[Native | ParallelRegion | Step] = []
-        found, first, last = self._groups(), trailing_kernels(self._kernels), None
+        steps: list[list[Native | ParallelRegion | Step]] = []
+        found, first = self._groups(), trailing_kernels(self._kernels)
         if found is None or (self._settles and None in found[first:]):
             # a result in another one's buffer has strides that a kernel cannot take
             self.plan, self._settles = self._plain(), False
             found = self._groups() or []
-        for n, (part, group) in enumerate(zip(self._parts, found, strict=True)):
-            last = len(steps) if n == first and self._settles else last
+        for part, group in zip(self._parts, found, strict=True):
             if group is not None:
                 time = group.size * _OPERATION
                 tables = group.tables(size() if time > _SHARED else 1)
-                steps.append(ParallelRegion([Native(group.text(), table) for table in tables], time))
+                steps.append([ParallelRegion([Native(group.text(), table) for table in tables], time)])
             else:
-                native = self._native(part[0])
-                steps += self._steps_of(part[0]) if native is None else native
+                steps.append(self.steps_of(part[0]))
         groups = [group for group in found if group is not None]
         kernels = len({g.text() for g in groups})
         fused = [len(g.instrs) for g in groups]
         self.program.notes.append(f"{sum(fused)} elementwise operations in {len(fused)} calls of {kernels} kernels")
-        joined = self._joined(steps, last)
-        self._commit = None if last is None else joined.pop()
-        return joined
+        return steps
+
+    def steps_of(self, instr: Instr) -> list[Native | ParallelRegion | Step]:
+        """What to call for an operation that is no part of a kernel."""
+        native = self._native(instr)
+        return [*self._steps_of(instr)] if native is None else native
 
     def _groups(self) -> list[Group | None] | None:
         """For each part its kernel, or None if it is no such operation; None for all if one does not come about."""
@@ -194,7 +212,7 @@ class NativeExecutor(NumpyExecutor):
         joined: list[Step] = []
         calls: list[int] = []
         if last is not None:
-            flag, one = [_address(a) for a in (self._committed, self._spare((1,), numpy.int64))]
+            flag, one = [address(a) for a in (self._committed, self._spare((1,), numpy.int64))]
             self._spares[-1][0] = 1
             steps = [*steps, Native(runtime.COPY, [flag, one, 8])]
         for n, step in enumerate([*steps, None]):
@@ -222,8 +240,10 @@ class NativeExecutor(NumpyExecutor):
     def _native(self, instr: Instr) -> list[Native | ParallelRegion | Step] | None:
         arrays = self.plan.arrays
         out = arrays[instr.out]
+        if instr.op == "loop":
+            return self._native_loop(instr)
         if instr.op == "concat":
-            return [self._copy(target, array) for target, array in self.pieces(instr, out)]
+            return [self.copy(target, array) for target, array in self.pieces(instr, out)]
         if not out.size or out.dtype.char not in "fd":
             return None
         args = [arrays[a] for a in instr.args if type(a) is Var]
@@ -233,15 +253,15 @@ class NativeExecutor(NumpyExecutor):
             return None
         if instr.op == "matmul":
             return self._product(args[0], args[1], out)
-        if instr.op in ("sum", "max") and _of_rows(args[0], out, instr.params["axis"]):
+        if instr.op in ("sum", "max") and of_rows(args[0], out, instr.params["axis"]):
             return [self._reduction(instr.op, args[0], out)]
-        if instr.op == "sum" and _over_rows(args[0], instr.params["axis"]):
+        if instr.op == "sum" and over_rows(args[0], instr.params["axis"]):
             return self._sum_of_rows(args[0].reshape(-1, args[0].shape[-1]), out)
         if instr.op == "take" and instr.params["index"] == (HOLE,):
             return self._taken(args[0], out, args[1])
         if instr.op == "scatter_add" and instr.params["index"] == (HOLE,):
             added = self._added(out, args[1], args[2])
-            return added and [self._copy(out, args[0]), *added]
+            return added and [self.copy(out, args[0]), *added]
         return None
 
     def _product(self, a: Array, b: Array, out: Array) -> list[Native | ParallelRegion | Step] | None:
@@ -279,15 +299,15 @@ class NativeExecutor(NumpyExecutor):
         if left is None:  # neither its rows nor its columns lie in one piece
             spare = self._spare(x.shape, x.dtype)
             before.append((numpy.copyto, (spare, x)))
-            left = Matrix(_address(spare), False, cols)
+            left = Matrix(address(spare), False, cols)
         if op == "pack":
-            return [*before, self._products.packed(kind, left, rows, cols, _address(out))]
+            return [*before, self._products.packed(kind, left, rows, cols, address(out))]
         result = Matrix.of(out)
         if result is None or result.transposed:
             spare = self._spare(out.shape, out.dtype)
             after.append((numpy.copyto, (out, spare)))
-            result = Matrix(_address(spare), False, out.shape[1])
-        product = self._products.multiplied(kind, left, _address(args[1]), result, rows, out.shape[1], cols)
+            result = Matrix(address(spare), False, out.shape[1])
+        product = self._products.multiplied(kind, left, address(args[1]), result, rows, out.shape[1], cols)
         return [*before, *product, *after]
 
     def _spare(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -302,7 +322,7 @@ class NativeExecutor(NumpyExecutor):
             return None  # one column NumPy adds up in pairs
         calls = []
         for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
-            at = [_address(a) + start * x.itemsize for a in (x, out)]
+            at = [address(a) + start * x.itemsize for a in (x, out)]
             calls.append(Native(column_sums(x.dtype.char), [at[0], matrix.ld, at[1], x.shape[0], count]))
         return [ParallelRegion(calls, x.size * _OPERATION)]
 
@@ -311,44 +331,70 @@ class NativeExecutor(NumpyExecutor):
         kind, cols = x.dtype.char, x.size // out.size
         calls = []
         for top, height in _shares(out.size, x.size):
-            at = [_address(x) + top * cols * x.itemsize, _address(out) + top * x.itemsize]
+            at = [address(x) + top * cols * x.itemsize, address(out) + top * x.itemsize]
             calls.append(Native(reduction(op, kind), [*at, height, cols]))
         return ParallelRegion(calls, x.size * _OPERATION)
 
     def _taken(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """rows = table[index]."""
-        if not _are_rows(table, rows, index):
+        if not are_rows(table, rows, index):
             return None
         count, width = table.shape[0], table.size // table.shape[0]
         calls = []
         for start, some in _shares(index.size, rows.size):
-            at = [_address(rows) + start * width * rows.itemsize, _address(index) + start * index.itemsize]
-            given = [_address(self._wrong), _address(table), *at, some, count, width]
+            at = [address(rows) + start * width * rows.itemsize, address(index) + start * index.itemsize]
+            given = [address(self._wrong), address(table), *at, some, count, width]
             calls.append(Native(runtime.take_rows(table.dtype.char), given))
         return [ParallelRegion(calls, rows.size * _OPERATION)]
 
     def _added(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """table[index] += rows; threads share the columns."""
-        if not _are_rows(table, rows, index):
+        if not are_rows(table, rows, index):
             return None
         count, width = table.shape[0], table.size // table.shape[0]
-        lists = [_address(self._spare((size,), index.dtype)) for size in (count, index.size)]
+        lists = [address(self._spare((size,), index.dtype)) for size in (count, index.size)]
         calls = []
         for start, some in _shares(width, rows.size, 64):  # columns that are added up at a time
-            at = [_address(a) + start * a.itemsize for a in (table, rows)]
+            at = [address(a) + start * a.itemsize for a in (table, rows)]
             calls.append(Native(add_lists(table.dtype.char), [*lists, *at, count, width, some]))
-        found = Native(LISTS, [_address(self._wrong), _address(index), index.size, count, *lists])
+        found = Native(LISTS, [address(self._wrong), address(index), index.size, count, *lists])
         return [found, ParallelRegion(calls, rows.size * _OPERATION)]
 
-    def _copy(self, target: Array, source: Array) -> ParallelRegion | Step:
+    def _native_loop(self, instr: Instr) -> list[Native | ParallelRegion | Step] | None:
+        body, layout = _NativeLoop(instr.params["loop"].body), self.layout(instr)
+        body._wrong = self._wrong
+        calls = loop_calls(body, layout)
+        if calls is None:
+            return None
+        self._bodies.append(body)
+        before = [self.copy(*pair) for pair in layout.before]
+        return [*before, *calls, *[self.copy(*pair) for pair in layout.afterwards]]
+
+    def copy(self, target: Array, source: Array) -> ParallelRegion | Step:
         same = target.shape == source.shape and target.dtype == source.dtype
         if same and target.flags.c_contiguous and source.flags.c_contiguous:
             calls = [
-                Native(runtime.COPY, [_address(target) + start, _address(source) + start, count])
+                Native(runtime.COPY, [address(target) + start, address(source) + start, count])
                 for start, count in _shares(source.nbytes, source.size, 64)
             ]
             return ParallelRegion(calls, source.size * _OPERATION)
         return (numpy.copyto, (target, source))
+
+
+class _NativeLoop(NativeExecutor):
+    """The body of a loop."""
+
+    def _rewritten(self, program: Program) -> Program:
+        return program
+
+    def add_table(self, numbers: list[int]) -> int:
+        """The address of a table of these numbers, which is there as long as this is."""
+        return self._tables.add(numbers)
+
+    def planned(self, outside: dict[Var, Array]) -> MemoryPlan:
+        """The plan for a body whose arrays lie there at its first step."""
+        self.plan = self._planned_for(outside)
+        return self.plan
 
 
 def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
@@ -356,33 +402,6 @@ def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
     threads = size() if work * _OPERATION > _SHARED else 1
     part = max(-(-length // (threads * unit)) * unit, 1)
     return [(start, min(part, length - start)) for start in range(0, length, part)]
-
-
-def _address(a: Array) -> int:
-    return int(a.__array_interface__["data"][0])
-
-
-def _are_rows(table: Array, rows: Array, index: Array) -> bool:
-    """Whether these are rows of a table, one for each entry of an index, and all lie in one piece."""
-    plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
-    if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
-        return False
-    return bool(rows.size == index.size * (table.size // table.shape[0]))  # else broadcast
-
-
-def _of_rows(x: Array, out: Array, axis: Any) -> bool:
-    """Whether what is reduced along these dimensions are rows in one piece, and what comes of them is, too."""
-    dims = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    last = sorted([d % x.ndim for d in dims]) == [*range(x.ndim - len(dims), x.ndim)]
-    return last and x.dtype == out.dtype and x.flags.c_contiguous and out.flags.c_contiguous
-
-
-def _over_rows(x: Array, axis: Any) -> bool:
-    """Whether these are all dimensions but the last, and the others have the rows of one matrix."""
-    dims = axis if isinstance(axis, tuple) else (axis,)
-    if x.ndim < 2 or None in dims or sorted([d % x.ndim for d in dims]) != [*range(x.ndim - 1)]:
-        return False
-    return x.ndim == 2 or bool(x.flags.c_contiguous)
 
 
 def _panel_width(kind: str) -> int | None:

@@ -118,7 +118,7 @@ class Pointer(Value):
         """The same address, of elements of another type, or of other vectors."""
         return Pointer(self.builder, self.ir, element, lanes or self.lanes)
 
-    def pointer(self, index: int, element: Any = INT) -> Pointer:
+    def pointer(self, index: Value | int, element: Any = INT) -> Pointer:
         """The address that stands at an index."""
         return Pointer(self.builder, self.of(POINTER)[index].ir, element, self.lanes)
 

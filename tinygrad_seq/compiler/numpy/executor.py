@@ -10,8 +10,11 @@ from typing import Any
 from ...backend import Array, numpy_backend
 from ...backend import numpy_module as numpy
 from ...graph.tracing_hook import CompileError
+from ..memory.loop_layout import LoopLayout, moves
 from ..memory.plan import MemoryPlan
 from ..operations import HOLE, REDUCTIONS, UFUNCS, VIEWS, evaluate, filled
+from ..passes import optimized
+from ..passes.loop_bodies import finish_loops
 from ..passes.rematerialization import rematerialize
 from ..passes.weight_prepacking import transpose_weights_once
 from ..program import Instr, Number, Program, Var
@@ -56,7 +59,11 @@ class NumpyExecutor:
 
     def _rewritten(self, program: Program) -> Program:
         """The program as this executor wants it."""
-        return transpose_weights_once(rematerialize(program))
+        return transpose_weights_once(rematerialize(finish_loops(program, self._rewritten_body)))
+
+    def _rewritten_body(self, body: Program) -> Program:
+        """The body of a loop as this executor wants it."""
+        return transpose_weights_once(optimized(body))
 
     def _execute(self) -> None:
         with numpy.errstate(over="ignore"):  # of exp(-x) in the sigmoid, which is right in the limit
@@ -100,6 +107,10 @@ class NumpyExecutor:
         op, out = instr.op, self.plan.arrays[instr.out]
         if op == "require" and all(type(a) is Var for a in instr.args):
             return [(instr.params["check"], tuple([self.plan.arrays[a] for a in instr.args]))]
+        if op == "loop":
+            return self._loop(instr)
+        if op == "loop_result":
+            return []  # the loop has put it there
         if op in ("require", "random_bits", "call"):
             generic = self._generic if any(type(a) is Number for a in instr.args) else self._called
             return [(partial(generic, instr, out), tuple([self.plan.arrays.get(a, a) for a in instr.args]))]
@@ -144,6 +155,17 @@ class NumpyExecutor:
             return [*self._copied_to(out, args[0]), (numpy_backend.scatter_add, (out, index, args[1]))]
         return [(partial(self._evaluated, op, args, instr.params, out), ())]
 
+    def _loop(self, instr: Instr) -> list[Step]:
+        """All steps of a loop, one after another."""
+        return _NumpyLoop(instr.params["loop"].body).steps(self.layout(instr))
+
+    def layout(self, instr: Instr) -> LoopLayout:
+        """Where a loop finds and leaves its arrays."""
+        arrays = self.plan.arrays
+        read = [i for i in self.program.instrs if i.op == "loop_result" and i.args[0] is instr.out]
+        results = {i.params["result"]: arrays[i.out] for i in read}
+        return LoopLayout(instr.params["loop"], instr.params["count"], [arrays[a] for a in instr.args], results)
+
     def _copied_to(self, out: Array, x: Array) -> list[Step]:
         """A copy, unless the one lies where the other does."""
         same = out.__array_interface__["data"] == x.__array_interface__["data"] and out.strides == x.strides
@@ -181,11 +203,36 @@ class NumpyExecutor:
         numpy.copyto(out, result)
 
 
+class _NumpyLoop(NumpyExecutor):
+    """The body of a loop."""
+
+    def _rewritten(self, program: Program) -> Program:
+        return program
+
+    def steps(self, layout: LoopLayout) -> list[Step]:
+        """All calls of a loop."""
+        self.plan = self._planned_for(layout.outside)
+        arrays, moving = self.plan.arrays, layout.windows(self.program, self.plan)
+        each = [instr for instr in self.program.instrs if instr.op not in VIEWS]
+        same = {instr.out: self._steps_of(instr) for instr in each if not moves(instr, moving)}
+        found = copied(layout.before)
+        for n in range(layout.count):
+            arrays |= {v: window[n, ...] for v, window in moving.items()}
+            found += [step for instr in each for step in same.get(instr.out) or self._steps_of(instr)]
+            found += copied([(target, arrays[v]) for target, v in layout.between])
+        return found + copied(layout.afterwards)
+
+
 def _looked_up(table: Array, index: Array, out: Array) -> None:
     """out = table[index], without memory on the way."""
     if numpy.count_nonzero((index < -len(table)) | (index >= len(table))):
         table[index]  # NumPy says what is wrong
     numpy.take(table, index, axis=0, out=out, mode="wrap")  # from the end where negative; to "raise" takes a copy
+
+
+def copied(pairs: list[tuple[Array, Array]]) -> list[Step]:
+    """Copies, from the second to the first."""
+    return [(numpy.copyto, pair) for pair in pairs]
 
 
 def _is_turned(a: Array) -> bool:

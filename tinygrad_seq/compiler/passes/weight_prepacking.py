@@ -66,8 +66,8 @@ def _taken_often(program: Program) -> set[Var]:
     products: Counter[Var] = Counter()
     for instr in program.instrs:
         if _has_few_rows(instr):
-            rows[instr.args[1]] += instr.out.shape[0]
-            products[instr.args[1]] += 1
+            rows[instr.args[1]] += instr.out.shape[0] * program.repeats
+            products[instr.args[1]] += program.repeats
     return {b for b, count in rows.items() if count >= _WORTH and products[b] > 3}
 
 

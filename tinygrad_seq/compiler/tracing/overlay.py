@@ -9,7 +9,7 @@ there is nothing to put back, whatever happens.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from threading import Thread
 from typing import Any
 
@@ -255,6 +255,15 @@ class Overlay:
     def plain(self, tensor: Value) -> tuple[Any, Any]:
         """The array and the node of a tensor as they are outside."""
         return self._arrays.plain(tensor), self._nodes.plain(tensor)
+
+    def beside(self, but: Collection[Any] = ()) -> dict[tuple[int, int], int]:
+        """What lies beside, by attribute and object: the identities. Arrays whose Vars are in `but` are left out."""
+        return {
+            (n, key): id(value)
+            for n, field in enumerate(self._fields)
+            for key, (_, value) in (field.values.items() if isinstance(field, Beside) else ())
+            if getattr(value, "variable", None) not in but
+        }
 
     def clear(self) -> None:
         """Forget all that lies beside."""

@@ -23,6 +23,7 @@ from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
 from .accessors import argument_grad_array, grad_array
 from .assigned import Assigned
+from .loops import record
 from .optimizers import Optimizers
 from .overlay import Overlay
 from .placement import Placement
@@ -65,6 +66,7 @@ class Tracer(Placement):
     """
 
     varying: frozenset[Any]
+    scan = record
 
     def __init__(
         self,

@@ -1,0 +1,34 @@
+"""How arrays lie in memory, as far as native functions ask for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...backend import Array
+
+
+def address(a: Array) -> int:
+    return int(a.__array_interface__["data"][0])
+
+
+def are_rows(table: Array, rows: Array, index: Array) -> bool:
+    """Whether these are rows of a table, one for each entry of an index, and all lie in one piece."""
+    plain = table.flags.c_contiguous and rows.flags.c_contiguous and index.flags.c_contiguous
+    if not plain or index.dtype.char != "l" or table.dtype != rows.dtype or not table.ndim:
+        return False
+    return bool(rows.size == index.size * (table.size // table.shape[0]))  # else broadcast
+
+
+def of_rows(x: Array, out: Array, axis: Any) -> bool:
+    """Whether what is reduced along these dimensions are rows in one piece, and what comes of them is, too."""
+    dims = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    last = sorted([d % x.ndim for d in dims]) == [*range(x.ndim - len(dims), x.ndim)]
+    return last and x.dtype == out.dtype and x.flags.c_contiguous and out.flags.c_contiguous
+
+
+def over_rows(x: Array, axis: Any) -> bool:
+    """Whether these are all dimensions but the last, and the others have the rows of one matrix."""
+    dims = axis if isinstance(axis, tuple) else (axis,)
+    if x.ndim < 2 or None in dims or sorted([d % x.ndim for d in dims]) != [*range(x.ndim - 1)]:
+        return False
+    return x.ndim == 2 or bool(x.flags.c_contiguous)
