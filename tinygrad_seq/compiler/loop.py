@@ -21,11 +21,11 @@ class Result(NamedTuple):
     Attributes:
         kind: "last", what is carried after the last step; "all", what is carried before the first step and after each,
             (T + 1, ...), in the order of the slices; "stacked", what the steps made, (T, ...), in that order, too.
-        index: of what is carried, or of what the steps make.
+        position: of what is carried, or of what the steps make.
     """
 
     kind: str
-    index: int
+    position: int
 
 
 class Loop:
@@ -65,19 +65,19 @@ class Loop:
     def shape_of(self, result: Result, count: int) -> tuple[int, ...]:
         """The shape of a result of so many steps."""
         if result.kind == "stacked":
-            return (count, *self.made[result.index].shape)
-        shape = self.carried[result.index].shape
+            return (count, *self.made[result.position].shape)
+        shape = self.carried[result.position].shape
         return shape if result.kind == "last" else (count + 1, *shape)
 
     def dtype_of(self, result: Result) -> DType:
-        return (self.made if result.kind == "stacked" else self.carried)[result.index].dtype
+        return (self.made if result.kind == "stacked" else self.carried)[result.position].dtype
 
     def evaluate(self, arrays: list[Array], count: int, wanted: Collection[Result]) -> dict[Result, Array]:
         """What so many steps leave, from the operands: what an executor has to agree with."""
         first, second = len(self.carried), len(self.carried) + len(self.sliced)
         now, stacks = arrays[:first], arrays[first:second]
         around = self.body.constants | dict(zip(self.shared, arrays[second:], strict=True))
-        found: dict[Result, list[Array]] = {r: [now[r.index]] if r.kind == "all" else [] for r in wanted}
+        found: dict[Result, list[Array]] = {r: [now[r.position]] if r.kind == "all" else [] for r in wanted}
         for t in range(count)[::-1] if self.reverse else range(count):
             slices = [stack[t, ...] for stack in stacks]
             values = around | dict(zip(self.carried, now, strict=True)) | dict(zip(self.sliced, slices, strict=True))
@@ -86,7 +86,7 @@ class Loop:
                 values[instr.out] = evaluate(instr.op, given, instr.params)
             now = [values[v] for v in self.after]
             for r, entries in found.items():
-                entries.append(values[self.made[r.index]] if r.kind == "stacked" else now[r.index])
+                entries.append(values[self.made[r.position]] if r.kind == "stacked" else now[r.position])
         order = -1 if self.reverse else 1
         return {
             r: numpy.array(entries[-1]) if r.kind == "last" else numpy.stack(entries[::order])

@@ -391,10 +391,10 @@ class _NativeLoop(NativeExecutor):
         """The address of a table of these numbers, which is there as long as this is."""
         return self._tables.add(numbers)
 
-    def planned(self, outside: dict[Var, Array]) -> MemoryPlan:
-        """The plan for a body whose arrays lie there at its first step."""
+    def planned_steps(self, outside: dict[Var, Array]) -> tuple[list[Native | ParallelRegion | Step], MemoryPlan]:
+        """What to call, and the plan, of a body whose arrays lie there at its first step."""
         self.plan = self._planned_for(outside)
-        return self.plan
+        return [step for part in self.steps_of_parts() for step in part], self.plan
 
 
 def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:

@@ -48,12 +48,10 @@ def loop_calls(body: Any, layout: LoopLayout) -> Calls | None:
     Args:
         body: the executor of the loop's body.
     """
-    plan = body.planned(layout.outside)
+    steps, plan = body.planned_steps(layout.outside)
     moving, spans = layout.windows(body.program, plan), layout.spans()
-    rest = [array for v, array in plan.arrays.items() if v not in moving]
-    if _collide(spans, rest):
+    if _collide(spans, [array for v, array in plan.arrays.items() if v not in moving]):
         return None  # something that moves lies where something else stays
-    steps = [step for part in body.steps_of_parts() for step in part]
     steps += [body.copy(target, plan.arrays[v]) for target, v in layout.between]
     natives: list[Native] = []
     for step in steps:

@@ -66,8 +66,8 @@ def _finished(
 
 def _needed(loop: Loop, read: set[Result]) -> tuple[list[int], list[int]]:
     """What has to be carried, and what has to be stacked, for these results."""
-    made = sorted({r.index for r in read if r.kind == "stacked"})
-    kept = {r.index for r in read if r.kind != "stacked"}
+    made = sorted({r.position for r in read if r.kind == "stacked"})
+    kept = {r.position for r in read if r.kind != "stacked"}
     while True:
         outputs = [*[loop.after[k] for k in kept], *[loop.made[j] for j in made]]
         taken = {v for i in needed_for(outputs, loop.body.instrs) for v in i.inputs()}.union(outputs)

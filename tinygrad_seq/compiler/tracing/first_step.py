@@ -56,7 +56,7 @@ class FirstStep:
 
     Attributes:
         carried, sliced: what it begins with, as tensors with Vars and nodes of their own.
-        entered: these Vars.
+        entered, nodes: these; of what carries no gradient the node is None.
         outside: for each of them the array that it comes from: where it begins, or all of xs.
         after, ys: what it gives; None and nothing before it has run.
         start: where it begins among the program's operations; `end`: where it ends.
@@ -73,6 +73,7 @@ class FirstStep:
         self.sliced: Tensors = []
         self.ys: Tensors = []
         self.entered: list[Var] = []
+        self.nodes: list[Node | None] = []
         self.known: dict[Var, Array] = {}
 
     def watch(self, function: Any) -> None:
@@ -107,16 +108,17 @@ class FirstStep:
             self.after, self.ys = self.step(self.carried, self.sliced, 0)
         self.end = len(self.program.instrs)
         with _paused(tracer):
+            now = [plain(x) for x, _ in held]
             if not lookups() or any(
-                now is not before for x, old in held for now, before in zip(plain(x), old, strict=True)
+                a is not b for x, (_, y) in zip(now, held, strict=True) for a, b in zip(x, y, strict=True)
             ):
                 raise Unlike("it changes what it finds by name")
-        changed = any(p.variable is not var for p, var in variables) or len(tracer.commits) != commits
-        if changed or tracer.overlay.beside(but=self.program.sources).items() - beside.items():
-            raise Unlike("it changes something outside")
         own = {id(p) for p in _alive(tracer, made) if p.variable not in self.program.sources}
         if why := run.did(own):
             raise Unlike(f"it {why}")
+        changed = any(p.variable is not var for p, var in variables) or len(tracer.commits) != commits
+        if changed or tracer.overlay.beside(but=self.program.sources).items() - beside.items():
+            raise Unlike("it changes something outside")
         if [getattr(x.array, "variable", None) for x in (*self.carried, *self.sliced)] != self.entered:
             raise Unlike("it changes in place what it is given")
         for instr in self.program.instrs[self.start :]:
@@ -134,15 +136,11 @@ class FirstStep:
         entered: Tensor = Tensor.wrap(ProxyArray(self.tracer, numpy.array(array.value), var))
         if tracked and is_grad_enabled() and array.dtype.kind in "fc":
             node = FunctionNode()
-            node.primitive, node.parents, node.inputs, node.output, node.params = (
-                _ENTER,
-                (given.node,),
-                (None,),
-                None,
-                {},
-            )
+            node.primitive, node.params = _ENTER, {}
+            node.parents, node.inputs, node.output = (given.node,), (None,), None
             node.number, node.shape, node.dtype = next_number(), array.shape, array.dtype
             entered.node = node
+        self.nodes.append(entered.node)
         return entered
 
     @property
@@ -158,7 +156,7 @@ class FirstStep:
         Raises:
             Unlike: if something on the way is not the same at each step.
         """
-        begins = {x.node for x in (*self.carried, *self.sliced)}
+        begins = {*self.nodes}
         found: set[Node] = set()
         seen: set[Node] = set()
         todo = [node]
@@ -198,8 +196,7 @@ class FirstStep:
         """The step as the first one of many: how many steps are done, and what they gave."""
         if self.after is None:
             return 0, self.carry, []
-        pairs = zip(self.carried, self.carry, strict=True)
-        constant = {entered.node for entered, given in pairs if given.node is None}
+        constant = {node for node, given in zip(self.nodes, self.carry, strict=False) if given.node is None}
 
         def kept(x: Tensor) -> Tensor:
             try:
@@ -220,12 +217,13 @@ class WayBack:
         closed: the nodes from before the step that get gradients.
         arrives: for each of `active`, the Var of the gradient that arrives there.
         gradient: for each node that a gradient goes to, its Var; missing where nothing comes back.
+        held: the arrays of both, as long as their numbers are looked for.
     """
 
     def __init__(self, first: FirstStep) -> None:
         count, outputs = len(first.carried), first.outputs
         reached = [first.reached(x.node) for x in outputs]
-        place = {x.node: k for k, x in enumerate(first.carried)}
+        place = {node: k for k, node in enumerate(first.nodes[:count])}
         begins = {k for k, x in enumerate(first.carry) if x.node is not None and x.array.dtype.kind in "fc"}
         while True:  # what a step gives carries a gradient if what it is made of does, or comes to do so
             self.active = [
@@ -235,15 +233,15 @@ class WayBack:
                 break
             begins |= grown
         self.carried = sorted(begins)
-        self.sliced = [i for i, x in enumerate(first.sliced) if x.node is not None]
+        self.sliced = [i for i, node in enumerate(first.nodes[count:]) if node is not None]
         older = {node for k in self.active for node in reached[k] if node.number < first.number}
         self.closed: list[Node] = sorted(older, key=lambda node: node.number)
         self.arrives = [first.program.new(outputs[k].shape, outputs[k].dtype) for k in self.active]
-        roots = []
+        roots: list[tuple[Any, Any]] = []
         for k, var in zip(self.active, self.arrives, strict=True):
             made_up = numpy.ones(outputs[k].shape, outputs[k].dtype)
             roots.append((outputs[k].node, ProxyArray(first.tracer, made_up, var)))
-        targets = [first.carried[k].node for k in self.carried] + [first.sliced[i].node for i in self.sliced]
+        targets: list[Any] = [first.nodes[k] for k in (*self.carried, *[count + i for i in self.sliced])]
         try:
             with numpy.errstate(all="ignore"):
                 found = sweep(roots, [*targets, *self.closed], retain_graph=True, outside=frozenset(self.closed))
@@ -251,5 +249,6 @@ class WayBack:
             raise
         except (RuntimeError, NotImplementedError, ValueError) as error:
             raise Unlike(f"its way back cannot be recorded ({error})") from error
-        self._held = [g for _, g in roots], {node: first.tracer.traced(g).refresh() for node, g in found.items()}
-        self.gradient: dict[Node | None, Var] = {node: g.variable for node, g in self._held[1].items()}
+        gradients = {node: first.tracer.traced(g).refresh() for node, g in found.items()}
+        self.held: Any = roots, gradients
+        self.gradient: dict[Node | None, Var] = {node: g.variable for node, g in gradients.items()}

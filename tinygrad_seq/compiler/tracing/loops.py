@@ -105,8 +105,8 @@ class _Emitted:
             self._values = loop.evaluate(arrays, self.count, wanted)
         self._results: dict[Result, ProxyArray] = {}
 
-    def _result(self, kind: str, index: int) -> ProxyArray:
-        result = Result(kind, index)
+    def _result(self, kind: str, position: int) -> ProxyArray:
+        result = Result(kind, position)
         if result not in self._results:
             out = self.tracer.program.new(self.loop.shape_of(result, self.count), self.loop.dtype_of(result))
             instr = Instr("loop_result", (self._token,), {"result": result}, out, self.tracer.line())
@@ -140,14 +140,14 @@ class _Term(NamedTuple):
         operands: p and q; what is summed; nothing.
         instr: the operation that makes it.
         moved: views that are taken of that, the first one first.
-        index: which of what is carried.
+        position: which of what is carried.
     """
 
     op: str
     operands: list[Var]
     instr: Instr | None = None
     moved: tuple[Instr, ...] = ()
-    index: int = 0
+    position: int = 0
 
 
 class _Recorded:
@@ -227,10 +227,12 @@ class _Recorded:
         for k, y in zip(back.active, made, strict=True):
             tensors[k] = y
         # what the way back needs of the first step is its Vars, and which tensors it was given
-        self._nodes = [first.carried[k].node for k in back.carried], [first.sliced[i].node for i in back.sliced]
+        count = len(first.carry)
+        self._nodes = [first.nodes[k] for k in back.carried], [first.nodes[count + i] for i in back.sliced]
         own = {v for instr in self.backward for v in instr.inputs()} | {*back.gradient.values()}
         first.known = {v: array for v, array in first.known.items() if v in own}
         first.after, first.ys, first.carried, first.sliced = None, [], [], []
+        back.held = None
         return tensors
 
     # --- backwards ---
@@ -286,7 +288,7 @@ class _Recorded:
         for part in rest:
             before, later = program.new(v.shape, v.dtype), program.new(v.shape, v.dtype)
             instrs.append(Instr("add", (before, part), {}, later, self.tracer.line()))
-            found.append(_Term("carried", [], index=len(carried)))
+            found.append(_Term("carried", [], position=len(carried)))
             carried.append(before)
             after.append(later)
             begins.append(self.tracer.constant(numpy.zeros(v.shape, v.dtype)))
@@ -313,10 +315,10 @@ class _Recorded:
         total: Any = None
         for term in terms:
             if term.op == "carried":
-                part = loop.last(term.index)
+                part = loop.last(term.position)
             elif term.op == "matmul":
                 p, q = [s.reshape(s.shape[0] * s.shape[1], s.shape[2]) for s in map(loop.stack, term.operands)]
-                part = p.transpose() @ q
+                part = self.tracer.emit("matmul", p.transpose(), q)
             else:
                 part = self._summed(loop.stack(term.operands[0]), term)
             for view in term.moved:
