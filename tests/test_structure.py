@@ -36,7 +36,8 @@ LAYERS = [
 ]
 # and those in the compiler
 COMPILER = [
-    {"__init__", "dynamic_lookups", "locks", "loop", "program", "operations", "snapshots", "warn_once"},
+    {"__init__", "dynamic_lookups", "locks", "program", "operations", "snapshots", "warn_once"},
+    {"loop"},
     {"captures", "guards", "memory", "partition", "passes", "scalar_program"},
     {"names"},
     {"grad_buffers", "numpy", "tracing"},

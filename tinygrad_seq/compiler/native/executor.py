@@ -28,7 +28,7 @@ from .fusion import Group
 from .gemm import Matrix, Native, ParallelRegion, Products
 from .gemm_microkernel import MR, panel_of
 from .jit import compiled, function_of_table
-from .layouts import address, are_rows, of_rows, over_rows
+from .layouts import OPERATION, SHARED, address, are_rows, of_rows, over_rows, shares
 from .loop import loop_calls
 from .pointwise import ARITHMETIC, FUNCTIONS
 from .reductions import column_sums, reduction
@@ -38,8 +38,6 @@ from .thread_pool import REGION, ThreadPool, size
 _MANY = 128  # operations: more than a kernel has
 _STRAIGHT, _TRANSPOSED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
 _LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
-_OPERATION = 0.1  # nanoseconds for one element
-_SHARED = 6000  # nanoseconds of work that it pays to share
 _WORTH_WAKING = 600_000  # nanoseconds of a program for which it pays to wake other threads
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
 
@@ -171,8 +169,8 @@ class NativeExecutor(NumpyExecutor):
             found = self._groups() or []
         for part, group in zip(self._parts, found, strict=True):
             if group is not None:
-                time = group.size * _OPERATION
-                tables = group.tables(size() if time > _SHARED else 1)
+                time = group.size * OPERATION
+                tables = group.tables(size() if time > SHARED else 1)
                 steps.append([ParallelRegion([Native(group.text(), table) for table in tables], time)])
             else:
                 steps.append(self.steps_of(part[0]))
@@ -224,7 +222,7 @@ class NativeExecutor(NumpyExecutor):
             if isinstance(step, (Native, ParallelRegion)):
                 natives = step.calls if isinstance(step, ParallelRegion) else [step]
                 given = [n for native in natives for n in (addresses[native.text], self._tables.add(native.table))]
-                if shared and isinstance(step, ParallelRegion) and len(natives) > 1 and step.time > _SHARED:
+                if shared and isinstance(step, ParallelRegion) and len(natives) > 1 and step.time > SHARED:
                     given = [addresses[REGION], self._tables.add([self._pool.address, self._pool.add(given)])]
                 calls += given
             elif calls:
@@ -321,19 +319,19 @@ class NativeExecutor(NumpyExecutor):
         if x.dtype != out.dtype or matrix is None or matrix.transposed or not out.flags.c_contiguous or out.size == 1:
             return None  # one column NumPy adds up in pairs
         calls = []
-        for start, count in _shares(x.shape[1], x.size, 64):  # columns that are added up at a time
+        for start, count in shares(x.shape[1], x.size, 64):  # columns that are added up at a time
             at = [address(a) + start * x.itemsize for a in (x, out)]
             calls.append(Native(column_sums(x.dtype.char), [at[0], matrix.ld, at[1], x.shape[0], count]))
-        return [ParallelRegion(calls, x.size * _OPERATION)]
+        return [ParallelRegion(calls, x.size * OPERATION)]
 
     def _reduction(self, op: str, x: Array, out: Array) -> ParallelRegion:
         """The sum, or the largest element, of each row; its rows shared by threads where there are many."""
         kind, cols = x.dtype.char, x.size // out.size
         calls = []
-        for top, height in _shares(out.size, x.size):
+        for top, height in shares(out.size, x.size):
             at = [address(x) + top * cols * x.itemsize, address(out) + top * x.itemsize]
             calls.append(Native(reduction(op, kind), [*at, height, cols]))
-        return ParallelRegion(calls, x.size * _OPERATION)
+        return ParallelRegion(calls, x.size * OPERATION)
 
     def _taken(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """rows = table[index]."""
@@ -341,11 +339,11 @@ class NativeExecutor(NumpyExecutor):
             return None
         count, width = table.shape[0], table.size // table.shape[0]
         calls = []
-        for start, some in _shares(index.size, rows.size):
+        for start, some in shares(index.size, rows.size):
             at = [address(rows) + start * width * rows.itemsize, address(index) + start * index.itemsize]
             given = [address(self._wrong), address(table), *at, some, count, width]
             calls.append(Native(runtime.take_rows(table.dtype.char), given))
-        return [ParallelRegion(calls, rows.size * _OPERATION)]
+        return [ParallelRegion(calls, rows.size * OPERATION)]
 
     def _added(self, table: Array, rows: Array, index: Array) -> list[Native | ParallelRegion | Step] | None:
         """table[index] += rows; threads share the columns."""
@@ -354,11 +352,11 @@ class NativeExecutor(NumpyExecutor):
         count, width = table.shape[0], table.size // table.shape[0]
         lists = [address(self._spare((size,), index.dtype)) for size in (count, index.size)]
         calls = []
-        for start, some in _shares(width, rows.size, 64):  # columns that are added up at a time
+        for start, some in shares(width, rows.size, 64):  # columns that are added up at a time
             at = [address(a) + start * a.itemsize for a in (table, rows)]
             calls.append(Native(add_lists(table.dtype.char), [*lists, *at, count, width, some]))
         found = Native(LISTS, [address(self._wrong), address(index), index.size, count, *lists])
-        return [found, ParallelRegion(calls, rows.size * _OPERATION)]
+        return [found, ParallelRegion(calls, rows.size * OPERATION)]
 
     def _native_loop(self, instr: Instr) -> list[Native | ParallelRegion | Step] | None:
         body, layout = _NativeLoop(instr.params["loop"].body), self.layout(instr)
@@ -375,9 +373,9 @@ class NativeExecutor(NumpyExecutor):
         if same and target.flags.c_contiguous and source.flags.c_contiguous:
             calls = [
                 Native(runtime.COPY, [address(target) + start, address(source) + start, count])
-                for start, count in _shares(source.nbytes, source.size, 64)
+                for start, count in shares(source.nbytes, source.size, 64)
             ]
-            return ParallelRegion(calls, source.size * _OPERATION)
+            return ParallelRegion(calls, source.size * OPERATION)
         return (numpy.copyto, (target, source))
 
 
@@ -395,13 +393,6 @@ class _NativeLoop(NativeExecutor):
         """What to call, and the plan, of a body whose arrays lie there at its first step."""
         self.plan = self._planned_for(outside)
         return [step for part in self.steps_of_parts() for step in part], self.plan
-
-
-def _shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
-    """Of so many rows or columns where each thread's part begins, and its length, if so many operations are shared."""
-    threads = size() if work * _OPERATION > _SHARED else 1
-    part = max(-(-length // (threads * unit)) * unit, 1)
-    return [(start, min(part, length - start)) for start in range(0, length, part)]
 
 
 def _panel_width(kind: str) -> int | None:

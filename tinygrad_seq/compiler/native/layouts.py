@@ -1,10 +1,14 @@
-"""How arrays lie in memory, as far as native functions ask for it."""
+"""How arrays lie in memory, as far as native functions ask for it, and how threads share them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...backend import Array
+from .thread_pool import size
+
+OPERATION = 0.1  # nanoseconds for one element
+SHARED = 6000  # nanoseconds of work that it pays to share
 
 
 def address(a: Array) -> int:
@@ -32,3 +36,10 @@ def over_rows(x: Array, axis: Any) -> bool:
     if x.ndim < 2 or None in dims or sorted([d % x.ndim for d in dims]) != [*range(x.ndim - 1)]:
         return False
     return x.ndim == 2 or bool(x.flags.c_contiguous)
+
+
+def shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Of so many rows or columns where each thread's part begins, and its length, if so many operations are shared."""
+    threads = size() if work * OPERATION > SHARED else 1
+    part = max(-(-length // (threads * unit)) * unit, 1)
+    return [(start, min(part, length - start)) for start in range(0, length, part)]
