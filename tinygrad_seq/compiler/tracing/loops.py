@@ -15,10 +15,13 @@ from ...ops.elementwise import cast
 from ...ops.shape import stack
 from ...tensor import Tensor
 from ..loop import Loop, Result
-from ..operations import VIEWS
+from ..operations import UFUNCS, VIEWS
 from ..program import Instr, Var
 from .first_step import FirstStep, Step, Tensors, Unlike, WayBack
 from .proxies import ProxyArray
+
+
+CHEAP = UFUNCS | {"sigmoid", "where"}  # to compute again
 
 
 class Steps(NamedTuple):
@@ -197,7 +200,7 @@ class _Recorded:
 
     def _saved(self) -> list[Var]:
         """What the way back takes of a step; views are taken there once more."""
-        producers = {instr.out: instr for instr in self.forward}
+        first, producers = self.first, {instr.out: instr for instr in self.forward}
         own = {instr.out for instr in self.backward}.union(self.back.arrives if self.back is not None else ())
         todo = [v for instr in self.backward for v in instr.inputs()]
         todo += self.back.gradient.values() if self.back is not None else ()
@@ -212,8 +215,16 @@ class _Recorded:
                 todo.append(producers[v].args[0])
             else:
                 found[v] = None
+        carried, after = first.entered, first.vars(first.after or ())
+        there = {*found, *[b for a, b in zip(carried, after, strict=False) if a in found]}
+        for v in [*found]:  # what is cheap to make of others that are there anyway
+            made = producers.get(v)
+            if made is not None and made.op in CHEAP and all(a in there for a in made.inputs()):
+                there.discard(v)
+                again.add(v)
+        kept = {*[v for v in found if v not in again], *[a for i in self.forward if i.out in again for a in i.inputs()]}
         self.backward = [instr for instr in self.forward if instr.out in again] + self.backward
-        return [*found]
+        return [v for v in dict.fromkeys([*found, *after]) if v in kept and v not in again]
 
     def _tracked(self, tensors: Tensors, back: WayBack) -> Tensors:
         """The results, as those of one operation on what is given, and on what the step uses besides."""
