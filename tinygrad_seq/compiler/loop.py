@@ -72,23 +72,14 @@ class Loop:
     def dtype_of(self, result: Result) -> DType:
         return (self.made if result.kind == "stacked" else self.carried)[result.position].dtype
 
-    def evaluate(self, arrays: list[Array], count: int, wanted: Collection[Result]) -> dict[Result, Array]:
-        """What so many steps leave, from the operands: what an executor has to agree with."""
+    def sample(self, arrays: list[Array], count: int, wanted: Collection[Result]) -> dict[Result, Array]:
+        """Results such as the operands lead to: all steps are taken for copies of the first one."""
         first, second = len(self.carried), len(self.carried) + len(self.sliced)
-        now, stacks = arrays[:first], arrays[first:second]
-        around = self.body.constants | dict(zip(self.shared, arrays[second:], strict=True))
-        found: dict[Result, list[Array]] = {r: [now[r.position]] if r.kind == "all" else [] for r in wanted}
-        for t in range(count)[::-1] if self.reverse else range(count):
-            slices = [stack[t, ...] for stack in stacks]
-            values = around | dict(zip(self.carried, now, strict=True)) | dict(zip(self.sliced, slices, strict=True))
-            for instr in self.body.instrs:
-                given = [values[a] if type(a) is Var else a for a in instr.args]
-                values[instr.out] = evaluate(instr.op, given, instr.params)
-            now = [values[v] for v in self.after]
-            for r, entries in found.items():
-                entries.append(values[self.made[r.position]] if r.kind == "stacked" else now[r.position])
-        order = -1 if self.reverse else 1
-        return {
-            r: numpy.array(entries[-1]) if r.kind == "last" else numpy.stack(entries[::order])
-            for r, entries in found.items()
-        }
+        before = arrays[:first]
+        slices = [stack[count - 1 if self.reverse else 0, ...] for stack in arrays[first:second]]
+        values = self.body.constants | dict(zip(self.inputs, [*before, *slices, *arrays[second:]], strict=True))
+        for instr in self.body.instrs:
+            given = [values[a] if type(a) is Var else a for a in instr.args]
+            values[instr.out] = evaluate(instr.op, given, instr.params)
+        made = {r: values[(self.made if r.kind == "stacked" else self.after)[r.position]] for r in wanted}
+        return {r: numpy.array(numpy.broadcast_to(x, self.shape_of(r, count)), order="C") for r, x in made.items()}

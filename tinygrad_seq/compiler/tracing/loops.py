@@ -20,7 +20,6 @@ from ..program import Instr, Var
 from .first_step import FirstStep, Step, Tensors, Unlike, WayBack
 from .proxies import ProxyArray
 
-
 CHEAP = UFUNCS | {"sigmoid", "where"}  # to compute again
 
 
@@ -105,7 +104,7 @@ class _Emitted:
         wanted += [Result("stacked", j) for j in range(len(loop.made))]
         arrays = [*[x.value for x in (*begins, *stacks)], *[known[v] for v in loop.shared]]
         with numpy.errstate(all="ignore"):  # of gradients that are made up
-            self._values = loop.evaluate(arrays, self.count, wanted)
+            self._values = loop.sample(arrays, self.count, wanted)
         self._results: dict[Result, ProxyArray] = {}
 
     def _result(self, kind: str, position: int) -> ProxyArray:
