@@ -79,6 +79,30 @@ def put(x: Value, place: Any, value: Any, *, added: bool = False) -> Value:
     return x
 
 
+STEPS: list[Callable[[World, Value, Value], Value]] = [
+    lambda w, h, x: (h @ w.weights[2]).tanh() + x,
+    lambda w, h, x: h * w.weights[1] + x * w.tensors[2],
+    lambda w, h, x: h * w.config.rate + x,  # by a number that varies
+    lambda w, h, x: h + tg.rand(COLS).to(x.dtype) * x,
+    lambda w, h, x: h + without_grad(lambda: w.tensors[1].mul_(0.5)) * x,  # with a change outside
+    lambda w, h, x: w.module(h + x),
+    lambda w, h, x: h.mul_(0.5) + x,
+]
+
+
+def scanned(w: World, rng: Random, xs: Value, y: Value) -> Value:
+    """A scan over the rows of xs: the states after each step, and what comes of the last one."""
+    step, reverse = rng.choice(STEPS), rng.random() < 0.5
+    begin = w.weights[1] * 1.0 if rng.random() < 0.5 else y.reshape(-1)[:1].expand(COLS)
+
+    def carried(h: Value, x: Value) -> tuple[Value, Value]:
+        h = step(w, h, x)
+        return h, h * 1.0
+
+    last, states = tg.scan(carried, begin, xs, reverse=reverse)
+    return states + last
+
+
 def without_grad(call: Callable[[], Value]) -> Value:
     with tg.no_grad():
         return call()
@@ -118,6 +142,7 @@ OPERATIONS: dict[str, Operation] = {
     "rand": lambda w, r, x, y: x + tg.rand(*x.shape).to(x.dtype),
     "own generator": lambda w, r, x, y: x + tg.rand(*x.shape, generator=w.generator).to(x.dtype),
     "dropout": lambda w, r, x, y: nn.functional.dropout(x, 0.5),
+    "scan": lambda w, r, x, y: scanned(w, r, fitted(x, w.weights[0]), y),
     "detach": lambda w, r, x, y: x.detach() * x,
     "clone": lambda w, r, x, y: x.clone(),
     "checkpoint": lambda w, r, x, y: tg.checkpoint(lambda a: (a * w.weights[1].sum()).tanh(), x),

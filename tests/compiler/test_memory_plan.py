@@ -47,7 +47,7 @@ def check(executor: Any) -> None:
     arrays, program = executor.plan.arrays, executor.program
     fusion_temporaries = set(executor.plan._fusion_temporaries)
     own = {*program.sources, *program.constants}
-    parts: list[list[Instr]] = getattr(executor, "_parts", [[i] for i in program.instrs if i.op not in VIEWS])
+    parts: list[list[Instr]] = getattr(executor, "parts", [[i] for i in program.instrs if i.op not in VIEWS])
     views = [i for i in program.instrs if i.op in VIEWS]
     expected: dict[Any, Any] = {}
 

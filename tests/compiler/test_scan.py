@@ -125,6 +125,46 @@ def test_a_loop_gives_what_the_steps_give(name: str, executor: str | None, w: nn
     assert "unrolled" not in notes
 
 
+LARGE: dict[str, Callable[[Tensor, Tensor], Function]] = {
+    "products of packed weights": lambda w, table: lambda h, xs: tg.scan(plain(w), h, xs),
+    "what native code cannot do": lambda w, table: (
+        lambda h, xs: tg.scan(lambda h, x: (tg.tanh(h @ w + x.cumsum(1) * 0.1), h.cumsum(0)), h, xs, reverse=True)
+    ),
+    "rows of a table that is used as a whole": lambda w, table: (
+        lambda h, xs: tg.scan(lambda h, x: (tg.tanh(h @ w + x + table[:32]), h * table.sum(0)), h, table)
+    ),
+    "beside what it takes": lambda w, table: lambda h, xs: _beside(w, tg.scan(plain(w), h, xs)),
+    "of a cell": lambda w, table: lambda h, xs: tg.scan(lambda h, x: (tg.tanh(x @ w + h),) * 2, h, xs),
+}
+
+
+def _beside(w: Tensor, before: Any) -> Any:
+    last, ys = before
+    return last, tg.cat([ys, tg.scan(lambda h, x: (tg.tanh(h @ w + x + ys[0]), h), last, ys)[1]], 1)
+
+
+@on_host
+@pytest.mark.parametrize("executor", ["numpy", None])
+@pytest.mark.parametrize("name", LARGE)
+def test_larger_steps(name: str, executor: str | None) -> None:
+    tg.manual_seed(3)
+    steps, rows, width = 40, 32, 64
+    w, table = nn.Parameter(tg.randn(width, width) * 0.1), nn.Parameter(tg.randn(steps, width) * 0.1)
+    f = LARGE[name](w, table)
+
+    def whole(h: Tensor, xs: Tensor) -> Any:
+        w.grad = table.grad = None
+        results = f(h, xs)
+        sum([y.square().sum() for y in results], tg.tensor(0.0)).backward()
+        return [y.detach() for y in results], [None if p.grad is None else p.grad.clone() for p in (w, table)]
+
+    compiled = tg.compile(whole, executor=executor)
+    for _ in range(2):
+        h, xs = tg.randn(rows, width), tg.randn(steps, rows, width) * 0.3
+        for a, b in zip(leaves(compiled(h, xs)), leaves(whole(h, xs)), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4 * float(abs(b).max()))
+
+
 @on_host
 @pytest.mark.parametrize("executor", ["numpy", None])
 def test_random_steps(executor: str | None) -> None:

@@ -15,6 +15,9 @@ Pairs = list[tuple[Array, Array]]
 class LoopLayout:
     """Where the arrays of a loop's body lie at its first step, and how far they are apart from step to step.
 
+    Args:
+        apart: whether what lies stacked is copied into memory of its own, and out of it afterwards.
+
     Attributes:
         count: how many steps.
         outside: what lies elsewhere than in the body's own memory.
@@ -24,7 +27,9 @@ class LoopLayout:
         afterwards: after the last step.
     """
 
-    def __init__(self, loop: Loop, count: int, given: list[Array], results: dict[Result, Array]) -> None:
+    def __init__(
+        self, loop: Loop, count: int, given: list[Array], results: dict[Result, Array], apart: bool = False
+    ) -> None:
         self.count = count
         self.outside: dict[Var, Array] = {}
         self.moves: dict[Var, int] = {}
@@ -32,6 +37,14 @@ class LoopLayout:
         self.between: list[tuple[Array, Var]] = []
         self.afterwards: Pairs = []
         inputs = dict(zip(loop.inputs, given, strict=True))
+        outwards: Pairs = []
+        if apart:
+            for v in loop.sliced:
+                inputs[v] = numpy.empty(inputs[v].shape, v.dtype)
+            self.before += [(inputs[v], given[len(loop.carried) + i]) for i, v in enumerate(loop.sliced)]
+            own = {result: numpy.empty(array.shape, array.dtype) for result, array in results.items()}
+            outwards = [(results[result], array) for result, array in own.items()]
+            results = own
         first, step = (count - 1, -1) if loop.reverse else (0, 1)
         for k, (v, after) in enumerate(zip(loop.carried, loop.after, strict=True)):
             whole, last = results.get(Result("all", k)), results.get(Result("last", k))
@@ -52,6 +65,7 @@ class LoopLayout:
         for j, v in enumerate(loop.made):
             self._put(v, results[Result("stacked", j)], first, step)
         self.outside |= {v: inputs[v] for v in loop.shared}
+        self.afterwards += outwards
 
     def windows(self, body: Program, plan: MemoryPlan) -> dict[Var, Array]:
         """Of the body's arrays, those that lie elsewhere at each step: all of these places, one for each step."""

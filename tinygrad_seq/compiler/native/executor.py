@@ -50,12 +50,12 @@ class NativeExecutor(NumpyExecutor):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self._tables = Tables()  # the native functions' arguments
+        self.tables = Tables()  # the native functions' arguments
         self._spares: list[Array] = []
         self._bodies: list[NativeExecutor] = []  # of loops: what their calls read
         self._pool, self._products = ThreadPool(), Products()
         self._wrong = numpy.zeros(2, numpy.int64)  # of a lookup whose index is out of range: it, and the rows there are
-        self._parts: list[list[Instr]] = []
+        self.parts: list[list[Instr]] = []
         self._kernels: list[bool] = []  # which of these are
         self._settles = False  # whether a source is changed where it lies
         self._commit: Step | None = None  # the call that does that
@@ -106,10 +106,10 @@ class NativeExecutor(NumpyExecutor):
         """
         program = self.program
         self.plan = MemoryPlan(program, outside, reuse_distance=_MANY)
-        self._parts = self._parted()
+        self.parts = self._parted()
         times: list[int] = []
         fusion_temporaries: set[Var] = set()
-        rest = iter([*[(instr, n) for n, part in enumerate(self._parts) for instr in part], (None, -1)])
+        rest = iter([*[(instr, n) for n, part in enumerate(self.parts) for instr in part], (None, -1)])
         instr, n = next(rest)
         now = 0
         for each in program.instrs:  # views, which are in no part, happen with what stands before
@@ -117,7 +117,7 @@ class NativeExecutor(NumpyExecutor):
                 now = n
                 instr, n = next(rest)
             times.append(now)
-        for part in self._parts:
+        for part in self.parts:
             inside = Counter([v for instr in part for v in instr.inputs()])
             fusion_temporaries.update([i.out for i in part if inside[i.out] and self._uses[i.out] == inside[i.out]])
         self._plain = partial(
@@ -127,7 +127,7 @@ class NativeExecutor(NumpyExecutor):
 
     def _with_donations(self, plan: MemoryPlan) -> MemoryPlan:
         """The plan, with what the last kernels make in the place of what it replaces."""
-        found = donated_outputs(self.program, self._parts, trailing_kernels(self._kernels), plan.arrays)
+        found = donated_outputs(self.program, self.parts, trailing_kernels(self._kernels), plan.arrays)
         plan.arrays |= found
         self._settles = bool(found)
         return plan
@@ -159,7 +159,7 @@ class NativeExecutor(NumpyExecutor):
 
     def steps_of_parts(self) -> list[list[Native | ParallelRegion | Step]]:
         """What to call, for each part."""
-        self._tables, self._spares, self._bodies = Tables(), [], []
+        self.tables, self._spares, self._bodies = Tables(), [], []
         self._pool, self._products = ThreadPool(), Products()
         steps: list[list[Native | ParallelRegion | Step]] = []
         found, first = self._groups(), trailing_kernels(self._kernels)
@@ -167,7 +167,7 @@ class NativeExecutor(NumpyExecutor):
             # a result in another one's buffer has strides that a kernel cannot take
             self.plan, self._settles = self._plain(), False
             found = self._groups() or []
-        for part, group in zip(self._parts, found, strict=True):
+        for part, group in zip(self.parts, found, strict=True):
             if group is not None:
                 time = group.size * OPERATION
                 tables = group.tables(size() if time > SHARED else 1)
@@ -188,7 +188,7 @@ class NativeExecutor(NumpyExecutor):
     def _groups(self) -> list[Group | None] | None:
         """For each part its kernel, or None if it is no such operation; None for all if one does not come about."""
         found: list[Group | None] = []
-        for part in self._parts:
+        for part in self.parts:
             group = Group(self, self._uses, self.plan.arrays[part[0].out].shape)
             taken = all(group.try_add(instr) for instr in part)
             if not taken and len(part) > 1:
@@ -217,16 +217,16 @@ class NativeExecutor(NumpyExecutor):
             if n == last:
                 self._first = self._pool.regions
                 if calls:
-                    joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
+                    joined.append((run, (self.tables.add([len(calls) // 2, *calls]),)))
                     calls = []
             if isinstance(step, (Native, ParallelRegion)):
                 natives = step.calls if isinstance(step, ParallelRegion) else [step]
-                given = [n for native in natives for n in (addresses[native.text], self._tables.add(native.table))]
+                given = [n for native in natives for n in (addresses[native.text], self.tables.add(native.table))]
                 if shared and isinstance(step, ParallelRegion) and len(natives) > 1 and step.time > SHARED:
-                    given = [addresses[REGION], self._tables.add([self._pool.address, self._pool.add(given)])]
+                    given = [addresses[REGION], self.tables.add([self._pool.address, self._pool.add(given)])]
                 calls += given
             elif calls:
-                joined.append((run, (self._tables.add([len(calls) // 2, *calls]),)))
+                joined.append((run, (self.tables.add([len(calls) // 2, *calls]),)))
                 calls = []
             if step is not None and not isinstance(step, (Native, ParallelRegion)):
                 joined.append(step)
@@ -358,15 +358,16 @@ class NativeExecutor(NumpyExecutor):
         found = Native(LISTS, [address(self._wrong), address(index), index.size, count, *lists])
         return [found, ParallelRegion(calls, rows.size * OPERATION)]
 
-    def _native_loop(self, instr: Instr) -> list[Native | ParallelRegion | Step] | None:
-        body, layout = _NativeLoop(instr.params["loop"].body), self.layout(instr)
-        body._wrong = self._wrong
-        calls = loop_calls(body, layout)
-        if calls is None:
-            return None
+    def _native_loop(self, instr: Instr) -> list[Native | ParallelRegion | Step]:
+        for apart in (False, True):
+            layout, body = self.layout(instr, apart), _NativeLoop(instr.params["loop"].body)
+            body._wrong = self._wrong
+            calls = loop_calls(body, layout)
+            if calls is not None:
+                break
         self._bodies.append(body)
-        before = [self.copy(*pair) for pair in layout.before]
-        return [*before, *calls, *[self.copy(*pair) for pair in layout.afterwards]]
+        before, after = ([self.copy(*pair) for pair in pairs] for pairs in (layout.before, layout.afterwards))
+        return [*before, *(calls or ()), *after]
 
     def copy(self, target: Array, source: Array) -> ParallelRegion | Step:
         same = target.shape == source.shape and target.dtype == source.dtype
@@ -385,14 +386,10 @@ class _NativeLoop(NativeExecutor):
     def _rewritten(self, program: Program) -> Program:
         return program
 
-    def add_table(self, numbers: list[int]) -> int:
-        """The address of a table of these numbers, which is there as long as this is."""
-        return self._tables.add(numbers)
-
-    def planned_steps(self, outside: dict[Var, Array]) -> tuple[list[Native | ParallelRegion | Step], MemoryPlan]:
-        """What to call, and the plan, of a body whose arrays lie there at its first step."""
+    def planned_parts(self, outside: dict[Var, Array]) -> tuple[list[list[Native | ParallelRegion | Step]], MemoryPlan]:
+        """What to call for each part, and the plan, of a body whose arrays lie there at its first step."""
         self.plan = self._planned_for(outside)
-        return [step for part in self.steps_of_parts() for step in part], self.plan
+        return self.steps_of_parts(), self.plan
 
 
 def _panel_width(kind: str) -> int | None:

@@ -159,12 +159,13 @@ class NumpyExecutor:
         """All steps of a loop, one after another."""
         return _NumpyLoop(instr.params["loop"].body).steps(self.layout(instr))
 
-    def layout(self, instr: Instr) -> LoopLayout:
+    def layout(self, instr: Instr, apart: bool = False) -> LoopLayout:
         """Where a loop finds and leaves its arrays."""
         arrays = self.plan.arrays
         read = [i for i in self.program.instrs if i.op == "loop_result" and i.args[0] is instr.out]
         results = {i.params["result"]: arrays[i.out] for i in read}
-        return LoopLayout(instr.params["loop"], instr.params["count"], [arrays[a] for a in instr.args], results)
+        given = [arrays[a] for a in instr.args]
+        return LoopLayout(instr.params["loop"], instr.params["count"], given, results, apart)
 
     def _copied_to(self, out: Array, x: Array) -> list[Step]:
         """A copy, unless the one lies where the other does."""
