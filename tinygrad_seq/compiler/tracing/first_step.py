@@ -211,7 +211,8 @@ class WayBack:
     """The gradients of the first step, recorded after it.
 
     Attributes:
-        active: which of the step's outputs, carry and y, carry a gradient.
+        active: which of a step's outputs, carry and y, carry a gradient, at some step at least.
+        tracked: which of the results do.
         carried: which of what is carried a gradient goes to.
         sliced: which of the xs.
         closed: the nodes from before the step that get gradients.
@@ -225,14 +226,16 @@ class WayBack:
         reached = [first.reached(x.node) for x in outputs]
         place = {node: k for k, node in enumerate(first.nodes[:count])}
         begins = {k for k, x in enumerate(first.carry) if x.node is not None and x.array.dtype.kind in "fc"}
-        while True:  # what a step gives carries a gradient if what it is made of does, or comes to do so
-            self.active = [
-                k for k, nodes in enumerate(reached) if any(place.get(n, -1) in {-1, *begins} for n in nodes)
-            ]
-            if begins >= (grown := {k for k in self.active if k < count}):
+        now, ever = begins, set[int]()
+        for _ in range(first.count):  # what a step gives carries a gradient if what it is made of does then
+            before = now
+            given = {k for k, nodes in enumerate(reached) if any(place.get(n, -1) in {-1, *now} for n in nodes)}
+            now, ever = {k for k in given if k < count}, ever | given
+            if now == before:
                 break
-            begins |= grown
-        self.carried = sorted(begins)
+        self.active = sorted(ever)
+        self.tracked = sorted(now | {k for k in ever if k >= count})
+        self.carried = sorted(begins | {k for k in ever if k < count})
         self.sliced = [i for i, node in enumerate(first.nodes[count:]) if node is not None]
         older = {node for k in self.active for node in reached[k] if node.number < first.number}
         self.closed: list[Node] = sorted(older, key=lambda node: node.number)

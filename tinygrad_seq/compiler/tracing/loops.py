@@ -52,7 +52,7 @@ def record(tracer: Any, function: Any, step: Step, carry: Tensors, xs: Tensors, 
     except Unlike as why:
         tracer.program.notes.append(f"a scan of {count} steps is unrolled, because {why}: {tracer.line()}")
         return Steps(*first.kept())
-    return _Recorded(first, back if back is not None and back.active else None).steps()
+    return _Recorded(first, back if back is not None and back.tracked else None).steps()
 
 
 class _Emitted:
@@ -228,13 +228,13 @@ class _Recorded:
     def _tracked(self, tensors: Tensors, back: WayBack) -> Tensors:
         """The results, as those of one operation on what is given, and on what the step uses besides."""
         first = self.first
-        once = [tuple([tensors[k].array for k in back.active])]
+        once = [tuple([tensors[k].array for k in back.tracked])]
         scan = Primitive(lambda *_: once.pop(), "scan")
         scan.vjp_joint(lambda gs, _y, *inputs: self._gradients(back, gs, inputs))
         self._given = [first.carry[k] for k in back.carried] + [first.xs[i] for i in back.sliced]
-        nothing = self.tracer.constant(numpy.zeros(0, tensors[back.active[0]].dtype))
+        nothing = self.tracer.constant(numpy.zeros(0, tensors[back.tracked[0]].dtype))
         made = scan(*self._given, *[Tensor.wrap(nothing, node) for node in back.closed])
-        for k, y in zip(back.active, made, strict=True):
+        for k, y in zip(back.tracked, made, strict=True):
             tensors[k] = y
         # what the way back needs of the first step is its Vars, and which tensors it was given
         count = len(first.carry)
@@ -253,7 +253,7 @@ class _Recorded:
             return self._recorded_gradients(back, gs, inputs)
         first, tracer = self.first, self.tracer
         count = len(first.carry)
-        given = dict(zip(back.active, [tracer.traced(g) for g in gs], strict=True))
+        given = dict(zip(back.tracked, [tracer.traced(g) for g in gs], strict=True))
         arrives = dict(zip(back.active, back.arrives, strict=True))
         carried, after, begins = [], [], []
         for k, node in zip(back.carried, self._nodes[0], strict=True):
@@ -366,7 +366,7 @@ class _Recorded:
                 made.append(ys)
             stacked = [stack(column[::-1] if first.reverse else column) for column in zip(*made, strict=True)]
             outputs = [*carry, *stacked]
-            pairs = [(outputs[k].node, g) for k, g in zip(back.active, gs, strict=True)]
+            pairs = [(outputs[k].node, g) for k, g in zip(back.tracked, gs, strict=True)]
             roots: list[tuple[Node, Any]] = [(node, g) for node, g in pairs if node is not None]
         targets = [v.node for v in variables] + back.closed
         known = [node for node in targets if node is not None]
