@@ -28,7 +28,7 @@ from .fusion import Group
 from .gemm import Matrix, Native, ParallelRegion, Products
 from .gemm_microkernel import MR, panel_of
 from .jit import compiled, function_of_table
-from .layouts import OPERATION, SHARED, address, are_rows, of_rows, over_rows, shares
+from .layouts import OPERATION, SHARED, address, are_rows, of_rows, over_rows, shares, worth_waking
 from .loop import loop_calls
 from .pointwise import ARITHMETIC, FUNCTIONS
 from .reductions import column_sums, reduction
@@ -38,7 +38,6 @@ from .thread_pool import REGION, ThreadPool, size
 _MANY = 128  # operations: more than a kernel has
 _STRAIGHT, _TRANSPOSED = 111, 112  # CBLAS's numbers for a matrix as it lies, and transposed
 _LARGE = 1 << 15  # multiplications for which it pays to pack what is multiplied once
-_WORTH_WAKING = 600_000  # nanoseconds of a program for which it pays to wake other threads
 _SMALL = 1 << 18  # elements of a matrix that one core reads as fast as two, which would have to wait for each other
 
 
@@ -60,7 +59,7 @@ class NativeExecutor(NumpyExecutor):
         self._settles = False  # whether a source is changed where it lies
         self._commit: Step | None = None  # the call that does that
         self._committed = numpy.zeros(1, numpy.int64)  # whether it has, in this run
-        self._first = 0  # its first region
+        self._start = self._first = 0  # the program's first region, and that call's
         self._uses: Counter[Var] = Counter()  # how often each Var is needed, as an operand or a result
 
     def _rewritten(self, program: Program) -> Program:
@@ -74,7 +73,7 @@ class NativeExecutor(NumpyExecutor):
     def _execute(self) -> None:
         self._committed[0] = 0
         try:
-            self._pool.begin()
+            self._pool.begin(self._start)
             super()._execute()
         finally:
             self._pool.end()
@@ -84,7 +83,8 @@ class NativeExecutor(NumpyExecutor):
         if self._commit is not None and not self._committed[0]:
             function, args = self._commit
             try:
-                self._pool.begin(self._first)
+                if self._first < self._pool.regions:
+                    self._pool.begin(self._first)
                 function(*args)
             finally:
                 self._pool.end()
@@ -206,8 +206,9 @@ class NativeExecutor(NumpyExecutor):
         texts = {native.text for region in regions for native in region.calls}
         addresses = self._code = compiled(sorted({runtime.RUN, runtime.COPY, REGION, *texts}))
         run = function_of_table(addresses[runtime.RUN])
-        shared = panel_of("f") is not None and size() > 1 and sum([s.time for s in regions]) > _WORTH_WAKING
+        shared = worth_waking(sum([s.time for s in regions]))
         joined: list[Step] = []
+        self._start = self._pool.regions  # those of loops come before
         calls: list[int] = []
         if last is not None:
             flag, one = [address(a) for a in (self._committed, self._spare((1,), numpy.int64))]
@@ -362,7 +363,7 @@ class NativeExecutor(NumpyExecutor):
         for apart in (False, True):
             layout, body = self.layout(instr, apart), _NativeLoop(instr.params["loop"].body)
             body._wrong = self._wrong
-            calls = loop_calls(body, layout)
+            calls = loop_calls(body, layout, self._pool)
             if calls is not None:
                 break
         self._bodies.append(body)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Array
+from .gemm_microkernel import panel_of
 from .thread_pool import size
 
 OPERATION = 0.1  # nanoseconds for one element
 SHARED = 6000  # nanoseconds of work that it pays to share
+_WORTH_WAKING = 600_000  # nanoseconds of a program for which it pays to wake other threads
 
 
 def address(a: Array) -> int:
@@ -43,3 +45,8 @@ def shares(length: int, work: int, unit: int = 1) -> list[tuple[int, int]]:
     threads = size() if work * OPERATION > SHARED else 1
     part = max(-(-length // (threads * unit)) * unit, 1)
     return [(start, min(part, length - start)) for start in range(0, length, part)]
+
+
+def worth_waking(time: float) -> bool:
+    """Whether other threads are woken for so many nanoseconds of work."""
+    return panel_of("f") is not None and size() > 1 and time > _WORTH_WAKING

@@ -14,11 +14,14 @@ from ...backend import Array
 from ..memory.loop_layout import LoopLayout, byte_bounds
 from ..numpy.executor import Step
 from ..program import Var
+from .arguments import Tables
 from .gemm import Native, ParallelRegion
-from .jit import compiled
+from .jit import Address, compiled
+from .layouts import SHARED, worth_waking
 from .llvm_builder import FunctionBuilder
 from .llvm_values import Pointer, Value
-from .runtime import RUN, call
+from .runtime import COPY, RUN, call
+from .thread_pool import AGAIN, REGION, ThreadPool
 
 Calls = list[Native | ParallelRegion | Step]
 
@@ -52,11 +55,12 @@ def _loop() -> str:
 LOOP, MOVED = _loop(), _moved()
 
 
-def loop_calls(body: Any, layout: LoopLayout) -> Calls | None:
+def loop_calls(body: Any, layout: LoopLayout, pool: ThreadPool) -> Calls | None:
     """What to call between the first step and the last; None where tables cannot say where a step's arrays lie.
 
     Args:
         body: the executor of the loop's body.
+        pool: of threads, which share the large parts of a step where all of it is native.
     """
     parts, plan = body.planned_parts(layout.outside)
     moving, spans = layout.windows(body.program, plan), layout.spans()
@@ -65,52 +69,75 @@ def loop_calls(body: Any, layout: LoopLayout) -> Calls | None:
     again: list[Callable[[], Calls]] = [partial(body.steps_of, part[0]) for part in body.parts]
     parts += [[body.copy(target, plan.arrays[v])] for target, v in layout.between]
     again += [partial(_copied, body, target, v) for target, v in layout.between]
-    natives = [_natives(steps) for steps in parts]
-    code = body.code = compiled(sorted({native.text for part in natives for native in part or ()}))
-    pieces: list[list[int] | Callable[[], Calls]] = []  # what is called at each step: native functions, or all else
+    regions = [_regions(steps) for steps in parts]
+    texts = {native.text for part in regions for region in part or () for native in region.calls}
+    code = body.code = compiled(sorted({REGION, AGAIN, *texts}))
     places: list[int] = []
-    for part, steps_again in zip(natives, again, strict=True):
-        if part is None:
-            pieces.append(steps_again)
-            continue
-        functions: list[int] = []
-        for native in part:
-            table = body.tables.add(native.table)
-            functions += [code[native.text], table]
-            for n, number in enumerate(native.table):
-                far = next((move for start, end, move in spans if start <= number < end), 0)
-                places += [table + 8 * n, number, far] if far else []
-        if pieces and isinstance(pieces[-1], list):
-            pieces[-1].extend(functions)
-        else:
-            pieces.append(functions)
-    numbers = [len(places) // 3, body.tables.add(places)]
-    if len(pieces) == 1 and isinstance(pieces[0], list):
-        return [Native(LOOP, [layout.count, len(pieces[0]) // 2, body.tables.add(pieces[0]), *numbers])]
+
+    def added(native: Native) -> list[int]:
+        """The addresses of a function and of its table, of which it is noted what moves."""
+        table = body.tables.add(native.table)
+        for n, number in enumerate(native.table):
+            far = next((move for start, end, move in spans if start <= number < end), 0)
+            places.extend([table + 8 * n, number, far] if far else [])
+        return [code[native.text], table]
+
+    if None not in regions:
+        return _whole([r for part in regions for r in part or ()], code, added, places, body.tables, layout.count, pool)
+    pieces = [
+        again[n] if part is None else [a for region in part for native in region.calls for a in added(native)]
+        for n, part in enumerate(regions)
+    ]
+    moved = [len(places) // 3, body.tables.add(places)]
     calls: Calls = []
     for n in range(layout.count):
         plan.arrays |= {v: window[n, ...] for v, window in moving.items()}
-        calls.append(Native(MOVED, [*numbers, n]))
+        calls.append(Native(MOVED, [*moved, n]))
         for piece in pieces:
             calls += [Native(RUN, [len(piece) // 2, *piece])] if isinstance(piece, list) else piece()
     return calls
+
+
+def _whole(
+    regions: list[ParallelRegion],
+    code: dict[str, Address],
+    added: Callable[[Native], list[int]],
+    places: list[int],
+    tables: Tables,
+    count: int,
+    pool: ThreadPool,
+) -> Calls:
+    """A loop all of which is native: one call."""
+    shared = worth_waking(count * sum([region.time for region in regions]))
+    first, calls = pool.regions, list[int]()
+    for region in regions:
+        given = [a for native in region.calls for a in added(native)]
+        if shared and len(region.calls) > 1 and region.time > SHARED:
+            given = [code[REGION], tables.add([pool.address, pool.add(given)])]
+        calls += given
+    before: Calls = []
+    after: Calls = []
+    if pool.regions > first:  # they are open again and again, and then it goes on where it was
+        calls = [code[AGAIN], tables.add([pool.address, first]), *calls]
+        kept = tables.add([0])
+        before.append(Native(COPY, [kept, pool.finished, 8]))
+        after.append(Native(COPY, [pool.finished, kept, 8]))
+    whole = [count, len(calls) // 2, tables.add(calls), len(places) // 3, tables.add(places)]
+    return [*before, Native(LOOP, whole), *after]
 
 
 def _copied(body: Any, target: Array, v: Var) -> Calls:
     return [body.copy(target, body.plan.arrays[v])]
 
 
-def _natives(steps: Calls) -> list[Native] | None:
+def _regions(steps: Calls) -> list[ParallelRegion] | None:
     """Native calls alone; None if there are others among them."""
-    found: list[Native] = []
-    for step in steps:
-        if isinstance(step, ParallelRegion):
-            found += step.calls
-        elif isinstance(step, Native):
-            found.append(step)
-        else:
-            return None
-    return found
+    found = [ParallelRegion([s], 0) if isinstance(s, Native) else s for s in steps]
+    return (
+        [s for s in found if isinstance(s, ParallelRegion)]
+        if all(isinstance(s, ParallelRegion) for s in found)
+        else None
+    )
 
 
 def _collide(spans: list[tuple[int, int, int]], rest: list[Array]) -> bool:

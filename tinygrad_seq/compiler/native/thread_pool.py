@@ -26,6 +26,7 @@ from .runtime import call
 
 # Places in the pool's state; what threads write to has a cache line of its own.
 _OPEN, _FINISHED, _DONE, _REGIONS, _CALLS, _CLAIMED, _YIELD, _SIZE = 0, 8, 16, 24, 25, 26, 27, 28
+_RUN = 24  # bits of what is open that say which region; those above it, in which run
 SPIN_LIMIT = 1 << 22  # looks for a region, each of which takes half a microsecond or more
 
 
@@ -52,8 +53,8 @@ def _region() -> str:
     """Opens the next region, takes part in it, and waits until all of it is done. Table: state, the region's number."""
     f = FunctionBuilder()
     state, region = f.arguments("int*state region")
-    run = state.atomic_load("monotonic") >> 32
-    state.atomic_store(run << 32 | region + 1, "release")
+    run = state.atomic_load("monotonic") >> _RUN
+    state.atomic_store(run << _RUN | region + 1, "release")
     last = _work(f, state, region, run, f.integer(0))
     with f.loop() as loop:
         loop.exit_if((state + _FINISHED).atomic_load("acquire") >= last)
@@ -70,10 +71,10 @@ def _worker_loop() -> str:
     with f.loop(variables) as loop:
         known, looks = variables
         now = state.atomic_load("acquire")
-        region = now & 0xFFFFFFFF  # its number and one; 0 before the run's first
+        region = now & (1 << _RUN) - 1  # its number and one; 0 before the run's first
         found = now.compare("!=", known) & region.compare("!=", 0)
         with f.if_(found, variables):
-            _work(f, state, region - 1, now >> 32, thread)
+            _work(f, state, region - 1, now >> _RUN, thread)
             variables[:] = [now, f.integer(0)]
         with f.if_(found ^ True, variables):
             done = (state + _DONE).atomic_load("acquire")
@@ -83,7 +84,16 @@ def _worker_loop() -> str:
     return f.text()
 
 
-REGION, WORKER_LOOP = _region(), _worker_loop()
+def _again() -> str:
+    """Another run begins, with a region that may have been before, when all that was open is done. Table: state, it."""
+    f = FunctionBuilder()
+    state, region = f.arguments("int*state region")
+    (state + _FINISHED).atomic_store(state.pointer(_REGIONS)[region], "release")
+    state.atomic_store((state.atomic_load("monotonic") >> _RUN) + 1 << _RUN, "release")
+    return f.text()
+
+
+REGION, WORKER_LOOP, AGAIN = _region(), _worker_loop(), _again()
 
 
 @cache
@@ -114,6 +124,11 @@ class ThreadPool:
     def address(self) -> int:
         return int(self._state.ctypes.data)
 
+    @property
+    def finished(self) -> int:
+        """The address of how many calls are done, of this region and of those before it."""
+        return self.address + 8 * _FINISHED
+
     def add(self, calls: list[int]) -> int:
         """Take up the calls of another region, as addresses of functions and of their tables; the region's number."""
         self._calls += calls
@@ -127,16 +142,16 @@ class ThreadPool:
 
     def begin(self, first: int = 0) -> None:
         """A run begins, with this region: wake the workers, if there are regions for them."""
-        if first >= self.regions:
+        if not self.regions:
             return
         state = self._state
         if not self._tables:
             claimed = numpy.zeros(len(self._calls) // 2, numpy.int64)
             self._tables = [numpy.array(self._ends, numpy.int64), numpy.array(self._calls, numpy.int64), claimed]
             state[[_REGIONS, _CALLS, _CLAIMED]] = [table.ctypes.data for table in self._tables]
-        self._runs += 1
+        self._runs = max(self._runs, int(state[_OPEN]) >> _RUN) + 1  # which loops count, too
         state[_FINISHED], state[_DONE] = self._ends[first], 0
-        state[_OPEN] = self._runs << 32
+        state[_OPEN] = self._runs << _RUN
         for worker in range(1, size()):
             _wake(worker, self)
 
