@@ -136,6 +136,8 @@ class AutogradMethods(Value):
     @property
     def requires_grad(self) -> bool:
         """Whether a gradient can reach this tensor. Assignable on leaves."""
+        if tracers and tracers[-1].first_step is not None:
+            return bool(tracers[-1].first_step.is_reached(self.node))
         return self.node is not None
 
     @requires_grad.setter

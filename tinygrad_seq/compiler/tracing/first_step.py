@@ -75,6 +75,8 @@ class FirstStep:
         self.entered: list[Var] = []
         self.nodes: list[Node | None] = []
         self.known: dict[Var, Array] = {}
+        self._around: FirstStep | None = None
+        self._asked = False
 
     def watch(self, function: Any) -> None:
         """Run it, and raise if another one may do something else.
@@ -103,9 +105,13 @@ class FirstStep:
             self._entered(x, tracked=x.node is not None)
             for x in [x[self.count - 1 if self.reverse else 0] for x in self.xs]
         ]
-        run = Run()
-        with run.first():
-            self.after, self.ys = self.step(self.carried, self.sliced, 0)
+        run, around = Run(), tracer.first_step
+        self._around, tracer.first_step = around, self
+        try:
+            with run.first():
+                self.after, self.ys = self.step(self.carried, self.sliced, 0)
+        finally:
+            tracer.first_step = around
         self.end = len(self.program.instrs)
         with _paused(tracer):
             now = [plain(x) for x, _ in held]
@@ -119,6 +125,8 @@ class FirstStep:
         changed = any(p.variable is not var for p, var in variables) or len(tracer.commits) != commits
         if changed or tracer.overlay.beside(but=self.program.sources).items() - beside.items():
             raise Unlike("it changes something outside")
+        if self._asked:
+            raise Unlike("it asks whether something requires a gradient, which its carry does not at first")
         if [getattr(x.array, "variable", None) for x in (*self.carried, *self.sliced)] != self.entered:
             raise Unlike("it changes in place what it is given")
         for instr in self.program.instrs[self.start :]:
@@ -196,15 +204,24 @@ class FirstStep:
         """The step as the first one of many: how many steps are done, and what they gave."""
         if self.after is None:
             return 0, self.carry, []
+        found = [x if x.node is None or self._reaches(x.node) else Tensor.wrap(x.array) for x in self.outputs]
+        return 1, found[: len(self.carry)], found[len(self.carry) :]
+
+    def is_reached(self, node: Node | None) -> bool:
+        """Whether gradients come to a node in this step; in others they may do so if they do not in this one."""
+        if node is None or not self.tracer.mine():
+            return node is not None
+        reached = self._reaches(node)
+        self._asked = self._asked or not reached
+        return reached and (self._around is None or self._around.is_reached(node))
+
+    def _reaches(self, node: Node) -> bool:
+        """Whether gradients go on from a node to something that is no carry without one."""
         constant = {node for node, given in zip(self.nodes, self.carry, strict=False) if given.node is None}
-
-        def kept(x: Tensor) -> Tensor:
-            try:
-                return x if x.node is None or self.reached(x.node) - constant else Tensor.wrap(x.array)
-            except Unlike:
-                return x
-
-        return 1, [kept(x) for x in self.after], [kept(y) for y in self.ys]
+        try:
+            return bool(self.reached(node) - constant)
+        except Unlike:
+            return True
 
 
 class WayBack:

@@ -15,6 +15,7 @@ class Placement:
         name: what messages call the function.
         target: the backend that the program runs on.
         device: where it runs, once anything shows that.
+        first_step: the first step of a scan, while it runs.
     """
 
     backend: Any  # for what is recorded
@@ -23,6 +24,7 @@ class Placement:
         self.name = name
         self.target: Any = host
         self.device: str | None = None
+        self.first_step: Any = None
 
     def line(self) -> str:
         """Where in the user's code we are."""
