@@ -267,7 +267,7 @@ def asks(w: Tensor) -> Function:
         y = h * 2
         if y.requires_grad:
             y.register_hook(lambda g: g * 0.5)
-            y = y * 3
+            y = y * 0.5
         return tg.tanh(y @ w + x), y
 
     return lambda h, xs: tg.scan(step, h, xs)
