@@ -105,9 +105,14 @@ LOOPS: dict[str, Callable[[Tensor], Function]] = {
     ),
     "a gradient of it": lambda w: lambda h, xs: tg.grad(lambda h: tg.scan(plain(w), h, xs)[1].square().sum())(h),
     "for each sample": lambda w: lambda h, xs: tg.vmap(lambda h, xs: tg.scan(plain(w), h, xs), (0, 1))(h, xs),
+    "a cell": lambda w: _of_cell(nn.GRUCell(H, H)),
     "under no_grad": lambda w: tg.no_grad()(lambda h, xs: tg.scan(plain(w), h, xs)),
     "second order, asked for afterwards": lambda w: lambda h, xs: _and_gradient(tg.scan(plain(w), h, xs), w),
 }
+
+
+def _of_cell(cell: nn.Cell) -> Function:
+    return lambda h, xs: tg.scan(lambda h, x: (cell(x, h),) * 2, h, xs, reverse=True)
 
 
 def _and_gradient(results: Any, w: Tensor) -> Any:

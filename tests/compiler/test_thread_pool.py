@@ -163,10 +163,10 @@ def test_as_many_as_blas_has_but_no_more_than_cores(limits: Any) -> None:
 @pytest.mark.host("about the CPU's threads")
 def test_an_interrupt_when_a_run_begins_leaves_nobody_working(monkeypatch: pytest.MonkeyPatch) -> None:
     import tinygrad_seq as tg
-    from tinygrad_seq.compiler.native import executor
+    from tinygrad_seq.compiler.native import executor, layouts
 
-    monkeypatch.setattr(thread_pool, "size", lambda: 2)
-    monkeypatch.setattr(executor, "size", lambda: 2)
+    for module in (thread_pool, executor, layouts):
+        monkeypatch.setattr(module, "size", lambda: 2)
     w = tg.randn(300, 300) / 30
     run = tg.compile(lambda x: (x @ w @ w @ w).tanh(), executor="native")
     x = tg.randn(600, 300)

@@ -84,10 +84,13 @@ def loop_calls(body: Any, layout: LoopLayout, pool: ThreadPool) -> Calls | None:
 
     if None not in regions:
         return _whole([r for part in regions for r in part or ()], code, added, places, body.tables, layout.count, pool)
-    pieces = [
-        again[n] if part is None else [a for region in part for native in region.calls for a in added(native)]
-        for n, part in enumerate(regions)
-    ]
+    pieces: list[list[int] | Callable[[], Calls]] = []
+    for part, steps_again in zip(regions, again, strict=True):
+        calls_of_part = [a for region in part or () for native in region.calls for a in added(native)]
+        if part is None:
+            pieces.append(steps_again)
+        elif calls_of_part:
+            pieces.append(calls_of_part)
     moved = [len(places) // 3, body.tables.add(places)]
     calls: Calls = []
     for n in range(layout.count):
