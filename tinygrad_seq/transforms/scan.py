@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from ..backend import Array
+from ..backend import Array, several_gpus
 from ..backend.pytree import leaves, rebuild, tree_map
 from ..graph.grad_mode import no_grad
 from ..graph.recomputation import Run
@@ -88,6 +88,14 @@ class _Like:
     def __init__(self, x: Any) -> None:
         x = as_tensor(x)
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
+        self._kind = type(x.array)
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether a tensor is like this."""
+        array = x.array
+        alike = array.shape == self.shape and array.dtype == self.dtype
+        there = type(array) is self._kind and not several_gpus  # where to look costs more than all else
+        return alike and (there or x.device == self.device)
 
     def __str__(self) -> str:
         return f"{self.dtype} of shape {self.shape} on {self.device}"
@@ -111,7 +119,11 @@ class _Walk:
         now, y = _taken(self._step, rebuild(self._carry, iter(carry)), rebuild(self._xs, iter(x)))
         if not self._known:
             self.form, self._known = tree_map(_Like, y), True
-        return [*_matched("carry", now, self._carry, t)], [*_matched("y", y, self.form, t)]
+        carried: list[Tensor] = []
+        ys: list[Tensor] = []
+        _match("carry", now, self._carry, t, carried)
+        _match("y", y, self.form, t, ys)
+        return carried, ys
 
 
 class _Held(NamedTuple):
@@ -165,27 +177,29 @@ def _taken(step: Callable[[Any, Any], Any], carry: Any, x: Any) -> tuple[Any, An
     return returned
 
 
-def _matched(path: str, now: Any, before: Any, t: int) -> Iterator[Tensor]:
-    """The tensors of a container in the order of one before, which it must be like."""
-    if isinstance(before, dict):
+def _match(path: str, now: Any, before: Any, t: int, found: list[Tensor]) -> None:
+    """Find the tensors of a container in the order of one before, which it must be like."""
+    if isinstance(before, _Like):
+        if not isinstance(now, Tensor):
+            if now is None or isinstance(now, (dict, list, tuple)):
+                raise _unlike(path, now, before, t)
+            number = isinstance(now, (int, float)) and not isinstance(now, bool)
+            now = tensor(now, before.dtype, before.device) if number and before.dtype.kind == "f" else as_tensor(now)
+        if not before.fits(now):
+            raise _unlike(path, _Like(now), before, t)
+        found.append(now)
+    elif isinstance(before, dict):
         if type(now) is not type(before) or now.keys() != before.keys():
             raise _unlike(path, now, before, t)
         for key in before:
-            yield from _matched(f"{path}[{key!r}]", now[key], before[key], t)
+            _match(f"{path}[{key!r}]", now[key], before[key], t, found)
     elif isinstance(before, (list, tuple)):
         if type(now) is not type(before) or len(now) != len(before):
             raise _unlike(path, now, before, t)
         for i, entry in enumerate(before):
-            yield from _matched(f"{path}[{i}]", now[i], entry, t)
-    elif now is None or isinstance(now, (dict, list, tuple)) or before is None:
-        if now is not before:
-            raise _unlike(path, now, before, t)
-    else:
-        number = isinstance(now, (int, float)) and not isinstance(now, bool)
-        x = tensor(now, before.dtype, before.device) if number and before.dtype.kind == "f" else as_tensor(now)
-        if x.shape != before.shape or x.dtype != before.dtype or x.device != before.device:
-            raise _unlike(path, _Like(x), before, t)
-        yield x
+            _match(f"{path}[{i}]", now[i], entry, t, found)
+    elif now is not None:
+        raise _unlike(path, now, before, t)
 
 
 def _unlike(path: str, now: Any, before: Any, t: int) -> Exception:
