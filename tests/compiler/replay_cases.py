@@ -84,6 +84,22 @@ def an_array_that_is_changed(wrap: Wrap) -> Any:
     return [np.asarray(f(a)).tolist() for _ in range(3)], a.tolist()
 
 
+def a_gradient_that_is_held(wrap: Wrap) -> Any:
+    """What holds a gradient sees what is added to it, as in PyTorch."""
+    w = nn.Parameter(tg.ones(3))
+    w.grad = tg.ones(3)
+
+    def f(x: tg.Tensor) -> Any:
+        held: Any = w.grad
+        (w * x).sum().backward()
+        halved = held.mul_(0.5)
+        (w * x).sum().backward()
+        return held * 1, halved * 1, tg.stack([p.grad for p in [w] if p.grad is not None])
+
+    f = wrap(f)
+    return [[y.tolist() for y in f(tg.ones(3) * k)] for k in range(4)]
+
+
 def an_array_on_the_left(wrap: Wrap) -> Any:
     w = nn.Parameter(tg.ones(2))
     f = wrap(lambda a: (a * w).sum() + (a - w).sum() + (isinstance(a, np.ndarray) and 1))

@@ -34,6 +34,7 @@ CASES = [
     case for module in (guard_cases, replay_cases) for case in vars(module).values()
     if getattr(case, "__annotations__", None) == {"wrap": "Wrap", "return": "Any"}
 ]  # fmt: skip
+ON_HOST = [replay_cases.captured_operands_of_every_kind, replay_cases.an_array_on_the_left]
 REFUSED = [
     guard_cases.an_attribute_that_is_assigned, replay_cases.captured_numbers, replay_cases.captured_lengths,
     replay_cases.an_iterator, replay_cases.a_hook_of_a_result, replay_cases.grad_mode_left_switched,
@@ -42,8 +43,13 @@ REFUSED = [
 ]  # fmt: skip
 
 
+def marked(cases: list[Case]) -> list[Any]:
+    host = pytest.mark.host("NumPy's arrays beside tensors")
+    return [pytest.param(case, marks=[host] if case in ON_HOST else [], id=case.__name__) for case in cases]
+
+
 @pytest.mark.parametrize("executor", ["numpy", None])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", marked(CASES))
 def test_as_eagerly_or_refused(case: Case, executor: str | None) -> None:
     if case in REFUSED:
         with pytest.raises((CompileError, RuntimeError), match=r"^compile: "):
@@ -54,12 +60,13 @@ def test_as_eagerly_or_refused(case: Case, executor: str | None) -> None:
 
 
 @pytest.mark.parametrize("executor", ["numpy", None])
-@pytest.mark.parametrize("case", [case for case in CASES if case not in REFUSED], ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", marked([case for case in CASES if case not in REFUSED]))
 def test_verified(case: Case, executor: str | None) -> None:
     compiled = case(lambda f: tg.compile(f, executor=executor, mode="verify"))
     assert rounded(compiled) == rounded(case(lambda f: f))
 
 
+@pytest.mark.host("spoils an executor of the host")
 def test_what_a_program_does_differently_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     w = nn.Parameter(tg.ones(3))
     optimizer = optim.SGD([w], lr=0.5)
