@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from ...backend.pytree import leaves, rebuild
-from ..guard_keys import tree_structure
 from ..guards import Place, reader
 from .symbolic_scalar import SymbolicScalar
 
@@ -16,6 +15,11 @@ _WHOLE = ("__dict__", "__getstate__", "__reduce__", "__reduce_ex__")  # by which
 def _top_of(frame: Any) -> str:
     """The package whose code runs in a frame."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _kinds(x: Any) -> Any:
+    """The types in a tuple, nested at will, and its own."""
+    return (type(x), [_kinds(y) for y in x]) if isinstance(x, tuple) else type(x)
 
 
 class AttributeReads:
@@ -79,18 +83,16 @@ class AttributeReads:
         """What stands for a state: at each call the tensors that are there then, if they are such ones."""
         place = id(module), name
         if place not in self.states:
-            held, found = vars(module), list[Any]()
-            form, kinds = tree_structure(value, found), [type(x) for x in found]
+            held, kinds = vars(module), _kinds(value)
 
             def is_alike() -> bool:
-                now: list[Any] = []
-                same = tree_structure(held.get(name), now) == form
-                return same and [type(x) for x in now] == kinds and all(x.node is None for x in now)
+                now = held.get(name)
+                return _kinds(now) == kinds and all(x.node is None for x in leaves(now))
 
             self._tracer.guards.append(is_alike)
             stand_ins = [
                 self._tracer.stand_in(x, f"an attribute {name!r}", lambda _args, k=k: leaves(held[name])[k].array)
-                for k, x in enumerate(found)
+                for k, x in enumerate(leaves(value))
             ]
             self.states[place] = rebuild(value, iter(stand_ins))
         return self.states[place]
