@@ -14,7 +14,7 @@ from .elementwise import cast, where
 from .gather import chosen
 from .index import ARRAY, SparseGrad, filled, getitem, scatter_values
 from .reduce import sum
-from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
+from .shape import broadcast_to, contiguous, movedim, numbers_too, permute, reshape, separate, transpose
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -148,6 +148,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple([transpose(x, 0, 1) for x in grids] if indexing == "xy" and len(shape) > 1 else grids)
 
 
+@numbers_too
 @public
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with the entries of `source` added to those of dimension `dim` that `index` names; equal indices add up."""
@@ -161,6 +162,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     return x + scatter_values(source, index, shape=x.shape, indices=(place,), counts=(1,))
 
 
+@numbers_too
 @public
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with `value` in the entries of dimension `dim` that `index` names."""

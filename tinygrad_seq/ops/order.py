@@ -148,28 +148,35 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 @overload
 def unique(
-    x: Any, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False
+    x: Any,
+    sorted: bool = True,
+    return_inverse: Literal[False] = False,
+    return_counts: Literal[False] = False,
+    dim: int | None = None,
 ) -> Tensor: ...
 @overload
 def unique(
-    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> tuple[Tensor, ...]: ...
 @public
-def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The different elements, from the smallest on: (N,). No gradient.
+def unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The different elements, from the smallest on: (N,). With `dim` the different entries of it. No gradient.
 
     Args:
-        sorted: they are in any case.
-        return_inverse: also where in the result each element of x stands, in the shape of x.
+        sorted: they are in any case; entries of a dimension by their first elements that differ.
+        return_inverse: also where in the result each element of x stands, in the shape of x, or each entry of `dim`.
         return_counts: also how often each of them occurs.
     """
     array = getattr(x, "array", x)
     if not hasattr(array, "dtype"):
         raise TypeError(f"unique: takes a tensor or an array, got a {type(x).__name__}")
-    values = array_module(array).unique(array, return_inverse=return_inverse, return_counts=return_counts)
+    dim = None if dim is None else normalize_dim("unique", dim, array.ndim)
+    values = array_module(array).unique(array, return_inverse=return_inverse, return_counts=return_counts, axis=dim)
     found = list(values) if isinstance(values, tuple) else [values]
     if return_inverse:
-        found[1] = found[1].reshape(array.shape)
+        found[1] = found[1].reshape(array.shape if dim is None else -1)
     results = [x.wrap(part) if isinstance(x, Value) else part for part in found]
     return tuple(results) if len(results) > 1 else results[0]
 

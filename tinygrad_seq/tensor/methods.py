@@ -193,9 +193,11 @@ class Methods(Reductions):
         """self with src added entry by entry along `dim`: self[index[i, j], j] += src[i, j] for dim=0."""
         return _gather.scatter_add(self, dim, index, src)
 
-    def scatter(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+    def scatter(
+        self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None, reduce: str | None = None
+    ) -> Tensor:
         """This tensor with `src`, a tensor or a number, put in at `index` along `dim`. `value` is a number, too."""
-        return _gather.scatter(self, dim, index, src, value=value)
+        return _gather.scatter(self, dim, index, src, value=value, reduce=reduce)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """self with the entries of `source` added to those of dimension `dim` that `index` names."""

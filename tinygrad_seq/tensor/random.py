@@ -17,6 +17,7 @@ from ..graph.tracing_hook import require
 from ..ops.dims import lengths
 from . import rng
 from .autograd_methods import wrapped
+from .legacy_types import Format
 from .rng import Generator, Size, default_generator, uniform
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def rand_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
     return rand(
@@ -93,6 +95,7 @@ def randn_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
     return randn(
