@@ -118,24 +118,26 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
     Args:
         mode: "constant" for `value`, 0 unless given; "replicate" for what stands at the edge, "reflect" for what stands
-            as far within, "circular" for what stands at the other end. Negative numbers cut off first.
+            as far within, "circular" for what stands at the other end. Negative numbers cut off.
 
     Raises:
         ValueError: if there are not so many dimensions, or not so many numbers to put there.
     """
-    x, pad = tg.as_tensor(input), tuple(pad)
+    x = tg.as_tensor(input)
     if mode == "constant":
         return tg.pad(x, pad, 0.0 if value is None else value)
     if mode not in _BEYOND:
         raise ValueError(f"pad: mode takes 'constant', 'replicate', 'reflect' or 'circular', got {mode!r}")
     if value is not None:
         raise ValueError(f"pad: value={value} is for mode='constant', got mode={mode!r}")
-    x = tg.pad(x, [min(n, 0) for n in pad])
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or not all(isinstance(n, int) for n in pad):
+        raise ValueError(f"pad: takes pairs of whole numbers for up to {x.ndim} dimensions from the last, got {pad!r}")
+    if mode == "circular":  # the other end is that of what is left
+        x, pad = tg.pad(x, [min(n, 0) for n in pad]), tuple(max(n, 0) for n in pad)
     for k in range(len(pad) // 2):
-        before, after = max(pad[2 * k], 0), max(pad[2 * k + 1], 0)
-        n = x.shape[-1 - k]
+        before, after, n = pad[2 * k], pad[2 * k + 1], x.shape[-1 - k]
         most = {"replicate": sys.maxsize if n else 0, "reflect": n - 1, "circular": n}[mode]
-        if max(before, after) > max(most, 0):
+        if max(before, after) > max(most, 0) or before + n + after < 0:
             raise ValueError(f"pad: mode={mode!r} cannot put {(before, after)} around {n} numbers")
         if before or after:
             x = x.index_select(-1 - k, _BEYOND[mode](tg.arange(-before, n + after, device=x.device), n))

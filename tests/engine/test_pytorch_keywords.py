@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
@@ -35,7 +36,7 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "scatter into a number": (lambda: FOUR.scatter(0, ZERO, tg.tensor(5.0)), 5),
     "scatter(src=) into a number": (lambda: tg.scatter(FOUR, 0, index=ZERO, src=tg.tensor(5.0)), 5),
     "scatter_add to a number": (lambda: FOUR.scatter_add(0, ZERO, tg.tensor(1.0)), 5),
-    "scatter(reduce='add')": (lambda: LINE.scatter(0, tg.tensor([0, 0]), tg.tensor([1.0, 2.0]), reduce="add"), [4, 2, 3]),
+    "scatter(reduce='add')": (lambda: LINE.scatter(0, tg.tensor([0, 0]), LINE[:2], reduce="add"), [4, 2, 3]),
     "scatter(number, reduce='add')": (lambda: LINE.scatter(0, tg.tensor([0, 0]), 2.0, reduce="add"), [5, 2, 3]),
     "scatter(reduce='multiply')": (lambda: LINE.scatter(0, tg.tensor([2]), 2.0, reduce="multiply"), [1, 2, 6]),
     "scatter_(reduce='add')": (lambda: LINE.clone().scatter_(0, tg.tensor([1]), 2.0, reduce="add"), [1, 4, 3]),
@@ -44,13 +45,28 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "std(correction=-1)": (lambda: LINE.var(correction=-1), 0.5),
     "norm(-1)": (lambda: tg.norm(LINE[:2], -1), 2 / 3),
     "norm(-2) with a zero": (lambda: tg.norm(ROWS[1], -2), 0),
-    "norm(None)": (lambda: tg.norm(tg.tensor([3.0, 4.0]), None), 5),
     "norm(dtype=)": (lambda: tg.norm(tg.tensor([3, 4]), dtype=tg.float64).dtype, tg.float64),
     "linspace of integers": (lambda: tg.linspace(0, 7, 50, dtype=tg.int64)[[0, 7, 28, 48, 49]], [0, 1, 4, 6, 7]),
     "linspace from an integer": (lambda: tg.linspace(4.3, 1, 3, dtype=tg.int64), [4, 2, 1]),
     "linspace between tensors": (lambda: tg.linspace(tg.tensor(0), tg.tensor(1.0), 3), [0, 0.5, 1]),
     "linspace of one": (lambda: tg.linspace(3, 5, 1), [3]),
     "arange(end=)": (lambda: tg.arange(end=3), [0, 1, 2]),
+    "arange of integers by floats": (lambda: tg.arange(0.1, -7.9, -4.0, dtype=tg.int64), [0, -4]),
+    "arange of integers to a float": (lambda: tg.arange(3.1, dtype=tg.int64), [0, 1, 2]),
+    "arange of short integers to a float": (lambda: tg.arange(3.1, dtype=tg.int32), [0, 1, 2, 3]),
+    "square of booleans": (lambda: tg.tensor([True]).square().dtype, tg.int64),
+    "booleans ** 2": (lambda: (tg.tensor([True, False]) ** 2).dtype, tg.int64),
+    "bincount(integers as weights)": (lambda: tg.bincount(tg.tensor([1, 1]), tg.tensor([2, 3])).dtype, tg.float64),
+    "bincount(weights)": (lambda: tg.bincount(tg.tensor([1, 1]), LINE[:2]).dtype, tg.float32),
+    "sum of a number, dim=(0,)": (lambda: FOUR.sum((0,)), 4),
+    "logsumexp of a number, dim=(0,)": (lambda: FOUR.logsumexp((0,), True), 4),
+    "squeeze of a number, dim=(-1,)": (lambda: FOUR.squeeze((-1,)), 4),
+    "unfold of a number": (lambda: FOUR.unfold(0, 1, 1), [4]),
+    "repeat_interleave(output_size=)": (lambda: LINE.repeat_interleave([0, 2, 1], 0, output_size=3), [2, 2, 3]),
+    "normal(dtype=)": (lambda: tg.normal(0.0, 1.0, (2,), dtype=tg.float64, device="cpu").dtype, tg.float64),
+    "hardtanh of integers": (lambda: F.hardtanh(tg.tensor([-3, 0, 3])), [-1, 0, 1]),
+    "hardtanh of integers is one of them": (lambda: F.hardtanh(tg.tensor([-3, 0, 3])).dtype, tg.int64),
+    "hardtanh at one number": (lambda: F.hardtanh(LINE, 2.0, 2.0), [2, 2, 2]),
     "isclose of booleans": (lambda: tg.isclose(tg.tensor([True, False]), tg.tensor([True, True])), [True, False]),
     "isclose of bytes": (lambda: tg.isclose(BYTES, BYTES + 1, atol=1.0), [True, True]),
     "to(dtype, non_blocking, copy)": (lambda: LINE.to(tg.float32, False, True) is LINE, False),
@@ -62,6 +78,7 @@ GIVES: dict[str, tuple[Callable[[], Any], Any]] = {
     "zeros_like(memory_format=)": (lambda: tg.zeros_like(LINE, memory_format=tg.preserve_format), [0, 0, 0]),
     "rand_like(memory_format=)": (lambda: tg.rand_like(LINE, memory_format=tg.preserve_format).shape, (3,)),
     "pad(mode='replicate')": (lambda: F.pad(LINE, (2, 1), "replicate"), [1, 1, 1, 2, 3, 3]),
+    "pad(mode='replicate') of what is cut off": (lambda: F.pad(LINE, (-3, 2), "replicate"), [3, 3]),
     "pad(mode='reflect')": (lambda: F.pad(LINE, (2, 1), "reflect"), [3, 2, 1, 2, 3, 2]),
     "pad(mode='circular')": (lambda: F.pad(LINE, (1, 2), "circular"), [3, 1, 2, 3, 1, 2]),
     "pad(mode='circular'), cut off first": (lambda: F.pad(LINE, (-1, 1), "circular"), [2, 3, 2]),
@@ -99,6 +116,9 @@ def test_refusals() -> None:
         (lambda: F.pad(two, (2, 0), "reflect"), ValueError, r"'reflect' cannot put \(2, 0\) around 2 numbers"),
         (lambda: F.pad(two, (0, 3), "circular"), ValueError, "'circular' cannot put"),
         (lambda: F.pad(two[:0], (0, 1), "replicate"), ValueError, "around 0 numbers"),
+        (lambda: F.pad(two, (0, 1, 1), "reflect"), ValueError, "pairs of whole numbers for up to 1 dim"),
+        (lambda: F.pad(two, (0, 1, 1, 0), "circular"), ValueError, "pairs of whole numbers for up to 1 dim"),
+        (lambda: F.pad(two, (0, 0.5), "replicate"), ValueError, "pairs of whole numbers"),  # type: ignore[arg-type]
         (lambda: F.pad(two, (0, 1), "mirror"), ValueError, "mode takes 'constant'"),
         (lambda: F.pad(two, (0, 1), "reflect", 1.0), ValueError, "is for mode='constant'"),
         (lambda: two.take_along_dim(tg.tensor([-3]), 0), IndexError, "index -3 for a dimension of length 2"),
@@ -107,7 +127,41 @@ def test_refusals() -> None:
         (lambda: two.var(unbiased=True, correction=1), TypeError, "got both unbiased=True and correction=1"),
         (lambda: two.narrow(0, -3, 1), IndexError, "narrow"),
         (lambda: two.masked_select(tg.tensor([1, 0])), TypeError, "the mask must hold booleans"),
+        (lambda: tg.arange(0, 3, 0.5, dtype=tg.int64), ValueError, "takes whole steps for int64, got step=0.5"),
+        (lambda: F.hardtanh(tg.tensor([1]), -0.5, 1), TypeError, "no bounds of integers"),
+        (lambda: tg.addmv(*[tg.ones(2, 2)[k].long() for k in (0, slice(2), 0)], beta=0.2), TypeError, "no factors of"),
+        (lambda: two.repeat_interleave(2, output_size=3), ValueError, "output_size=3, but there are 4 entries"),
+        (lambda: tg.normal(two, 1.0, dtype=tg.float64), ValueError, "size, dtype and device are those of"),
         (lambda: tg.norm(two, "nuc"), TypeError, "p must be a number or 'fro'"),
     ):
         with pytest.raises(kind, match=message):
             call()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_keys_behind_the_given_ones_are_as_if_given(masked: bool, batch_first: bool) -> None:
+    """A learned key, and one of zeros, computed by hand: of one head whose projections do nothing."""
+    E, T, S, B = 4, 3, 2, 2
+    m = nn.MultiheadAttention(E, 1, add_bias_kv=True, add_zero_attn=True, batch_first=batch_first)
+    assert sorted(dict(m.named_parameters())) == sorted(
+        ["in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "out_proj.weight", "out_proj.bias"]
+    )
+    with tg.no_grad():
+        m.in_proj_weight.copy_(tg.cat([tg.eye(E)] * 3))
+        m.out_proj.weight.copy_(tg.eye(E))
+    q, k, v = tg.randn(B, T, E), tg.randn(B, S, E), tg.randn(B, S, E)
+    mask = tg.tensor([[True, False], [False, False]]) if masked else None
+    assert m.bias_k is not None
+    assert m.bias_v is not None
+    zeros = tg.zeros(B, 1, E)
+    keys = tg.cat([k, m.bias_k.expand(B, 1, E), zeros], 1)
+    values = tg.cat([v, m.bias_v.expand(B, 1, E), zeros], 1)
+    seen = None if mask is None else tg.cat([~mask, tg.ones(B, 2).bool()], 1).unsqueeze(1)
+    expected = F.scaled_dot_product_attention(q, keys, values, seen)
+    q, k, v = (q, k, v) if batch_first else (x.transpose(0, 1) for x in (q, k, v))
+    found, weights = m(q, k, v, key_padding_mask=mask)
+    assert weights is not None
+    assert weights.shape == (B, T, S + 2)
+    assert np.allclose((found if batch_first else found.transpose(0, 1)).tolist(), expected.tolist(), atol=1e-6)
+    tg.autograd.grad(found.sum(), [m.bias_v])

@@ -73,7 +73,8 @@ put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
 
-    Negative indices count from the end. For dim=None the entries of the flattened tensor that the flattened `indices` name.
+    Negative indices count from the end. For dim=None the entries of the flattened tensor that the flattened `indices`
+    name.
 
     Raises:
         IndexError: if the tensors do not have the same number of dimensions, or an index is out of range.

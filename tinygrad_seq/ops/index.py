@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index as whole
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 from ..backend import SCALAR, Array, array_module, backend_of, is_array, numpy_module, on_gpu, uint8
 from ..graph import Value, primitive
@@ -243,7 +243,7 @@ def nonzero_indices(x: Array) -> Array:
 
 
 @public
-def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
+def narrow(x: Any, dim: int, start: SupportsIndex, length: int) -> Tensor:
     """`length` entries of dimension `dim` from `start` on, which counts from the end if it is negative. A view.
 
     Raises:

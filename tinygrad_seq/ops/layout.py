@@ -26,11 +26,18 @@ def _along(x: Any, n: int) -> Any:
 
 
 @public
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
     """Each entry of `dim` several times in a row: one number for all, or a list with one for each.
 
-    For dim=None the entries of the flattened tensor.
+    For dim=None the entries of the flattened tensor. `output_size` is checked: how many there will be.
     """
+    y = _repeat_interleave(x, repeats, dim)
+    if output_size is not None and output_size != y.shape[dim or 0]:
+        raise ValueError(f"repeat_interleave: output_size={output_size}, but there are {y.shape[dim or 0]} entries")
+    return y
+
+
+def _repeat_interleave(x: Any, repeats: Any, dim: int | None) -> Any:
     if dim is None:
         x, dim = reshape(x, shape=(-1,)), 0
     dim = normalize_dim("repeat_interleave", dim, x.ndim)
@@ -69,6 +76,8 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
 
     A view: windows that overlap share what they show, and their gradients add up.
     """
+    if x.ndim == 0:
+        return getitem(unfold(reshape(x, shape=(1,)), dimension, size, step), index=(0,))
     dim = normalize_dim("unfold", dimension, x.ndim)
     (size,), (step,) = lengths("unfold", (size,)), lengths("unfold", (step,), least=1)
     n = x.shape[dim]

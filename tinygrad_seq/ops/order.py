@@ -6,7 +6,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from ..backend import Array, array_module, int64
+from ..backend import Array, array_module, float64, int64
 from ..graph import Value, primitive
 from ..graph.errors import public
 from .dims import lengths, normalize_dim
@@ -185,6 +185,8 @@ def unique(
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sums of their weights: (max(x) + 1,) at least.
 
+    Sums of weights that are integers are float64.
+
     Raises:
         TypeError: if x does not hold integers.
         ValueError: if one is negative, or the shapes do not fit.
@@ -200,4 +202,5 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     (least,) = lengths("bincount", (minlength,))
     n = builtins.max(int(array.max()) + 1 if array.size else 0, least)
     ones = cast(x == x, dtype=int64) if weights is None else weights
+    ones = cast(ones, dtype=float64) if weights is not None and weights.dtype.kind in "biu" else ones
     return scatter_values(ones, array, shape=(n,), indices=((ARRAY,),), counts=(1,))

@@ -199,14 +199,14 @@ def _sqrt_or_zero(x: Any) -> Any:
 
 @public
 def norm(
-    x: Any, p: float | str | None = 2.0, dim: int | Dims | None = None, keepdim: bool = False, dtype: DType = None
+    x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False, dtype: DType = None
 ) -> Tensor:
     """(Σ |x|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |x|, for p=0 how many are not 0.
 
-    p="fro", or None, is 2. Where a norm with p > 0 is 0, so is its gradient; with p < 0, where one x is 0. `dtype`:
+    p="fro" is 2. Where a norm with p > 0 is 0, so is its gradient; with p < 0, where one x is 0. `dtype`:
     convert x first.
     """
-    p = 2 if p in ("fro", None) else p
+    p = 2 if p == "fro" else p
     if not isinstance(p, (int, float)) or p != p:
         raise TypeError(f"norm: p must be a number or 'fro', got {p!r}")
     x = x if dtype is None else cast(x, dtype=as_dtype(dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array, DType, backend_of, float64, int64, is_array
@@ -220,6 +221,12 @@ def arange(
         raise ValueError("arange: step must not be 0")
     integral = all(isinstance(v, int) for v in (start, end, step))
     kind = as_dtype((int if integral else float) if dtype is None else dtype)
+    if kind.kind in "iu" and not integral:  # from a whole number on by whole steps; as many as PyTorch takes
+        count = math.ceil((end - start) / step)
+        start, end, step, integral = int(start), int(end), int(step), True
+        if step == 0:
+            raise ValueError(f"arange: takes whole steps for {kind}, got step={numbers[2]}")
+        end = end if kind == int64 else start + count * step
     target = resolve(device)
     exact = int64 if integral else float64  # in float32 the rounding of the step would add up
     made: Tensor = Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))

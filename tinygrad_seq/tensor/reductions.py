@@ -47,7 +47,7 @@ class Reductions(Value):
         return reduce.std(self, dim, unbiased, keepdim, correction=correction)
 
     @public
-    def norm(self, p: Number | str | None = 2.0, dim: Dim = None, keepdim: bool = False, dtype: DType = None) -> Tensor:
+    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False, dtype: DType = None) -> Tensor:
         """(Σ |self|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |element|."""
         return reduce.norm(self, p, dim, keepdim, dtype)
 
