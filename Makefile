@@ -48,7 +48,7 @@ bench-gpu: .venv/.installed-bench  ## speed and memory on a GPU, beside PyTorch 
 	$(BIN)/python -m benchmarks gpu
 
 peers: .venv/.installed-bench  ## install what the benchmarks compare with
-	$(BIN)/python -m pip install -q torch==2.13.0 autograd jax micrograd mygrad
+	$(BIN)/python -m pip install -q torch==2.13.0 expecttest autograd jax micrograd mygrad
 
 release: .venv/.installed-release  ## build and check what goes to a package index, and say what to tag
 	rm -rf dist

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tinygrad_seq as tg
@@ -113,10 +114,41 @@ def _layer_norm(input: Tensor, dims: tuple[int, ...], weight: Tensor | None, bia
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """x with a value, 0 unless given, around it; see `tg.pad`."""
-    if mode != "constant":
-        raise ValueError(f"pad: mode takes 'constant' alone, got {mode!r}; put other edges together with tg.cat")
-    return tg.pad(tg.as_tensor(input), pad, 0.0 if value is None else value)
+    """x with numbers around it: `pad` holds how many before and after the last dimension, then the one before it, ...
+
+    Args:
+        mode: "constant" for `value`, 0 unless given; "replicate" for what stands at the edge, "reflect" for what stands
+            as far within, "circular" for what stands at the other end. Negative numbers cut off.
+
+    Raises:
+        ValueError: if there are not so many dimensions, or not so many numbers to put there.
+    """
+    x = tg.as_tensor(input)
+    if mode == "constant":
+        return tg.pad(x, pad, 0.0 if value is None else value)
+    if mode not in _BEYOND:
+        raise ValueError(f"pad: mode takes 'constant', 'replicate', 'reflect' or 'circular', got {mode!r}")
+    if value is not None:
+        raise ValueError(f"pad: value={value} is for mode='constant', got mode={mode!r}")
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or not all(isinstance(n, int) for n in pad):
+        raise ValueError(f"pad: takes pairs of whole numbers for up to {x.ndim} dimensions from the last, got {pad!r}")
+    if mode == "circular":  # the other end is that of what is left
+        x, pad = tg.pad(x, [min(n, 0) for n in pad]), tuple(max(n, 0) for n in pad)
+    for k in range(len(pad) // 2):
+        before, after, n = pad[2 * k], pad[2 * k + 1], x.shape[-1 - k]
+        most = {"replicate": sys.maxsize if n else 0, "reflect": n - 1, "circular": n}[mode]
+        if max(before, after) > max(most, 0) or before + n + after < 0:
+            raise ValueError(f"pad: mode={mode!r} cannot put {(before, after)} around {n} numbers")
+        if before or after:
+            x = x.index_select(-1 - k, _BEYOND[mode](tg.arange(-before, n + after, device=x.device), n))
+    return x
+
+
+_BEYOND: dict[str, Callable[[Tensor, int], Tensor]] = {  # which of n numbers stands at a place before or after them
+    "replicate": lambda place, n: place.clamp(0, n - 1),
+    "reflect": lambda place, n: (n - 1) - ((n - 1) - place.abs()).abs(),
+    "circular": lambda place, n: place % n,
+}
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:

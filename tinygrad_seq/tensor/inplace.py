@@ -114,9 +114,11 @@ class InPlaceMethods(Assignment):
         """As `masked_fill`, in place."""
         return self._assign(_index.masked_fill(self, mask, value), "masked_fill_", value)
 
-    def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+    def scatter_(
+        self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None, reduce: str | None = None
+    ) -> Tensor:
         """As `scatter`, in place."""
-        return self._assign(_gather.scatter(self, dim, index, src, value=value), "scatter_", src)
+        return self._assign(_gather.scatter(self, dim, index, src, value=value, reduce=reduce), "scatter_", src)
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         """As `scatter_add`, in place."""

@@ -17,6 +17,7 @@ from ..graph.tracing_hook import require
 from ..ops.dims import lengths
 from . import rng
 from .autograd_methods import wrapped
+from .legacy_types import Format
 from .rng import Generator, Size, default_generator, uniform
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def rand_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
     return rand(
@@ -93,6 +95,7 @@ def randn_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
     return randn(
@@ -105,7 +108,15 @@ def randn_like(
 
 
 @public
-def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Generator | None = None) -> Tensor:
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Size | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+) -> Tensor:
     """Normal with this mean and standard deviation: numbers and a size, or tensors that broadcast with each other.
 
     Differentiable by `mean` and `std`: the draw is mean + std · z.
@@ -114,9 +125,11 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
         raise ValueError(f"normal: std must not be negative, got {std}")
     like = next((v for v in (mean, std) if isinstance(v, Value)), None)
     if like is None:
-        return randn(() if size is None else size, generator=generator) * std + mean
-    if size is not None:
-        raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
+        return randn(size or (), generator=generator, dtype=dtype or float32, device=device) * std + mean
+    if size is not None or dtype is not None or device is not None:
+        raise ValueError(
+            "normal: size, dtype and device are those of the tensors mean and std; give numbers and a size, or tensors"
+        )
     if isinstance(std, Value):
         require(_require_std, std)
     zeros = (mean + std * 0).detach()
