@@ -217,6 +217,7 @@ from .tensor.random import (
     randperm,
 )
 from .tensor.rng import Generator, default_generator
+from .transforms.associative_scan import associative_scan
 from .transforms.checkpoint import checkpoint
 from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .version import __version__
@@ -306,7 +307,7 @@ __all__ = [
     "GradcheckError", "HalfTensor", "IntTensor", "LongTensor", "NotTestedWarning", "Primitive", "RecompileWarning",
     "ShortTensor", "Size", "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "addmv", "all",
     "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "argwhere", "array_module",
-    "as_tensor", "baddbmm", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint",
+    "as_tensor", "associative_scan", "baddbmm", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint",
     "chunk", "clamp", "clip", "clone", "compile", "complex64", "complex128", "concat", "concatenate", "cos",
     "count_nonzero", "cuda", "cumprod", "cumsum", "default_generator", "detect_anomaly", "device", "diag",
     "diagonal", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty",
