@@ -249,8 +249,9 @@ class MinGRUCell(_MinimalCell):
 class MinLSTMCell(_MinimalCell):
     """The minLSTM (Feng et al., "Were RNNs all we needed?", 2024): h_t = f' h_{t-1} + i' g. x (B, F), h (B, H).
 
-    f' = f / (f + i) and i' = i / (f + i), with f = σ(W_f x + b_f), i = σ(W_i x + b_i) and the candidate g = W_g x + b_g.
-    They see no state, so a layer finds all steps at once. They stand in the weights in the order i, f, g.
+    f' = f / (f + i) and i' = i / (f + i), with f = σ(W_f x + b_f) and i = σ(W_i x + b_i); the candidate is
+    g = W_g x + b_g. They see no state, so a layer finds all steps at once. They stand in the weights in the order i, f,
+    g.
     """
 
     gates = ("i", "f", "g")
@@ -269,10 +270,9 @@ class MinLSTMCell(_MinimalCell):
 class LRUCell(LinearCell):
     """The linear recurrent unit (Orvieto et al., "Resurrecting recurrent neural networks for long sequences", 2023).
 
-    x_t = λ x_{t-1} + γ B u_t for N complex x, λ = exp(-exp(ν) + i exp(θ)), and the output y_t = Re(C x_t) + D u_t, where
-    u (B, F) is the input. The state h (B, 2N) holds the real parts of x, then the imaginary ones; the output is
-    (B, H), and `read_out` gives it. A layer finds all steps at once. It is linear in its input altogether, so something that
-    is not belongs behind each layer.
+    x_t = λ x_{t-1} + γ B u_t for N complex x with λ = exp(-exp(ν) + i exp(θ)), where u (B, F) is the input. The state
+    h (B, 2N) holds the real parts of x, then the imaginary ones. The output Re(C x_t) + D u_t (B, H) is what `read_out`
+    makes of it. A layer finds all steps at once. It is linear altogether, so something that is not belongs behind it.
 
     Parameters: nu_log, theta_log and gamma_log (N,), B_re and B_im (N, F), C_re and C_im (H, N), D (H, F).
 

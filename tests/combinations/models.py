@@ -149,7 +149,10 @@ class Zoneout(Feature):
 
     def prepare(self, world: World) -> None:
         recurrent: Any = world.model.recurrent
-        recurrent.zoneout = 0.3
+        coupled = recurrent._cells()[0].coupled
+        recurrent.zoneout = (
+            tuple([0.0 if letter in coupled else 0.3 for letter in recurrent.states]) if coupled else 0.3
+        )
 
     plain_prepare = prepare
 

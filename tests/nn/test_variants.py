@@ -35,7 +35,7 @@ def made(kind: str, *sizes: Any, **settings: Any) -> Any:
     layer = nn.Recurrent(getattr(nn, kind), F, H, *sizes, dtype=tg.float64, **settings)
     with tg.no_grad():
         for p in layer.parameters():
-            p += 0.2 * tg.randn(p.shape, dtype=tg.float64)
+            p.add_(0.2 * tg.randn(p.shape, dtype=tg.float64))
     return layer
 
 
@@ -316,7 +316,7 @@ class Decay(nn.LinearCell):
 def test_a_cell_of_ones_own(bidirectional: bool) -> None:
     layer = nn.Recurrent(Decay, F, H, 2, bidirectional=bidirectional).double()
     x = tg.randn(T, B, F, dtype=tg.float64)
-    output, state = layer(x)
+    output, _ = layer(x)
     assert output.shape == (T, B, (H + layer.cells[-1].input_size) * (1 + bidirectional))
     with nn.lens(layer):
         close(layer(x)[0], output)
