@@ -24,6 +24,9 @@ class LinearCell(Cell):
     ...         return tg.sigmoid(a), b
     """
 
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+
     def coefficients(self, xW: Tensor) -> tuple[Tensor, Tensor]:
         """a and b of steps, made of what `project` gave for them, (..., ·): each (..., H), or a (H,) for all steps."""
         raise NotImplementedError(f"{type(self).__name__} has no coefficients method: write one")

@@ -180,6 +180,29 @@ class SLSTMCell(LSTMCell):
     states = ("h", "c", "n", "m")
     coupled = ("c", "n", "m")
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_init: Initializer | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_init=recurrent_init,
+        )
+
     @property
     def state_sizes(self) -> tuple[int, ...]:
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * 3)
@@ -208,34 +231,24 @@ class SLSTMCell(LSTMCell):
         def __call__(self, x: Tensor, state: Any = None) -> Any: ...
 
 
-class _MinimalCell(LinearCell):
-    """A cell whose gates see the input alone, through one `Linear`: weight (G·H, F) and bias (G·H,) for G gates."""
+class MinGRUCell(LinearCell):
+    """The minGRU (Feng et al., "Were RNNs all we needed?", 2024): h_t = (1 - z) h_{t-1} + z g. x (B, F), h (B, H).
 
-    gates: tuple[str, ...]
+    z = σ(W_z x + b_z) and the candidate g = W_g x + b_g see no state, so a layer finds all steps at once. They stand one
+    below the other in the weights of `linear`. The equations are those of the paper's first form, not of its logarithmic one: a mean of
+    candidates loses nothing to rounding, but exp of a difference of sums of T logarithms does, and takes g > 0 alone.
+    """
+
+    gates = ("z", "g")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.linear = Linear(input_size, len(self.gates) * hidden_size, bias, device, dtype)
+        self.linear = Linear(input_size, 2 * hidden_size, bias, device, dtype)
 
     def project(self, x: Tensor) -> Tensor:
         return self.linear(x)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...
-
-
-class MinGRUCell(_MinimalCell):
-    """The minGRU (Feng et al., "Were RNNs all we needed?", 2024): h_t = (1 - z) h_{t-1} + z g. x (B, F), h (B, H).
-
-    z = σ(W_z x + b_z) and the candidate g = W_g x + b_g see no state, so a layer finds all steps at once. They stand in
-    the weights in this order. The equations are those of the paper's first form, not of its logarithmic one: a mean of
-    candidates loses nothing to rounding, but exp of a difference of sums of T logarithms does, and takes g > 0 alone.
-    """
-
-    gates = ("z", "g")
 
     def compute_gates(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         z, g = xW.chunk(2, dim=-1)
@@ -245,16 +258,29 @@ class MinGRUCell(_MinimalCell):
         z, g = xW.chunk(2, dim=-1)
         return sigmoid(-z), sigmoid(z) * g
 
+    if TYPE_CHECKING:
 
-class MinLSTMCell(_MinimalCell):
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...
+
+
+class MinLSTMCell(LinearCell):
     """The minLSTM (Feng et al., "Were RNNs all we needed?", 2024): h_t = f' h_{t-1} + i' g. x (B, F), h (B, H).
 
     f' = f / (f + i) and i' = i / (f + i), with f = σ(W_f x + b_f) and i = σ(W_i x + b_i); the candidate is
-    g = W_g x + b_g. They see no state, so a layer finds all steps at once. They stand in the weights in the order i, f,
-    g.
+    g = W_g x + b_g. They see no state, so a layer finds all steps at once. They stand one below the other in the weights of
+    `linear`, in the order i, f, g.
     """
 
     gates = ("i", "f", "g")
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.linear = Linear(input_size, 3 * hidden_size, bias, device, dtype)
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.linear(x)
 
     def compute_gates(self, xW: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """i', f' and the candidate."""
@@ -265,6 +291,10 @@ class MinLSTMCell(_MinimalCell):
     def coefficients(self, xW: Tensor) -> tuple[Tensor, Tensor]:
         i, f, g = self.compute_gates(xW, xW)
         return f, i * g
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, state: Any = None) -> Tensor: ...
 
 
 class LRUCell(LinearCell):
