@@ -235,8 +235,8 @@ class MinGRUCell(LinearCell):
     """The minGRU (Feng et al., "Were RNNs all we needed?", 2024): h_t = (1 - z) h_{t-1} + z g. x (B, F), h (B, H).
 
     z = σ(W_z x + b_z) and the candidate g = W_g x + b_g see no state, so a layer finds all steps at once. They stand one
-    below the other in the weights of `linear`. The equations are those of the paper's first form, not of its logarithmic one: a mean of
-    candidates loses nothing to rounding, but exp of a difference of sums of T logarithms does, and takes g > 0 alone.
+    below the other in `linear`. These are the paper's first equations, not those in logarithms: a mean of candidates
+    loses nothing to rounding, but exp of a difference of sums of T logarithms does, and it takes g > 0 alone.
     """
 
     gates = ("z", "g")
@@ -266,9 +266,9 @@ class MinGRUCell(LinearCell):
 class MinLSTMCell(LinearCell):
     """The minLSTM (Feng et al., "Were RNNs all we needed?", 2024): h_t = f' h_{t-1} + i' g. x (B, F), h (B, H).
 
-    f' = f / (f + i) and i' = i / (f + i), with f = σ(W_f x + b_f) and i = σ(W_i x + b_i); the candidate is
-    g = W_g x + b_g. They see no state, so a layer finds all steps at once. They stand one below the other in the weights of
-    `linear`, in the order i, f, g.
+    f' = f / (f + i) and i' = i / (f + i), with f = σ(W_f x + b_f) and i = σ(W_i x + b_i), and the candidate is
+    g = W_g x + b_g. They see no state, so a layer finds all steps at once. They stand one below the other in `linear`,
+    in the order i, f, g.
     """
 
     gates = ("i", "f", "g")
