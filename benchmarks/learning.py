@@ -50,7 +50,7 @@ def theirs(text: str | None, minutes: float, folder: str) -> None:
     model = torch.nn.ModuleDict(
         {
             "embedding": torch.nn.Embedding(V, EMBEDDING),
-            "lstm": torch.nn.LSTM(EMBEDDING, HIDDEN),
+            "recurrent": torch.nn.LSTM(EMBEDDING, HIDDEN),
             "head": torch.nn.Linear(HIDDEN, V),
         }
     )
@@ -67,7 +67,7 @@ def theirs(text: str | None, minutes: float, folder: str) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
             x, y = (torch.tensor(t.numpy()) for t in (inputs, targets))
-            hidden, state = model["lstm"](model["embedding"](x), state)
+            hidden, state = model["recurrent"](model["embedding"](x), state)
             state = tuple(s.detach() for s in state)
             loss = torch.nn.functional.cross_entropy(model["head"](drop(hidden)).reshape(-1, V), y.reshape(-1))
             optimizer.zero_grad()

@@ -234,9 +234,9 @@ class SLSTMCell(LSTMCell):
 class MinGRUCell(LinearCell):
     """The minGRU (Feng et al., "Were RNNs all we needed?", 2024): h_t = (1 - z) h_{t-1} + z g. x (B, F), h (B, H).
 
-    z = σ(W_z x + b_z) and the candidate g = W_g x + b_g see no state, so a layer finds all steps at once. They stand one
-    below the other in `linear`. These are the paper's first equations, not those in logarithms: a mean of candidates
-    loses nothing to rounding, but exp of a difference of sums of T logarithms does, and it takes g > 0 alone.
+    z = σ(W_z x + b_z) and the candidate g = W_g x + b_g see no state, so a layer finds all steps at once. They stand
+    one below the other in `linear`. These are the paper's first equations, not those in logarithms: a mean of
+    candidates loses nothing to rounding, but exp of a difference of sums of T logarithms does, and takes g > 0 alone.
     """
 
     gates = ("z", "g")
