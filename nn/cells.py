@@ -214,7 +214,7 @@ class LSTMCell(WeightedCell):
             (Jozefowicz et al., 2015).
     """
 
-    states: tuple[str, ...] = ("h", "c")
+    states = ("h", "c")
     gates = ("i", "f", "g", "o")
     proj_size: int
 

@@ -177,7 +177,7 @@ class SLSTMCell(LSTMCell):
     h alone learns. The gates stand one below the other in the weights: input, forget, candidate, output.
     """
 
-    states = ("h", "c", "n", "m")
+    states = ("h", "c", "n", "m")  # type: ignore[assignment]  # two more than an LSTM
     coupled = ("c", "n", "m")
 
     def __init__(
