@@ -44,10 +44,15 @@ class LinearCell(Cell):
         a, b = self.coefficients(xW)
         if a.ndim == 1:
             a = a.expand(len(b), 1, len(a))
+        # the first step takes what was there before, so the products of all a are not needed at the end
+        begin, rest = b.split([1, len(b) - 1] if not reverse else [len(b) - 1, 1])
+        if reverse:
+            b = tg.cat([begin, self.times(a[-1:], h) + rest])
+        else:
+            b = tg.cat([self.times(a[:1], h) + begin, rest])
 
         def then(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             (a, b), (c, d) = first, second
             return self.times(c, a), self.times(c, b) + d
 
-        a, b = tg.associative_scan(then, (a, b), reverse)
-        return self.times(a, h) + b
+        return tg.associative_scan(then, (a, b), reverse)[1]

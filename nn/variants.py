@@ -256,7 +256,7 @@ class MinGRUCell(LinearCell):
 
     def coefficients(self, xW: Tensor) -> tuple[Tensor, Tensor]:
         z, g = xW.chunk(2, dim=-1)
-        return sigmoid(-z), sigmoid(z) * g
+        return sigmoid(-z), sigmoid(z) * g  # 1 - z, right where z is near 1
 
     if TYPE_CHECKING:
 

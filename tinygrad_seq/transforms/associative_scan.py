@@ -103,6 +103,8 @@ def _named(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _prefixes(combine: Callable[[Tensors, Tensors], Tensors], xs: Tensors, dims: list[int]) -> Tensors:
     """All prefixes of T ≥ 1 elements: every other one is a prefix of the T / 2 pairs, and gives the one after it."""
+    # h ← a h + b, B·H = 4096, on one core: a walk takes half the time of this (3 ms for 6 of T = 64, forward and back;
+    # 0.4 s for 0.8 of T = 4096), for it stays in the cache, but records T steps; pieces of 4 or 8 steps: no faster
     T = xs[0].shape[dims[0]]
     if T == 1:
         return xs
