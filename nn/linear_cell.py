@@ -45,11 +45,9 @@ class LinearCell(Cell):
         if a.ndim == 1:
             a = a.expand(len(b), 1, len(a))
         # the first step takes what was there before, so the products of all a are not needed at the end
-        begin, rest = b.split([1, len(b) - 1] if not reverse else [len(b) - 1, 1])
-        if reverse:
-            b = tg.cat([begin, self.times(a[-1:], h) + rest])
-        else:
-            b = tg.cat([self.times(a[:1], h) + begin, rest])
+        first, others = (b[-1:], b[:-1]) if reverse else (b[:1], b[1:])
+        first = self.times(a[-1:] if reverse else a[:1], h) + first
+        b = tg.cat([others, first] if reverse else [first, others])
 
         def then(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             (a, b), (c, d) = first, second

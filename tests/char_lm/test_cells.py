@@ -87,6 +87,13 @@ def test_what_a_trained_model_is_used_for(
     assert f"was trained with --cell {cell}, not lstm" in refusal(again)
 
 
+@pytest.mark.parametrize("cell", cells.CELLS)
+def test_a_rank_has_the_state_of_its_streams(cell: str) -> None:
+    _, state = CharLM(7, 4, 8, 2, cell=cell)(tg.randint(7, (3, 5)))
+    for mine, whole in zip(parts(ranks.mine(state, slice(1, 3))), parts(state), strict=True):
+        np.testing.assert_array_equal(mine.detach().numpy(), whole[:, 1:3].detach().numpy())
+
+
 def test_a_cell_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--cell", "rnn"])

@@ -360,6 +360,18 @@ def test_all_steps_at_once_where_nothing_happens_in_between(kind: str, monkeypat
 
 
 @pytest.mark.parametrize("kind", LINEAR)
+def test_all_steps_at_once_are_the_steps(kind: str) -> None:
+    """In both directions, from a state."""
+    layer = made(kind, 2, bidirectional=True)
+    x, state = tg.randn(T, B, F, dtype=tg.float64), as_given(states_of(layer))
+    with nn.lens(layer):  # which looks at each step
+        wanted, last = layer(x, state)
+    output, final = layer(x, state)
+    close(output, wanted)
+    close(final, last)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
 def test_recurrent_dropout_and_zoneout(kind: str) -> None:
     """Their expectations are those of every layer: of dropped states, one that was never there."""
     x = tg.randn(T, B, F, dtype=tg.float64)
