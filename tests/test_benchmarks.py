@@ -9,21 +9,33 @@ from pathlib import Path
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import against, compiled, distributed, engines, gpu, learning, memory, peers, recording, recurrent
+from benchmarks import (
+    against,
+    compiled,
+    distributed,
+    engine_probes,
+    engines,
+    gpu,
+    learning,
+    memory,
+    peers,
+    recording,
+    recurrent,
+)
 from benchmarks.language_model import ours, sampling
 from benchmarks.processes import HERE, Candidate, Make, alive, estimate, in_turn, ratio
 from benchmarks.workloads import Workload
 
 from .distributed.launch import mpiexec
 from .engine import host_kernels
-from .engine.strict_array import installed, stand_in_only
+from .engine.strict_backend import installed, stand_in_only
 from .systems import posix
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 SMALL = Workload("G", V=5, H=8, L=1, B=1, T=1)
 
 
-@pytest.mark.parametrize("question", engines.PROBES)
+@pytest.mark.parametrize("question", engine_probes.PROBES)
 def test_the_table_says_yes(question: str) -> None:
     assert engines.answer(question, "tinygrad_seq") == "yes"
 

@@ -15,7 +15,7 @@ from examples.char_lm.checkpoint import Run
 from tinygrad_seq import distributed as dist
 
 from ..distributed.launch import PATIENCE, mpiexec
-from ..engine.strict_array import installed, stand_in_only
+from ..engine.strict_backend import installed, stand_in_only
 from ..systems import posix
 from . import ROOT, SMALL, environment, load, train
 

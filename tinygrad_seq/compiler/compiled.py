@@ -320,16 +320,18 @@ class Compiled(Generic[P, R]):
 
     def _lookup_guard(self, tracer: Tracer, objects: list[Any], symbolic: set[Any]) -> LookupGuard:
         """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
-        modules = [*tracer.modules.values()]
+        reads = tracer.attribute_reads
+        modules = [*reads.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.read_whole)
+        looked_up = reads.of_objects.union(*reads.of_modules.values())
+        names = Names(functions, [*objects, *modules], looked_up, reads.read_whole)
         places = names.places
         for module in modules:
-            of_module, parts = module_guards(module, tracer.read[id(module)])
+            of_module, parts = module_guards(module, reads.of_modules[id(module)])
             places += of_module
             tracer.guards.append(parts)
-        return LookupGuard(places, symbolic | tracer.attributes.keys(), tracer.seen)
+        return LookupGuard(places, symbolic | reads.symbolic.keys(), tracer.seen)
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the values of its argument tree."""

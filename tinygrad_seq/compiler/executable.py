@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
 from ..graph import Leaf, Value, recomputation
-from ..graph.saved_tensors import version_counter
+from ..graph.saved_tensors import LastWrite, version_counter
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
@@ -148,6 +149,7 @@ class Executable:
         self._targets: list[int | Callable[[list[Any]], Any]] = [
             positions.get(source, source.read) for source, _ in stores
         ]
+        self._last_writes: list[LastWrite] = []  # entries of the version counter for the targets of the last call
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
@@ -262,10 +264,17 @@ class Executable:
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
-        version_counter.bump(*call.targets)
+        self._bump(call.targets)
         self.gradients.leave(leaves, values)
         for write, number in self.commits:
             write(call.numbers[number.index])
+
+    def _bump(self, targets: list[Any]) -> None:
+        """Note that the targets were written, which mostly are those of the last call."""
+        known = [write.owner() for write in self._last_writes]
+        if len(known) != len(targets) or not all(map(is_, known, targets)):
+            self._last_writes = [version_counter.of(target) for target in targets]
+        version_counter.bump_known(self._last_writes)
 
 
 def executor_for(program: Program, name: str | None) -> Any:

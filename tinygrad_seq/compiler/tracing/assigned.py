@@ -41,7 +41,7 @@ class Assigned:
         for module, name, old in self._before.values():
             value = vars(module).get(name)
             seen = isinstance(old, Value) and self._tracer.overlay.knows(old)
-            unread = name not in self._tracer.read.get(id(module), ()) and not seen
+            unread = name not in self._tracer.attribute_reads.of_modules.get(id(module), ()) and not seen
             if unread and self._is_result(value) and not isinstance(value.node, Leaf):
                 self.left.append((module, name))
                 found.append(value)
