@@ -192,7 +192,7 @@ class Recurrent(Module):
         if padding is not None:
             project, step, read_out = (padded(self._name, f) for f in (project, step, read_out))
         projected = project(data)
-        if isinstance(cell, LinearCell) and scale is None and self._uninterrupted(sequences):
+        if isinstance(cell, LinearCell) and cell.is_linear and scale is None and self._uninterrupted(sequences):
             by_step = projected.reshape(len(sequences.batch_sizes), sequences.batch, -1)
             states = cell.all_steps(by_step, state[0], reverse)
             return read_out(states.reshape(len(data), -1), data), (states[0 if reverse else -1],)

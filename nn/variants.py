@@ -211,9 +211,10 @@ class SLSTMCell(LSTMCell):
         """i and f divided by exp(m_t), z, o, and m_t."""
         h, _, n, m = state
         i, f, z, o = (xW + tg.linear(h, self.weight_hh)).chunk(4, dim=-1)
-        kept = tg.where(n == 0, -tg.inf, m) - softplus(-f)  # m + log f
+        empty = n == 0
+        kept = tg.where(empty, i, m - softplus(-f))  # m + log f
         m = tg.maximum(kept, i)
-        return exp(i - m), exp(kept - m), tanh(z), sigmoid(o), m
+        return exp(i - m), exp(kept - m).masked_fill(empty, 0.0), tanh(z), sigmoid(o), m
 
     def compute_gates(self, xW: Tensor, state: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         i, f, z, o, _ = self._stabilised(xW, state)

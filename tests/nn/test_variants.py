@@ -323,6 +323,25 @@ def test_a_cell_of_ones_own(bidirectional: bool) -> None:
     tg.gradcheck(lambda x: layer(x, lengths=[6, 3])[0], x)
 
 
+def test_a_step_of_a_subclass_is_the_one_that_is_taken() -> None:
+    class Clipped(nn.MinGRUCell):
+        def step(self, xW: tg.Tensor, h: tg.Tensor) -> tg.Tensor:
+            return super().step(xW, h).clamp(-0.1, 0.1)
+
+    layer = nn.Recurrent(Clipped, F, H, 2)
+    assert layer(5 * tg.randn(T, B, F))[0].abs().max().item() < 0.11
+    patched = nn.Recurrent(nn.MinGRUCell, F, H)
+    vars(patched.cells[0])["step"] = lambda xW, h: h + 1
+    assert patched(tg.randn(T, B, F))[0][:, 0, 0].tolist() == [*range(1, T + 1)]
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_nothing_infinite_on_the_way(kind: str) -> None:
+    layer = made(kind)
+    with tg.detect_anomaly():
+        layer(tg.randn(T, B, F, dtype=tg.float64))[0].sum().backward()
+
+
 def test_a_cell_without_coefficients() -> None:
     with pytest.raises(NotImplementedError, match="LinearCell has no coefficients method: write one"):
         nn.Recurrent(nn.LinearCell, F, H, learned_state=False)(tg.ones(T, B, F))
