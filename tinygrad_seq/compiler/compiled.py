@@ -36,6 +36,7 @@ from .names import Names, attributes, has_attributes
 from .program import Program
 from .purity import PurityCheck
 from .result_views import find_views
+from .tracing.assigned import StateFound
 from .tracing.joint_graph import carries_gradient, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
@@ -106,6 +107,7 @@ class Compiled(Generic[P, R]):
         self._recordings = 0
         self._varying: dict[Any, set[int]] = {}  # by the form of arguments: the numbers among them that are inputs
         self._varying_places: set[Any] = set()  # the same for what is found by name
+        self._states: set[tuple[int, str]] = set()  # attributes that are read and assigned: modules, by id, and names
         self._unvarying: set[Any] = set()  # forms and places whose numbers could not be inputs
         update_wrapper(self, function, updated=())  # attributes are looked up there
 
@@ -191,6 +193,9 @@ class Compiled(Generic[P, R]):
         key = self._notice_numbers(key, given)
         try:
             made = self._recorded(given, args, kwargs, self._varying.get(key[0], set()), self._varying_places)
+        except StateFound as found:  # which is recorded once more, as one
+            self._states.update(found.places)
+            return self._record(key, given, args, kwargs)
         except Exception:  # as where a library takes nothing but a float
             if not self._varying.get(key[0]) and not self._varying_places:
                 raise
@@ -249,7 +254,7 @@ class Compiled(Generic[P, R]):
             )
         reach = names.reaching_all()
         around = PurityCheck(name, reach)
-        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else ())
+        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else (), self._states)
         try:
             try:
                 with Watch(tracer):

@@ -134,7 +134,7 @@ class Executable:
         self.gradients = GradientOutputs([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.backward: CompiledBackward | None = None
         if sweep is not None:
-            function = Function(tracer.name, call, bool(stores or grads))
+            function = Function(tracer.name, call, bool(stores or grads or self._left))
             self.backward = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
         if self.backward is None:  # which may need the old numbers
@@ -250,8 +250,8 @@ class Executable:
             results[position] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
-        for (module, name), value in zip(self._left, rest, strict=True):
-            vars(module)[name] = value
+        for module, name, tree in self._left:
+            vars(module)[name] = rebuild(tree, rest)
         return result
 
     def _say_what_changes(self, call: Prepared) -> None:
@@ -259,7 +259,7 @@ class Executable:
         for generator in self._generators:
             recomputation.draws(generator)
         recomputation.writes(*call.targets)
-        for module, name in self._left:
+        for module, name, _ in self._left:
             recomputation.assigns(module, name)
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:

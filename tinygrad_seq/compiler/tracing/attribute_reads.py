@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ...backend.pytree import leaves, rebuild
+from ..guard_keys import tree_structure
 from ..guards import Place, reader
 from .symbolic_scalar import SymbolicScalar
 
@@ -24,6 +26,7 @@ class AttributeReads:
         of_modules: the names of these attributes, by the identity of the module.
         of_objects: the names that are looked up of objects that are no modules.
         read_whole: the objects and modules all of whose attributes are looked up, by identity.
+        states: what stands for an attribute that holds a state, by the identity of the module and the name.
         symbolic: the numbers among the attributes of modules that may be others at the next call, by place.
     """
 
@@ -33,6 +36,7 @@ class AttributeReads:
         self.of_modules: dict[int, set[str]] = {}
         self.of_objects: set[str] = set()
         self.read_whole: dict[int, Any] = {}
+        self.states: dict[tuple[int, str], Any] = {}
         self.symbolic: dict[Any, SymbolicScalar] = {}
 
     def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
@@ -56,6 +60,9 @@ class AttributeReads:
         if known is None:
             known = self.of_modules[id(module)] = set()
             self.modules[id(module)] = module
+        may_be = (id(module), name) in self._tracer.states and vars(module).get(name) is value
+        if may_be and self._tracer.assigned.is_state(value):
+            return self._state(module, name, value)
         known.add(name)
         if name in _WHOLE and _top_of(sys._getframe(2)) not in ("nn", "tinygrad_seq"):  # not by a method of Module
             known.update(vars(module))
@@ -67,6 +74,26 @@ class AttributeReads:
                 if place.identity in varying and (place.how == "attribute" or name in held):
                     return self._symbolic_number(place, value)
         return value
+
+    def _state(self, module: Any, name: str, value: Any) -> Any:
+        """What stands for a state: at each call the tensors that are there then, if they are such ones."""
+        place = id(module), name
+        if place not in self.states:
+            held, found = vars(module), list[Any]()
+            form, kinds = tree_structure(value, found), [type(x) for x in found]
+
+            def is_alike() -> bool:
+                now: list[Any] = []
+                same = tree_structure(held.get(name), now) == form
+                return same and [type(x) for x in now] == kinds and all(x.node is None for x in now)
+
+            self._tracer.guards.append(is_alike)
+            stand_ins = [
+                self._tracer.stand_in(x, f"an attribute {name!r}", lambda _args, k=k: leaves(held[name])[k].array)
+                for k, x in enumerate(found)
+            ]
+            self.states[place] = rebuild(value, iter(stand_ins))
+        return self.states[place]
 
     def _symbolic_number(self, place: Place, value: Any) -> SymbolicScalar:
         scalar = self.symbolic.get(place.identity)

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import ref
 
 from ...backend import SCALAR, Array, backend_of, is_array
+from ...backend.pytree import leaves
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import is_shared, shares_memory
 from ...graph.tracing_hook import CompileError, require_unpadded, tracers
@@ -42,6 +43,7 @@ class Tracer(Placement):
         varying: the identities of places where numbers may be others at the next call.
         varying_arguments: which arguments are such numbers.
         classes: of whose objects it is noted which attributes are looked up.
+        states: attributes that hold a state: the identities of modules, and names.
 
     Attributes:
         program: what was recorded.
@@ -64,8 +66,10 @@ class Tracer(Placement):
         varying: frozenset[Any] = frozenset(),
         varying_arguments: Collection[int] = (),
         classes: Iterable[type[Any]] = (),
+        states: Collection[tuple[int, str]] = (),
     ) -> None:
         super().__init__(name)
+        self.states = frozenset(states)
         self.varying, self._varying_arguments, self.classes = varying, varying_arguments, classes
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
@@ -215,13 +219,18 @@ class Tracer(Placement):
                 return x
             return self._known(x, x, Source(f"argument {i}", lambda args: args[i], per_call=True))
         if id(x) not in self._stand_ins:
-            self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
-            self.overlay.made.discard(id(stand_in))
-            getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
-            self.capture(stand_in, f"argument {i}", lambda args: args[i].array)
+            self._stand_ins[id(x)] = stand_in = self.stand_in(x, f"argument {i}", lambda args: args[i].array)
             if isinstance(stand_in.node, Leaf):
                 self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
+
+    def stand_in(self, x: Value, name: str, read: Callable[[list[Any]], Any]) -> Value:
+        """A tensor for one from outside that is another one at each call."""
+        made = type(x).wrap(*self.overlay.plain(x))
+        self.overlay.made.discard(id(made))
+        getattr(made, "__dict__", {}).update(getattr(x, "__dict__", {}))
+        self.capture(made, name, read)
+        return made
 
     def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
@@ -259,7 +268,7 @@ class Tracer(Placement):
         self.seen.add(id(tensor))
         if read is None:
             self.captures[id(tensor)] = (tensor, node is None)
-        per_call = name.startswith(("argument", "a gradient"))
+        per_call = name.startswith(("argument", "a gradient", "an attribute"))
         source = Source(name, read or (lambda _args: tensor.array), per_call)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
@@ -366,10 +375,11 @@ class Tracer(Placement):
         """
         self.assigned.put_back()
         lines = {instr.out: instr.line for instr in self.program.instrs}
-        stand_ins = [ref(x) for x in self._stand_ins.values()]
+        states = self.attribute_reads.states
+        stand_ins = [ref(x) for x in [*self._stand_ins.values(), *leaves([*states.values()])]]
         self.overlay.clear()
         self._sent = None
-        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
+        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, states):
             held.clear()
         try:
             self.keeps = require_released(self.name, self.made_here, stand_ins, lines)
