@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, metavar="FILE", help="of learning; Python's documentation if not said")
     parser.add_argument("--minutes", type=float, default=3.0, help="of learning, for each model")
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="of pytorch-inputs: these, case by case")
+    parser.add_argument("--cells", action="store_true", help="of learning: each kind of recurrent layer")
     given = parser.parse_args()
     if given.rounds is not None and given.rounds < 1:
         parser.error("--rounds takes 1 or more")
@@ -71,8 +72,8 @@ def main() -> None:
         "memory": lambda: memory.main(**rounds),
         "engines": engines.main,
         "distributed": lambda: distributed.main(**rounds),
-        "learning": lambda: learning.main(given.text, given.minutes),
         "pytorch-inputs": lambda: pytorch_inputs(given.names),
+        "learning": lambda: (learning.each_cell if given.cells else learning.main)(given.text, given.minutes),
     }
     parts[given.part]()
 

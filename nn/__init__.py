@@ -27,6 +27,7 @@ from .function_modules import (
 )
 from .layers import Dropout, Embedding, Identity, LayerNorm, LazyLinear, Linear
 from .lens import lens
+from .linear_cell import LinearCell
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -44,7 +45,16 @@ from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN, RNNBase
 from .state import State
 from .stateless import functional_call
-from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
+from .variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LayerNormRNNCell,
+    LRUCell,
+    MinGRUCell,
+    MinLSTMCell,
+    PeepholeLSTMCell,
+    SLSTMCell,
+)
 
 if TYPE_CHECKING:
     from . import interchange as interchange  # not in __all__, which a star import loads
@@ -84,6 +94,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LRUCell",
     "LSTMCell",
     "LayerNorm",
     "LayerNormGRUCell",
@@ -92,9 +103,12 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCell",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MinGRUCell",
+    "MinLSTMCell",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -109,6 +123,7 @@ __all__ = [
     "RNNCell",
     "ReLU",
     "Recurrent",
+    "SLSTMCell",
     "Sequential",
     "SiLU",
     "Sigmoid",

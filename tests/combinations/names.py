@@ -53,6 +53,7 @@ NOT_HERE: dict[str, str] = {
     "what compiled functions refuse, or warn of: tests/compiler": "tg.CompileError tg.RecompileWarning",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",
+    "what cells that are here are made of: tests/nn/test_linear_cell.py": "nn.LinearCell",
     "as the layers that are here: tests/nn/test_more_layers.py": """
         F.batch_norm F.conv1d F.scaled_dot_product_attention nn.BatchNorm1d nn.Conv1d nn.LazyLinear
         nn.MultiheadAttention utils.weight_norm utils.remove_weight_norm""",

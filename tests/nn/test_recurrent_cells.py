@@ -71,7 +71,10 @@ def test_layers_of_the_variants(kind: str) -> None:
     getattr(nn, kind)(3, 4, bias=False)(tg.ones(2, 3))
 
 
-@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.PeepholeLSTMCell, nn.LayerNormLSTMCell])
+CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.PeepholeLSTMCell, nn.LayerNormLSTMCell]
+
+
+@pytest.mark.parametrize("cell", [*CELLS, nn.SLSTMCell, nn.MinGRUCell, nn.MinLSTMCell])
 def test_a_cell_on_no_sequence(cell: Any) -> None:
     module, x = cell(2, 3), tg.zeros(0, 2, requires_grad=True)
     made = module(x)
