@@ -210,12 +210,14 @@ class Primitive(Generic[P]):
 
     def _operands(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any, tuple[bool, ...], bool]:
         """Of any operands: arrays and numbers, nodes, which want a gradient, and whether one is a plain array."""
+        if not any(isinstance(x, Value) for x in inputs):  # as in a gradient's rule: nothing to record
+            plain_arrays = [x if is_plain(x) else plain(x, self.name) for x in inputs if hasattr(x, "dtype")]
+            return (), (), (), bool(plain_arrays)
         arrays: list[Any] = []
         parents: list[Any] = []
-        wanted, tensors, lists, has_plain_array = [], False, False, False
+        wanted, lists, has_plain_array = [], False, False
         for x in inputs:
             if isinstance(x, Value):
-                tensors = True
                 arrays.append(x.array)
                 parents.append(x.node)
                 wanted.append(x.node is not None)
@@ -228,12 +230,12 @@ class Primitive(Generic[P]):
                 arrays.append(x)
                 parents.append(None)
                 wanted.append(False)
-        if lists and tensors:
+        if lists:
             try:
                 arrays = beside_arrays(arrays, self.promotes is not None)
             except MISTAKES as error:
                 raise self._explain(error, arrays, params) from error
-        return arrays, parents if tensors else (), tuple(wanted), has_plain_array
+        return arrays, parents, tuple(wanted), has_plain_array
 
     def _converted(self, y: Array, arrays: Sequence[Any], params: dict[str, Any]) -> Array:
         """A result in the dtype that it has here, where it may be another one, or that of no numbers."""

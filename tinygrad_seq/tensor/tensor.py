@@ -255,9 +255,11 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             copy: give a copy also where nothing changes. As in PyTorch, this and the one above may come behind what
                 `targets` name.
         """
-        switches = [target for target in targets if isinstance(target, bool_type)]
-        non_blocking, copy = [*switches, *[non_blocking, copy][len(switches) :]]
-        for target in targets[: len(targets) - len(switches)]:
+        if len(targets) > 1:
+            switches = [target for target in targets if isinstance(target, bool_type)]
+            non_blocking, copy = [*switches, *[non_blocking, copy][len(switches) :]]
+            targets = targets[: len(targets) - len(switches)]
+        for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device
             elif isinstance(target, Device) or (isinstance(target, str) and not names_dtype(target)):
