@@ -29,10 +29,11 @@ class Model(nn.Module):
         self.lstm = nn.LSTM(H, H, 2, dropout=0.3, zoneout=0.1, recurrent_dropout=0.2, dtype=dtype)
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(H, V, dtype=dtype)
+        self.gain = nn.Parameter(tg.tensor(1.0, dtype=dtype))
 
     def forward(self, x: tg.Tensor, state: Any = None) -> tuple[tg.Tensor, Any]:
         y, state = self.lstm(self.embedding(x), state)
-        return self.head(self.dropout(y)), state
+        return self.head(self.dropout(y)) * self.gain, state
 
 
 def tokens(step: int) -> Any:
@@ -48,7 +49,9 @@ class Training:
         self.optimizer = nn.optim.Adam(self.model.parameters(), lr=0.01)
         self.pieces = pieces
         self.step: Callable[..., Any] = self._step
-        if executor != "eager":
+        if executor == "verify":
+            self.step = tg.compile(self._step, mode="verify")
+        elif executor != "eager":
             self.step = tg.compile(self._step, executor=executor)
 
     def _step(self, x: tg.Tensor, y: tg.Tensor, state: Any) -> Any:
@@ -198,14 +201,17 @@ def missing() -> Any:
     is no data.
     """
     a, b, c = [tg.tensor([1.0, 2.0], requires_grad=True) for _ in range(3)]
-    (a.sum() + (b.sum() if dist.get_rank() == 0 else 0)).backward()
+    gain = tg.tensor(3.0, requires_grad=True)
+    (a.sum() * gain + (b.sum() if dist.get_rank() == 0 else 0)).backward()
     if dist.get_rank() == 1:
         a.grad = tg.full((2,), float("nan"))
-    loss = dist.average_gradients([a, b, c], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach())
+    loss = dist.average_gradients([a, b, c, gain], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach())
     assert a.grad is not None
     assert b.grad is not None
     assert loss is not None
-    return [a.grad.tolist(), b.grad.tolist(), c.grad is None, loss.item()]
+    assert gain.grad is not None
+    assert all(isinstance(x.array, np.ndarray) for x in (gain.grad, loss)), "a NumPy scalar"
+    return [a.grad.tolist(), b.grad.tolist(), c.grad is None, gain.grad.item(), loss.item()]
 
 
 def stopping() -> Any:

@@ -109,7 +109,8 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
             start = 0
             for i, array in zip(places, arrays, strict=True):
                 end = start + array.size
-                averages[i] = Tensor.wrap(summed[start:end].reshape(shapes[i]) * (1.0 / group.size))
+                mean = summed[start:end] * (1.0 / group.size)  # before the reshape: a product of 0-d arrays is a scalar
+                averages[i] = Tensor.wrap(mean.reshape(shapes[i]))
                 start = end
         for i, p in enumerate(tensors):
             if i in averages:
