@@ -196,6 +196,27 @@ def collectives() -> Any:
     return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist(), scalars]
 
 
+def dtypes() -> Any:
+    """What no one adds up is sent as it is; of what the engine does not add up, it says so."""
+    rank = dist.get_rank()
+    found: list[Any] = []
+    for kind in (tg.int16, tg.uint8, tg.bool, tg.float16, tg.complex64):
+        x = tg.tensor([rank, 1], dtype=kind)
+        everything = dist.all_gather(x)
+        assert everything[0].dtype == kind
+        found.append([np.abs(t.numpy()).tolist() for t in (*everything, dist.broadcast(x, 1))])
+    entries = {"weight": tg.ones(2, 2) * rank, "short": tg.tensor(rank, dtype=tg.int16)}
+    tg.manual_seed(rank)
+    dist.broadcast_parameters(entries, src=1)
+    dist.require_identical(entries)
+    found.append([entries["short"].item(), tg.default_generator.get_state()[0]])
+    try:
+        found.append(dist.all_reduce(tg.tensor([rank, 1], dtype=tg.int16)).tolist())
+    except TypeError as error:
+        found.append(str(error))
+    return found
+
+
 def missing() -> Any:
     """A parameter that has a gradient on rank 0 alone, one that has none anywhere, and a loss that is nan where there
     is no data.

@@ -53,6 +53,7 @@ def test_special_cases(alone: dict[str, object], tmp_path: Path) -> None:
         "parallel:compiled",
         "periodic",
         "collectives",
+        "dtypes",
         "new_shape",
         "unused",
         "missing",
@@ -64,6 +65,7 @@ def test_special_cases(alone: dict[str, object], tmp_path: Path) -> None:
             np.testing.assert_allclose(mine, expected, rtol=1e-5)
     assert found[0]["periodic"] == [1, 2, 1, 2]
     assert found[0]["collectives"] == [[3.0, 4.0], [1.5], [0], [1.0], [[[0]], [[1]]], [1.0], [3.0, [0, 1], 1]]
+    assert found[0]["dtypes"] == found[1]["dtypes"] == [[[0, 1], [1, 1], [1, 1]]] * 5 + [[1, 1], [1, 2]]
     assert [f["new_shape"] for f in found] == [1, 2]
     assert found[0]["unused"] == [[10.0, 20.0]] * 3
     assert found[1]["unused"] == [[1.0, 2.0]] * 3
