@@ -218,20 +218,23 @@ def dtypes() -> Any:
 
 
 def missing() -> Any:
-    """A parameter that has a gradient on rank 0 alone, one that has none anywhere, and a loss that is nan where there
-    is no data.
+    """A parameter that has a gradient on rank 0 alone, one that has none anywhere, one that is frozen, one of no
+    dimension, and a loss that is nan where there is no data.
     """
     a, b, c = [tg.tensor([1.0, 2.0], requires_grad=True) for _ in range(3)]
-    gain = tg.tensor(3.0, requires_grad=True)
+    gain, frozen = tg.tensor(3.0, requires_grad=True), tg.ones(2)
     (a.sum() * gain + (b.sum() if dist.get_rank() == 0 else 0)).backward()
     if dist.get_rank() == 1:
         a.grad = tg.full((2,), float("nan"))
-    loss = dist.average_gradients([a, b, c, gain], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach())
+    loss = dist.average_gradients(
+        [a, b, c, gain, frozen], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach()
+    )
     assert a.grad is not None
     assert b.grad is not None
     assert loss is not None
     assert gain.grad is not None
     assert all(isinstance(x.array, np.ndarray) for x in (gain.grad, loss)), "a NumPy scalar"
+    assert frozen.grad is None
     return [a.grad.tolist(), b.grad.tolist(), c.grad is None, gain.grad.item(), loss.item()]
 
 
