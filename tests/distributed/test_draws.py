@@ -28,7 +28,7 @@ def compiled(f: Callable[[], tg.Tensor]) -> tg.Tensor:
     return tg.compile(f)()
 
 
-PROBABILITIES = tg.tensor(np.random.default_rng(1).dirichlet(np.ones(5), (6, 4)))  # (T, B, V)
+TABLE = np.random.default_rng(1).dirichlet(np.ones(5), (6, 4))  # probabilities (T, B, V)
 DRAWS: dict[str, Callable[[tg.Tensor, Any], tg.Tensor]] = {
     "rand": lambda p, d: tg.rand(p.shape, dtype=tg.float64, batch_dim=d),
     "rand_like": lambda p, d: tg.rand_like(p, batch_dim=d),
@@ -54,12 +54,12 @@ DRAWS: dict[str, Callable[[tg.Tensor, Any], tg.Tensor]] = {
 @pytest.mark.parametrize("run", [eager, compiled])
 @pytest.mark.parametrize("name", DRAWS)
 def test_what_is_drawn_for_each_row_is_what_one_process_draws(name: str, run: Run) -> None:
-    draw = DRAWS[name]
+    draw, probabilities = DRAWS[name], tg.tensor(TABLE)
 
     def drawn(start: int, stop: int, batch_dim: int | None = 1) -> tg.Tensor:
         set_shard(*[BatchShard(start, stop, 4, 1)] * (stop - start < 4))
         tg.manual_seed(3)
-        return run(lambda: draw(PROBABILITIES[:, start:stop], batch_dim))
+        return run(lambda: draw(probabilities[:, start:stop], batch_dim))
 
     whole, stands = drawn(0, 4), tg.default_generator.get_state()
     parts = []
@@ -70,10 +70,10 @@ def test_what_is_drawn_for_each_row_is_what_one_process_draws(name: str, run: Ru
     assert not tg.equal(drawn(1, 4, batch_dim=None), parts[1]), "without it all draw the same"
     set_shard(BatchShard(0, 2, 4, 1))
     with pytest.raises(ValueError, match=r"rows along dimension \d, and shard\(\) gave this process 2 of 4"):
-        draw(PROBABILITIES, 1)
+        draw(probabilities, 1)
     set_shard(None)
     with pytest.raises(RuntimeError, match=r"call distributed.shard\(\) first"):
-        draw(PROBABILITIES, 1)
+        draw(probabilities, 1)
 
 
 def test_rows_along_no_dimension() -> None:
@@ -81,4 +81,4 @@ def test_rows_along_no_dimension() -> None:
         with pytest.raises(ValueError, match=f"{draw.__name__}: batch_dim=2 is no dimension"):
             draw(2, 3, batch_dim=2)
     with pytest.raises(ValueError, match="rows of a batch lie along a dimension of the probabilities"):
-        tg.distributions.Categorical(PROBABILITIES).sample((2,), batch_dim=0)
+        tg.distributions.Categorical(tg.tensor(TABLE)).sample((2,), batch_dim=0)
