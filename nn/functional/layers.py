@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -51,15 +51,20 @@ def dropout(
     inplace: bool = False,
     *,
     generator: tg.Generator | None = None,
-    batch_dim: int | None = None,
+    batch_dim: int | Literal["auto"] | None = "auto",
 ) -> Tensor:
     """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014).
 
     In a process group, what is drawn for the rows that `distributed.shard` gave this process is what one process draws
-    for them in the whole batch; of a parameter, what all ranks draw. A generator of its own is drawn from as it is.
+    for them in the whole batch; for parameters, and what is computed of them alone, all ranks draw the same. A
+    generator of its own is drawn from as it is.
 
     Args:
-        batch_dim: the dimension along which the rows lie, if not where `shard` said.
+        batch_dim: in a group, the dimension along which the rows lie, or None for what belongs to no batch, as weights
+            that a constant is multiplied with; found out unless given.
+
+    Raises:
+        ValueError: if p is no probability; in a group, if it is not certain where the rows lie.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
@@ -69,8 +74,7 @@ def dropout(
         return input
     if p == 1:
         return input * 0.0
-    of_batch = generator is None and not (input.is_leaf and input.requires_grad)
-    shape, dim = batch_shard.located("dropout", input.shape, batch_dim) if of_batch else (input.shape, None)
+    shape, dim = batch_shard.located("dropout", input, None if generator is not None else batch_dim)
     kept = tg.rand(shape, dtype=tg.float32, device=input.device, generator=generator, batch_dim=dim) >= p
     return input * (kept.reshape(input.shape).to(input.dtype) * (1.0 / (1.0 - p)))
 

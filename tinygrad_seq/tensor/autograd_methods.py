@@ -160,7 +160,7 @@ class AutogradMethods(Value):
                     "convert it first: .float()"
                 )
             keeper = self._keeper()
-            self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array)
+            self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array, self.is_parameter)
             self.node.frozen = None
             if keeper is not None and keeper is not self.node:
                 self.node.grad = keeper.grad

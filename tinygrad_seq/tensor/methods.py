@@ -284,13 +284,20 @@ class Methods(Reductions):
 
     # --- random numbers ---
 
-    def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    def multinomial(
+        self,
+        num_samples: int,
+        replacement: bool = False,
+        *,
+        generator: Generator | None = None,
+        batch_dim: int | None = None,
+    ) -> Tensor:
         """Numbers of classes, drawn with these probabilities; see `tg.multinomial`."""
-        return random.multinomial(self, num_samples, replacement, generator=generator)
+        return random.multinomial(self, num_samples, replacement, generator=generator, batch_dim=batch_dim)
 
-    def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
+    def bernoulli(self, *, generator: Generator | None = None, batch_dim: int | None = None) -> Tensor:
         """1 with these probabilities and else 0; see `tg.bernoulli`."""
-        return random.bernoulli(self, generator=generator)  # type: ignore[arg-type]
+        return random.bernoulli(self, generator=generator, batch_dim=batch_dim)  # type: ignore[arg-type]
 
     # --- new tensors of the same kind ---
 
