@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tinygrad_seq.terminal import escape_unprintable
+
 from . import against, compiled, distributed, engines, gpu, import_time, learning, memory, recording, recurrent
 from .processes import HERE, environment
 
@@ -29,6 +31,7 @@ def pytorch_inputs(names: Sequence[str]) -> None:
 
 
 def main() -> None:
+    escape_unprintable()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ("compiled", "recurrent", "products", "import", "recording", "memory", "engines")
     parser.add_argument(

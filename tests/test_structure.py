@@ -26,6 +26,7 @@ LAYERS = [
         "distributions",
         "gradcheck",
         "serialization",
+        "terminal",
         "transforms",
         "version",
     },
