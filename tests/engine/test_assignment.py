@@ -265,3 +265,9 @@ def test_compiled_loops_do_not_copy() -> None:
     backward = tg.compile(tg.grad(lambda w: table(w).sum()), executor="numpy")
     assert tg.allclose(backward(w), tg.grad(lambda w: table(w).sum())(w), 1e-4, 1e-5)
     assert not any(instr.op in ("update", "scatter_add") for instr in backward.programs[0].instrs)
+
+
+def test_a_refused_recorded_assignment_names_no_internals() -> None:
+    x = tg.ones(2, 3, requires_grad=True) * 1
+    with pytest.raises(IndexError, match=r"assigning to an index: cannot take shape \(2, 3\), 1.0: index 5 is out"):
+        x[5] = 1.0

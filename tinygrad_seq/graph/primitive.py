@@ -62,9 +62,11 @@ class Primitive(Generic[P]):
             None where they are not.
         is_view: whether its result aliases its first operand where the array library need not copy. Which tensors do
             is noted: a recorded change in place would not reach the others.
+        internal: settings that no user gives, which messages leave out.
     """
 
     promotes: int | None = None
+    internal: frozenset[str] = frozenset()
     name: str
     __name__: str
 
@@ -323,7 +325,8 @@ class Primitive(Generic[P]):
             return RuntimeError(
                 f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
             )
-        return explained(self.name, error, arrays, params)
+        given = {name: value for name, value in params.items() if name not in self.internal}
+        return explained(self.name, error, arrays, given)
 
 
 def _output(array: Array, application: FunctionNode, index: int) -> Output | None:
