@@ -55,6 +55,7 @@ release: .venv/.installed-release  ## build and check what goes to a package ind
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
+	@grep -q "^\[project.urls\]" pyproject.toml || echo "note: pyproject.toml has no [project.urls] with Source, so the README has no links on the index"
 	@version=$$($(BIN)/python -c "from tinygrad_seq.version import __version__; print(__version__)"); \
 	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no section $$version"; exit 1; }; \
 	echo "good: git tag v$$version && twine upload dist/*"
