@@ -64,7 +64,9 @@ else:
     def __getattr__(name: str) -> Any:
         """`nn.interchange` and `nn.parallel`, imported when they are first used: few programs need them."""
         if name not in ("interchange", "parallel"):
-            raise AttributeError(f"module 'nn' has no attribute {name!r}")
+            from tinygrad_seq.absent import attribute_error
+
+            raise attribute_error("nn", name)
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

@@ -20,6 +20,7 @@ LAYERS = [
     {"autodiff"},
     {"tensor"},
     {
+        "absent",
         "autograd",
         "compiler",
         "cuda",

@@ -281,7 +281,9 @@ if not _typing.TYPE_CHECKING:  # to a type checker it would be any name that the
             from importlib import import_module
 
             return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .absent import attribute_error
+
+        raise attribute_error(__name__, name)
 
 
 def _launcher() -> _typing.Any:
