@@ -48,13 +48,14 @@ bench-gpu: .venv/.installed-bench  ## speed and memory on a GPU, beside PyTorch 
 	$(BIN)/python -m benchmarks gpu
 
 peers: .venv/.installed-bench  ## install what the benchmarks compare with
-	$(BIN)/python -m pip install -q torch==2.13.0 autograd jax micrograd mygrad
+	$(BIN)/python -m pip install -q torch==2.13.0 expecttest autograd jax micrograd mygrad
 
 release: .venv/.installed-release  ## build and check what goes to a package index, and say what to tag
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
+	@grep -q "^\[project.urls\]" pyproject.toml || echo "note: pyproject.toml has no [project.urls] with Source, so the README has no links on the index"
 	@version=$$($(BIN)/python -c "from tinygrad_seq.version import __version__; print(__version__)"); \
 	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no section $$version"; exit 1; }; \
 	echo "good: git tag v$$version && twine upload dist/*"

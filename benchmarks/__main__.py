@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tinygrad_seq.terminal import escape_unprintable
+
 from . import against, compiled, distributed, engines, gpu, import_time, learning, memory, recording, recurrent
 from .processes import HERE, environment
 
@@ -22,14 +24,21 @@ def own_process(part: str, kernels: Sequence[str | None]) -> None:
         subprocess.run(command, env=environment(choice), cwd=HERE, check=True)
 
 
+def pytorch_inputs(names: Sequence[str]) -> None:
+    from .pytorch_inputs import main as compare  # takes PyTorch
+
+    compare(names)
+
+
 def main() -> None:
+    escape_unprintable()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ("compiled", "recurrent", "products", "import", "recording", "memory", "engines")
     parser.add_argument(
         "part",
         nargs="?",
-        choices=[*names, "gpu", "distributed", "learning"],
-        help="which benchmark; all but the last three if not said",
+        choices=[*names, "gpu", "distributed", "learning", "pytorch-inputs"],
+        help="which benchmark; all but the last four if not said",
     )
     parser.add_argument("--against", type=Path, metavar="PATH", help="compare with the checkout there")
     parser.add_argument("--rounds", type=int, help="how many turns each candidate has (2 for a quick look)")
@@ -37,6 +46,8 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=[], choices=compiled.WORKLOADS, help="of compiled")
     parser.add_argument("--text", type=Path, metavar="FILE", help="of learning; Python's documentation if not said")
     parser.add_argument("--minutes", type=float, default=3.0, help="of learning, for each model")
+    parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="of pytorch-inputs: these, case by case")
+    parser.add_argument("--cells", action="store_true", help="of learning: each kind of recurrent layer")
     given = parser.parse_args()
     if given.rounds is not None and given.rounds < 1:
         parser.error("--rounds takes 1 or more")
@@ -64,7 +75,8 @@ def main() -> None:
         "memory": lambda: memory.main(**rounds),
         "engines": engines.main,
         "distributed": lambda: distributed.main(**rounds),
-        "learning": lambda: learning.main(given.text, given.minutes),
+        "pytorch-inputs": lambda: pytorch_inputs(given.names),
+        "learning": lambda: (learning.each_cell if given.cells else learning.main)(given.text, given.minutes),
     }
     parts[given.part]()
 

@@ -22,6 +22,8 @@ from .workloads import W2, W3, Workload
 
 HERE = Path(__file__).resolve().parent.parent
 _NETWORKS = {"100 Gbit/s": (5e-6, 8 / 100e9), "10 Gbit/s": (2e-5, 8 / 10e9), "1 Gbit/s": (5e-5, 8 / 1e9)}  # α s, β s/B
+_BATCH, _STEPS, _BOUNDS = 12, 12, {"float64": 1e-12, "float32": 1e-4}
+_PERIOD = 8  # steps from one averaging of parameters to the next
 _RANKS = (1, 2, 4, 8, 16, 32, 64)
 _TCP = {
     "MPIR_CVAR_NOLOCAL": "1",
@@ -31,7 +33,8 @@ _TCP = {
 
 
 def main(rounds: int = 15) -> None:
-    """Print what is measured, and then the table of the model."""
+    """Print whether ranks train what one does, what is measured, and then the table of the model."""
+    _equality()
     message = _under_mpiexec(2, "message", rounds)
     print(f"a message of W3's gradients, {message['bytes'] / 1e6:.1f} MB, between two ranks here:")
     plain, ours = [1e3 * message[name] for name in ("plain", "ours")]
@@ -49,6 +52,20 @@ def main(rounds: int = 15) -> None:
     for name, (alpha, beta) in networks.items():
         print(f"  {name}: α {alpha * 1e6:.1f} µs, β {beta * 1e9:.3f} ns, which is {1 / beta / 1e9:.2f} GB/s")
     _table(_under_mpiexec(1, "w3", 5)["time"], message["bytes"], networks | _NETWORKS)
+
+
+def _equality() -> None:
+    """The parameters after some steps on 1 to 5 ranks, beside those of one."""
+    print(
+        f"{_STEPS} steps with {_BATCH} rows, dropout and zoneout: the largest difference of a parameter from one rank's"
+    )
+    for kind, bound in _BOUNDS.items():
+        found = [_under_mpiexec(n, f"trained_{kind}", _STEPS) for n in range(1, 6)]
+        off = [max(abs(a - b) for a, b in zip(x["numbers"], found[0]["numbers"], strict=True)) for x in found]
+        same = "bit-identical" if all(x["identical"] for x in found) else "NOT IDENTICAL"
+        verdict = "" if max(off) <= bound else ", which is TOO MUCH"
+        shown = ", ".join([f"{n} ranks {d:.0e}" for n, d in enumerate(off[1:], 2)])
+        print(f"  {kind}: {shown}; at most {bound:.0e} is allowed{verdict}; ranks are {same}")
 
 
 def _networks_here(rounds: int) -> dict[str, tuple[float, float]]:
@@ -70,6 +87,9 @@ def _table(step: float, size: int, networks: dict[str, tuple[float, float]]) -> 
         strong = [step / n / (step / n + m) for n, m in zip(_RANKS, messages, strict=True)]
         for kind, found in (("weak", weak), ("strong", strong)):
             print(f"  {name:<14}{kind:<7}" + "".join([f"{e:>7.0%}" for e in found]))
+        local = [step / n / (step / n + m / _PERIOD) for n, m in zip(_RANKS, messages, strict=True)]
+        print(f"  {name:<14}{'local':<7}" + "".join([f"{e:>7.0%}" for e in local]))
+    print(f"  (local: strong, with parameters averaged every {_PERIOD} steps instead, by PeriodicModelAverager)")
 
 
 def _under_mpiexec(ranks: int, name: str, rounds: int, environment: dict[str, str] | None = None) -> dict[str, Any]:
@@ -168,6 +188,42 @@ def step(rounds: int) -> dict[str, Any]:
     notes = [note for note in compiled.programs[0].notes if "calls of Python" in note]
     calls = notes[-1].split(", ")[-1].split(" ")[0] if notes else "all"
     return {"time": _median(call, rounds), "calls": calls}
+
+
+def _trained(kind: str, steps: int) -> dict[str, Any]:
+    """The parameters of a small recurrent net with all kinds of dropout, after some steps on a shared batch."""
+    import nn
+    import nn.functional as F
+    import tinygrad_seq as tg
+    from tinygrad_seq import distributed as dist
+
+    tg.manual_seed(0)
+    dtype = getattr(tg, kind)
+    lstm = nn.LSTM(8, 16, 2, dropout=0.3, zoneout=0.1, recurrent_dropout=0.2, dtype=dtype)
+    model = nn.ModuleDict({"lstm": lstm, "head": nn.Linear(16, 5, dtype=dtype)})
+    optimizer = nn.optim.Adam(model.parameters(), lr=0.01)
+    mine = dist.shard(_BATCH)
+    for n in range(steps):
+        rng = np.random.default_rng(n)
+        x, y = rng.normal(size=(7, _BATCH, 8)).astype(kind)[:, mine], rng.integers(0, 5, (7, _BATCH))[:, mine]
+        hidden, _ = lstm(tg.tensor(x))
+        scores = model["head"](F.dropout(hidden, 0.2))
+        optimizer.zero_grad()
+        F.cross_entropy(scores.reshape(-1, 5), tg.tensor(y).reshape(-1)).backward()
+        dist.average_gradients(model.parameters(), weight=y.size)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    flat = tg.cat([p.detach().reshape(-1) for p in model.parameters()])
+    identical = all(tg.equal(theirs, flat) for theirs in dist.all_gather(flat))
+    return {"numbers": flat.tolist(), "identical": identical}
+
+
+def trained_float64(steps: int) -> dict[str, Any]:
+    return _trained("float64", steps)
+
+
+def trained_float32(steps: int) -> dict[str, Any]:
+    return _trained("float32", steps)
 
 
 def w3(rounds: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The character-level program with its own recipe, then PyTorch's `nn.LSTM` of 384 units with a plain one: Adam, a cosine
 rate, dropout 0.5 before the scores. Each in a process of its own on all cores, one after the other; both are judged on
-the whole held-out tenth by the same function.
+the whole held-out tenth by the same function. With `--cells` instead the program with each of its recurrent layers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 import nn
 import tinygrad_seq as tg
+from examples.char_lm.cells import CELLS
 from examples.char_lm.checkpoint import Run
 from examples.char_lm.judge import Judge
 from examples.char_lm.model import CharLM
@@ -33,11 +34,12 @@ def corpus_of(text: Path | None, folder: Path) -> Corpus:
     return Text(None if text is None else [text]).corpus(folder)
 
 
-def ours(text: Path | None, minutes: float, folder: Path) -> CharLM:
-    """The model that the program keeps: the best of the run."""
+def ours(text: Path | None, minutes: float, folder: Path, cell: str = "lstm") -> Run:
+    """What the program keeps: the best of the run."""
     given = ["--minutes", str(minutes), "--out", str(folder), "--quiet", *(["--text", str(text)] if text else [])]
-    subprocess.run([sys.executable, "-m", "examples.char_lm", "train", *given], cwd=HERE, check=True)
-    return Run.load(folder / "best.npz", "cpu").model
+    command = [sys.executable, "-m", "examples.char_lm", "train", "--cell", cell, *given]
+    subprocess.run(command, cwd=HERE, check=True)
+    return Run.load(folder / "best.npz", "cpu")
 
 
 def theirs(text: str | None, minutes: float, folder: str) -> None:
@@ -50,7 +52,7 @@ def theirs(text: str | None, minutes: float, folder: str) -> None:
     model = torch.nn.ModuleDict(
         {
             "embedding": torch.nn.Embedding(V, EMBEDDING),
-            "lstm": torch.nn.LSTM(EMBEDDING, HIDDEN),
+            "recurrent": torch.nn.LSTM(EMBEDDING, HIDDEN),
             "head": torch.nn.Linear(HIDDEN, V),
         }
     )
@@ -67,7 +69,7 @@ def theirs(text: str | None, minutes: float, folder: str) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
             x, y = (torch.tensor(t.numpy()) for t in (inputs, targets))
-            hidden, state = model["lstm"](model["embedding"](x), state)
+            hidden, state = model["recurrent"](model["embedding"](x), state)
             state = tuple(s.detach() for s in state)
             loss = torch.nn.functional.cross_entropy(model["head"](drop(hidden)).reshape(-1, V), y.reshape(-1))
             optimizer.zero_grad()
@@ -96,9 +98,22 @@ def main(text: Path | None = None, minutes: float = 3.0) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = corpus_of(text, folder)
-        rows.append(("tinygrad_seq", f"{judged(ours(text, minutes, folder / 'ours'), corpus):.4f}", f"{minutes:g}"))
+        rows.append(
+            ("tinygrad_seq", f"{judged(ours(text, minutes, folder / 'ours').model, corpus):.4f}", f"{minutes:g}")
+        )
         call = f"from benchmarks.learning import theirs; theirs({text and str(text)!r}, {minutes}, {str(folder)!r})"
         subprocess.run([sys.executable, "-c", call], cwd=HERE, check=True)
         peer = their_model(folder, len(corpus.vocabulary))
         rows.append((f"PyTorch, nn.LSTM({HIDDEN})", f"{judged(peer, corpus):.4f}", f"{minutes:g}"))
+    print(markdown(rows))
+
+
+def each_cell(text: Path | None = None, minutes: float = 3.0) -> None:
+    """The table of cells in examples/char_lm/README.md."""
+    rows: list[tuple[str, ...]] = [("`--cell`", "layers", "nats")]
+    with tempfile.TemporaryDirectory() as name:
+        corpus = corpus_of(text, Path(name))
+        for cell in CELLS:
+            run = ours(text, minutes, Path(name) / cell, cell)
+            rows.append((cell, f"{run.settings.layers} × {run.settings.hidden}", f"{judged(run.model, corpus):.3f}"))
     print(markdown(rows))

@@ -18,6 +18,7 @@ import nn.functional as F
 import tinygrad_seq as tg
 from nn.cells import LSTMCell, RNNCell
 from nn.recurrent import Recurrent
+from tinygrad_seq.terminal import escape_unprintable
 
 from .long_memory import LANDS, PEOPLE
 
@@ -170,6 +171,7 @@ def code(slide: Slide) -> tuple[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    escape_unprintable()
     parser = argparse.ArgumentParser(prog="python -m examples.slides", description="Slides on RNN and LSTM, in code.")
     parser.add_argument("--steps", type=int, default=600, help="training steps of each network (600)")
     parser.add_argument("--out", type=Path, default=Path("slides"), help="the folder for the pictures (slides)")

@@ -27,6 +27,7 @@ from .function_modules import (
 )
 from .layers import Dropout, Embedding, Identity, LayerNorm, LazyLinear, Linear
 from .lens import lens
+from .linear_cell import LinearCell
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -44,7 +45,16 @@ from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN, RNNBase
 from .state import State
 from .stateless import functional_call
-from .variants import LayerNormGRUCell, LayerNormLSTMCell, LayerNormRNNCell, PeepholeLSTMCell
+from .variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LayerNormRNNCell,
+    LRUCell,
+    MinGRUCell,
+    MinLSTMCell,
+    PeepholeLSTMCell,
+    SLSTMCell,
+)
 
 if TYPE_CHECKING:
     from . import interchange as interchange  # not in __all__, which a star import loads
@@ -54,7 +64,9 @@ else:
     def __getattr__(name: str) -> Any:
         """`nn.interchange` and `nn.parallel`, imported when they are first used: few programs need them."""
         if name not in ("interchange", "parallel"):
-            raise AttributeError(f"module 'nn' has no attribute {name!r}")
+            from tinygrad_seq.absent import attribute_error
+
+            raise attribute_error("nn", name)
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
@@ -84,6 +96,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LRUCell",
     "LSTMCell",
     "LayerNorm",
     "LayerNormGRUCell",
@@ -92,9 +105,12 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCell",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MinGRUCell",
+    "MinLSTMCell",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -109,6 +125,7 @@ __all__ = [
     "RNNCell",
     "ReLU",
     "Recurrent",
+    "SLSTMCell",
     "Sequential",
     "SiLU",
     "Sigmoid",

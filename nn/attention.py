@@ -23,7 +23,12 @@ class MultiheadAttention(Module):
     dropout left. A query that may look nowhere has weights of 0, with `need_weights=False` and without.
 
     Parameters, as in PyTorch: in_proj_weight (3E, E) of query, key and value, one below the other, or q_proj_weight,
-    k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj.
+    k_proj_weight and v_proj_weight where kdim or vdim differ from E; in_proj_bias (3E,); out_proj; bias_k and bias_v
+    (1, 1, E) with add_bias_kv.
+
+    Args:
+        add_bias_kv: put a learned key and value behind the given ones, at which all queries may look.
+        add_zero_attn: put a key and a value of zeros there.
     """
 
     embed_dim: int
@@ -36,6 +41,8 @@ class MultiheadAttention(Module):
     k_proj_weight: Parameter
     v_proj_weight: Parameter
     in_proj_bias: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
     out_proj: Linear
 
     def __init__(
@@ -55,12 +62,8 @@ class MultiheadAttention(Module):
         require_sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: num_heads={num_heads} must divide embed_dim={embed_dim}")
-        if add_bias_kv or add_zero_attn:
-            raise NotImplementedError(
-                "MultiheadAttention: add_bias_kv and add_zero_attn are not here; put keys in with cat()"
-            )
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
-        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
+        self.kdim, self.vdim, self.add_zero_attn = kdim or embed_dim, vdim or embed_dim, add_zero_attn
         made = {"device": device, "dtype": dtype or tg.float32}
         if self.kdim == self.vdim == embed_dim:
             self.in_proj_weight: Any = Parameter(tg.zeros(3 * embed_dim, embed_dim, **made))
@@ -70,6 +73,8 @@ class MultiheadAttention(Module):
             self.k_proj_weight = Parameter(tg.zeros(embed_dim, self.kdim, **made))
             self.v_proj_weight = Parameter(tg.zeros(embed_dim, self.vdim, **made))
         self.in_proj_bias = Parameter(tg.zeros(3 * embed_dim, **made)) if bias else None
+        self.bias_k = Parameter(tg.zeros(1, 1, embed_dim, **made)) if add_bias_kv else None
+        self.bias_v = Parameter(tg.zeros(1, 1, embed_dim, **made)) if add_bias_kv else None
         self.out_proj = Linear(embed_dim, embed_dim, bias, **made)
         self.reset_parameters()
 
@@ -79,12 +84,15 @@ class MultiheadAttention(Module):
         return [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
 
     def reset_parameters(self) -> None:
-        """Draw the projections of query, key and value anew; all biases are zero."""
+        """Draw the projections of query, key and value anew, and what is put behind keys and values; biases are 0."""
         for weight in self._weights() if self.in_proj_weight is None else [self.in_proj_weight]:
             init.xavier_uniform_(weight)
         for bias in (self.in_proj_bias, self.out_proj.bias):
             if bias is not None:
                 init.zeros_(bias)
+        for more in (self.bias_k, self.bias_v):
+            if more is not None:
+                init.xavier_normal_(more)
 
     def forward(
         self,
@@ -120,6 +128,9 @@ class MultiheadAttention(Module):
         given = zip((query, key, value), self._weights(), biases, strict=True)
         q, k, v = (self._heads(F.linear(x, weight, bias)) for x, weight, bias in given)  # (B, N, T or S, E / N)
         mask = self._mask(attn_mask, key_padding_mask, q, k, batched)
+        for more_k, more_v in self._behind(q):
+            k, v = (tg.cat([x, more.expand(x.shape[0], -1, -1, -1)], 2) for x, more in ((k, more_k), (v, more_v)))
+            mask = None if mask is None else tg.pad(mask, (0, 1))
         weights = F.dropout(attention_weights(q, k, mask), self.dropout, self.training, batch_dim=0)
         output = self.out_proj((weights @ v).permute(2, 0, 1, 3).flatten(2))
         shown = (weights.mean(1) if average_attn_weights else weights) if need_weights else None
@@ -140,6 +151,12 @@ class MultiheadAttention(Module):
             average_attn_weights: bool = True,
             is_causal: bool = False,
         ) -> tuple[Tensor, Tensor | None]: ...
+
+    def _behind(self, q: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What comes behind keys and values, each (1, N, 1, E / N)."""
+        learned = [] if self.bias_k is None or self.bias_v is None else [(self.bias_k, self.bias_v)]
+        zeros = tg.zeros(1, self.num_heads, 1, q.shape[-1], dtype=q.dtype, device=q.device)
+        return [(self._heads(k), self._heads(v)) for k, v in learned] + [(zeros, zeros)] * self.add_zero_attn
 
     def _heads(self, x: Tensor) -> Tensor:
         """(T, B, E) -> (B, N, T, E / N)."""

@@ -28,15 +28,17 @@ class Cell(Module):
     ...     def step(self, x, h):
     ...         return 0.9 * h + 0.1 * tg.tanh(self.U(x) + self.W(h))
 
-    Put the part of a step that depends only on the input in `project`: a layer calls it once for a whole sequence. Each
-    row is computed by itself.
+    Put the part of a step that depends only on the input in `project`, and what no later step needs in `read_out`: a
+    layer calls each once for a whole sequence. Each row is computed by itself.
 
     Attributes:
-        states: the names of the tensors that a state is made of; the first of them is the output. A state of one tensor
-            is that tensor, one of several a tuple of them.
+        states: the names of the tensors that a state is made of; the first of them is the output, unless `read_out`
+            makes another one of it. A state of one tensor is that tensor, one of several a tuple of them.
+        coupled: those of them that only make sense together, so that zoneout must not keep elements of one alone.
     """
 
     states: tuple[str, ...] = ("h",)
+    coupled: tuple[str, ...] = ()
     _their_names: ClassVar[dict[str, str]] = {"input": "x", "hx": "state"}
     lens: Any = None  # set by `nn.lens` while it records, else None
     input_size: int
@@ -58,6 +60,15 @@ class Cell(Module):
     def step(self, xW: Tensor, state: Any) -> Any:
         """One time step: from `project(x)` (B, ·) and the state before to the state after."""
         raise NotImplementedError(f"{type(self).__name__} has no step method: write one")
+
+    @property
+    def output_size(self) -> int:
+        """The width of what `read_out` returns."""
+        return self.state_sizes[0]
+
+    def read_out(self, h: Tensor, x: Tensor) -> Tensor:
+        """What a layer returns for a step, made of the state's first tensor after it, and of the input. (..., O)"""
+        return h
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """One step from the input itself. x (B, F) or (F,), each tensor of the state (B, H) or (H,); zeros if None."""

@@ -145,7 +145,7 @@ class Seen:
                 norms = layer.gradient_norm(letter)
                 if (norms == norms).any():
                     first, last = (_mean(norms[t]) for t in (0, -1))
-                    lines.append(f"  ‖∂L/∂{letter}‖ from {first:.2e} at the first step to {last:.2e} at the last")
+                    lines.append(f"  |dL/d{letter}| from {first:.2e} at the first step to {last:.2e} at the last")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -15,6 +15,7 @@ class Parameter(Tensor):
         data: a tensor, whose memory it shares, or anything that `tg.tensor` takes.
     """
 
+    is_parameter: ClassVar[bool] = True
     array: Any
     node: Any
 

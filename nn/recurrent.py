@@ -14,6 +14,7 @@ from tinygrad_seq.graph.tracing_hook import CompileError, padded
 from . import functional as F
 from .cells import Cell
 from .containers import ModuleList
+from .linear_cell import LinearCell
 from .module import Module, Parameter, require_sizes
 from .sequence_lengths import SequenceBatch
 from .state import State, TupleState, as_state
@@ -131,7 +132,7 @@ class Recurrent(Module):
         require_sizes(self._name, input_size=input_size, hidden_size=smallest)
         cells: list[Cell] = []
         for width in widths:
-            features = cells[-1].state_sizes[0] * self._directions if cells else input_size
+            features = cells[-1].output_size * self._directions if cells else input_size
             cells += [cell(features, width, **settings) for _ in range(self._directions)]
         return cells
 
@@ -183,13 +184,18 @@ class Recurrent(Module):
 
         Sequences come from the longest to the shortest, so those that have a step t are the first rows of it.
         """
+        self._require_separable(cell)
         reverse = bool(k % self._directions)
         p = self.recurrent_dropout if self.training else 0.0
         scale = sequences.sorted(F.dropout(tg.ones_like(state[0]), p, batch_dim=0)) if p else None
-        project, step, padding = cell.project, cell.step, sequences.padding
+        project, step, read_out, padding = cell.project, cell.step, cell.read_out, sequences.padding
         if padding is not None:
-            project, step = padded(self._name, project), padded(self._name, step)
+            project, step, read_out = (padded(self._name, f) for f in (project, step, read_out))
         projected = project(data)
+        if isinstance(cell, LinearCell) and cell.is_linear and scale is None and self._uninterrupted(sequences):
+            by_step = projected.reshape(len(sequences.batch_sizes), sequences.batch, -1)
+            states = cell.all_steps(by_step, state[0], reverse)
+            return read_out(states.reshape(len(data), -1), data), (states[0 if reverse else -1],)
         # on nothing, a step of no rows: so the parameters get the gradient 0
         steps = list(projected.split([n for n in sequences.batch_sizes if n])) or [projected]
         ended: list[Tensors] = []  # the last states of sequences that are over
@@ -227,7 +233,13 @@ class Recurrent(Module):
             state = _joined([state, *reversed(ended)])
         if self.lens is not None:
             self.lens.observe(self._suffix(k), cell, looked_at, sequences.order, sequences.batch)
-        return tg.cat(outputs), state
+        return read_out(tg.cat(outputs), data), state
+
+    def _uninterrupted(self, sequences: SequenceBatch) -> bool:
+        """Whether all sequences have all steps, of which there are several, and nothing happens between them."""
+        sizes = sequences.batch_sizes
+        whole = len(sizes) > 1 and sequences.padding is None and all(n == sequences.batch > 0 for n in sizes)
+        return whole and not self.zoneout and self.lens is None
 
     def _require_reproducible_draws(self, sequences: SequenceBatch) -> None:
         """Raise if the number of random draws would differ from that of an uncompiled run in a single process."""
@@ -244,11 +256,23 @@ class Recurrent(Module):
                 "alone, for of others each rank would draw another amount; use variational=True and recurrent_dropout"
             )
 
+    @property
+    def _zoneouts(self) -> tuple[float, ...]:
+        """The probability for each tensor of the state."""
+        return self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(self.states)
+
+    def _require_separable(self, cell: Cell) -> None:
+        """Raise a ValueError if zoneout would keep elements of tensors that mean nothing without each other."""
+        if any(p and letter in cell.coupled for letter, p in zip(self.states, self._zoneouts, strict=True)):
+            raise ValueError(
+                f"{self._name}: zoneout={self.zoneout} would mix {', '.join(cell.coupled)} of two steps, which in "
+                f"{type(cell).__name__} belong together; take a tuple for ({', '.join(self.states)}), with 0 for these"
+            )
+
     def _zoned_out(self, before: Tensors, after: Tensors) -> Tensors:
         """The state after a step, some elements of which stay as they were."""
-        ps = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,) * len(after)
         kept = []
-        for old, new, p in zip(before, after, ps, strict=True):
+        for old, new, p in zip(before, after, self._zoneouts, strict=True):
             if self.training:
                 kept.append(tg.where(tg.rand(new.shape, device=new.device, batch_dim=0) < p, old, new))
             else:

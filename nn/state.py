@@ -27,7 +27,13 @@ class State:
         return self.map(Tensor.detach)
 
     def to(
-        self, *targets: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False
+        self,
+        *targets: Any,
+        dtype: Any = None,
+        device: Any = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+        memory_format: Any = None,
     ) -> Self:
         """The state with another dtype, or on another device. `non_blocking` makes no difference here."""
         return self.map(lambda s: s.to(*targets, dtype=dtype, device=device, copy=copy))

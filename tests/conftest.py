@@ -21,7 +21,7 @@ import tinygrad_seq as tg
 from tinygrad_seq.graph.device import default_device
 
 from . import profiles
-from .engine.strict_array import DEVICE, installed
+from .engine.strict_backend import DEVICE, installed
 
 profiles.load()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

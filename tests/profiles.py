@@ -6,8 +6,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COUNTS = {"quick": 4, "default": 50, "deep": 1000}
+_COUNTS = {"quick": 4, "default": 50, "deep": 300}
 _NAME = os.environ.get("HYPOTHESIS_PROFILE", "default")
+DEEP: bool = _NAME == "deep"  # other examples at each run, in about an hour on two cores
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 for _name, _count in _COUNTS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,18 @@ def test_another_package_named_nn_is_named(tmp_path: Path) -> None:
     (tmp_path / "nn" / "__init__.py").mkdir()  # a folder of somebody's
     done = run("import tinygrad_seq as tg; tg.ones(1); tg.nn.LSTM(2, 3)", tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    "words", ["-m tinygrad_seq gradcheck EXAMPLE --shape 3", "-m examples.slides --steps 2 --out OUT"]
+)
+def test_what_a_terminal_cannot_show_is_escaped(words: str, encoding: str, tmp_path: Path) -> None:
+    example = tmp_path / "example.py"
+    example.write_text("def f(x):\n    return x.sin()\n")
+    given = words.replace("EXAMPLE", f"{example}:f").replace("OUT", str(tmp_path / "out")).split()
+    found = subprocess.run(
+        [sys.executable, *given], cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout

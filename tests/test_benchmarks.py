@@ -5,25 +5,38 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tinygrad_seq as tg
-from benchmarks import against, compiled, distributed, engines, gpu, learning, memory, peers, recording, recurrent
+from benchmarks import (
+    against,
+    compiled,
+    distributed,
+    engine_probes,
+    engines,
+    gpu,
+    learning,
+    memory,
+    peers,
+    recording,
+    recurrent,
+)
 from benchmarks.language_model import ours, sampling
 from benchmarks.processes import HERE, Candidate, Make, alive, estimate, in_turn, ratio
 from benchmarks.workloads import Workload
 
 from .distributed.launch import mpiexec
 from .engine import host_kernels
-from .engine.strict_array import installed, stand_in_only
+from .engine.strict_backend import installed, stand_in_only
 from .systems import posix
 
 TINY = Workload("tiny", V=5, H=4, L=1, B=2, T=9)
 SMALL = Workload("G", V=5, H=8, L=1, B=1, T=1)
 
 
-@pytest.mark.parametrize("question", engines.PROBES)
+@pytest.mark.parametrize("question", engine_probes.PROBES)
 def test_the_table_says_yes(question: str) -> None:
     assert engines.answer(question, "tinygrad_seq") == "yes"
 
@@ -48,6 +61,27 @@ def test_the_peer_computes_the_same(case: str) -> None:
     found = [recurrent.ours(case)()]
     found += [recurrent.theirs(case, fused)() for fused in (False, True)]
     assert found == pytest.approx([found[0]] * 3, rel=1e-4)
+
+
+def test_results_of_pytorchs_inputs_are_told_apart() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer")
+    pytest.importorskip("expecttest", reason="PyTorch's test inputs take it")
+    from benchmarks import pytorch_inputs
+
+    def outcome(theirs: Any, ours: Any, name: str = "add") -> Any:
+        return pytorch_inputs.outcome(name, ("", lambda: {"value": theirs}, lambda: {"value": ours()}))
+
+    two = torch.tensor([1.0, 2.0])
+    assert outcome(two, lambda: tg.tensor([1.0, 2.0])) == ("agree", "")
+    assert outcome(two, lambda: tg.tensor([1.0, 2.1])) == ("differ", "values")
+    assert outcome(two, lambda: tg.tensor([1.0, 2.1]), "randn") == ("agree", "")
+    assert outcome(two, lambda: tg.tensor([1, 2])) == ("differ", "dtype int64 for float32")
+    assert outcome(two, lambda: tg.tensor([[1.0, 2.0]])) == ("differ", "shape (1, 2) for (2,)")
+    assert outcome(two, lambda: 1.0) == ("differ", "a float for a tensor")
+    assert outcome((two, two), lambda: tg.tensor([1.0, 2.0])) == ("differ", "1 results for 2")
+    assert outcome(two, lambda: tg.ones(2) @ tg.ones(3))[0] == "raise"
+    names = [name for name, _ in pytorch_inputs.tables()]
+    assert {"add", "nn.functional.pad", "nn.LSTM", "optim.Adam"} <= {*names}
 
 
 def test_the_peer_learns_and_is_judged_by_the_same_function(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tinygrad_seq as tg
 from examples import custom_op
 
-from .engine.strict_array import installed, is_on_device
+from .engine.strict_backend import installed, is_on_device
 
 
 @given(T=st.integers(0, 5), features=st.integers(0, 3), reverse=st.booleans())

@@ -11,7 +11,7 @@ import pytest
 import nn
 import tinygrad_seq as tg
 
-from .engine.strict_array import DEVICE
+from .engine.strict_backend import DEVICE
 
 pytestmark = [
     pytest.mark.gpu,

@@ -220,6 +220,20 @@ def test_what_is_refused_says_the_way_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "name", "way_out"),
+    [
+        (tg, "jit", r"tg\.compile"), (tg, "amp", "half"), (tg, "linalg", "numpy.linalg"), (tg, "fft", "primitive"),
+        (nn, "DataParallel", "DistributedDataParallel"), (nn, "Conv2d", "Conv1d"),
+        (nn, "TransformerEncoderLayer", "MultiheadAttention"), (nn.optim, "Rprop", "Adam"), (tg.nn, "Conv3d", "Conv1d"),
+    ],
+)  # fmt: skip
+def test_what_is_not_here_says_the_way_out(module: Any, name: str, way_out: str) -> None:
+    assert not hasattr(module, name)
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}': .*{way_out}"):
+        getattr(module, name)
+
+
+@pytest.mark.parametrize(
     "function",
     [F.relu, F.silu, F.elu, F.leaky_relu, F.hardtanh, lambda x, inplace=False: F.dropout(x, 1.0, True, inplace)],
 )

@@ -118,6 +118,8 @@ tg.softmax(w, dims=0)  # wrong
 nn.LSTM(3, 4, num_layer=2)  # wrong
 nn.GRUCell(3, 4, biass=False)  # wrong
 nn.PeepholeLSTMCell(3, 4, biass=False)  # wrong
+nn.LRUCell(3, 4, r_mix=0.5)  # wrong
+tg.associative_scan(tg.add)  # wrong
 nn.Tanh(inplace=True)  # wrong
 nn.LSTMM(3, 4)  # wrong
 optim.Adam(model.parameters(), learning_rate=1e-3)  # wrong

@@ -203,7 +203,7 @@ from .tensor.creation import (
     zeros,
     zeros_like,
 )
-from .tensor.legacy_types import Size
+from .tensor.legacy_types import Size, memory_format
 from .tensor.random import (
     bernoulli,
     manual_seed,
@@ -217,6 +217,7 @@ from .tensor.random import (
     randperm,
 )
 from .tensor.rng import Generator, default_generator
+from .transforms.associative_scan import associative_scan
 from .transforms.checkpoint import checkpoint
 from .transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from .transforms.scan import scan
@@ -281,7 +282,9 @@ if not _typing.TYPE_CHECKING:  # to a type checker it would be any name that the
             from importlib import import_module
 
             return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .absent import attribute_error
+
+        raise attribute_error(__name__, name)
 
 
 def _launcher() -> _typing.Any:
@@ -293,6 +296,10 @@ def _launcher() -> _typing.Any:
 
 _dispatch.launchers.append(_launcher)
 
+contiguous_format = memory_format.contiguous_format
+preserve_format = memory_format.preserve_format
+channels_last = memory_format.channels_last
+channels_last_3d = memory_format.channels_last_3d
 concat = cat
 concatenate = cat
 subtract = sub
@@ -306,29 +313,29 @@ __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "CompileError", "DoubleTensor", "FloatTensor", "Generator",
     "GradcheckError", "HalfTensor", "IntTensor", "LongTensor", "NotTestedWarning", "Primitive", "RecompileWarning",
     "ShortTensor", "Size", "Tensor", "__version__", "abs", "add", "addcdiv", "addcmul", "addmm", "addmv", "all",
-    "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "argwhere", "array_module",
-    "as_tensor", "baddbmm", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil", "checkpoint",
-    "chunk", "clamp", "clip", "clone", "compile", "complex64", "complex128", "concat", "concatenate", "cos",
-    "count_nonzero", "cuda", "cumprod", "cumsum", "default_generator", "detect_anomaly", "device", "diag",
-    "diagonal", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "elu", "embedding", "empty",
-    "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "expand", "expm1", "eye", "finfo", "flatten", "flip",
-    "float", "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "from_numpy", "full",
-    "full_like", "gather", "ge", "gelu", "get_default_dtype", "get_float32_matmul_precision", "get_num_threads",
-    "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian", "hstack", "hvp", "iinfo", "index_add",
-    "index_fill", "index_select", "inf", "inference_mode", "int", "int8", "int16", "int32", "int64",
-    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
-    "jacobian", "jvp", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2", "log10",
-    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "long",
-    "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid",
-    "min", "minimum", "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "narrow", "ne",
-    "neg", "negative", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "outer",
-    "pad", "permute", "pi", "pow", "primitive", "prod", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat", "repeat_interleave", "reshape", "roll",
-    "round", "rsqrt", "save", "scan", "scatter", "scatter_add", "select", "set_default_device", "set_default_dtype",
-    "set_default_tensor_type", "set_float32_matmul_precision", "set_grad_enabled", "set_num_threads", "short",
-    "show_config", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sort", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor",
-    "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind", "unflatten",
-    "unique", "unsqueeze", "use_deterministic_algorithms", "value_and_grad", "var", "vjp", "vmap", "vstack",
-    "where", "zeros", "zeros_like",
+    "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "argwhere", "array_module", "as_tensor",
+    "associative_scan", "baddbmm", "bernoulli", "bincount", "bmm", "bool", "broadcast_to", "cat", "ceil",
+    "channels_last", "channels_last_3d", "checkpoint", "chunk", "clamp", "clip", "clone", "compile", "complex64",
+    "complex128", "concat", "concatenate", "contiguous_format", "cos", "count_nonzero", "cuda", "cumprod", "cumsum",
+    "default_generator", "detect_anomaly", "device", "diag", "diagonal", "div", "divide", "dot", "double", "draw_graph",
+    "dtype", "e", "einsum", "elu", "embedding", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp",
+    "expand", "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32", "float64", "floor",
+    "floor_divide", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "gelu", "get_default_dtype",
+    "get_float32_matmul_precision", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "gt", "half", "hessian",
+    "hstack", "hvp", "iinfo", "index_add", "index_fill", "index_select", "inf", "inference_mode", "int", "int8",
+    "int16", "int32", "int64", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin",
+    "isinf", "isnan", "jacobian", "jvp", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p",
+    "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
+    "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median",
+    "memory_format", "meshgrid", "min", "minimum", "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan",
+    "nan_to_num", "narrow", "ne", "neg", "negative", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones",
+    "ones_like", "outer", "pad", "permute", "pi", "pow", "preserve_format", "primitive", "prod", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat",
+    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "save", "scan", "scatter", "scatter_add", "select",
+    "set_default_device", "set_default_dtype", "set_default_tensor_type", "set_float32_matmul_precision",
+    "set_grad_enabled", "set_num_threads", "short", "show_config", "sigmoid", "sign", "silu", "sin", "softmax",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t",
+    "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
+    "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms", "value_and_grad",
+    "var", "vjp", "vmap", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 
 from .backend import array_module
 from .gradcheck import NotTestedWarning, gradcheck, gradgradcheck
+from .terminal import escape_unprintable
 
 PASSED, WRONG, BAD_USAGE, NOT_TESTED = 0, 1, 2, 3
 
@@ -24,6 +25,7 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 (right), 1 (wrong), 2 (bad usage) or 3 (nothing was tested)."""
+    escape_unprintable()
     parser = argparse.ArgumentParser(prog="python -m tinygrad_seq", description="Tools of tinygrad_seq.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser(

@@ -12,12 +12,13 @@ import nn
 import tinygrad_seq as tg
 from nn.state import as_state
 
+from .cells import state_sizes
 from .errors import UserError
-from .model import CharLM, State, shapes
+from .model import CharLM, State, count, shapes
 from .settings import Settings, is_count, is_number
 from .vocabulary import KINDS, Vocabulary
 
-KIND, VERSION = "tinygrad_seq char_lm", 2
+KIND, VERSION = "tinygrad_seq char_lm", 3
 FAR_FROM_UNIFORM = 2.0  # times a uniform model's loss, plus as many nats: a run does not come back from there
 
 
@@ -58,9 +59,8 @@ class Run:
     def new(cls, settings: Settings, vocabulary: Vocabulary, device: str) -> Run:
         tg.manual_seed(settings.seed)
         s = settings
-        model = CharLM(
-            len(vocabulary), s.embedding, s.hidden, s.layers, s.dropout, s.embedding_dropout, s.recurrent_dropout
-        ).to(device)
+        sizes = (len(vocabulary), s.embedding, s.hidden, s.layers)
+        model = CharLM(*sizes, s.dropout, s.embedding_dropout, s.recurrent_dropout, s.cell).to(device)
         optimizer = nn.optim.AdamW(model.parameters(), lr=s.lr, betas=(0.9, 0.99), weight_decay=s.weight_decay)
         return cls(settings, vocabulary, model, optimizer)
 
@@ -95,7 +95,7 @@ class Run:
             "words": self.vocabulary.words,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "state": self.state,
+            "state": None if self.state is None else parts(self.state),
             "random": tg.default_generator.get_state(),
             "step": self.step,
             "position": self.position,
@@ -170,6 +170,11 @@ def _read(path: Path) -> dict[str, Any]:
     return stored
 
 
+def parts(state: State) -> tuple[tg.Tensor, ...]:
+    """The tensors of a state, of which there may be one."""
+    return (state,) if isinstance(state, tg.Tensor) else tuple(state)
+
+
 def summary(path: Path) -> tuple[dict[str, Any], list[Any]]:
     """The settings and the judgements of a run, without its model."""
     stored = _read(path)
@@ -196,8 +201,9 @@ def _checked(stored: dict[str, Any]) -> Vocabulary:
     vocabulary = Vocabulary(characters, kind, words)
     _require(len(vocabulary) > 0, "it knows no character")
     parameters = stored["model"]
-    _require(len(parameters) == 4 * s.layers + 3, f"{len(parameters)} parameters are not those of {s.layers} layers")
-    for name, shape in shapes(len(vocabulary), s.embedding, s.hidden, s.layers).items():
+    wanted = count(s.cell, s.embedding, s.hidden, s.layers)
+    _require(len(parameters) == wanted, f"{len(parameters)} parameters are not those of {s.layers} layers")
+    for name, shape in shapes(s.cell, len(vocabulary), s.embedding, s.hidden, s.layers).items():
         _require_numbers(parameters[name], shape, name)
     parameters_by_number = [*parameters.values()]
     for number, entries in stored["optimizer"]["state"].items():
@@ -208,9 +214,10 @@ def _checked(stored: dict[str, Any]) -> Vocabulary:
         for name in ("exp_avg", "exp_avg_sq"):
             _require_numbers(entries[name], tuple(parameters_by_number[number].shape), f"{name} {of}")
     if stored["state"] is not None:
-        _require(len(stored["state"]) == 2, "its state is not h and c")
-        for part in stored["state"]:
-            _require_numbers(part, (s.layers, s.batch, s.hidden), "its state")
+        widths = state_sizes(s.cell, s.hidden)
+        _require(len(stored["state"]) == len(widths), f"its state has not {len(widths)} tensors")
+        for part, width in zip(stored["state"], widths, strict=True):
+            _require_numbers(part, (s.layers, s.batch, width), "its state")
     for name in ("step", "position"):
         _require(is_count(stored[name], 0), f"its {name} is {stored[name]!r:.80}")
     for name in ("seconds", "judging"):

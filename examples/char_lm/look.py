@@ -96,10 +96,10 @@ def _states_before(model: CharLM, tokens: Tokens, device: str, compiled: bool) -
     """The states h and c before each piece of the text, (L, pieces, H) each."""
 
     def read(piece: tg.Tensor, state: State | None) -> State:
-        return model.lstm(model.embedding(piece), state)[1]
+        return model.recurrent(model.embedding(piece), state)[1]
 
     fast = tg.compile(read) if compiled else read
-    zero = tg.zeros(model.lstm.num_layers, 1, model.head.weight.shape[1], device=device)
+    zero = tg.zeros(model.recurrent.num_layers, 1, model.head.weight.shape[1], device=device)
     states: list[State] = [(zero, zero)]
     with tg.no_grad():
         for t in range(0, len(tokens) - PIECE, PIECE):

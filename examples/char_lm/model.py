@@ -1,4 +1,4 @@
-"""The model: embedding, LSTM, linear layer."""
+"""The model: embedding, recurrent layers, linear layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 import nn
 from tinygrad_seq import Tensor
 
-State = Any  # what nn.LSTM returns beside its output
+from . import cells
+
+State = Any  # a nn.State, which recurrent layers return beside their output
 
 
 class CharLM(nn.Module):
-    """Scores of the next token. tokens (T, B), state (L, B, H) twice -> scores (T, B, V), state.
+    """Scores of the next token. tokens (T, B), state -> scores (T, B, V), state.
 
     Args:
+        cell: one of `cells.CELLS`.
         dropout: share of the outputs of each layer that is dropped.
         embedding_dropout: share of the embeddings' elements that is dropped.
         recurrent_dropout: share of the state's elements that is dropped on its way to the next step, the same ones at
@@ -30,36 +33,39 @@ class CharLM(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        cell: str = "lstm",
     ) -> None:
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(
-            embedding, hidden, layers, dropout=between, recurrent_dropout=recurrent_dropout, forget_bias=1.0
+        self.recurrent = cells.made(
+            cell, embedding, hidden, layers, dropout=between, recurrent_dropout=recurrent_dropout
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, vocabulary)
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        hidden, state = self.lstm(self.embedding_dropout(self.embedding(tokens)), state)
+        hidden, state = self.recurrent(self.embedding_dropout(self.embedding(tokens)), state)
         return self.head(self.dropout(hidden)), state
 
 
-def shapes(vocabulary: int, embedding: int, hidden: int, layers: int) -> dict[str, tuple[int, ...]]:
+def shapes(cell: str, vocabulary: int, embedding: int, hidden: int, layers: int) -> cells.Shapes:
     """The shapes of such a model's parameters, without making one."""
-    found: dict[str, tuple[int, ...]] = {"embedding.weight": (vocabulary, embedding)}
-    for k in range(layers):
-        found[f"lstm.weight_ih_l{k}"] = (4 * hidden, hidden if k else embedding)
-        found[f"lstm.weight_hh_l{k}"] = (4 * hidden, hidden)
-        found[f"lstm.bias_ih_l{k}"] = found[f"lstm.bias_hh_l{k}"] = (4 * hidden,)
+    found: cells.Shapes = {"embedding.weight": (vocabulary, embedding)}
+    found |= {f"recurrent.{k}": shape for k, shape in cells.shapes(cell, embedding, hidden, layers).items()}
     return found | {"head.weight": (vocabulary, hidden), "head.bias": (vocabulary,)}
 
 
-def size(vocabulary: int, embedding: int, hidden: int, layers: int) -> int:
-    """How many parameters it has. Of any size in no time."""
-    per_layer = 4 * hidden * (hidden + 2)
-    first, others = 4 * hidden * embedding, 4 * hidden * hidden * (layers - 1)
-    return vocabulary * embedding + first + others + layers * per_layer + (hidden + 1) * vocabulary
+def count(cell: str, embedding: int, hidden: int, layers: int) -> int:
+    """How many parameters, as tensors, such a model has. Of any size in no time."""
+    one, two = (len(shapes(cell, 1, embedding, hidden, k)) for k in (1, 2))
+    return one + (layers - 1) * (two - one)
+
+
+def size(cell: str, vocabulary: int, embedding: int, hidden: int, layers: int) -> int:
+    """How many numbers they hold. Of any size in no time."""
+    one, two = (sum(map(math.prod, shapes(cell, vocabulary, embedding, hidden, k).values())) for k in (1, 2))
+    return one + (layers - 1) * (two - one)
 
 
 def bits(nats: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .cells import CELLS
 from .look import LENGTH
 from .settings import Settings
 from .vocabulary import KINDS
@@ -86,12 +87,13 @@ def _train(learn: argparse.ArgumentParser) -> None:
     setting(learn, "text", Path, "files and folders (default: Python's own documentation)", nargs="+")
     setting(learn, "encoding", str, "of the text (default: found out)")
     setting(learn, "tokens", str, "what the model reads and writes (default: characters)", choices=[*KINDS])
+    setting(learn, "cell", str, f"the recurrent layers (default: {Settings.cell})", choices=[*CELLS])
     setting(learn, "seed", int, f"of all random numbers (default: {Settings.seed})")
     setting(learn, "patience", count, "stop after so many judgements without a better one (default: never)")
     chosen = learn.add_argument_group("chosen by the text, the budget and the machine, if not given (see recipe.py)")
-    setting(chosen, "hidden", count, "size of the LSTM's state")
+    setting(chosen, "hidden", count, "units of a layer")
     setting(chosen, "embedding", count, "size of a token's vector")
-    setting(chosen, "layers", count, "LSTM layers")
+    setting(chosen, "layers", count, "recurrent layers")
     setting(chosen, "dropout", probability, "share of each layer's outputs dropped in training")
     setting(chosen, "embedding-dropout", probability, "share of the embeddings dropped in training")
     setting(chosen, "recurrent-dropout", probability, "share of the state dropped in training")

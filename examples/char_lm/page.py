@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import Run
+from .errors import UserError
 from .look import Array, features, look, ranked
 from .output import escaped
 from .vocabulary import Tokens, Vocabulary
@@ -42,7 +43,13 @@ def write_page(
 
     Raises:
         OSError: if the file cannot be written.
+        UserError: if the model is no LSTM.
     """
+    if run.settings.cell != "lstm":
+        raise UserError(
+            f"the page shows the gates and the cell state of an LSTM, and this model was trained with --cell "
+            f"{run.settings.cell}; `score --each token` says how surprising each token is to it"
+        )
     page = html(contents(run, tokens, what, device, compiled, curve or run, units))
     return path.write_bytes(page)
 

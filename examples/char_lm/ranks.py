@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 import tinygrad_seq as tg
-from nn.state import as_state
 from tinygrad_seq import distributed as dist
 
 from .checkpoint import Run
@@ -111,7 +110,7 @@ def copied(run: Run | None, device: str) -> Run:
 
 def mine(state: State | None, rows: slice) -> State | None:
     """The part of a state that belongs to some streams."""
-    return None if state is None else as_state([s[:, rows] for s in state])
+    return None if state is None else state.map(lambda s: s[:, rows])
 
 
 def whole(run: Run, rows: slice) -> Run:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .cells import LINEAR
 from .errors import UserError
 from .model import size
 from .settings import Settings
@@ -48,7 +49,9 @@ def choose(given: dict[str, Any], tokens: int, vocabulary: int, processes: int =
     widest = min(BATCH, tokens // (4 * CHUNK), MOST_SCORES // (CHUNK * vocabulary))
     chosen.setdefault("batch", max(widest, 1))
     chosen.setdefault("chunk", max(min(CHUNK, (tokens // chosen["batch"] - 1) // 2), 1))
-    chosen.setdefault("layers", 1)
+    chosen.setdefault("cell", Settings.cell)
+    # gates that do not see the state know of the past what the layers below say
+    chosen.setdefault("layers", 3 if chosen["cell"] in LINEAR else 1)
     chosen.setdefault("embedding", 64)
     speed = None if "steps" in chosen else multiplications_per_second() * processes
 
@@ -56,7 +59,9 @@ def choose(given: dict[str, Any], tokens: int, vocabulary: int, processes: int =
         """Tokens that a model of this size is trained on."""
         if speed is None:
             return float(chosen["steps"] * chosen["batch"] * chosen["chunk"])
-        per_token = 3 * size(vocabulary, chosen["embedding"], hidden, chosen["layers"])  # forward, and twice back
+        per_token = 3 * size(
+            chosen["cell"], vocabulary, chosen["embedding"], hidden, chosen["layers"]
+        )  # forward, and twice back
         return speed * EFFICIENCY / per_token * 60 * chosen["minutes"]
 
     # the largest model that sees the text a few times; of a long text, as much as three times its parameters
@@ -90,7 +95,7 @@ def multiplications_per_second() -> float:
 
 def require_room(s: Settings, vocabulary: int) -> None:
     """Refuse a model that this machine cannot hold, before the system ends the process for it."""
-    parameters = size(vocabulary, s.embedding, s.hidden, s.layers)
+    parameters = size(s.cell, vocabulary, s.embedding, s.hidden, s.layers)
     activations = s.batch * s.chunk * (s.layers * s.hidden + vocabulary)
     needed, there = parameters * BYTES_PER_PARAMETER + activations * BYTES_PER_ACTIVATION, memory()
     if there is not None and needed > there:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .cells import CELLS
 from .errors import UserError
 from .vocabulary import KINDS
 
@@ -21,6 +22,7 @@ class Settings:
     encoding: str | None = None  # None if it is found out
     tokens: str = "characters"
     digest: str = ""  # of the text, to know it again
+    cell: str = "lstm"
     hidden: int = 320
     embedding: int = 64
     layers: int = 1
@@ -86,6 +88,7 @@ _TESTS: dict[str, Callable[[Any], bool]] = {
     "encoding": lambda v: v is None or isinstance(v, str),
     "tokens": lambda v: isinstance(v, str) and v in KINDS,
     "digest": lambda v: isinstance(v, str),
+    "cell": lambda v: isinstance(v, str) and v in CELLS,
     "hidden": _size,
     "embedding": _size,
     "layers": _size,

@@ -141,9 +141,10 @@ def begin(
     text = Text(paths, given.get("encoding"), given.get("tokens", Settings.tokens))
     before = None if init_from is None else Run.load(checkpoint_in(init_from), device)
     if before is not None:
-        for name in ("hidden", "embedding", "layers", "tokens"):
+        kept = ("cell", "hidden", "embedding", "layers", "tokens")
+        for name in kept:
             given.setdefault(name, getattr(before.settings, name))
-        same_run({k: given[k] for k in ("hidden", "embedding", "layers", "tokens")}, before.settings, init_from)
+        same_run({k: given[k] for k in kept}, before.settings, init_from)
     corpus = text.corpus(out)
     require_enough(len(corpus.tokens), given)
     settings = recipe.choose(given, len(corpus.train), len(corpus.vocabulary), dist.get_world_size())
@@ -156,7 +157,7 @@ def begin(
         progress.say(f"begins with {init_from}: {shared} of {len(corpus.vocabulary)} {settings.tokens} are known to it")
     s = settings
     progress.say(
-        f"{s.layers} × {s.hidden} units, batch {s.batch}, chunk {s.chunk}, dropout {s.dropout:g}, "
+        f"{s.cell}, {s.layers} × {s.hidden} units, batch {s.batch}, chunk {s.chunk}, dropout {s.dropout:g}, "
         f"learning rate {s.lr:g}: see recipe.py"
     )
     return run, corpus
@@ -168,7 +169,7 @@ def take_over(run: Run, before: Run) -> int:
     pairs = [(i, theirs[token]) for i, token in enumerate(run.vocabulary.tokens) if token in theirs]
     mine, old = run.model.state_dict(), before.model.state_dict()
     for name, value in old.items():
-        if name.startswith("lstm."):
+        if name.startswith("recurrent."):
             mine[name] = value
         elif pairs:
             new = mine[name].clone()

@@ -83,8 +83,12 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x, but no less than min_val and no more than max_val. On the bounds the gradient is 0, unlike that of `clamp`."""
-    if not min_val < max_val:
-        raise ValueError(f"hardtanh: takes min_val < max_val, got {min_val} and {max_val}")
+    if not min_val <= max_val:
+        raise ValueError(f"hardtanh: takes min_val <= max_val, got {min_val} and {max_val}")
     input = tg.as_tensor(input)
+    if input.dtype.kind in "iu":
+        if min_val % 1 or max_val % 1:
+            raise TypeError(f"hardtanh: {min_val} and {max_val} are no bounds of integers; convert them with .float()")
+        min_val, max_val = int(min_val), int(max_val)
     y = tg.where(input <= min_val, min_val, tg.where(input >= max_val, max_val, input))
     return input.copy_(y) if inplace else y

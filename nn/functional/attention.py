@@ -39,7 +39,7 @@ def scaled_dot_product_attention(
             raise ValueError("scaled_dot_product_attention: takes attn_mask or is_causal, got both")
         attn_mask = tg.ones(query.shape[-2], key.shape[-2], dtype=tg.bool, device=query.device).tril()
     weights = attention_weights(query, key, attn_mask, scale)
-    return dropout(weights, dropout_p, batch_dim=0 if weights.ndim > 2 else None) @ value
+    return dropout(weights, dropout_p, batch_dim=0 if weights.ndim > 2 else "auto") @ value
 
 
 def as_mask(what: str, mask: Any, query: Tensor) -> Tensor | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor
@@ -50,15 +51,20 @@ def dropout(
     inplace: bool = False,
     *,
     generator: tg.Generator | None = None,
-    batch_dim: int | None = None,
+    batch_dim: int | Literal["auto"] | None = "auto",
 ) -> Tensor:
     """Each element 0 with probability p, else divided by 1 - p; evaluating, as it is (Srivastava et al., 2014).
 
     In a process group, what is drawn for the rows that `distributed.shard` gave this process is what one process draws
-    for them in the whole batch; of a parameter, what all ranks draw. A generator of its own is drawn from as it is.
+    for them in the whole batch; for parameters, and what is computed of them alone, all ranks draw the same. A
+    generator of its own is drawn from as it is.
 
     Args:
-        batch_dim: the dimension along which the rows lie, if not where `shard` said.
+        batch_dim: in a group, the dimension along which the rows lie, or None for what belongs to no batch, as weights
+            that a constant is multiplied with; found out unless given.
+
+    Raises:
+        ValueError: if p is no probability; in a group, if it is not certain where the rows lie.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability from 0 to 1, got {p}")
@@ -68,8 +74,7 @@ def dropout(
         return input
     if p == 1:
         return input * 0.0
-    of_batch = generator is None and not (input.is_leaf and input.requires_grad)
-    shape, dim = batch_shard.located("dropout", input.shape, batch_dim) if of_batch else (input.shape, None)
+    shape, dim = batch_shard.located("dropout", input, None if generator is not None else batch_dim)
     kept = tg.rand(shape, dtype=tg.float32, device=input.device, generator=generator, batch_dim=dim) >= p
     return input * (kept.reshape(input.shape).to(input.dtype) * (1.0 / (1.0 - p)))
 
@@ -113,10 +118,41 @@ def _layer_norm(input: Tensor, dims: tuple[int, ...], weight: Tensor | None, bia
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """x with a value, 0 unless given, around it; see `tg.pad`."""
-    if mode != "constant":
-        raise ValueError(f"pad: mode takes 'constant' alone, got {mode!r}; put other edges together with tg.cat")
-    return tg.pad(tg.as_tensor(input), pad, 0.0 if value is None else value)
+    """x with numbers around it: `pad` holds how many before and after the last dimension, then the one before it, ...
+
+    Args:
+        mode: "constant" for `value`, 0 unless given; "replicate" for what stands at the edge, "reflect" for what stands
+            as far within, "circular" for what stands at the other end. Negative numbers cut off.
+
+    Raises:
+        ValueError: if there are not so many dimensions, or not so many numbers to put there.
+    """
+    x = tg.as_tensor(input)
+    if mode == "constant":
+        return tg.pad(x, pad, 0.0 if value is None else value)
+    if mode not in _BEYOND:
+        raise ValueError(f"pad: mode takes 'constant', 'replicate', 'reflect' or 'circular', got {mode!r}")
+    if value is not None:
+        raise ValueError(f"pad: value={value} is for mode='constant', got mode={mode!r}")
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or not all(isinstance(n, int) for n in pad):
+        raise ValueError(f"pad: takes pairs of whole numbers for up to {x.ndim} dimensions from the last, got {pad!r}")
+    if mode == "circular":  # the other end is that of what is left
+        x, pad = tg.pad(x, [min(n, 0) for n in pad]), tuple(max(n, 0) for n in pad)
+    for k in range(len(pad) // 2):
+        before, after, n = pad[2 * k], pad[2 * k + 1], x.shape[-1 - k]
+        most = {"replicate": sys.maxsize if n else 0, "reflect": n - 1, "circular": n}[mode]
+        if max(before, after) > max(most, 0) or before + n + after < 0:
+            raise ValueError(f"pad: mode={mode!r} cannot put {(before, after)} around {n} numbers")
+        if before or after:
+            x = x.index_select(-1 - k, _BEYOND[mode](tg.arange(-before, n + after, device=x.device), n))
+    return x
+
+
+_BEYOND: dict[str, Callable[[Tensor, int], Tensor]] = {  # which of n numbers stands at a place before or after them
+    "replicate": lambda place, n: place.clamp(0, n - 1),
+    "reflect": lambda place, n: (n - 1) - ((n - 1) - place.abs()).abs(),
+    "circular": lambda place, n: place % n,
+}
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from examples.char_lm.cli import main
 ROOT = Path(__file__).parent.parent.parent
 FOX = "the quick brown fox jumps over the lazy dog.\n" * 40
 SMALL = ["--hidden", "8", "--embedding", "4", "--batch", "4", "--chunk", "10", "--show-every", "1000"]
+FOREVER = ["--minutes", "30", "--no-compile"]
 PROGRAM = [sys.executable, "-m", "examples.char_lm"]
 
 
@@ -43,6 +45,12 @@ def started(*arguments: object, **settings: Any) -> subprocess.Popen[str]:
         piped["preexec_fn"] = hear_hang_ups
     piped |= settings
     return subprocess.Popen([*PROGRAM, *map(str, arguments)], cwd=ROOT, text=True, **piped)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Until a file is there, or the process has ended."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
 
 
 def load(folder: Path, name: str = "checkpoint.npz") -> Run:

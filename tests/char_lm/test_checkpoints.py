@@ -86,7 +86,7 @@ NONSENSE = {
     "a position of 1.5": (put("position", 1.5), "its position is 1.5"),
     "seconds that are nan": (put("seconds", float("nan")), "its seconds is nan"),
     "another state": (put("state", (tg.zeros(1, 4, 9), tg.zeros(1, 4, 9))), "its state has shape (1, 4, 9)"),
-    "half a state": (put("state", (tg.zeros(1, 4, 8),)), "its state is not h and c"),
+    "half a state": (put("state", (tg.zeros(1, 4, 8),)), "its state has not 2 tensors"),
     "a state of text": (put("state", "hc"), "its state is not a tensor"),
     "nan weights": (
         put("model", "head.bias", tg.full((29,), float("nan"))),
@@ -125,8 +125,8 @@ def test_nonsense_is_refused(stored: Path, tmp_path: Path, refusal: Refusal, nam
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        ("tinygrad_seq char_lm 3", "by a newer version of this program: format 3, and this one reads 2. Update it"),
-        ("tinygrad_seq char_lm 1", "by an older version of this program: format 1, and this one reads 2"),
+        ("tinygrad_seq char_lm 4", "by a newer version of this program: format 4, and this one reads 3. Update it"),
+        ("tinygrad_seq char_lm 1", "by an older version of this program: format 1, and this one reads 3"),
         ("tinygrad_seq char_lm x", "is not a checkpoint of this program"),
         (2, "is not a checkpoint of this program"),
     ],

@@ -16,7 +16,7 @@ from .. import profiles
 from ..systems import posix
 from . import SMALL, assert_same, load, started
 
-KILLS = {4: 1, 50: 1, 1000: 50}[profiles.examples()]
+KILLS = 50 if profiles.DEEP else 1
 STEPS = "400" if KILLS > 1 else "60"
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 

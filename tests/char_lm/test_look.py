@@ -86,7 +86,7 @@ def test_states_and_gates_are_those_of_the_lens(folder: Path, data: dict[str, An
     assert {unit["name"][0] for unit in data["units"]} == {"0", "1"}
     for unit in data["units"]:
         layer, number = map(int, unit["name"].split("."))
-        one = seen[f"lstm.l{layer}"]
+        one = seen[f"recurrent.l{layer}"]
         expected = np.tanh(one.state("c")[1:, 0, number])
         np.testing.assert_allclose(unpacked(unit["states"], np.int8) / 127, expected, atol=0.51 / 127)
         packed = unpacked(unit["gates"], np.uint8, 2)
@@ -113,7 +113,7 @@ def test_a_gradient_reaches_as_far_as_in_one_long_backward_pass(folder: Path) ->
         with nn.lens(run.model) as through:
             scores, _ = run.model(x[: n + 1].unsqueeze(1))
             F.cross_entropy(scores[-1], x[n + 1 : n + 2]).backward()
-        norms = through["lstm.l0"].gradient_norm("c")[::-1, 0][:REACH]
+        norms = through["recurrent.l0"].gradient_norm("c")[::-1, 0][:REACH]
         np.testing.assert_allclose(seen.reach[m, : len(norms)], norms, rtol=2e-3, atol=1e-7 * norms.max())
         assert not seen.reach[m, len(norms) :].any()
 
@@ -162,9 +162,9 @@ def test_ranking_finds_a_planted_unit() -> None:
     end_of_line = vocabulary.tokens.index("\n")
     embedding = values["embedding.weight"].numpy().copy()
     embedding[:, 3] = np.arange(len(vocabulary)) == end_of_line
-    first, second = values["lstm.weight_ih_l0"].numpy().copy(), values["lstm.weight_ih_l1"].numpy().copy()
-    bias_0, bias_1 = values["lstm.bias_ih_l0"].numpy().copy(), values["lstm.bias_ih_l1"].numpy().copy()
-    back_0, back_1 = values["lstm.weight_hh_l0"].numpy().copy(), values["lstm.weight_hh_l1"].numpy().copy()
+    first, second = values["recurrent.weight_ih_l0"].numpy().copy(), values["recurrent.weight_ih_l1"].numpy().copy()
+    bias_0, bias_1 = values["recurrent.bias_ih_l0"].numpy().copy(), values["recurrent.bias_ih_l1"].numpy().copy()
+    back_0, back_1 = values["recurrent.weight_hh_l0"].numpy().copy(), values["recurrent.weight_hh_l1"].numpy().copy()
     i, f, g, o = np.arange(4) * 6
     for weights in (first, back_0):  # unit 5 of the first layer says "line break" at once
         weights[[i + 5, f + 5, g + 5, o + 5]] = 0
@@ -175,10 +175,10 @@ def test_ranking_finds_a_planted_unit() -> None:
     model.load_state_dict(
         values
         | {"embedding.weight": tg.tensor(embedding)}
-        | {"lstm.weight_ih_l0": tg.tensor(first), "lstm.weight_ih_l1": tg.tensor(second)}
-        | {"lstm.bias_ih_l0": tg.tensor(bias_0), "lstm.bias_ih_l1": tg.tensor(bias_1)}
-        | {"lstm.weight_hh_l0": tg.tensor(back_0), "lstm.weight_hh_l1": tg.tensor(back_1)}
-        | {"lstm.bias_hh_l0": tg.zeros(24), "lstm.bias_hh_l1": tg.zeros(24)}
+        | {"recurrent.weight_ih_l0": tg.tensor(first), "recurrent.weight_ih_l1": tg.tensor(second)}
+        | {"recurrent.bias_ih_l0": tg.tensor(bias_0), "recurrent.bias_ih_l1": tg.tensor(bias_1)}
+        | {"recurrent.weight_hh_l0": tg.tensor(back_0), "recurrent.weight_hh_l1": tg.tensor(back_1)}
+        | {"recurrent.bias_hh_l0": tg.zeros(24), "recurrent.bias_hh_l1": tg.zeros(24)}
     )
     seen = look(model, vocabulary.encode("\n" + TEXT, "the text"), compiled=False)
     unit, correlation = ranked(seen.states, features([*TEXT]))["place in the line"][0]

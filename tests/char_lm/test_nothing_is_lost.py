@@ -1,13 +1,11 @@
-"""Whatever happens around a training, its work is kept: disks, pipes, signals, other trainings, bad runs."""
+"""Whatever happens around a training, its work is kept: disks, pipes, kills, other trainings, bad runs."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +20,9 @@ from examples.char_lm.cli import main
 from examples.char_lm.judge import Judge
 
 from ..systems import linux, posix
-from . import ROOT, SMALL, environment, load, started, train
+from . import FOREVER, ROOT, SMALL, environment, load, started, train, wait_for
 
 Refusal = Callable[[list[str]], str]
-FOREVER = ["--minutes", "30", "--no-compile"]
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -170,84 +162,6 @@ def test_sampling_into_head_ends_with_it(text: Path, tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
-@posix
-def test_ctrl_c_before_the_first_save_is_answered_at_once_and_saves(text: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with started("train", "--text", text, "--out", out, *SMALL, *FOREVER) as process:
-        assert process.stdout is not None
-        while "starting" not in process.stdout.readline():
-            pass
-        time.sleep(0.3)  # a few steps
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        while "finishing this step, then saving" not in process.stdout.readline():
-            pass
-        assert time.monotonic() - began < 5
-        process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert load(out).step > 0
-
-
-@posix
-def test_the_answer_does_not_wait_for_a_long_step() -> None:
-    """Python's handlers wait for the step; the answer comes from a thread."""
-    code = (
-        "from examples.char_lm.signals import Requests\n"
-        "with Requests(lambda text: print(text, flush=True)) as asked:\n"
-        "    print('begun', flush=True)\n"
-        "    sum(range(80_000_000))\n"  # one call of more than a second
-        "    print('done', asked.stop, flush=True)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.4)
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    assert said.splitlines() == [
-        "",
-        "finishing this step, then saving; Ctrl-C again stops at once, without",
-        "done 2",
-    ]
-
-
-@posix
-def test_a_second_ctrl_c_stops_at_once(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, show = tmp_path / "out", loop.show
-    train(text, out, "--steps", "3")
-
-    def twice(run: Run, *rest: Any) -> None:
-        show(run, *rest)
-        if run.step == 5:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0)
-
-    monkeypatch.setattr(loop, "show", twice)
-    assert main(["train", "--resume", "--no-compile", "--quiet", "--steps", "9", "--out", str(out)]) == 130
-    assert load(out).step == 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@posix
-def test_nohup_stays_in_force(text: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    arguments = ["train", "--text", text, "--out", out, *SMALL, *FOREVER, "--save-every", "0.05"]
-    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None  # noqa: E731
-    with started(*arguments, preexec_fn=ignore) as process:
-        wait_for(out / "checkpoint.npz", process)
-        process.send_signal(signal.SIGHUP)
-        before = load(out).step
-        while load(out).step == before and process.poll() is None:
-            time.sleep(0.02)
-        assert process.poll() is None
-        process.terminate()
-        process.communicate(timeout=60)
-    assert process.returncode == 143
-
-
 def test_two_trainings_in_one_folder(text: Path, tmp_path: Path, refusal: Refusal) -> None:
     out = tmp_path / "out"
     again = ["train", "--resume", "--no-compile", "--quiet", "--steps", "9", "--out", str(out)]
@@ -347,79 +261,3 @@ def test_a_kill_in_the_last_judgement(text: Path, tmp_path: Path, monkeypatch: p
     assert (load(tmp_path).step, load(tmp_path).judged) == (5, [])
     assert main(["train", "--resume", "--no-compile", "--quiet", "--out", str(tmp_path)]) == 0
     assert [j.step for j in load(tmp_path).judged] == [5]
-
-
-@posix
-def test_ctrl_c_during_imports() -> None:
-    """At any moment from the program's first line on."""
-    code = (
-        "import os, runpy, signal, sys\n"
-        "class Interrupts:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupts())\n"
-        "runpy.run_module('examples.char_lm', run_name='__main__')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), text=True, capture_output=True)
-    assert (done.returncode, done.stderr) == (130, "\nchar_lm: stopped\n")
-
-
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        (["--hidden", "1000000"], "needs about"),
-        (["--layers", "100000", "--hidden", "2000"], "needs about"),
-        (["--embedding", "1000000000"], "needs about"),
-        (["--batch", "1", "--chunk", "1000000"], "too short"),
-    ],
-)
-def test_impossible_sizes(text: Path, tmp_path: Path, refusal: Refusal, more: list[str], why: str) -> None:
-    began = time.monotonic()
-    arguments = ["train", "--text", str(text), "--out", str(tmp_path / "out"), "--steps", "1"]
-    assert why in refusal([*arguments, *more])
-    assert time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize("length", range(1, 30))
-def test_texts_of_a_few_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str], length: int) -> None:
-    path = tmp_path / "t.txt"
-    path.write_text("abc"[:length] + "d" * (length - 3), "utf-8")
-    tiny = ["--batch", "1", "--chunk", "1", "--hidden", "2", "--embedding", "2", "--steps", "2", "--no-compile"]
-    status = main(["train", "--text", str(path), "--out", str(tmp_path / "out"), *tiny, "--quiet"])
-    errors = capsys.readouterr().err
-    assert (status, len(errors.splitlines())) in ((0, 0), (2, 1))
-    if length <= 10:
-        assert "the text is too short" in errors
-
-
-@linux
-def test_a_limit_on_memory(text: Path, tmp_path: Path) -> None:
-    """As `ulimit -v` sets it: what does not fit is refused before it is tried, and what does not after all, then."""
-    code = (
-        "import re, resource, sys\n"
-        "from examples.char_lm.cli import main\n"
-        "used = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
-        "limit = used + 340 * 2**20\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "for hidden in ('30000', '2200'):\n"
-        "    print(main([*sys.argv[1:], '--hidden', hidden]))\n"
-    )
-    arguments = ["train", "--text", str(text), "--out", str(tmp_path), "--steps", "1", "--no-compile", "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment(), text=True, capture_output=True
-    )
-    assert (done.returncode, done.stdout) == (0, "2\n2\n"), done.stderr
-    before, after = done.stderr.splitlines()
-    assert "needs about" in before
-    assert "out of memory: take a smaller --hidden" in after
-
-
-def test_running_out_of_memory_is_one_line(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
-) -> None:
-    def hungry(*_: Any) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(loop, "step_of", lambda run: hungry)
-    arguments = ["train", "--text", str(text), "--out", str(tmp_path / "out"), *SMALL, "--no-compile", "--quiet"]
-    assert "out of memory: take a smaller --hidden" in refusal([*arguments, "--steps", "2"])

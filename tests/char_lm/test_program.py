@@ -272,7 +272,7 @@ def test_the_likeliest_text_is_always_the_same(text: Path, tmp_path: Path) -> No
 def test_a_run_started_on_one_device_goes_on_on_another(text: Path, tmp_path: Path, compiled: bool) -> None:
     """On a stand-in for a GPU: as a run that stopped and went on at the same steps, on one device all the time."""
     from ..engine import host_kernels
-    from ..engine.strict_array import installed
+    from ..engine.strict_backend import installed
 
     if compiled and host_kernels.COMPILER is None:
         pytest.skip("no g++, which stands in for a GPU here")

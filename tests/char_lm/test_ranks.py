@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from examples.char_lm.checkpoint import Run
 from tinygrad_seq import distributed as dist
 
 from ..distributed.launch import PATIENCE, mpiexec
-from ..engine.strict_array import installed, stand_in_only
+from ..engine.strict_backend import installed, stand_in_only
 from ..systems import posix
 from . import ROOT, SMALL, environment, load, train
 
@@ -66,6 +68,30 @@ def test_any_number_of_processes_train_what_one_does(text: Path, tmp_path: Path)
     assert said.count("of the held-out last tenth of the text:") == 1, said
     assert_close(load(whole), load(parts))
     assert_close(load(whole, "best.npz"), load(parts, "best.npz"))
+
+
+@posix
+def test_an_interrupted_launcher_saves(text: Path, tmp_path: Path) -> None:
+    """Ctrl-C reaches the launcher, which passes it on to all ranks."""
+    out = tmp_path / "out"
+    command = [mpiexec(), "-n", "2", sys.executable, "-m", "examples.char_lm", "train", "--text", str(text)]
+    with subprocess.Popen(
+        [*command, "--out", str(out), *SMALL, "--steps", "1000000", "--save-every", "0.01", "--no-compile"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(OPENBLAS_NUM_THREADS="1"),
+        cwd=ROOT,
+    ) as process:
+        end = time.monotonic() + PATIENCE
+        while not (out / "checkpoint.npz").exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode, said
+    found = re.search(r"stopped at step (\d+); saved to", said)
+    assert found is not None, said
+    assert load(out).step == int(found[1])
 
 
 @posix

@@ -195,7 +195,7 @@ def test_init_from_keeps_what_both_texts_know(
     assert 0 < len(shared) < len(new.vocabulary)
     for name, x in new.model.named_parameters():
         y = dict(old.model.named_parameters())[name].detach().numpy()
-        if name.startswith("lstm."):
+        if name.startswith("recurrent."):
             np.testing.assert_allclose(x.detach().numpy(), y, atol=1e-9)
         else:
             for c in shared:

@@ -149,7 +149,10 @@ class Zoneout(Feature):
 
     def prepare(self, world: World) -> None:
         recurrent: Any = world.model.recurrent
-        recurrent.zoneout = 0.3
+        coupled = recurrent._cells()[0].coupled
+        recurrent.zoneout = (
+            tuple([0.0 if letter in coupled else 0.3 for letter in recurrent.states]) if coupled else 0.3
+        )
 
     plain_prepare = prepare
 
@@ -192,12 +195,16 @@ class Lens(Feature):
         states, gradients = layer.state("h"), layer.gradient_norm("h")
         world.note("lens: steps", len(layer))
         world.note("lens: gradients", int((gradients == gradients).sum()))
-        if not self._with_padding(world):
+        if self._outputs_are_states(world):
             world.note("lens: states", float(states[states == states].sum()))
 
     @staticmethod
-    def _with_padding(world: World) -> bool:
-        return isinstance(world.model.recurrent, Stepwise) and world.model.how != "whole"
+    def _outputs_are_states(world: World) -> bool:
+        """Not where some are of padding, or made of a state."""
+        recurrent: Any = world.model.recurrent
+        if isinstance(recurrent, Stepwise):
+            return world.model.how == "whole"
+        return type(recurrent._cells()[0]).read_out is nn.Cell.read_out
 
     @contextmanager
     def plain_around(self, world: World) -> Iterator[None]:
@@ -219,7 +226,7 @@ class Lens(Feature):
             yield
         world.note("lens: steps", steps)
         world.note("lens: gradients", gradients)
-        if not self._with_padding(world):
+        if self._outputs_are_states(world):
             world.note("lens: states", states)
 
 

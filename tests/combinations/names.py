@@ -21,7 +21,8 @@ NOT_HERE: dict[str, str] = {
         tg.float32 tg.half tg.iinfo tg.inf tg.int tg.int8 tg.int16 tg.int32 tg.int64 tg.long tg.nan tg.pi tg.short
         tg.uint8 tg.array_module tg.cuda tg.device tg.set_default_device tg.get_float32_matmul_precision
         tg.set_float32_matmul_precision tg.show_config tg.Size tg.get_default_dtype tg.get_num_threads
-        tg.set_default_dtype tg.set_default_tensor_type tg.set_num_threads tg.use_deterministic_algorithms""",
+        tg.set_default_dtype tg.set_default_tensor_type tg.set_num_threads tg.use_deterministic_algorithms
+        tg.channels_last tg.channels_last_3d tg.contiguous_format tg.memory_format tg.preserve_format""",
     "makes a tensor that is a constant: tests/engine/test_tensor.py": """
         tg.BoolTensor tg.ByteTensor tg.CharTensor tg.DoubleTensor tg.FloatTensor tg.HalfTensor tg.IntTensor
         tg.LongTensor tg.ShortTensor tg.empty tg.empty_like tg.eye tg.from_dlpack tg.from_numpy tg.full
@@ -52,6 +53,7 @@ NOT_HERE: dict[str, str] = {
     "what compiled functions refuse, or warn of: tests/compiler": "tg.CompileError tg.RecompileWarning",
     "to files and back, as state_dict and pickle here: tests/test_serialization.py, tests/nn/test_interchange.py": """
         tg.load tg.save""",
+    "what cells that are here are made of: tests/nn/test_linear_cell.py": "nn.LinearCell",
     "as the layers that are here: tests/nn/test_more_layers.py": """
         F.batch_norm F.conv1d F.scaled_dot_product_attention nn.BatchNorm1d nn.Conv1d nn.LazyLinear
         nn.MultiheadAttention utils.weight_norm utils.remove_weight_norm""",

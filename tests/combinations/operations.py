@@ -34,6 +34,11 @@ def _index(x: Tensor) -> Tensor:
     return tg.broadcast_to(tg.arange(x.shape[1] - 1, -1, -1).reshape(1, -1, 1), x.shape)
 
 
+def _both(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of two steps h ← a h + b in a row, the one that does both."""
+    return second[0] * first[0], second[0] * first[1] + second[1]
+
+
 def _step_by_step(x: Tensor) -> Tensor:
     """Results written into a tensor of zeros, each of the one before."""
     out = tg.zeros(x.shape, dtype=x.dtype)
@@ -71,6 +76,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "normalised": lambda x: tg.softmax(x, -1) + F.softmax(x, 1) + F.normalize(_positive(x), dim=-1),
     "layer norm": lambda x: F.layer_norm(x, x.shape[-1:], eps=0.5),
     "sums": lambda x: x * 0.1 + tg.sum(x, 1, keepdim=True) * 0.2 + tg.mean(x, -1, keepdim=True),
+    "running means": lambda x: tg.associative_scan(_both, (tg.sigmoid(x), x), dim=1)[1],
     "products": lambda x: tg.prod(_positive(x), -1, keepdim=True) * 0.1 + x + tg.cumprod(x * 0.5, 1),
     "running sums": lambda x: tg.cumsum(x, 1) * 0.3,
     "spread": lambda x: x + tg.var(x, 1, keepdim=True) * 0.1 + tg.std(_positive(x), 1, keepdim=True) * 0.1,

@@ -112,7 +112,7 @@ OPERATIONS: dict[str, Operation] = {
     "add": lambda w, r, x, y: x + fitted(y, x),
     "mul": lambda w, r, x, y: x * fitted(y, x),
     "sub": lambda w, r, x, y: fitted(y, x) - x,
-    "div": lambda w, r, x, y: x / (fitted(y, x).abs() + 1),
+    "div": lambda w, r, x, y: x / (fitted(y, x).square() + 1),  # no kink: what cancels has any sign
     "tanh": lambda w, r, x, y: x.tanh(),
     "sigmoid": lambda w, r, x, y: x.sigmoid(),
     "exp": lambda w, r, x, y: x.clamp(-3, 3).exp(),

@@ -14,7 +14,7 @@ import tinygrad_seq as tg
 from nn import Parameter, optim
 from tinygrad_seq.graph import LazyGrad, Leaf
 
-from ..engine.strict_array import stand_in_only
+from ..engine.strict_backend import stand_in_only
 
 
 def leaf_of(w: tg.Tensor) -> Leaf:

@@ -64,6 +64,9 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "GRU, zoneout": lambda: nn.GRU(3, 4, 2, dropout=0.5, zoneout=0.3).eval(),
     "peepholes": lambda: nn.Recurrent(nn.PeepholeLSTMCell, 3, 4, batch_first=True),
     "layer norm": lambda: nn.Recurrent(nn.LayerNormGRUCell, 3, 4, 2, bidirectional=True),
+    "minGRU": lambda: nn.Recurrent(nn.MinGRUCell, 3, 4, 2, bidirectional=True),
+    "LRU": lambda: nn.Recurrent(nn.LRUCell, 3, 4, bidirectional=True),
+    "sLSTM, learned states": lambda: nn.Recurrent(nn.SLSTMCell, 3, 4, learned_state=True),
     "logarithms": lambda: nn.Recurrent(Logarithmic, 3, 4, 2, bidirectional=True),
 }
 

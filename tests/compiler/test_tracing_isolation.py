@@ -84,7 +84,7 @@ def test_an_interrupt_at_any_line_of_a_recording_leaves_all_as_it_was(start: int
         assert not tracers
         assert type(Value.__dict__["array"]).__name__ == type(Leaf.__dict__["_grad"]).__name__ == "member_descriptor"
         if whole or not same(everything(model, optimizer), before):
-            break  # recorded, and replayed as a whole: test_compile interrupts replays
+            break  # recorded, and replayed as a whole: test_interrupted_calls interrupts replays
         at += at // 3 + 1
     assert at > 1000
     assert all(type(p.array).__name__ == "ndarray" for p in model.parameters())

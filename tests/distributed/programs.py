@@ -29,10 +29,11 @@ class Model(nn.Module):
         self.lstm = nn.LSTM(H, H, 2, dropout=0.3, zoneout=0.1, recurrent_dropout=0.2, dtype=dtype)
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(H, V, dtype=dtype)
+        self.gain = nn.Parameter(tg.tensor(1.0, dtype=dtype))
 
     def forward(self, x: tg.Tensor, state: Any = None) -> tuple[tg.Tensor, Any]:
         y, state = self.lstm(self.embedding(x), state)
-        return self.head(self.dropout(y)), state
+        return self.head(self.dropout(y)) * self.gain, state
 
 
 def tokens(step: int) -> Any:
@@ -48,7 +49,9 @@ class Training:
         self.optimizer = nn.optim.Adam(self.model.parameters(), lr=0.01)
         self.pieces = pieces
         self.step: Callable[..., Any] = self._step
-        if executor != "eager":
+        if executor == "verify":
+            self.step = tg.compile(self._step, mode="verify")
+        elif executor != "eager":
             self.step = tg.compile(self._step, executor=executor)
 
     def _step(self, x: tg.Tensor, y: tg.Tensor, state: Any) -> Any:
@@ -193,19 +196,46 @@ def collectives() -> Any:
     return [total.tolist(), mean.tolist(), least.tolist(), halves.tolist(), everything, last.tolist(), scalars]
 
 
+def dtypes() -> Any:
+    """What no one adds up is sent as it is; of what the engine does not add up, it says so."""
+    rank = dist.get_rank()
+    found: list[Any] = []
+    for kind in (tg.int16, tg.uint8, tg.bool, tg.float16, tg.complex64):
+        x = tg.tensor([rank, 1], dtype=kind)
+        everything = dist.all_gather(x)
+        assert everything[0].dtype == kind
+        found.append([np.abs(t.numpy()).tolist() for t in (*everything, dist.broadcast(x, 1))])
+    entries = {"weight": tg.ones(2, 2) * rank, "short": tg.tensor(rank, dtype=tg.int16)}
+    tg.manual_seed(rank)
+    dist.broadcast_parameters(entries, src=1)
+    dist.require_identical(entries)
+    found.append([entries["short"].item(), tg.default_generator.get_state()[0]])
+    try:
+        found.append(dist.all_reduce(tg.tensor([rank, 1], dtype=tg.int16)).tolist())
+    except TypeError as error:
+        found.append(str(error))
+    return found
+
+
 def missing() -> Any:
-    """A parameter that has a gradient on rank 0 alone, one that has none anywhere, and a loss that is nan where there
-    is no data.
+    """A parameter that has a gradient on rank 0 alone, one that has none anywhere, one that is frozen, one of no
+    dimension, and a loss that is nan where there is no data.
     """
     a, b, c = [tg.tensor([1.0, 2.0], requires_grad=True) for _ in range(3)]
-    (a.sum() + (b.sum() if dist.get_rank() == 0 else 0)).backward()
+    gain, frozen = tg.tensor(3.0, requires_grad=True), tg.ones(2)
+    (a.sum() * gain + (b.sum() if dist.get_rank() == 0 else 0)).backward()
     if dist.get_rank() == 1:
         a.grad = tg.full((2,), float("nan"))
-    loss = dist.average_gradients([a, b, c], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach())
+    loss = dist.average_gradients(
+        [a, b, c, gain, frozen], weight=0 if dist.get_rank() == 1 else 2, loss=a.sum().detach()
+    )
     assert a.grad is not None
     assert b.grad is not None
     assert loss is not None
-    return [a.grad.tolist(), b.grad.tolist(), c.grad is None, loss.item()]
+    assert gain.grad is not None
+    assert all(isinstance(x.array, np.ndarray) for x in (gain.grad, loss)), "a NumPy scalar"
+    assert frozen.grad is None
+    return [a.grad.tolist(), b.grad.tolist(), c.grad is None, gain.grad.item(), loss.item()]
 
 
 def stopping() -> Any:

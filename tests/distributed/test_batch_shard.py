@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,6 +12,8 @@ import nn.functional as F
 import tinygrad_seq as tg
 from tinygrad_seq import distributed as dist
 from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
+
+Run = Callable[[Callable[[], tg.Tensor]], tg.Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,101 @@ def test_attention_draws_for_its_rows(here: int) -> None:
     tg.manual_seed(1)
     mine = x[:, 4 - here :]
     assert tg.allclose(attention(mine, mine, mine)[0], whole, atol=1e-6)
+
+
+T, N, H = 6, 2, 8  # with two rows of four, where the first dimension of a weight (6, 8) could be (T·B)
+
+
+def drawn(run: Run, f: Callable[[], tg.Tensor], dim: int = 1, **given: Any) -> int:
+    """How many words dropout of f() draws, with the last two rows of four."""
+    set_shard(BatchShard(2, 4, 4, dim))
+    tg.manual_seed(0)
+    run(lambda: F.dropout(f(), 0.5, **given))
+    return 8 * tg.default_generator.get_state()[1]
+
+
+def eager(f: Callable[[], tg.Tensor]) -> tg.Tensor:
+    return f()
+
+
+def compiled(f: Callable[[], tg.Tensor]) -> tg.Tensor:
+    return tg.compile(f)()
+
+
+both = pytest.mark.parametrize("run", [eager, compiled])
+
+
+@both
+def test_what_is_computed_of_parameters_alone_belongs_to_no_batch(run: Run) -> None:
+    weight, frozen = nn.Parameter(tg.randn(T, H)), nn.Parameter(tg.randn(T, H), requires_grad=False)
+    assert drawn(run, lambda: weight) == T * H
+    assert drawn(run, lambda: weight * 1) == T * H
+    assert drawn(run, lambda: weight.to(tg.float64)) == T * H
+    assert drawn(run, lambda: weight.reshape(3, N, H) * tg.tensor(2.0)) == T * H
+    assert drawn(run, lambda: weight[:N]) == N * H
+    assert drawn(run, lambda: frozen) == T * H
+
+
+@both
+@pytest.mark.parametrize("dim", [0, 1])
+def test_activations_belong_to_the_batch(dim: int, run: Run) -> None:
+    shape = (T, N) if dim else (N, T)
+    ids, x, step = tg.randint(5, shape), tg.randn(*shape, H), tg.randn(N, H)
+    embedding, linear = nn.Embedding(5, H), nn.Linear(H, H)
+    lstm, cell = nn.LSTM(H, H, batch_first=not dim), nn.GRUCell(H, H)
+    for steps in (
+        lambda: x,
+        lambda: embedding(ids),
+        lambda: embedding(ids).reshape(-1, H),
+        lambda: linear(x).relu().reshape(-1, H),
+        lambda: lstm(x)[0].reshape(-1, H),
+        lambda: lstm(embedding(ids))[0].flatten(0, 1),
+    ):
+        assert drawn(run, steps, dim) == T * 4 * H
+    for one in (
+        lambda: step,
+        lambda: linear(step),
+        lambda: lstm(x)[1][0][-1],
+        lambda: cell(step, cell(step, tg.zeros(N, H))),
+        lambda: embedding(ids[0] if dim else ids[:, 0]),
+    ):
+        assert drawn(run, one, dim) == 4 * H
+
+
+def test_what_is_computed_again_draws_for_the_batch() -> None:
+    linear, x = nn.Linear(H, H), tg.randn(T, N, H)
+    set_shard(BatchShard(2, 4, 4, 1))
+
+    def twice(h: tg.Tensor) -> tg.Tensor:
+        return F.dropout(F.dropout(h, 0.5).reshape(-1, H), 0.5)
+
+    found = []
+    for f in (twice, lambda h: tg.checkpoint(twice, h)):
+        tg.manual_seed(0)
+        linear.zero_grad()
+        f(linear(x)).sum().backward()
+        found.append((linear.weight.grad.tolist(), tg.default_generator.get_state()[1]))  # type: ignore[union-attr]
+    assert found[0] == found[1]
+    assert found[0][1] == 2 * T * 4 * H // 8
+
+
+@both
+def test_what_could_be_either_is_refused_before_anything_is_drawn(run: Run) -> None:
+    weight, raw = nn.Parameter(tg.randn(T, H)), tg.randn(T, H).requires_grad_()
+    for f in (
+        lambda: weight * tg.ones(T, H),
+        lambda: weight[tg.arange(T)],
+        lambda: weight.detach() * 1,
+        lambda: raw,
+        lambda: raw * 1,
+        lambda: tg.ones(T, H),
+    ):
+        with pytest.raises(
+            ValueError, match=r"dropout: it is not certain that shape \(6, 8\).*batch_dim=, which is None"
+        ):
+            drawn(run, f)
+        assert tg.default_generator.get_state() == (0, 0)
+        assert drawn(run, f, batch_dim=None) == T * H
 
 
 def test_batch_normalisation_is_refused_while_it_trains() -> None:

@@ -23,7 +23,8 @@ from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
 
 from ..combinations.processes import Mirror
 from ..engine.host_kernels import COMPILER
-from ..engine.strict_array import StrictArray, installed, stand_in_only
+from ..engine.strict_array import StrictArray
+from ..engine.strict_backend import installed, stand_in_only
 from .test_failure import run
 
 needs_cupy = pytest.mark.skipif(find_spec("cupy") is None, reason='the extras "cuda12" and "cuda13"')

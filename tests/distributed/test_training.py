@@ -10,21 +10,23 @@ import pytest
 from .launch import given
 
 EQUAL = ("equal:eager", "equal:numpy", "equal:native", "equal:eager:3", "equal:numpy:3", "equal:numpy:1:float32")
+TWICE = "equal:verify"  # slow
 OTHER = ("statistics:eager", "statistics:numpy")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What one process without a launcher gives."""
-    calls = [*EQUAL, *OTHER, "idle:eager", "parallel:eager"]
+    calls = [*EQUAL, TWICE, *OTHER, "idle:eager", "parallel:eager"]
     return given(0, *calls, folder=tmp_path_factory.mktemp("alone"))[0]
 
 
 @pytest.mark.parametrize("ranks", [2, 5])
 def test_equal_to_one_process(ranks: int, alone: dict[str, object], tmp_path: Path) -> None:
-    found = given(ranks, *EQUAL, *OTHER, folder=tmp_path)
+    calls = [*EQUAL, *[TWICE] * (ranks == 2)]
+    found = given(ranks, *calls, *OTHER, folder=tmp_path)
     assert all(theirs == found[0] for theirs in found), "the ranks differ"
-    for call in EQUAL:
+    for call in calls:
         numbers, loss = found[0][call]
         expected, mean = alone[call]  # type: ignore[misc]
         bound = 1e-4 if "float32" in call else 1e-12
@@ -51,6 +53,7 @@ def test_special_cases(alone: dict[str, object], tmp_path: Path) -> None:
         "parallel:compiled",
         "periodic",
         "collectives",
+        "dtypes",
         "new_shape",
         "unused",
         "missing",
@@ -62,10 +65,11 @@ def test_special_cases(alone: dict[str, object], tmp_path: Path) -> None:
             np.testing.assert_allclose(mine, expected, rtol=1e-5)
     assert found[0]["periodic"] == [1, 2, 1, 2]
     assert found[0]["collectives"] == [[3.0, 4.0], [1.5], [0], [1.0], [[[0]], [[1]]], [1.0], [3.0, [0, 1], 1]]
+    assert found[0]["dtypes"] == found[1]["dtypes"] == [[[0, 1], [1, 1], [1, 1]]] * 5 + [[1, 1], [1, 2]]
     assert [f["new_shape"] for f in found] == [1, 2]
     assert found[0]["unused"] == [[10.0, 20.0]] * 3
     assert found[1]["unused"] == [[1.0, 2.0]] * 3
-    assert found[0]["missing"] == [[1.0, 1.0], [1.0, 1.0], True, 3.0]
+    assert found[0]["missing"] == [[3.0, 3.0], [1.0, 1.0], True, 3.0, 3.0]
     assert found[0]["missing"] == found[1]["missing"]
     assert [f["stopping"] for f in found] == [2, 2]
 

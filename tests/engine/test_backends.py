@@ -26,7 +26,7 @@ from tinygrad_seq.ops import elementwise
 
 from ..profiles import one_in
 from .op_cases import DIFFERENTIABLE, primitives
-from .strict_array import REAL, assert_same, installed, is_on_device, stand_in_only
+from .strict_backend import REAL, assert_same, installed, is_on_device, stand_in_only
 from .training import trained
 
 ROOT = Path(__file__).parent.parent.parent

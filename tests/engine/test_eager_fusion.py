@@ -20,7 +20,7 @@ from tinygrad_seq.compiler.cuda.pointwise import Kernel
 from tinygrad_seq.ops import elementwise, linalg
 
 from . import host_kernels, nvrtc
-from .strict_array import installed, stand_in_only
+from .strict_backend import installed, stand_in_only
 
 pytestmark = stand_in_only
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import random
 from typing import Any
 
@@ -18,8 +17,9 @@ from benchmarks.gradcheck.refused import CALLS, Call, torch_calls
 from benchmarks.gradcheck.routes import ROUTES, reseed, subject
 from tinygrad_seq.tensor.rng import default_generator
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-SEEDS = range(20 if DEEP else 1)
+from .. import profiles
+
+SEEDS = range(20 if profiles.DEEP else 1)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 BUDGET = 60  # calls for each input, beyond one per entry
 LOCATING = 200  # the same where an entry is wrong or at a kink, and has to be found
@@ -38,7 +38,7 @@ pytestmark = [
 
 def chosen(cases: dict[str, Case]) -> list[str]:
     """All of them in the deep profile, else one of each kind on each route; PyTorch's where it is installed."""
-    names = list(cases) if DEEP else slice_of(cases)
+    names = list(cases) if profiles.DEEP else slice_of(cases)
     return [name for name in names if HAS_TORCH or cases[name].route != "PyTorch"]
 
 

@@ -10,7 +10,7 @@ import pytest
 import nn
 import nn.functional
 import tinygrad_seq as tg
-from tests.engine.strict_array import installed
+from tests.engine.strict_backend import installed
 
 F: Any = nn.functional
 MAY_LOOK = np.array([[True, False, True, True], [False] * 4, [True] * 4])

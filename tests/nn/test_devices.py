@@ -11,7 +11,7 @@ import nn
 import nn.functional as F
 import tinygrad_seq as tg
 
-from ..engine.strict_array import assert_same, installed
+from ..engine.strict_backend import assert_same, installed
 from .test_init import FILLS
 from .test_losses import CHECKED
 

@@ -1,4 +1,4 @@
-"""What the recurrent layers promise beyond PyTorch's: lengths, states, options, cells of one's own."""
+"""What the recurrent layers promise beyond PyTorch's: states, options, cells of one's own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import nn
 import tinygrad_seq as tg
 from tinygrad_seq.graph.batch_shard import BatchShard, set_shard
-
-from ..profiles import one_in
 
 KINDS: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {}, "RNN": {}, "LSTM projected": {"proj_size": 2}}
 
@@ -41,116 +37,6 @@ class Leaky(nn.Cell):
 
     def step(self, x: tg.Tensor, h: tg.Tensor) -> tg.Tensor:
         return 0.9 * h + 0.1 * tg.tanh(self.U(x) + self.W(h))
-
-
-# --- lengths ---
-
-
-@pytest.mark.parametrize("form", ["lengths", "mask", "gaps", "list", "packed"])
-@one_in(3)
-@given(data=st.data())
-def test_each_sequence_gives_what_it_gives_alone(form: str, data: st.DataObject) -> None:
-    """Values and gradients, whatever stands in the padding."""
-    kind = data.draw(st.sampled_from(sorted(KINDS)))
-    options = {"num_layers": data.draw(st.integers(1, 2)), "bidirectional": data.draw(st.booleans())}
-    batch_first = data.draw(st.booleans()) and form in ("lengths", "mask", "gaps")
-    lengths = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=4).filter(any))
-    T, B = data.draw(st.integers(max(lengths), 5)), len(lengths)
-    tg.manual_seed(data.draw(st.integers(0, 99)))
-    module = made(kind, **options, batch_first=batch_first)
-    sequences = [tg.randn(n, 3, dtype=tg.float64) for n in lengths]
-    count = options["num_layers"] * (1 + options["bidirectional"])
-    initial = [tg.randn(count, B, size, dtype=tg.float64) for size in module._sizes[0]]
-
-    def given_state(rows: Any) -> Any:
-        parts = tuple([s[:, rows] for s in initial])
-        return parts if len(parts) > 1 else parts[0]
-
-    alone, grads = [], []
-    module.zero_grad()
-    for b, x in enumerate(sequences):
-        if len(x):
-            output, state = module(x.unsqueeze(0 if batch_first else 1), given_state(slice(b, b + 1)))
-            output = output[0] if batch_first else output[:, 0]
-        else:  # nothing happens to the state of a sequence of no steps
-            output = tg.zeros(0, module._sizes[0][0] * (1 + options["bidirectional"]), dtype=tg.float64)
-            state = given_state(slice(b, b + 1))
-        alone.append((output, tensors(state)))
-        ((output**2).sum() + sum([(s.sin() * (j + 1)).sum() for j, s in enumerate(tensors(state))])).backward() if len(
-            x
-        ) else None
-    grads = [p.grad for p in module.parameters()]
-
-    steps = [sorted(data.draw(st.permutations(range(T)))[:n]) if form == "gaps" else list(range(n)) for n in lengths]
-    padded = np.full((T, B, 3), np.nan)
-    mask = np.zeros((T, B), bool)
-    for b, at in enumerate(steps):
-        padded[at, b], mask[at, b] = sequences[b].numpy(), True
-    x = tg.tensor(padded.swapaxes(0, 1) if batch_first else padded)
-    module.zero_grad()
-    state = given_state(slice(None))
-    if form == "lengths":
-        output, final = module(x, state, lengths=tg.tensor(lengths))
-    elif form in ("mask", "gaps"):
-        output, final = module(x, state, mask=mask.T if batch_first else mask)
-    elif form == "list":
-        listed, final = module(sequences, state)
-        assert [y.shape[0] for y in listed] == lengths
-        output = nn.utils.rnn.pad_sequence([*listed, tg.zeros(T, listed[0].shape[1], dtype=tg.float64)])[:, :B]
-    else:
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
-        packed_output, final = module(packed, state)
-        output, found = nn.utils.rnn.pad_packed_sequence(packed_output, total_length=T)
-        assert found.tolist() == lengths
-    output = output.transpose(0, 1) if batch_first else output
-    loss = (output**2).sum()
-    kept = tg.tensor([n > 0 for n in lengths])
-    for j, s in enumerate(tensors(final)):
-        loss = loss + (s[:, kept].sin() * (j + 1)).sum()
-    loss.backward()
-    for b, (wanted, states) in enumerate(alone):
-        close(output[steps[b], b], wanted)
-        for s, w in zip(tensors(final), states, strict=True):
-            close(s[:, b : b + 1], w)
-    assert not output.detach().numpy()[~mask].any()
-    for p, g in zip(module.parameters(), grads, strict=True):
-        assert p.grad is not None
-        assert g is not None
-        close(p.grad, g)
-
-
-def test_gradients_of_sequences_of_different_lengths() -> None:
-    for kind in KINDS:
-        module = made(kind, bidirectional=True)
-        tg.gradcheck(lambda x, m=module: m(x, lengths=[2, 0, 3])[0], tg.randn(3, 3, 3, dtype=tg.float64))
-
-
-def test_lengths_that_do_not_fit() -> None:
-    lstm, x = nn.LSTM(3, 4), tg.ones(5, 2, 3)
-    rnn = nn.utils.rnn
-    packed = rnn.pack_padded_sequence(x, [5, 2])
-    for message, call in (
-        ("LSTM: got 3 lengths for a batch of 2", lambda: lstm(x, lengths=[1, 2, 3])),
-        ("LSTM: the sequences are padded to T=5 .* got 6.*batch_first", lambda: lstm(x, lengths=[6, 1])),
-        ("LSTM: the sequences are padded to T=5 .* got -1", lambda: lstm(x, lengths=[-1, 1])),
-        ("LSTM: lengths must be integers", lambda: lstm(x, lengths=[1.5, 1])),
-        ("LSTM: lengths must be integers", lambda: lstm(x, lengths=3)),
-        ("LSTM: the mask must be booleans of shape .5, 2.", lambda: lstm(x, mask=tg.ones(5, 2))),
-        ("LSTM: the mask must be booleans of shape .5, 2.", lambda: lstm(x, mask=tg.ones(2, 5, dtype=tg.bool))),
-        ("LSTM: pass a padded tensor with lengths or with a mask", lambda: lstm(x, lengths=[1, 1], mask=x)),
-        ("LSTM: pass a padded tensor", lambda: lstm(packed, lengths=[1, 1])),
-        ("LSTM: lengths and masks are for batches", lambda: lstm(x[:, 0], lengths=[1])),
-        ("LSTM: the list of sequences is empty", lambda: lstm([])),
-        ("LSTM: x has shape .2, 2.; takes a list", lambda: lstm([tg.ones(2, 2)])),
-        ("LSTM: x has shape .4, 2.; takes packed", lambda: lstm(rnn.pack_padded_sequence(tg.ones(2, 2, 2), [2, 2]))),
-        ("pack_padded_sequence: the lengths .1, 5. must come", lambda: rnn.pack_padded_sequence(x, [1, 5])),
-        ("pad_packed_sequence: total_length=2 is shorter", lambda: rnn.pad_packed_sequence(packed, total_length=2)),
-        ("pad_sequence: takes at least one", lambda: rnn.pad_sequence([])),
-        ("pad_sequence: sequences must be", lambda: rnn.pad_sequence([x, x[0]])),
-        ("pad_sequence: padding_side", lambda: rnn.pad_sequence([x], padding_side="top")),
-    ):
-        with pytest.raises((ValueError, TypeError), match=message):
-            call()
 
 
 # --- states ---
@@ -395,130 +281,3 @@ def test_deep_copies_and_replaced_parameters_are_used() -> None:
     close(lstm(x)[0], other(x)[0])
     lstm.float()
     assert lstm(x.float())[0].dtype == tg.float32
-
-
-# --- cells beyond PyTorch's, against their equations written out ---
-
-
-def sigma(z: Any) -> Any:
-    return 1 / (1 + np.exp(-z))
-
-
-def normed(z: Any, gain: Any, shift: Any = 0.0) -> Any:
-    return (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + 1e-5) * gain + shift
-
-
-def random_cell(kind: str) -> tuple[Any, dict[str, Any], Any, Any, Any]:
-    """A cell with random parameters, these, and an input with a state."""
-    cell = getattr(nn, kind)(3, 4, dtype=tg.float64)
-    for p in cell.parameters():
-        p.data = tg.randn(p.shape, dtype=tg.float64)
-    x, h, c = (tg.randn(2, n, dtype=tg.float64) for n in (3, 4, 4))
-    return cell, {name: p.numpy() for name, p in cell.state_dict().items()}, x, h, c
-
-
-def test_peephole_lstm_cell() -> None:
-    cell, p, x, h, c = random_cell("PeepholeLSTMCell")
-    z = x.numpy() @ p["weight_ih"].T + p["bias_ih"] + h.numpy() @ p["weight_hh"].T + p["bias_hh"]
-    i, f, g, o = np.split(z, 4, -1)
-    i, f = sigma(i + p["weight_ci"] * c.numpy()), sigma(f + p["weight_cf"] * c.numpy())
-    new_c = f * c.numpy() + i * np.tanh(g)
-    new_h = sigma(o + p["weight_co"] * new_c) * np.tanh(new_c)
-    for ours, wanted in zip(cell(x, (h, c)), (new_h, new_c), strict=True):
-        np.testing.assert_allclose(ours.detach().numpy(), wanted, atol=1e-12)
-
-
-def test_layer_norm_lstm_cell() -> None:
-    cell, p, x, h, c = random_cell("LayerNormLSTMCell")
-    z = normed(x.numpy() @ p["weight_ih"].T, p["gain_ih"]) + normed(h.numpy() @ p["weight_hh"].T, p["gain_hh"])
-    i, f, g, o = np.split(z + p["bias_ih"] + p["bias_hh"], 4, -1)
-    new_c = sigma(f) * c.numpy() + sigma(i) * np.tanh(g)
-    new_h = sigma(o) * np.tanh(normed(new_c, p["gain_c"], p["shift_c"]))
-    for ours, wanted in zip(cell(x, (h, c)), (new_h, new_c), strict=True):
-        np.testing.assert_allclose(ours.detach().numpy(), wanted, atol=1e-12)
-
-
-def test_layer_norm_gru_and_rnn_cells() -> None:
-    cell, p, x, h, _ = random_cell("LayerNormGRUCell")
-    r, z, n = np.split(normed(x.numpy() @ p["weight_ih"].T, p["gain_ih"]) + p["bias_ih"], 3, -1)
-    r_h, z_h, n_h = np.split(normed(h.numpy() @ p["weight_hh"].T, p["gain_hh"]) + p["bias_hh"], 3, -1)
-    r, z = sigma(r + r_h), sigma(z + z_h)
-    wanted = (1 - z) * np.tanh(n + r * n_h) + z * h.numpy()
-    np.testing.assert_allclose(cell(x, h).detach().numpy(), wanted, atol=1e-12)
-    cell, p, x, h, _ = random_cell("LayerNormRNNCell")
-    summed = x.numpy() @ p["weight_ih"].T + p["bias_ih"] + h.numpy() @ p["weight_hh"].T + p["bias_hh"]
-    wanted = np.tanh(normed(summed, p["gain"], p["shift"]))
-    np.testing.assert_allclose(cell(x, h).detach().numpy(), wanted, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["PeepholeLSTMCell", "LayerNormLSTMCell", "LayerNormGRUCell", "LayerNormRNNCell"])
-def test_layers_of_the_variants(kind: str) -> None:
-    options: dict[str, Any] = {"proj_size": 2} if "LSTM" in kind else {}
-    module = nn.Recurrent(getattr(nn, kind), 3, 4, 2, bidirectional=True, dtype=tg.float64, **options)
-    tg.gradcheck(lambda x: module(x, lengths=[3, 1])[0], tg.randn(3, 2, 3, dtype=tg.float64))
-    assert all(name.startswith("cells.") for name in module.state_dict())
-    getattr(nn, kind)(3, 4, bias=False)(tg.ones(2, 3))
-
-
-ON_NOTHING: dict[str, Any] = {
-    "no sequences": lambda layer: layer(tg.zeros(4, 0, 3)),
-    "no lengths": lambda layer: layer(tg.full((4, 2, 3), float("nan")), lengths=[0, 0]),
-    "all masked": lambda layer: layer(tg.full((4, 2, 3), float("nan")), mask=tg.zeros(4, 2, dtype=tg.bool)),
-    "a list": lambda layer: layer([tg.zeros(0, 3), tg.zeros(0, 3)]),
-}
-CELLS = [
-    "RNNCell",
-    "LSTMCell",
-    "GRUCell",
-    "PeepholeLSTMCell",
-    "LayerNormRNNCell",
-    "LayerNormLSTMCell",
-    "LayerNormGRUCell",
-]
-
-
-@pytest.mark.parametrize("given", ON_NOTHING)
-@pytest.mark.parametrize("name", [*CELLS, "RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "num_layers": 2}, {"zoneout": 0.2}], ids=str)
-def test_on_nothing_every_gradient_is_0(given: str, name: str, settings: dict[str, Any]) -> None:
-    kind: Any = getattr(nn, name)
-    layer = nn.Recurrent(kind, 3, 4, **settings) if name in CELLS else kind(3, 4, **settings)
-    output, state = ON_NOTHING[given](layer)
-    parts = output if isinstance(output, list) else [output]
-    tensors = [state] if isinstance(state, tg.Tensor) else list(state)
-    assert all(y.count_nonzero().item() == 0 for y in (*parts, *tensors))
-    (sum(y.sum() for y in parts) + sum(s.sum() for s in tensors)).backward()
-    for parameter in layer.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.count_nonzero().item() == 0
-
-
-@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.PeepholeLSTMCell, nn.LayerNormLSTMCell])
-def test_a_cell_on_no_sequence(cell: Any) -> None:
-    module, x = cell(2, 3), tg.zeros(0, 2, requires_grad=True)
-    made = module(x)
-    h = made if isinstance(made, tg.Tensor) else made[0]
-    assert h.shape == (0, 3)
-    h.sum().backward()
-    assert x.grad is not None
-    assert x.grad.shape == (0, 2)
-    for p in module.parameters():
-        assert p.grad is not None
-        assert not p.grad.any()
-
-
-@pytest.mark.parametrize("enforce_sorted", [True, False])
-@pytest.mark.parametrize(("T", "lengths"), [(3, [3, 0]), (3, [0, 0]), (0, [0, 0]), (3, []), (0, [])])
-def test_packed_sequences_of_no_steps(T: int, lengths: list[int], enforce_sorted: bool) -> None:
-    B, lstm = len(lengths), nn.LSTM(2, 3)
-    x = tg.ones(T, B, 2, requires_grad=True)
-    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=enforce_sorted)
-    output, (h, _) = lstm(packed)
-    padded, found = nn.utils.rnn.pad_packed_sequence(output, total_length=T)
-    expected, (expected_h, _) = lstm(x, lengths=lengths)
-    assert (padded.tolist(), h.tolist(), found.tolist()) == (expected.tolist(), expected_h.tolist(), lengths)
-    assert h.shape == (1, B, 3)
-    (padded.sum() + h.sum()).backward()
-    assert x.grad is not None
-    assert x.grad.shape == (T, B, 2)
-    assert all(p.grad is not None and (any(lengths) or not p.grad.any()) for p in lstm.parameters())

@@ -36,6 +36,7 @@ from .names import Names, attributes, has_attributes
 from .program import Program
 from .purity import PurityCheck
 from .result_views import find_views
+from .tracing.assigned import StateFound
 from .tracing.joint_graph import carries_gradient, is_own_leaf, trace_backward, watch_captured
 from .tracing.proxies import ProxyArray
 from .tracing.proxy_backend import enroll
@@ -106,6 +107,7 @@ class Compiled(Generic[P, R]):
         self._recordings = 0
         self._varying: dict[Any, set[int]] = {}  # by the form of arguments: the numbers among them that are inputs
         self._varying_places: set[Any] = set()  # the same for what is found by name
+        self._states: set[tuple[int, str]] = set()  # attributes that are read and assigned: modules, by id, and names
         self._unvarying: set[Any] = set()  # forms and places whose numbers could not be inputs
         update_wrapper(self, function, updated=())  # attributes are looked up there
 
@@ -191,6 +193,9 @@ class Compiled(Generic[P, R]):
         key = self._notice_numbers(key, given)
         try:
             made = self._recorded(given, args, kwargs, self._varying.get(key[0], set()), self._varying_places)
+        except StateFound as found:  # which is recorded once more, as one
+            self._states.update(found.places)
+            return self._record(key, given, args, kwargs)
         except Exception:  # as where a library takes nothing but a float
             if not self._varying.get(key[0]) and not self._varying_places:
                 raise
@@ -249,7 +254,7 @@ class Compiled(Generic[P, R]):
             )
         reach = names.reaching_all()
         around = PurityCheck(name, reach)
-        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else ())
+        tracer = Tracer(name, frozenset(places), numbers, reach.classes() if names.dynamic else (), self._states)
         try:
             try:
                 with Watch(tracer):
@@ -320,16 +325,18 @@ class Compiled(Generic[P, R]):
 
     def _lookup_guard(self, tracer: Tracer, objects: list[Any], symbolic: set[Any]) -> LookupGuard:
         """What Python found by name meanwhile, also by way of objects that it was given, and must find again."""
-        modules = [*tracer.modules.values()]
+        reads = tracer.attribute_reads
+        modules = [*reads.modules.values()]
         hooks = [hook.call for m in modules for name in HOOKS for hook in vars(m).get(name, ())]
         functions = [self.function, *[m.forward for m in modules], *hooks]
-        names = Names(functions, [*objects, *modules], tracer.looked_up.union(*tracer.read.values()), tracer.read_whole)
+        looked_up = reads.of_objects.union(*reads.of_modules.values())
+        names = Names(functions, [*objects, *modules], looked_up, reads.read_whole)
         places = names.places
         for module in modules:
-            of_module, parts = module_guards(module, tracer.read[id(module)])
+            of_module, parts = module_guards(module, reads.of_modules[id(module)])
             places += of_module
             tracer.guards.append(parts)
-        return LookupGuard(places, symbolic | tracer.attributes.keys(), tracer.seen)
+        return LookupGuard(places, symbolic | reads.symbolic.keys(), tracer.seen)
 
     def _caller(self, args: Any, kwargs: Any, count: int) -> Callable[[list[Any]], Any]:
         """The function of the values of its argument tree."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any, NamedTuple
 
 from ..backend import Array, numpy_backend
 from ..backend.pytree import rebuild
 from ..graph import Leaf, Value, recomputation
-from ..graph.saved_tensors import version_counter
+from ..graph.saved_tensors import LastWrite, version_counter
 from .autograd_bridge import CompiledBackward, Function
 from .captures import CapturedInputs
 from .executors import native_taken
@@ -133,7 +134,7 @@ class Executable:
         self.gradients = GradientOutputs([(leaf, None if var is None else now.get(var, var)) for leaf, var in grads])
         self.backward: CompiledBackward | None = None
         if sweep is not None:
-            function = Function(tracer.name, call, bool(stores or grads))
+            function = Function(tracer.name, call, bool(stores or grads or self._left))
             self.backward = self._differentiable(sweep, back, function, written, executor, lock)
         self.program.renamed = {}  # it keeps all that was recorded
         if self.backward is None:  # which may need the old numbers
@@ -148,6 +149,7 @@ class Executable:
         self._targets: list[int | Callable[[list[Any]], Any]] = [
             positions.get(source, source.read) for source, _ in stores
         ]
+        self._last_writes: list[LastWrite] = []  # entries of the version counter for the targets of the last call
         self._evaluate = evaluation(self.program.numbers)
         self._executor = executor(self.program)
 
@@ -248,8 +250,8 @@ class Executable:
             results[position] = results[out.position] if isinstance(out, RepeatedOutput) else out.of(given, results)
         rest = iter(results)
         result = rebuild(self.form, rest)
-        for (module, name), value in zip(self._left, rest, strict=True):
-            vars(module)[name] = value
+        for module, name, tree in self._left:
+            vars(module)[name] = rebuild(tree, rest)
         return result
 
     def _say_what_changes(self, call: Prepared) -> None:
@@ -257,15 +259,22 @@ class Executable:
         for generator in self._generators:
             recomputation.draws(generator)
         recomputation.writes(*call.targets)
-        for module, name in self._left:
+        for module, name, _ in self._left:
             recomputation.assigns(module, name)
 
     def _leave(self, values: dict[Var, Array], call: Prepared, leaves: list[Leaf]) -> None:
         self._executor.copy_all([*zip(call.targets, [values[var] for _, var in self.stores], strict=True)])
-        version_counter.bump(*call.targets)
+        self._bump(call.targets)
         self.gradients.leave(leaves, values)
         for write, number in self.commits:
             write(call.numbers[number.index])
+
+    def _bump(self, targets: list[Any]) -> None:
+        """Note that the targets were written, which mostly are those of the last call."""
+        known = [write.owner() for write in self._last_writes]
+        if len(known) != len(targets) or not all(map(is_, known, targets)):
+            self._last_writes = [version_counter.of(target) for target in targets]
+        version_counter.bump_known(self._last_writes)
 
 
 def executor_for(program: Program, name: str | None) -> Any:

@@ -13,7 +13,7 @@ from .collectives import ReduceOp, all_gather, all_reduce, barrier, broadcast
 from .gradients import average_gradients, call_after_backward
 from .group import DistributedError, get_node_local_rank, get_rank, get_world_size, is_initialized
 from .parameters import broadcast_parameters, require_identical
-from .process_group import destroy_process_group, init_process_group, request_stop, should_stop
+from .process_group import destroy_process_group, init_process_group, is_available, request_stop, should_stop
 from .sharding import shard
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "get_rank",
     "get_world_size",
     "init_process_group",
+    "is_available",
     "is_initialized",
     "request_stop",
     "require_identical",

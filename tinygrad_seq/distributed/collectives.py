@@ -118,8 +118,17 @@ def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM) -> Tensor:
 
 
 @public
-def all_gather(tensor: Tensor) -> list[Tensor]:
-    """The tensors of all ranks, which have one shape, in the order of ranks; without gradients."""
+def all_gather(tensor: Tensor, *of_pytorch: Any) -> list[Tensor]:
+    """The tensors of all ranks, which have one shape, in the order of ranks; without gradients.
+
+    Raises:
+        TypeError: if it is no tensor, or called as PyTorch's, with a list to be filled.
+    """
+    if of_pytorch:
+        raise TypeError(
+            "all_gather: takes one tensor, and returns those of all ranks: tensors = dist.all_gather(tensor); it fills "
+            "no list, as PyTorch's does"
+        )
     x = _tensor("all_gather", tensor)
     group = current("all_gather")
     if group.size == 1:

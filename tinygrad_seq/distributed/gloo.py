@@ -6,26 +6,33 @@ import os
 import time
 from datetime import timedelta
 from importlib.util import find_spec
+from threading import Thread
 from typing import Any
 
 from ..backend import Array
 from ..backend import numpy_module as numpy
-from .transport import Silence
+from .transport import NOTICE, Silence
 
 _GRACE = 5.0  # seconds in which a launcher ends the others when one process has
 _FOREVER = timedelta(days=1)  # this project counts the time itself
+_SUMMED = ("int8", "uint8", "int32", "int64", "float16", "float32", "float64")  # what gloo adds up
 
 
 class GlooTransport:
-    """Messages between processes that found each other by MASTER_ADDR and MASTER_PORT, as torchrun sets them."""
+    """Messages between processes that found each other by MASTER_ADDR and MASTER_PORT, as torchrun sets them.
+
+    Args:
+        torch: the module.
+        store: through which they found each other.
+    """
 
     name = "gloo"
     on_gpu = False
     rank: Any
     size: Any
 
-    def __init__(self, torch: Any) -> None:
-        self._torch, self._dist = torch, torch.distributed
+    def __init__(self, torch: Any, store: Any) -> None:
+        self._torch, self._dist, self._store = torch, torch.distributed, store
         self.rank, self.size = self._dist.get_rank(), self._dist.get_world_size()
         self.local_rank: int = int(os.environ.get("LOCAL_RANK", self.rank))
         self.local_size: int = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
@@ -39,7 +46,7 @@ class GlooTransport:
         end = time.monotonic() + timeout
         while not work.is_completed():
             if time.monotonic() > end:
-                raise Silence([])
+                raise Silence(self._waiting())
             time.sleep(1e-5)
         try:
             work.wait()
@@ -48,19 +55,41 @@ class GlooTransport:
             raise
         return [bytes(t.numpy())[: len(words)] for t in found]
 
+    def _waiting(self) -> list[int]:
+        """The ranks that have run out of patience as well, as notes in the store say: those without one are missing."""
+        found: list[int] = []
+
+        def ask() -> None:
+            self._store.set(f"waiting {self.rank}", "")
+            end = time.monotonic() + NOTICE
+            while len(found) < self.size - 1 and time.monotonic() < end:
+                found[:] = [rank for rank in range(self.size) if self._store.check([f"waiting {rank}"])]
+                time.sleep(0.01)
+
+        asking = Thread(target=ask, daemon=True)  # for a process that hangs may be the one that has the store
+        asking.start()
+        asking.join(2 * NOTICE)
+        return found
+
     def _tensor(self, x: Array) -> Any:
         return self._torch.from_numpy(x)
 
+    def _bytes(self, x: Array) -> Any:
+        """An array as bytes, for gloo doesn't know all dtypes."""
+        return self._tensor(x.reshape(-1).view("uint8"))
+
     def all_reduce(self, x: Array, out: Array, op: str) -> None:
+        if x.dtype not in _SUMMED and not (x.dtype.kind == "c" and op == "sum"):
+            raise TypeError(f"all_reduce: gloo has no {op} of {x.dtype}; convert it first, as to float32 or int32")
         if x is not out:
             numpy.copyto(out, x)
         self._dist.all_reduce(self._tensor(out), self._ops[op])
 
     def all_gather(self, x: Array, out: Array) -> None:
-        self._dist.all_gather([self._tensor(out[r, ...]) for r in range(self.size)], self._tensor(x))
+        self._dist.all_gather([self._bytes(out[r, ...]) for r in range(self.size)], self._bytes(x))
 
     def broadcast(self, x: Array, source: int) -> None:
-        self._dist.broadcast(self._tensor(x), source)
+        self._dist.broadcast(self._bytes(x), source)
 
     def abort(self) -> None:
         os._exit(1)  # the launcher ends the others
@@ -88,5 +117,6 @@ def join() -> GlooTransport | None:
         return None
     import torch
 
-    torch.distributed.init_process_group("gloo", timeout=_FOREVER)
-    return GlooTransport(torch)
+    store, rank, size = next(torch.distributed.rendezvous("env://", timeout=_FOREVER))
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_FOREVER)
+    return GlooTransport(torch, store)

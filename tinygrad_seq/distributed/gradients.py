@@ -59,7 +59,8 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
     >>> dist.average_gradients(model.parameters(), weight=y.numel())
 
     Args:
-        parameters: the same ones in the same order on all ranks; or pairs of names and parameters.
+        parameters: the same ones in the same order on all ranks; or pairs of names and parameters. Those that require
+            no gradient are left out.
         weight: a number, or a tensor with one.
         loss: a scalar, to be averaged in the same message.
 
@@ -67,7 +68,7 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
         The mean of the losses, if a rank gave one.
 
     Raises:
-        TypeError: if something is no parameter.
+        TypeError: if something is no tensor, or none requires a gradient.
         RuntimeError: if a gradient was made with create_graph=True: its mean would be a constant.
         DistributedError: on all ranks, if they have other parameters, do something else, or have no data at all.
     """
@@ -109,7 +110,8 @@ def average_gradients(parameters: Iterable[Any], weight: Any = 1.0, loss: Tensor
             start = 0
             for i, array in zip(places, arrays, strict=True):
                 end = start + array.size
-                averages[i] = Tensor.wrap(summed[start:end].reshape(shapes[i]) * (1.0 / group.size))
+                mean = summed[start:end] * (1.0 / group.size)  # before the reshape: a product of 0-d arrays is a scalar
+                averages[i] = Tensor.wrap(mean.reshape(shapes[i]))
                 start = end
         for i, p in enumerate(tensors):
             if i in averages:
@@ -126,15 +128,15 @@ def _flat(gradient: Tensor | None, shape: tuple[int, ...], kind: Any, like: Arra
 
 
 def _named(parameters: Iterable[Any]) -> tuple[list[str], list[Tensor]]:
-    """Names and tensors, of tensors or of pairs."""
+    """Names and tensors, of tensors or of pairs; those that are frozen are left out."""
     given: list[Any] = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     pairs = [x if isinstance(x, tuple) and len(x) == 2 else (f"parameter {i}", x) for i, x in enumerate(given)]
-    names, tensors = [str(name) for name, _ in pairs], [x for _, x in pairs]
-    strange = next((x for x in tensors if not isinstance(x, Tensor) or not x.requires_grad), None)
-    if strange is not None or not tensors:
-        what = "none" if not tensors else type(strange).__name__
-        raise TypeError(f"{NAME}: takes parameters that require a gradient, such as model.parameters(), got {what}")
-    return names, tensors
+    strange = [type(x).__name__ for _, x in pairs if not isinstance(x, Tensor)]
+    trained = [(str(name), x) for name, x in pairs if not strange and x.requires_grad]
+    if not trained:
+        what = f"a {strange[0]}" if strange else f"{len(pairs)} of which none does" if pairs else "none"
+        raise TypeError(f"{NAME}: takes parameters, of which one at least requires a gradient, got {what}")
+    return [name for name, _ in trained], [x for _, x in trained]
 
 
 def call_after_backward(method: Callable[[Any], None]) -> None:

@@ -107,15 +107,15 @@ class Group:
         except Silence as silence:
             absent = [r for r in range(self.size) if r not in silence.waiting] if silence.waiting else []
             who = ranks(absent) if absent else "another rank"
-            speaks = self.rank == min(silence.waiting, default=self.rank)
+            speaker = min(silence.waiting, default=self.rank)
             self.fail(
-                f"{_action(kind, self.step)} has waited {self.timeout:g} s for {who}, which neither came nor ended; it "
-                "may hang, or take longer: see timeout= of init_process_group()",
-                speaks,
+                f"rank {speaker} {_action(kind, self.step)} and has waited {self.timeout:g} s for {who}, which neither "
+                "came nor ended; it may hang, or take longer: see timeout= of init_process_group()",
+                self.rank == speaker,
             )
             raise
         except RuntimeError as error:  # a transport that notices by itself that a rank is gone
-            self.fail(f"a rank is gone: {_action(kind, self.step)} got no answer ({error})", True)
+            self.fail(f"rank {self.rank} {_action(kind, self.step)} and got no answer: a rank is gone ({error})", True)
             raise
 
     def exchange_texts(self, text: str, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..backend import Array
-from .transport import Silence
+from .transport import NOTICE, Silence
 
 _SPIN = 200  # looks before others get the core
 _NAP = 0.02  # seconds of waiting after which this process sleeps between looks
@@ -51,9 +51,9 @@ class MPITransport:
         return True
 
     def _waiting(self) -> list[int]:
-        """The ranks that have run out of patience as well: those that do not say so in two seconds are missing."""
+        """The ranks that have run out of patience as well: those that do not say so are missing."""
         notes = [self._comm.Isend(bytearray(1), other, tag=1) for other in range(self.size) if other != self.rank]
-        end, found = time.monotonic() + 2.0, {self.rank}
+        end, found = time.monotonic() + NOTICE, {self.rank}
         while time.monotonic() < end and len(found) < self.size - 1:
             status = self._MPI.Status()
             if self._comm.Iprobe(tag=1, status=status):

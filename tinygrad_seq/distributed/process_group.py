@@ -73,6 +73,11 @@ def _found() -> str:
     return "gloo" if started is not None and started.name == "torchrun" else "mpi"
 
 
+def is_available() -> bool:
+    """True: without a launcher, too, there is a group of one."""
+    return True
+
+
 def destroy_process_group() -> None:
     """Leave the group, together with all others."""
     current("destroy_process_group")

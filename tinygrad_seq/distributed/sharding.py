@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from operator import index
 from typing import Any
 
 from ..backend import is_array
@@ -36,7 +37,8 @@ def shard(batch: Any, dim: int = 1) -> Any:
     outside("shard")
     if dim not in (0, 1):
         raise ValueError(f"shard: dim is 1 in (T, B, ...) and 0 in (B, ...), got {dim}")
-    total = batch if isinstance(batch, int) and not isinstance(batch, bool) else _rows(batch, dim)
+    count = _number(batch)
+    total = _rows(batch, dim) if count is None else count
     if total < 0:
         raise ValueError(f"shard: takes a number of rows from 0 on, got {total}")
     if total < group.size and group.rank == 0 and not group.said_idle:
@@ -49,11 +51,19 @@ def shard(batch: Any, dim: int = 1) -> Any:
     each, more = divmod(total, group.size)
     start = group.rank * each + min(group.rank, more)
     mine = slice(start, start + each + (group.rank < more))
-    index = (*[slice(None)] * dim, mine)
-    taken = mine if isinstance(batch, int) else tree_map(lambda x: x[index], batch)
+    place = (*[slice(None)] * dim, mine)
+    taken = mine if count is not None else tree_map(lambda x: x[place], batch)
     if group.size > 1:
         batch_shard.set_shard(batch_shard.BatchShard(mine.start, mine.stop, total, dim))
     return taken
+
+
+def _number(batch: Any) -> int | None:
+    """A number of rows, if it is one."""
+    try:
+        return None if isinstance(batch, (bool, Tensor)) else index(batch)
+    except TypeError:
+        return None
 
 
 def _rows(batch: Any, dim: int) -> int:

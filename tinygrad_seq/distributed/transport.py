@@ -6,6 +6,8 @@ from typing import Protocol
 
 from ..backend import Array
 
+NOTICE = 2.0  # seconds in which ranks that have waited for too long tell each other so
+
 
 class Silence(Exception):
     """Somebody has not come in time.

@@ -46,10 +46,10 @@ class Bernoulli(Distribution):
     def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Any = (), *, batch_dim: int | None = None) -> Tensor:
         size = self._drawn_shape(sample_shape)
         with no_grad():
-            return bernoulli(broadcast_to(self.probs, size))
+            return bernoulli(broadcast_to(self.probs, size), batch_dim=batch_dim)
 
     def log_prob(self, value: Any) -> Tensor:
         x = as_tensor(value, like=self.logits)

@@ -61,10 +61,17 @@ class Categorical(Distribution):
         """The most probable class."""
         return argmax(self.probs, dim=-1)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Any = (), *, batch_dim: int | None = None) -> Tensor:
         size = self._drawn_shape(sample_shape)
+        count = math.prod(size) // max(math.prod(self.batch_shape), 1)
+        drawn_dim = None if batch_dim is None else batch_dim - len(size) + len(self.batch_shape)
+        if drawn_dim is not None and drawn_dim < 0:
+            raise ValueError(
+                f"sample: the rows of a batch lie along a dimension of the probabilities, {self.batch_shape}, the last "
+                f"ones of the draws, {size}"
+            )
         with no_grad():
-            drawn = multinomial(self.probs, math.prod(size) // max(math.prod(self.batch_shape), 1), replacement=True)
+            drawn = multinomial(self.probs, count, replacement=True, batch_dim=drawn_dim)
             return reshape(movedim(drawn, -1, 0), size)
 
     def log_prob(self, value: Any) -> Tensor:

@@ -28,16 +28,21 @@ class Distribution:
         self.batch_shape = batch_shape
         self._validate = validate_args is not False
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = (), *, batch_dim: int | None = None) -> Tensor:
         """Draws of shape (*sample_shape, *batch_shape), through which gradients pass to the parameters."""
         raise NotImplementedError(
             f"rsample: no gradient passes through a draw of a {type(self).__name__}; use sample() and log_prob()"
         )
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws of shape (*sample_shape, *batch_shape), as constants."""
+    def sample(self, sample_shape: Any = (), *, batch_dim: int | None = None) -> Tensor:
+        """Draws of shape (*sample_shape, *batch_shape), as constants.
+
+        Args:
+            batch_dim: the dimension of the draws along which the rows of a batch lie that several processes share: see
+                `tg.rand`.
+        """
         with no_grad():
-            return self.rsample(sample_shape)
+            return self.rsample(sample_shape, batch_dim=batch_dim)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the probability (density) of a value, which broadcasts with the parameters."""

@@ -44,9 +44,9 @@ class Normal(Distribution):
     def variance(self) -> Tensor:
         return self.scale**2
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = (), *, batch_dim: int | None = None) -> Tensor:
         size = self._drawn_shape(sample_shape)
-        return self.loc + randn(size, dtype=self.loc.dtype, device=self.loc.device) * self.scale
+        return self.loc + randn(size, dtype=self.loc.dtype, device=self.loc.device, batch_dim=batch_dim) * self.scale
 
     def log_prob(self, value: Any) -> Tensor:
         x = as_tensor(value, like=self.loc)

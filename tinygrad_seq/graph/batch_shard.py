@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from .ancestry import is_of_batch, is_of_parameters
+from .node import Value
 from .tracing_hook import current_tracer
 
 Size = tuple[int, ...]
@@ -73,32 +75,37 @@ def required(name: str) -> BatchShard | None:
     return found[0]
 
 
-def located(name: str, shape: Size, dim: int | None = None) -> tuple[Size, int | None]:
-    """Where the rows of the batch lie in activations (T, B, ...), (T·B, F) or (B, F): a shape, and which dimension.
+def located(name: str, x: Value, dim: int | Literal["auto"] | None = "auto") -> tuple[Size, int | None]:
+    """Where the rows of the batch lie in a tensor: a shape, and which dimension of it; None if all ranks have the same.
 
-    With batches first, in (B, ...) and (B·T, F). Of anything else, as numbers (T, B), `dim` has to say it.
+    Found out for activations (T, B, ...), (T·B, F) or (B, F), with batches first (B, ...) and (B·T, F), and for what
+    is computed of parameters alone, which belongs to no batch. Of anything else `dim` has to say it.
 
     Args:
-        dim: the dimension, if it is known.
+        dim: the dimension, or None, if it is known.
 
     Raises:
-        ValueError: if there is no such dimension in which as many lie as this process has.
+        RuntimeError: if nobody has said which rows this process has.
+        ValueError: if it is not certain where they lie.
     """
-    shard = required(name)
-    if shard is None:
+    shape = x.array.shape
+    if dim is None or not is_one_of_several() or (dim == "auto" and is_of_parameters(x)):
         return shape, None
-    if dim is not None:
+    shard = required(name)
+    assert shard is not None
+    if dim != "auto":
         return shape, dim
     n, dim = shard.here, shard.dim
     if len(shape) > 2 and shape[dim] == n:
         return shape, dim
-    if 0 < len(shape) <= 2 and n and shape[0] % n == 0:
+    if 0 < len(shape) <= 2 and n and shape[0] % n == 0 and is_of_batch(x, n, dim):
         others = shape[0] // n
         return ((others, n, *shape[1:]) if dim else (n, others, *shape[1:])), dim
     if 0 in shape:
         return shape, None
     where = "(T, B, ...) or (T·B, F)" if dim else "(B, ...) or (B·T, F)"
     raise ValueError(
-        f"{name}: shape {shape} has no {n} rows, which shard() gave this process, in any of {where}; say "
-        "batch_dim=, call shard() for each batch of another size, or give it a generator= of its own"
+        f"{name}: it is not certain that shape {shape} has the {n} rows which shard() gave this process, in any of "
+        f"{where}; say batch_dim=, which is None for what belongs to no batch, as weights, call shard() for each batch "
+        "of another size, or give it a generator= of its own"
     )

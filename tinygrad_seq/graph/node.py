@@ -24,6 +24,7 @@ class Value:
 
     __slots__ = ("__weakref__", "array", "node", "shared_storage", "view_of")
     result_class: ClassVar[type[Value]]
+    is_parameter: ClassVar[bool] = False  # whether it is a module's, and so the same in all processes of a group
     array: Array
     node: Node | None
     shared_storage: SharedStorage
@@ -84,21 +85,24 @@ class Leaf(Node):
     Attributes:
         closed: whether it was a variable of `grad` or its kin, which are done, so that nobody can ask for it any more.
         frozen: while its tensor requires no gradient, so that none is left here: a weak reference to that; else None.
+        is_parameter: whether its tensor is a module's parameter.
     """
 
-    __slots__ = ("_grad", "closed", "frozen", "memory")
+    __slots__ = ("_grad", "closed", "frozen", "is_parameter", "memory")
     parents: Sequence[Node | None] | None
     shape: tuple[int, ...]
     dtype: DType
     number: int
     closed: bool
+    is_parameter: bool
     memory: int
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, is_parameter: bool = False) -> None:
         self.parents = ()
         self.number = next_number()
         self._grad: Any = None
         self.closed = False
+        self.is_parameter = is_parameter
         self.frozen: ref[Value] | None = None
         self.adopt(array)
 

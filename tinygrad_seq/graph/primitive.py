@@ -62,9 +62,11 @@ class Primitive(Generic[P]):
             None where they are not.
         is_view: whether its result aliases its first operand where the array library need not copy. Which tensors do
             is noted: a recorded change in place would not reach the others.
+        internal: settings that no user gives, which messages leave out.
     """
 
     promotes: int | None = None
+    internal: frozenset[str] = frozenset()
     name: str
     __name__: str
 
@@ -210,12 +212,14 @@ class Primitive(Generic[P]):
 
     def _operands(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any, tuple[bool, ...], bool]:
         """Of any operands: arrays and numbers, nodes, which want a gradient, and whether one is a plain array."""
+        if not any(isinstance(x, Value) for x in inputs):  # as in a gradient's rule: nothing to record
+            plain_arrays = [x if is_plain(x) else plain(x, self.name) for x in inputs if hasattr(x, "dtype")]
+            return (), (), (), bool(plain_arrays)
         arrays: list[Any] = []
         parents: list[Any] = []
-        wanted, tensors, lists, has_plain_array = [], False, False, False
+        wanted, lists, has_plain_array = [], False, False
         for x in inputs:
             if isinstance(x, Value):
-                tensors = True
                 arrays.append(x.array)
                 parents.append(x.node)
                 wanted.append(x.node is not None)
@@ -228,12 +232,12 @@ class Primitive(Generic[P]):
                 arrays.append(x)
                 parents.append(None)
                 wanted.append(False)
-        if lists and tensors:
+        if lists:
             try:
                 arrays = beside_arrays(arrays, self.promotes is not None)
             except MISTAKES as error:
                 raise self._explain(error, arrays, params) from error
-        return arrays, parents if tensors else (), tuple(wanted), has_plain_array
+        return arrays, parents, tuple(wanted), has_plain_array
 
     def _converted(self, y: Array, arrays: Sequence[Any], params: dict[str, Any]) -> Array:
         """A result in the dtype that it has here, where it may be another one, or that of no numbers."""
@@ -321,7 +325,8 @@ class Primitive(Generic[P]):
             return RuntimeError(
                 f"{self.name}: operands are on {' and '.join(devices)}; move one with .to({devices[-1]!r})"
             )
-        return explained(self.name, error, arrays, params)
+        given = {name: value for name, value in params.items() if name not in self.internal}
+        return explained(self.name, error, arrays, given)
 
 
 def _output(array: Array, application: FunctionNode, index: int) -> Output | None:

@@ -90,6 +90,15 @@ def shares_memory(a: Array, b: Array) -> bool:
     return (base is not None and base is getattr(b, "base", None)) or owner_of(a) is owner_of(b)
 
 
+class LastWrite:
+    """When one memory was last written in place. `owner` is a weak reference to the array that has it."""
+
+    __slots__ = ("owner", "time")
+
+    def __init__(self, owner: ref[Any], time: int) -> None:
+        self.owner, self.time = owner, time
+
+
 class VersionCounter:
     """When each memory was last written in place, on the count of nodes; and which memory others can write to.
 
@@ -102,7 +111,7 @@ class VersionCounter:
 
     def __init__(self) -> None:
         self.last_write = -1
-        self._of_owner: dict[int, tuple[ref[Any], int]] = {}
+        self._of_owner: dict[int, LastWrite] = {}
         self.lent: dict[int, ref[Any]] = {}
         self._exported: dict[int, tuple[int, int]] = {}  # when, and a checksum of the numbers at that time
 
@@ -134,15 +143,22 @@ class VersionCounter:
 
     def bump(self, *arrays: Array) -> None:
         """Note that the memory of these arrays was written just now."""
+        self.bump_known([self.of(array) for array in arrays])
+
+    def bump_known(self, writes: list[LastWrite]) -> None:
+        """As `bump`, for arrays whose entries the caller has kept, with the arrays."""
         self.last_write = time = next_number()
-        known = self._of_owner
-        for array in arrays:
-            owner = array if getattr(array, "base", None) is None else owner_of(array)
-            key = id(owner)
-            if key in known:  # it is this one's, since one that goes takes its entry along
-                known[key] = (known[key][0], time)
-            else:
-                known[key] = (ref(owner, partial(self._forget, key)), time)
+        for write in writes:
+            write.time = time
+
+    def of(self, array: Array) -> LastWrite:
+        """The entry of the memory of this array."""
+        owner = array if getattr(array, "base", None) is None else owner_of(array)
+        key = id(owner)
+        known = self._of_owner.get(key)  # it is this one's, since one that goes takes its entry along
+        if known is None:
+            known = self._of_owner[key] = LastWrite(ref(owner, partial(self._forget, key)), -1)
+        return known
 
     def bump_unsaved(self, array: Array) -> None:
         """As `bump`, for memory that no node has saved: none has to be checked for it."""
@@ -152,15 +168,15 @@ class VersionCounter:
 
     def set_write_time(self, array: Array, time: int) -> None:
         """Move the last write to this memory, which was noted just now, to an earlier time."""
-        key = id(owner_of(array))
-        self._of_owner[key] = (self._of_owner[key][0], time)
+        self.of(array).time = time
 
     def _forget(self, key: int, _: Any) -> None:
         self._of_owner.pop(key, None)
 
     def write_time(self, memory: int) -> int:
         """When the memory with this id was last written; -1 if it was not."""
-        return self._of_owner.get(memory, (None, -1))[1]
+        known = self._of_owner.get(memory)
+        return -1 if known is None else known.time
 
     def _changed(self, owner: Array, since: int) -> bool:
         """Whether memory was written after the count stood at `since`, by us or, as its checksum says, by others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..backend import array_module
+from ..backend import array_module, bool_
 from ..graph.errors import public, require_numbers
 from .activation import softplus
 from .elementwise import add as total
@@ -48,8 +48,8 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
 
 @public
 def square(x: Any) -> Tensor:
-    """x²."""
-    return x * x
+    """x². Of booleans an int64."""
+    return x * x if x.dtype != bool_ else x**2
 
 
 @public

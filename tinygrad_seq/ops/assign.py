@@ -70,6 +70,7 @@ def _setitem_vjp(
 
 
 setitem.vjp_joint(_setitem_vjp)
+setitem.internal = frozenset({"index", "steps", "reuse"})
 
 
 def write(y: Array, values: Any, arrays: Sequence[Any], index: Index, steps: Steps) -> None:

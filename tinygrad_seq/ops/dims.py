@@ -53,9 +53,12 @@ def normalize_dims(name: str, dim: int | Dims | None, ndim: int) -> Dims:
         IndexError: if there is no such dimension.
         ValueError: if one is named twice.
     """
-    if dim is None or (ndim == 0 and dim in (0, -1)):  # a number is also the only entry of a dimension, as in PyTorch
+    if dim is None:
         return tuple(range(ndim))
-    dims = tuple([normalize_dim(name, d, ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))])
+    named = dim if isinstance(dim, (tuple, list)) else (dim,)
+    if ndim == 0 and named in ((0,), (-1,), [0], [-1]):  # a number is also the only entry of a dimension, as in PyTorch
+        return ()
+    dims = tuple([normalize_dim(name, d, ndim) for d in named])
     if len(set(dims)) < len(dims):
         raise ValueError(f"{name}: dim={dim} names a dimension twice")
     return dims

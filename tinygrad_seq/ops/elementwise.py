@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from ..backend import Array, DType, array_module, backend_of, complex64, float16, float32, result_type
+from ..backend import Array, DType, array_module, backend_of, bool_, complex64, float16, float32, int64, result_type
 from ..graph import primitive
 from ..graph.errors import public
 
@@ -90,8 +90,11 @@ zero.vjp(lambda g, *_: zero(g))
 
 @primitive
 def pow(a: Array, b: Array) -> Array:
-    """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0."""
-    return a**b
+    """a ** b. Where b is 0 the derivative by a is 0; where a is 0 and b is not below 0 the derivative by b is 0.
+
+    Of booleans an int64.
+    """
+    return (a.astype(int64) if getattr(a, "dtype", None) == bool_ else a) ** b
 
 
 def _pow_vjp_base(g: Any, _y: Any, a: Any, b: Any) -> Any:

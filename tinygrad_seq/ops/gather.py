@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, array_module, backend_of
 from ..graph import primitive
+from ..graph.conversion import require_fit
 from ..graph.errors import public
 from .dims import normalize_dim
 from .elementwise import add, cast, where
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
-def _in_range(name: str, index: Array, length: int) -> Array:
-    """The index, whose numbers must be from 0 on: NumPy would count negative ones from the end."""
+def _in_range(name: str, index: Array, length: int, least: int = 0) -> Array:
+    """The index, whose numbers must be from `least` on: NumPy would count negative ones from the end."""
     if index.dtype.kind == "b":
         raise TypeError(f"{name}: takes integers, got booleans; index with x[mask]")
 
     def check(index: Array) -> None:
-        if array_module(index).count_nonzero((index < 0) | (index >= length)):  # min and max take three times as long
+        if array_module(index).count_nonzero(
+            (index < least) | (index >= length)
+        ):  # min and max take three times as long
             low, high = int(index.min()), int(index.max())
-            raise IndexError(f"{name}: got index {low if low < 0 else high} for a dimension of length {length}")
+            raise IndexError(f"{name}: got index {low if low < least else high} for a dimension of length {length}")
 
     if index.size and backend_of(index).device_name(index) == "cpu":  # on a GPU this would wait for the device
         backend_of(index).verify(check, index)
@@ -70,7 +73,8 @@ put_along_dim.vjp(lambda g, _y, _g, indices, dim, shape: take_along(g, indices, 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     """Entry by entry along `dim`: y[..., j, ...] = x[..., indices[..., j, ...], ...]. Otherwise they broadcast.
 
-    For dim=None the entries of the flattened tensor that the flattened `indices` name.
+    Negative indices count from the end. For dim=None the entries of the flattened tensor that the flattened `indices`
+    name.
 
     Raises:
         IndexError: if the tensors do not have the same number of dimensions, or an index is out of range.
@@ -83,10 +87,9 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
             f"take_along_dim: indices of shape {indices.shape} must have as many dimensions as the tensor, {x.shape}"
         )
     dim = normalize_dim("take_along_dim", dim, x.ndim)
-    return take_along(x, _in_range("take_along_dim", indices, x.shape[dim]), dim=dim)
+    return take_along(x, _in_range("take_along_dim", indices, x.shape[dim], -x.shape[dim]), dim=dim)
 
 
-@numbers_too
 @public
 def gather(x: Any, dim: int, index: Any) -> Tensor:
     """Entry by entry along `dim`: y[i, j] = x[index[i, j], j] for dim=0. `index` may be smaller than x elsewhere.
@@ -94,8 +97,12 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     Raises:
         IndexError: if the shapes do not fit, or an index is out of range.
     """
+    index = index_array(x, index)
+    if x.ndim == 0 and index.ndim < 2:
+        found = gather(reshape(x, shape=(1,)), dim, index.reshape(-1))
+        return reshape(found, shape=index.shape)
     dim = normalize_dim("gather", dim, x.ndim)
-    index = _in_range("gather", index_array(x, index), x.shape[dim])
+    index = _in_range("gather", index, x.shape[dim])
     if index.ndim != x.ndim or any(
         n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim
     ):
@@ -126,6 +133,7 @@ def embedding(weight: Any, tokens: Any) -> Tensor:
     return getitem(weight, tokens, index=(ARRAY,))
 
 
+@numbers_too
 @public
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with src added entry by entry along `dim`: x[index[i, j], j] += src[i, j] for dim=0; equal indices add up.
@@ -148,11 +156,12 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     return add(x, scatter_values(added, shape=x.shape, indices=(corner,), counts=(0,)))
 
 
+@numbers_too
 @public
-def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
     """x with src put in entry by entry along `dim`: x[index[i, j], j] = src[i, j] for dim=0.
 
-    src may be a number, which PyTorch calls `value`.
+    src may be a number, which PyTorch calls `value`. With reduce="add" or "multiply" it changes what is there.
 
     Raises:
         IndexError: if the shapes do not fit, or an index is out of range.
@@ -163,12 +172,25 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None)
         raise TypeError("scatter: takes src, a tensor or a number, or value, a number: one of the two")
     src = value if src is None else src
     index = _in_range("scatter", index_array(x, index), x.shape[dim])
+    if reduce is not None:
+        return _scattered_into(x, dim, index, src, reduce)
     nothing = array_module(index).zeros(x.shape, "int64")
     count = scatter_add(nothing, dim, index, array_module(index).ones_like(index, dtype="int64"))
     if not hasattr(src, "dtype"):
         return filled(x, count != 0, src, "scatter")
     backend_of(count).verify(_require_once, count)
     return where(count != 0, scatter_add(cast(nothing, dtype=x.dtype), dim, index, cast(src, dtype=x.dtype)), x)
+
+
+def _scattered_into(x: Any, dim: int, index: Array, src: Any, reduce: str) -> Any:
+    """x with src added, or multiplied, entry by entry along `dim`."""
+    if reduce not in ("add", "multiply"):
+        raise ValueError(f"scatter: reduce is 'add' or 'multiply', got {reduce!r}")
+    if reduce == "multiply":
+        return x * scatter(array_module(index).ones(x.shape, x.dtype), dim, index, src)
+    if not hasattr(src, "dtype"):
+        src = array_module(index).full(index.shape, require_fit("scatter", src, x.dtype), x.dtype)
+    return scatter_add(x, dim, index, src)
 
 
 def _require_once(count: Array) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from operator import index as whole
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
-from ..backend import SCALAR, Array, array_module, backend_of, is_array, on_gpu, uint8
+from ..backend import SCALAR, Array, array_module, backend_of, is_array, numpy_module, on_gpu, uint8
 from ..graph import Value, primitive
 from ..graph.conversion import is_scalar, require_fit
 from ..graph.device import beside, device_of
@@ -13,7 +13,7 @@ from ..graph.errors import public, require_numbers
 from ..graph.tracing_hook import tracers
 from .dims import normalize_dim
 from .elementwise import cast, where
-from .shape import unbind
+from .shape import broadcast_to, reshape, unbind
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -215,11 +215,12 @@ def index_array(x: Any, k: Any) -> Any:
 
 @public
 def masked_select(x: Any, mask: Any) -> Tensor:
-    """The elements of x where the mask is true, one after another: (N,)."""
+    """The elements of x where the mask is true, one after another: (N,). The two broadcast with each other."""
     mask = index_array(x, mask)
-    if mask.dtype.kind != "b" or mask.shape != x.shape:
-        raise ValueError(f"masked_select: takes booleans of shape {x.shape}, got {mask.dtype} of shape {mask.shape}")
-    return getitem(x, mask, index=(ARRAY,))
+    if mask.dtype.kind != "b":
+        raise TypeError(f"masked_select: the mask must hold booleans, got {mask.dtype}; compare first, as in x > 0")
+    shape = numpy_module.broadcast_shapes(x.shape, mask.shape)
+    return getitem(broadcast_to(x, shape), broadcast_to(mask, shape), index=(ARRAY,))
 
 
 @overload
@@ -229,8 +230,9 @@ def nonzero(x: Any, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 @public
 def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0: (N, D), or D tensors (N,) to index with. Integers: no gradient."""
-    found = nonzero_indices(x)
-    return unbind(found, 1) if as_tuple else found
+    if as_tuple:
+        return unbind(nonzero_indices(x if x.ndim else reshape(x, shape=(1,))), 1)
+    return nonzero_indices(x)
 
 
 @primitive(name="nonzero")
@@ -241,13 +243,15 @@ def nonzero_indices(x: Array) -> Array:
 
 
 @public
-def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
-    """`length` entries of dimension `dim` from `start` on. A view.
+def narrow(x: Any, dim: int, start: SupportsIndex, length: int) -> Tensor:
+    """`length` entries of dimension `dim` from `start` on, which counts from the end if it is negative. A view.
 
     Raises:
         IndexError: if there are not so many.
     """
     dim = normalize_dim("narrow", dim, x.ndim)
+    start = whole(start)
+    start += x.shape[dim] if start < 0 else 0
     if not 0 <= start <= start + length <= x.shape[dim]:
         raise IndexError(f"narrow: {length} entries from {start} on go beyond dim {dim} of length {x.shape[dim]}")
     return getitem(x, index=(*[slice(None)] * dim, slice(start, start + length)))

@@ -14,7 +14,7 @@ from .elementwise import cast, where
 from .gather import chosen
 from .index import ARRAY, SparseGrad, filled, getitem, scatter_values
 from .reduce import sum
-from .shape import broadcast_to, contiguous, movedim, permute, reshape, separate, transpose
+from .shape import broadcast_to, contiguous, movedim, numbers_too, permute, reshape, separate, transpose
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -26,11 +26,18 @@ def _along(x: Any, n: int) -> Any:
 
 
 @public
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
     """Each entry of `dim` several times in a row: one number for all, or a list with one for each.
 
-    For dim=None the entries of the flattened tensor.
+    For dim=None the entries of the flattened tensor. `output_size` is checked: how many there will be.
     """
+    y = _repeat_interleave(x, repeats, dim)
+    if output_size is not None and output_size != y.shape[dim or 0]:
+        raise ValueError(f"repeat_interleave: output_size={output_size}, but there are {y.shape[dim or 0]} entries")
+    return y
+
+
+def _repeat_interleave(x: Any, repeats: Any, dim: int | None) -> Any:
     if dim is None:
         x, dim = reshape(x, shape=(-1,)), 0
     dim = normalize_dim("repeat_interleave", dim, x.ndim)
@@ -69,6 +76,8 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
 
     A view: windows that overlap share what they show, and their gradients add up.
     """
+    if x.ndim == 0:
+        return getitem(unfold(reshape(x, shape=(1,)), dimension, size, step), index=(0,))
     dim = normalize_dim("unfold", dimension, x.ndim)
     (size,), (step,) = lengths("unfold", (size,)), lengths("unfold", (step,), least=1)
     n = x.shape[dim]
@@ -148,6 +157,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple([transpose(x, 0, 1) for x in grids] if indexing == "xy" and len(shape) > 1 else grids)
 
 
+@numbers_too
 @public
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with the entries of `source` added to those of dimension `dim` that `index` names; equal indices add up."""
@@ -161,6 +171,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     return x + scatter_values(source, index, shape=x.shape, indices=(place,), counts=(1,))
 
 
+@numbers_too
 @public
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with `value` in the entries of dimension `dim` that `index` names."""

@@ -117,22 +117,24 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 @public
 def addmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta · bias + alpha · a @ b. bias (M,), a (N, K), b (K, M) -> (N, M). With beta=0 the bias is not looked at."""
-    return _scaled_sum(bias, matmul(a, b), beta, alpha)
+    return _scaled_sum("addmm", bias, matmul(a, b), beta, alpha)
 
 
 @public
 def baddbmm(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """The same of batches of matrices. bias (B, N, M), a (B, N, K), b (B, K, M) -> (B, N, M)."""
-    return _scaled_sum(bias, bmm(a, b), beta, alpha)
+    return _scaled_sum("baddbmm", bias, bmm(a, b), beta, alpha)
 
 
 @public
 def addmv(bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """The same of a matrix and a vector. bias (N,), a (N, K), b (K,) -> (N,)."""
-    return _scaled_sum(bias, mv(a, b), beta, alpha)
+    return _scaled_sum("addmv", bias, mv(a, b), beta, alpha)
 
 
-def _scaled_sum(bias: Any, product: Any, beta: float, alpha: float) -> Any:
+def _scaled_sum(name: str, bias: Any, product: Any, beta: float, alpha: float) -> Any:
+    if product.dtype.kind in "biu" and (beta % 1 or alpha % 1):
+        raise TypeError(f"{name}: beta={beta} and alpha={alpha} are no factors of integers; convert them with .float()")
     product = product if alpha == 1 else product * alpha
     return product if beta == 0 else (bias if beta == 1 else bias * beta) + product
 

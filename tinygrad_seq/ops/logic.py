@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, float64
 from ..graph import primitive
 from ..graph.device import beside
 from ..graph.errors import public, require_numbers
+from .elementwise import cast
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -102,6 +103,7 @@ def isfinite(x: Array) -> Array:
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Whether |a - b| <= atol + rtol · |b|, element by element."""
     equal = eq(a, b)
+    a, b = (cast(x, dtype=float64) if getattr(x, "dtype", float64).kind in "biu" else x for x in (a, b))
     near = logical_and(isfinite(b), abs(a - b) <= atol + rtol * abs(b))
     return (
         logical_or(logical_or(equal, near), logical_and(isnan(a), isnan(b))) if equal_nan else logical_or(equal, near)

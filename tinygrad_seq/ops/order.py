@@ -6,7 +6,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from ..backend import Array, array_module, int64
+from ..backend import Array, array_module, float64, int64
 from ..graph import Value, primitive
 from ..graph.errors import public
 from .dims import lengths, normalize_dim
@@ -148,28 +148,35 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 @overload
 def unique(
-    x: Any, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False
+    x: Any,
+    sorted: bool = True,
+    return_inverse: Literal[False] = False,
+    return_counts: Literal[False] = False,
+    dim: int | None = None,
 ) -> Tensor: ...
 @overload
 def unique(
-    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> tuple[Tensor, ...]: ...
 @public
-def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The different elements, from the smallest on: (N,). No gradient.
+def unique(
+    x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The different elements, from the smallest on: (N,). With `dim` the different entries of it. No gradient.
 
     Args:
-        sorted: they are in any case.
-        return_inverse: also where in the result each element of x stands, in the shape of x.
+        sorted: they are in any case; entries of a dimension by their first elements that differ.
+        return_inverse: also where in the result each element of x stands, in the shape of x, or each entry of `dim`.
         return_counts: also how often each of them occurs.
     """
     array = getattr(x, "array", x)
     if not hasattr(array, "dtype"):
         raise TypeError(f"unique: takes a tensor or an array, got a {type(x).__name__}")
-    values = array_module(array).unique(array, return_inverse=return_inverse, return_counts=return_counts)
+    dim = None if dim is None else normalize_dim("unique", dim, array.ndim)
+    values = array_module(array).unique(array, return_inverse=return_inverse, return_counts=return_counts, axis=dim)
     found = list(values) if isinstance(values, tuple) else [values]
     if return_inverse:
-        found[1] = found[1].reshape(array.shape)
+        found[1] = found[1].reshape(array.shape if dim is None else -1)
     results = [x.wrap(part) if isinstance(x, Value) else part for part in found]
     return tuple(results) if len(results) > 1 else results[0]
 
@@ -177,6 +184,8 @@ def unique(x: Any, sorted: bool = True, return_inverse: bool = False, return_cou
 @public
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each integer from 0 on occurs in a vector, or the sums of their weights: (max(x) + 1,) at least.
+
+    Sums of weights that are integers are float64.
 
     Raises:
         TypeError: if x does not hold integers.
@@ -193,4 +202,5 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     (least,) = lengths("bincount", (minlength,))
     n = builtins.max(int(array.max()) + 1 if array.size else 0, least)
     ones = cast(x == x, dtype=int64) if weights is None else weights
+    ones = cast(ones, dtype=float64) if weights is not None and weights.dtype.kind in "biu" else ones
     return scatter_values(ones, array, shape=(n,), indices=((ARRAY,),), counts=(1,))

@@ -129,19 +129,29 @@ def var(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: int = 1,
+    correction: float | None = None,
 ) -> Tensor:
     """The variance over `dim`, divided by the number of elements less `correction`: 1, or 0 if `unbiased` is False.
 
     A boolean in the place of `dim` is `unbiased`.
     """
     x = floating("var", x, None)
+    dim, correction = _corrected("var", dim, unbiased, correction)
+    return _var(x, reduced_dims("var", dim, x.ndim), keepdim, correction)
+
+
+def _corrected(name: str, dim: Any, unbiased: bool | None, correction: float | None) -> tuple[Any, float]:
+    """`dim` and `correction`, of which `unbiased` is another name for 0 and 1, also in the place of `dim`."""
     dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-    return _var(x, reduced_dims("var", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
+    if unbiased is not None and correction is not None:
+        raise TypeError(
+            f"{name}: got both unbiased={unbiased} and correction={correction}, of which one says the other"
+        )
+    return dim, correction if correction is not None else 1 if unbiased is None else int(unbiased)
 
 
 @in_float32
-def _var(x: Any, dims: Dims, keepdim: bool, correction: int) -> Any:
+def _var(x: Any, dims: Dims, keepdim: bool, correction: float) -> Any:
     centered = x - _mean_of_equals(x, dims)
     count = 1
     for d in dims:
@@ -166,16 +176,16 @@ def std(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: int = 1,
+    correction: float | None = None,
 ) -> Tensor:
     """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
     x = floating("std", x, None)
-    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-    return _std(x, reduced_dims("std", dim, x.ndim), keepdim, correction if unbiased is None else int(unbiased))
+    dim, correction = _corrected("std", dim, unbiased, correction)
+    return _std(x, reduced_dims("std", dim, x.ndim), keepdim, correction)
 
 
 @in_float32
-def _std(x: Any, dims: Dims, keepdim: bool, correction: int) -> Any:
+def _std(x: Any, dims: Dims, keepdim: bool, correction: float) -> Any:
     return _sqrt_or_zero(_var(x, dims, keepdim, correction))
 
 
@@ -188,14 +198,18 @@ def _sqrt_or_zero(x: Any) -> Any:
 
 
 @public
-def norm(x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False) -> Tensor:
+def norm(
+    x: Any, p: float | str = 2.0, dim: int | Dims | None = None, keepdim: bool = False, dtype: DType = None
+) -> Tensor:
     """(Σ |x|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |x|, for p=0 how many are not 0.
 
-    p="fro" is 2. Where a norm with p > 0 is 0, so is its gradient.
+    p="fro" is 2. Where a norm with p > 0 is 0, so is its gradient; with p < 0, where one x is 0. `dtype`:
+    convert x first.
     """
     p = 2 if p == "fro" else p
-    if not isinstance(p, (int, float)):
+    if not isinstance(p, (int, float)) or p != p:
         raise TypeError(f"norm: p must be a number or 'fro', got {p!r}")
+    x = x if dtype is None else cast(x, dtype=as_dtype(dtype))
     return _norm(x, p, reduced_dims("norm", dim, x.ndim), keepdim)
 
 
@@ -211,10 +225,11 @@ def _norm(x: Any, p: float, dims: Dims, keepdim: bool) -> Any:
         return amin(abs(x), dims, keepdim)
     if p == 0:
         return reduce_sum(cast(x != 0, dtype=x.dtype), dims=dims, keepdim=keepdim)
-    if not p > 0:
-        raise ValueError(f"norm: p must be positive, 0 or -inf, got {p}")
     magnitude = abs(x)
     flat = magnitude <= 0
+    if p < 0:
+        total = reduce_sum(where(flat, 1.0, magnitude) ** p, dims=dims, keepdim=keepdim)
+        return where(reduce_any(flat, dims=dims, keepdim=keepdim), 0.0, total ** (1.0 / p))
     total = reduce_sum(where(flat, 0.0, where(flat, 1.0, magnitude) ** p), dims=dims, keepdim=keepdim)
     flat = total <= 0
     return where(flat, zero(total), where(flat, 1.0, total) ** (1.0 / p))

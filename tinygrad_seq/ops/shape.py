@@ -235,6 +235,7 @@ def numbers_too(function: Callable[..., Any]) -> Callable[..., Any]:
         if getattr(x, "ndim", 1):
             return function(x, *args, **kwargs)
         args = tuple([reshape(a, shape=(1,)) if getattr(a, "ndim", 1) == 0 else a for a in args])
+        kwargs = {key: reshape(a, shape=(1,)) if getattr(a, "ndim", 1) == 0 else a for key, a in kwargs.items()}
         y = function(reshape(x, shape=(1,)), *args, **kwargs)
         return type(y)(*[reshape(part, shape=()) for part in y]) if isinstance(y, tuple) else reshape(y, shape=())
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from base64 import b64decode, b64encode
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from ..backend import Array, backend_of, is_array, npz, numpy_module
@@ -15,6 +17,8 @@ from ..tensor import Tensor
 from .refused import Refused
 
 _TREE = "__tree__"  # the entry that holds everything but the numbers, as JSON
+_DEEPEST = 100  # containers in each other: Python's JSON takes a few times as many
+_FACTORIES: dict[str, Any] = {kind.__name__: kind for kind in (int, float, complex, str, list, dict, set, tuple, bool)}
 
 
 class SavedState(dict[Any, Any]):
@@ -98,27 +102,52 @@ class _Encoder:
             return {"scalar": self._entry(backend_of(obj).asarray(obj), name)}
         if is_array(obj) and obj.dtype.kind != "O" and not hasattr(obj, "mask"):
             return {"array": self._entry(backend_of(obj).to_host(obj), name)}
-        if id(obj) in self.inside:
+        if id(obj) in self.inside or len(self.inside) >= _DEEPEST:
             return self._text(obj, name)
         self.inside.append(id(obj))
         try:
             return self._container(obj, name)
+        except Exception:  # of the user's classes: what surrounds it is to be stored all the same
+            return self._text(obj, name)
         finally:
             self.inside.pop()
 
     def _container(self, obj: Any, name: str) -> Any:
         if isinstance(obj, dict):
-            return {"dict": self._pairs(obj, name)}
+            return self._dictionary(obj, name)
+        if isinstance(obj, deque):
+            return {"deque": [obj.maxlen, self._items(obj, name)]}
+        if isinstance(obj, range):
+            return {"range": [obj.start, obj.stop, obj.step]}
+        if isinstance(obj, tuple) and hasattr(obj, "_fields"):
+            return {"named": [type(obj).__name__, list(obj._fields), self._items(obj, name)]}
         for kind, known in _SEQUENCES.items():
             if isinstance(obj, known):
-                return {kind: [self.encode(v, f"{name}.{i}" if name else str(i)) for i, v in enumerate(obj)]}
-        if not isinstance(obj, type) and callable(getattr(obj, "state_dict", None)):
+                if type(obj) is not known and type(obj).__module__.partition(".")[0] not in ("nn", "tinygrad_seq"):
+                    self._lose(obj, name)
+                return {kind: self._items(obj, name)}
+        if is_array(obj) and obj.dtype.kind == "O" and not hasattr(obj, "mask"):
+            return {"objects": [list(obj.shape), self._items(obj.reshape(-1), name)]}
+        if not isinstance(obj, type) and callable(getattr(obj.__class__, "state_dict", None)):
             return {"state": [type(obj).__name__, self.encode(obj.state_dict(), name)]}
-        attributes = getattr(obj, "__dict__", None)
-        if isinstance(obj, type) or callable(obj) or not isinstance(attributes, dict):
+        attributes = None if isinstance(obj, type | ModuleType) or callable(obj) else _attributes(obj)
+        if attributes is None:
             return self._text(obj, name)
         self._lose(obj, name)
         return {"object": [type(obj).__name__, {"dict": self._pairs(attributes, name)}]}
+
+    def _dictionary(self, obj: dict[Any, Any], name: str) -> Any:
+        pairs = self._pairs(obj, name)
+        if type(obj) in (OrderedDict, Counter):
+            return {type(obj).__name__: pairs}
+        if type(obj) is defaultdict and (obj.default_factory is None or obj.default_factory in _FACTORIES.values()):
+            return {"defaultdict": [getattr(obj.default_factory, "__name__", None), pairs]}
+        if type(obj) is not dict and not isinstance(obj, SavedState | OrderedDict):
+            self._lose(obj, name)
+        return {"dict": pairs}
+
+    def _items(self, obj: Any, name: str) -> list[Any]:
+        return [self.encode(v, f"{name}.{i}" if name else str(i)) for i, v in enumerate(obj)]
 
     def _pairs(self, obj: dict[Any, Any], name: str) -> list[Any]:
         return [
@@ -128,10 +157,15 @@ class _Encoder:
 
     def _text(self, obj: Any, name: str) -> Any:
         self._lose(obj, name)
-        return {"object": [type(obj).__name__, {"dict": [["text", repr(obj)]]}]}
+        try:
+            text = repr(obj)
+        except Exception:  # of a class of the user's, or too deep
+            text = f"<{type(obj).__name__}>"
+        return {"object": [type(obj).__name__, {"dict": [["text", text]]}]}
 
     def _lose(self, obj: Any, name: str) -> None:
-        self.lost.append(f"the {type(obj).__name__} at {name or 'the top'}")
+        where = name or "the top"
+        self.lost.append(f"the {type(obj).__name__} at {where if len(where) < 60 else where[:60] + '...'}")
 
     def _entry(self, array: Array, name: str) -> str:
         """Keep an array under a name that an archive can have, and none has yet: {"a": {"b": x}, "a.b": y} has two."""
@@ -140,6 +174,20 @@ class _Encoder:
             name += "_"
         self.arrays[name] = array
         return name
+
+
+def _attributes(obj: Any) -> dict[str, Any] | None:
+    """What an object has in its slots and its `__dict__`; None if it is of a class without either."""
+    names = [name for kind in type(obj).__mro__ for name in _slots(kind)]
+    held = getattr(obj, "__dict__", None)
+    if not names and not isinstance(held, dict):
+        return None
+    return {name: getattr(obj, name) for name in names if hasattr(obj, name)} | (held or {})
+
+
+def _slots(kind: type[Any]) -> list[str]:
+    slots = kind.__dict__.get("__slots__", ())
+    return [name for name in ([slots] if isinstance(slots, str) else slots) if not name.startswith("__")]
 
 
 def decode(arrays: dict[str, Array], located: list[tuple[Tensor, str]]) -> Any:
@@ -158,6 +206,15 @@ def decode(arrays: dict[str, Array], located: list[tuple[Tensor, str]]) -> Any:
         ((kind, content),) = tree.items()
         return builders[kind](content)
 
+    def items(pairs: Any) -> list[tuple[Any, Any]]:
+        return [(build(key), build(value)) for key, value in pairs]
+
+    def objects(content: Any) -> Array:
+        found = numpy_module.empty(len(content[1]), object)
+        for i, item in enumerate(content[1]):
+            found[i] = build(item)
+        return found.reshape(content[0])
+
     def state(content: Any) -> SavedState:
         saved = SavedState(build(content[1]))
         vars(saved)["kind"] = content[0]
@@ -172,7 +229,14 @@ def decode(arrays: dict[str, Array], located: list[tuple[Tensor, str]]) -> Any:
         "bytes": b64decode,
         "device": Device,
         "dtype": as_dtype,
-        "dict": lambda pairs: {build(key): build(value) for key, value in pairs},
+        "dict": lambda pairs: dict(items(pairs)),
+        "OrderedDict": lambda pairs: OrderedDict(items(pairs)),
+        "Counter": lambda pairs: Counter(dict(items(pairs))),
+        "defaultdict": lambda content: defaultdict(_FACTORIES.get(content[0]), items(content[1])),
+        "deque": lambda content: deque(map(build, content[1]), content[0]),
+        "range": lambda content: range(*content),
+        "named": lambda content: namedtuple(content[0], content[1])(*map(build, content[2])),
+        "objects": objects,
         "state": state,
         "object": lambda content: Saved(content[0], build(content[1])),
         **{kind: _sequence(kind, build) for kind in _SEQUENCES},

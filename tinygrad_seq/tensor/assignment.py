@@ -98,7 +98,8 @@ class Assignment(Value):
                 "convert the tensor first: .float()"
             )
         self._require_here(new, name)
-        new = new.to(self.array.dtype)
+        if new.array.dtype != self.array.dtype:
+            new = new.to(self.array.dtype)
         if is_grad_enabled() and (self.node is not None or new.node is not None):
             path = self._recorded_path(name, *operands)
             if path.views:

@@ -74,7 +74,7 @@ def let_go(held: list[Any]) -> Array:
 
 def _added(gradient: Tensor, new: Tensor, create_graph: bool) -> Tensor:
     """A gradient with another one added, in its memory: who gave or holds it sees the sum there, as in PyTorch."""
-    if tracers or create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
+    if create_graph or gradient.node is not None or new.node is not None or not gradient.is_writable():
         return gradient + new
     return gradient.add_(new)
 
@@ -162,7 +162,7 @@ class AutogradMethods(Value):
                     "convert it first: .float()"
                 )
             keeper = self._keeper()
-            self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array)
+            self.node = keeper if isinstance(keeper, Leaf) else Leaf(self.array, self.is_parameter)
             self.node.frozen = None
             if keeper is not None and keeper is not self.node:
                 self.node.grad = keeper.grad

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array, DType, backend_of, float64, int64, is_array
@@ -12,7 +13,8 @@ from ..graph.device import device_of, resolve
 from ..graph.errors import public
 from ..graph.saved_tensors import version_counter
 from ..ops.dims import lengths
-from .legacy_types import OF_DTYPE, Size
+from ..ops.elementwise import where
+from .legacy_types import OF_DTYPE, Format, Size
 from .tensor import Tensor, tensor
 
 
@@ -42,7 +44,12 @@ def empty(*size: Any, dtype: DType = float, device: str | Device | None = None, 
 
 @public
 def empty_like(
-    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """For numbers to come: zeros of the shape and, unless given, the dtype and device of x."""
     return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
@@ -68,7 +75,12 @@ def full(
 
 @public
 def zeros_like(
-    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Zeros of the shape and, unless given, the dtype and device of x."""
     return zeros(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
@@ -76,7 +88,12 @@ def zeros_like(
 
 @public
 def ones_like(
-    x: Tensor, *, dtype: DType = None, device: str | Device | None = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """Ones of the shape and, unless given, the dtype and device of x."""
     return ones(x.shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
@@ -90,6 +107,7 @@ def full_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
 ) -> Tensor:
     """One value in the shape and, unless given, the dtype and device of x."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
@@ -161,23 +179,31 @@ def eye(
 
 @public
 def linspace(
-    start: float,
-    end: float,
+    start: Any,
+    end: Any,
     steps: int,
     *,
     dtype: DType = float,
     device: str | Device | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` evenly spaced numbers from `start` to `end`, both included."""
-    (steps,) = lengths("linspace", (steps,))
-    fractions = arange(steps, dtype="float64", device=device) / max(steps - 1, 1)
-    return (start * (1.0 - fractions) + end * fractions).to(as_dtype(dtype)).requires_grad_(requires_grad)
+    """`steps` evenly spaced numbers from `start` to `end`, both included. Of integers those next to them towards 0.
+
+    `start` and `end` are numbers, or tensors of one, which get no gradient.
+    """
+    (steps,), kind = lengths("linspace", (steps,)), as_dtype(dtype)
+    start, end = [v.item() if hasattr(v, "dtype") else v for v in (start, end)]
+    if kind.kind in "iu":
+        start, end = int(start), int(end)
+    step, place = (end - start) / max(steps - 1, 1), arange(steps, dtype="float64", device=device)
+    first_half = place < max(steps // 2, 1)  # each half from its own end, both of which are met to the last digit
+    numbers = where(first_half, place * step + start, (place - (steps - 1)) * step + end)
+    return numbers.to(kind).requires_grad_(requires_grad)
 
 
 @public
 def arange(
-    start: float,
+    start: float | None = None,
     end: float | None = None,
     step: float = 1,
     *,
@@ -186,7 +212,7 @@ def arange(
     requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... short of `end`; `arange(n)` counts from 0 to n - 1. Integers if all arguments are."""
-    start, end = (0, start) if end is None else (start, end)
+    start, end = (0, start) if end is None else (0 if start is None else start, end)
     if end is None:
         raise TypeError("arange: takes numbers, got None")
     numbers: list[Any] = [start, end, step]
@@ -195,6 +221,12 @@ def arange(
         raise ValueError("arange: step must not be 0")
     integral = all(isinstance(v, int) for v in (start, end, step))
     kind = as_dtype((int if integral else float) if dtype is None else dtype)
+    if kind.kind in "iu" and not integral:  # from a whole number on by whole steps; as many as PyTorch takes
+        count = math.ceil((end - start) / step)
+        start, end, step, integral = int(start), int(end), int(step), True
+        if step == 0:
+            raise ValueError(f"arange: takes whole steps for {kind}, got step={numbers[2]}")
+        end = end if kind == int64 else start + count * step
     target = resolve(device)
     exact = int64 if integral else float64  # in float32 the rounding of the step would add up
     made: Tensor = Tensor.wrap(target.backend.arange(start, end, step, dtype=exact, index=target.index).astype(kind))
@@ -241,7 +273,7 @@ def is_tensor(obj: Any) -> bool:
 
 
 @public
-def clone(x: Any) -> Tensor:
+def clone(x: Any, *, memory_format: Format = None) -> Tensor:
     """A copy; gradients pass through it."""
     return as_tensor(x).clone()
 

@@ -62,19 +62,30 @@ class InPlaceMethods(Assignment):
         """Put 0 everywhere."""
         return self.fill_(0)
 
-    def uniform_(self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    def uniform_(
+        self, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None, batch_dim: int | None = None
+    ) -> Tensor:
         """Take over numbers that are uniform in [a, b)."""
         kind = rng.floating("uniform_", self.array.dtype)
-        drawn = rng.uniform(self.array.shape, kind, device_of(self.array), generator)
+        drawn = rng.uniform(self.array.shape, kind, device_of(self.array), generator, batch_dim, "uniform_")
         return self.copy_(drawn * (b - a) + a)
 
-    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    def normal_(
+        self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None, batch_dim: int | None = None
+    ) -> Tensor:
         """Take over normal numbers with this mean and standard deviation."""
         kind = rng.floating("normal_", self.array.dtype)
-        drawn = rng.normal(self.array.shape, kind, device_of(self.array), generator)
+        drawn = rng.normal(self.array.shape, kind, device_of(self.array), generator, batch_dim, "normal_")
         return self.copy_(drawn * std + mean)
 
-    def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    def random_(
+        self,
+        low: int = 0,
+        high: int | None = None,
+        *,
+        generator: Generator | None = None,
+        batch_dim: int | None = None,
+    ) -> Tensor:
         """Take over whole numbers that are uniform in [low, high), or with one argument in [0, low).
 
         Without one, in a dtype's range from 0 on, of floats as far as they are exact.
@@ -87,14 +98,14 @@ class InPlaceMethods(Assignment):
             )
             high = min(exact, 2**53)  # what a draw has bits for
         bounds = (0, low) if high is None else (low, high)
-        return self.copy_(
-            random.randint(*bounds, self.array.shape, generator=generator, device=device_of(self.array)).to(kind)
-        )
+        where = device_of(self.array)
+        drawn = random.randint(*bounds, self.array.shape, generator=generator, device=where, batch_dim=batch_dim)
+        return self.copy_(drawn.to(kind))
 
-    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None, batch_dim: int | None = None) -> Tensor:
         """Take over 1 with probability p and else 0; a tensor of probabilities is broadcast to this shape."""
         p = self.result_class.wrap(to_array(p, float64, device_of(self.array))).broadcast_to(self.array.shape)
-        return self.copy_(random.bernoulli(p, generator=generator).to(self.array.dtype))
+        return self.copy_(random.bernoulli(p, generator=generator, batch_dim=batch_dim).to(self.array.dtype))
 
     def unsqueeze_(self, dim: int) -> Tensor:
         """As `unsqueeze`, in place."""
@@ -114,9 +125,11 @@ class InPlaceMethods(Assignment):
         """As `masked_fill`, in place."""
         return self._assign(_index.masked_fill(self, mask, value), "masked_fill_", value)
 
-    def scatter_(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+    def scatter_(
+        self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None, reduce: str | None = None
+    ) -> Tensor:
         """As `scatter`, in place."""
-        return self._assign(_gather.scatter(self, dim, index, src, value=value), "scatter_", src)
+        return self._assign(_gather.scatter(self, dim, index, src, value=value, reduce=reduce), "scatter_", src)
 
     def scatter_add_(self, dim: int, index: Operand, src: Operand) -> Tensor:
         """As `scatter_add`, in place."""

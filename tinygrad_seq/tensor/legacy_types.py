@@ -1,8 +1,9 @@
-"""PyTorch's words for shapes and for tensors of one dtype: `Size`, "torch.LongTensor"."""
+"""PyTorch's words for shapes, for tensors of one dtype and for layouts: `Size`, "torch.LongTensor", `memory_format`."""
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum, auto
+from typing import Any, TypeAlias
 
 from ..backend import DType, bool_, float16, float32, float64, int8, int16, int32, int64, numpy_module, uint8
 
@@ -10,6 +11,18 @@ OF_DTYPE = {
     "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "LongTensor": int64, "IntTensor": int32,
     "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8, "BoolTensor": bool_,
 }  # fmt: skip
+
+
+class memory_format(Enum):
+    """How PyTorch lays memory out. What takes one here takes any: the numbers are the same, and rows come in a row."""
+
+    contiguous_format = auto()
+    preserve_format = auto()
+    channels_last = auto()
+    channels_last_3d = auto()
+
+
+Format: TypeAlias = memory_format | None
 
 
 class Size(tuple[int, ...]):

@@ -5,7 +5,7 @@ Spelled out one by one, so that editors, type checkers and readers see them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 from ..backend import DType
 from ..graph.conversion import as_dtype, to_array
@@ -168,9 +168,9 @@ class Methods(Reductions):
         return _shape.tile(self, lengths("tile", dims))
 
     @public
-    def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+    def repeat_interleave(self, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
         """Each entry of `dim` several times in a row: one number for all, or a list with one for each."""
-        return layout.repeat_interleave(self, repeats, dim)
+        return layout.repeat_interleave(self, repeats, dim, output_size=output_size)
 
     @public
     def roll(self, shifts: int | tuple[int, ...], dim: Dim = None) -> Tensor:
@@ -193,9 +193,11 @@ class Methods(Reductions):
         """self with src added entry by entry along `dim`: self[index[i, j], j] += src[i, j] for dim=0."""
         return _gather.scatter_add(self, dim, index, src)
 
-    def scatter(self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None) -> Tensor:
+    def scatter(
+        self, dim: int, index: Operand, src: Operand = None, *, value: Number | None = None, reduce: str | None = None
+    ) -> Tensor:
         """This tensor with `src`, a tensor or a number, put in at `index` along `dim`. `value` is a number, too."""
-        return _gather.scatter(self, dim, index, src, value=value)
+        return _gather.scatter(self, dim, index, src, value=value, reduce=reduce)
 
     def index_add(self, dim: int, index: Operand, source: Operand, *, alpha: Number = 1) -> Tensor:
         """self with the entries of `source` added to those of dimension `dim` that `index` names."""
@@ -219,8 +221,8 @@ class Methods(Reductions):
 
     argwhere = nonzero
 
-    def narrow(self, dim: int, start: int, length: int) -> Tensor:
-        """`length` entries of dimension `dim` from `start` on. A view."""
+    def narrow(self, dim: int, start: SupportsIndex, length: int) -> Tensor:
+        """`length` entries of dimension `dim` from `start` on, which counts from the end if negative. A view."""
         return _index.narrow(self, dim, start, length)
 
     def select(self, dim: int, index: int) -> Tensor:
@@ -282,13 +284,20 @@ class Methods(Reductions):
 
     # --- random numbers ---
 
-    def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    def multinomial(
+        self,
+        num_samples: int,
+        replacement: bool = False,
+        *,
+        generator: Generator | None = None,
+        batch_dim: int | None = None,
+    ) -> Tensor:
         """Numbers of classes, drawn with these probabilities; see `tg.multinomial`."""
-        return random.multinomial(self, num_samples, replacement, generator=generator)
+        return random.multinomial(self, num_samples, replacement, generator=generator, batch_dim=batch_dim)
 
-    def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
+    def bernoulli(self, *, generator: Generator | None = None, batch_dim: int | None = None) -> Tensor:
         """1 with these probabilities and else 0; see `tg.bernoulli`."""
-        return random.bernoulli(self, generator=generator)  # type: ignore[arg-type]
+        return random.bernoulli(self, generator=generator, batch_dim=batch_dim)  # type: ignore[arg-type]
 
     # --- new tensors of the same kind ---
 

@@ -17,6 +17,7 @@ from ..graph.tracing_hook import require
 from ..ops.dims import lengths
 from . import rng
 from .autograd_methods import wrapped
+from .legacy_types import Format
 from .rng import Generator, Size, default_generator, uniform
 
 if TYPE_CHECKING:
@@ -41,13 +42,11 @@ def rand(
     """Uniform in [0, 1).
 
     Args:
-        batch_dim: the dimension along which the rows of a batch lie, for a draw of which each process of a group is to
-            have its rows' part: see `distributed.shard`.
+        batch_dim: here and in all that draws, the dimension along which the rows of a batch lie, for a draw of which
+            each process of a group is to have its rows' part: see `distributed.shard`. Without it all draw the same.
     """
-    shape = lengths("rand", size)
-    if batch_dim is not None and not 0 <= batch_dim < len(shape):
-        raise ValueError(f"rand: batch_dim={batch_dim} is no dimension of shape {shape}")
-    drawn: Tensor = wrapped(uniform(shape, rng.floating("rand", dtype), resolve(device), generator, batch_dim))
+    kind, target = rng.floating("rand", dtype), resolve(device)
+    drawn: Tensor = wrapped(uniform(lengths("rand", size), kind, target, generator, batch_dim))
     return drawn.requires_grad_(requires_grad)
 
 
@@ -58,11 +57,11 @@ def randn(
     dtype: DType = float32,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    batch_dim: int | None = None,
 ) -> Tensor:
     """Normal with mean 0 and variance 1."""
-    drawn: Tensor = wrapped(
-        rng.normal(lengths("randn", size), rng.floating("randn", dtype), resolve(device), generator)
-    )
+    kind, target = rng.floating("randn", dtype), resolve(device)
+    drawn: Tensor = wrapped(rng.normal(lengths("randn", size), kind, target, generator, batch_dim))
     return drawn.requires_grad_(requires_grad)
 
 
@@ -74,6 +73,8 @@ def rand_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
+    batch_dim: int | None = None,
 ) -> Tensor:
     """Uniform in [0, 1), of the shape and, unless given, the dtype and device of x."""
     return rand(
@@ -82,6 +83,7 @@ def rand_like(
         dtype=dtype or x.dtype,
         device=device or x.device,
         requires_grad=requires_grad,
+        batch_dim=batch_dim,
     )
 
 
@@ -93,6 +95,8 @@ def randn_like(
     dtype: DType = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    memory_format: Format = None,
+    batch_dim: int | None = None,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, of the shape and, unless given, the dtype and device of x."""
     return randn(
@@ -101,11 +105,21 @@ def randn_like(
         dtype=dtype or x.dtype,
         device=device or x.device,
         requires_grad=requires_grad,
+        batch_dim=batch_dim,
     )
 
 
 @public
-def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Generator | None = None) -> Tensor:
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Size | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = None,
+    device: str | Device | None = None,
+    batch_dim: int | None = None,
+) -> Tensor:
     """Normal with this mean and standard deviation: numbers and a size, or tensors that broadcast with each other.
 
     Differentiable by `mean` and `std`: the draw is mean + std · z.
@@ -114,13 +128,22 @@ def normal(mean: Any, std: Any = 1.0, size: Size | None = None, *, generator: Ge
         raise ValueError(f"normal: std must not be negative, got {std}")
     like = next((v for v in (mean, std) if isinstance(v, Value)), None)
     if like is None:
-        return randn(() if size is None else size, generator=generator) * std + mean
-    if size is not None:
-        raise ValueError("normal: the size is that of the tensors mean and std; give numbers and a size, or tensors")
+        made = randn(
+            () if size is None else size,
+            generator=generator,
+            dtype=dtype or float32,
+            device=device,
+            batch_dim=batch_dim,
+        )
+        return made * std + mean
+    if size is not None or dtype is not None or device is not None:
+        raise ValueError(
+            "normal: size, dtype and device are those of the tensors mean and std; give numbers and a size, or tensors"
+        )
     if isinstance(std, Value):
         require(_require_std, std)
     zeros = (mean + std * 0).detach()
-    return mean + std * randn_like(zeros, generator=generator)
+    return mean + std * randn_like(zeros, generator=generator, batch_dim=batch_dim)
 
 
 def _require_std(std: Array) -> None:
@@ -147,7 +170,7 @@ def _require_weights(p: Array) -> None:
 
 
 @public
-def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Tensor:
+def bernoulli(probability: Tensor, *, generator: Generator | None = None, batch_dim: int | None = None) -> Tensor:
     """1 with the given probability and else 0, element by element, in the dtype of the probabilities.
 
     Raises:
@@ -155,7 +178,8 @@ def bernoulli(probability: Tensor, *, generator: Generator | None = None) -> Ten
     """
     p = _weights(probability)
     require(_require_probabilities, p)
-    return (rand(p.shape, dtype=float64, device=p.device, generator=generator) < p).to(p.dtype)
+    u: Tensor = wrapped(uniform(p.shape, float64, p.device, generator, batch_dim, "bernoulli"))
+    return (u < p).to(p.dtype)
 
 
 @public
@@ -167,6 +191,7 @@ def randint(
     generator: Generator | None = None,
     dtype: DType = int64,
     device: str | Device | None = None,
+    batch_dim: int | None = None,
 ) -> Tensor:
     """Integers in [low, high), or in [0, low) if `high` is not given: `randint(6, (3,))`, `randint(1, 7, (3,))`."""
     if high is None or isinstance(high, (tuple, list)):
@@ -182,7 +207,7 @@ def randint(
     kind = as_dtype(dtype)
     require_fit("randint", low, kind)
     require_fit("randint", high - 1, kind)
-    u = uniform(lengths("randint", (size,)), float64, resolve(device), generator)
+    u = uniform(lengths("randint", (size,)), float64, resolve(device), generator, batch_dim, "randint")
     with at(u):
         drawn = (u * (high - low)).astype(int64) + low  # from 0 on, where leaving out the fraction is rounding down
         return wrapped(array_module(u).asarray(drawn.astype(kind)))  # a 0-d result is a NumPy scalar
@@ -198,7 +223,12 @@ def randperm(n: int, *, generator: Generator | None = None, device: str | Device
 
 @public
 def multinomial(
-    probabilities: Any, num_samples: int = 1, replacement: bool = False, *, generator: Generator | None = None
+    probabilities: Any,
+    num_samples: int = 1,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+    batch_dim: int | None = None,
 ) -> Tensor:
     """Draw class numbers. probabilities (..., V), up to a factor -> (..., num_samples).
 
@@ -226,9 +256,10 @@ def multinomial(
                     )
 
             require(check, p)
-            u = uniform(p.shape, float64, p.device, generator)
+            u = uniform(p.shape, float64, p.device, generator, batch_dim, "multinomial")
             keys = xp.where(p.array > 0, xp.log(1.0 - u) / xp.where(p.array > 0, p.array, 1.0), -xp.inf)
             return wrapped(xp.argsort(-keys, axis=-1)[..., :num_samples])
-        u = uniform((*p.shape[:-1], num_samples), float64, p.device, generator)
+        size = (*p.shape[:-1], num_samples)
+        u = uniform(size, float64, p.device, generator, batch_dim, "multinomial")
         drawn = (u[..., None] * total[..., None] >= cumulative[..., None, :]).sum(axis=-1)
         return wrapped(drawn.astype(int64))

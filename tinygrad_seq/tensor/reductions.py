@@ -34,22 +34,22 @@ class Reductions(Value):
 
     @public
     def var(
-        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Number | None = None
     ) -> Tensor:
         """The variance over `dim`, divided by the number of elements less `correction`."""
         return reduce.var(self, dim, unbiased, keepdim, correction=correction)
 
     @public
     def std(
-        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: int = 1
+        self, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Number | None = None
     ) -> Tensor:
         """The standard deviation: the square root of `var`. Where it is 0, so is its gradient."""
         return reduce.std(self, dim, unbiased, keepdim, correction=correction)
 
     @public
-    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def norm(self, p: Number | str = 2.0, dim: Dim = None, keepdim: bool = False, dtype: DType = None) -> Tensor:
         """(Σ |self|^p)^(1/p) over `dim`; for p=inf (-inf) the largest (smallest) |element|."""
-        return reduce.norm(self, p, dim, keepdim)
+        return reduce.norm(self, p, dim, keepdim, dtype)
 
     @public
     def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor:
@@ -160,15 +160,21 @@ class Reductions(Value):
 
     @overload
     def unique(
-        self, sorted: bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False
+        self,
+        sorted: bool = True,
+        return_inverse: Literal[False] = False,
+        return_counts: Literal[False] = False,
+        dim: int | None = None,
     ) -> Tensor: ...
     @overload
     def unique(
-        self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+        self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
     ) -> tuple[Tensor, ...]: ...
-    def unique(self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
-        """The different elements, from the smallest on: (N,). No gradient."""
-        return order.unique(self, sorted, return_inverse, return_counts)
+    def unique(
+        self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    ) -> Any:
+        """The different elements, from the smallest on: (N,). With `dim` the different entries of it. No gradient."""
+        return order.unique(self, sorted, return_inverse, return_counts, dim)
 
     def bincount(self, weights: Any = None, minlength: int = 0) -> Tensor:
         """How often each integer from 0 on occurs in a vector, or the sums of their weights."""

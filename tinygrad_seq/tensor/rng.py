@@ -106,24 +106,32 @@ def floating(name: str, kind: DType) -> DType:
 
 
 def uniform(
-    size: Size, kind: DType, target: Device, generator: Generator | None, batch_dim: int | None = None
+    size: Size,
+    kind: DType,
+    target: Device,
+    generator: Generator | None,
+    batch_dim: int | None = None,
+    name: str = "rand",
 ) -> Array:
     """Uniform in [0, 1), as an array: 24 random bits for float32, 53 for float64, 11 for float16.
 
     Args:
         batch_dim: along which dimension the rows of a batch lie: of a batch that several processes share, each draws
             what one process would draw for its rows.
+        name: who draws, for messages.
     """
     if not isinstance(generator, (Generator, NoneType)):
         raise TypeError(f"generator: takes a tg.Generator, got {generator!r}; tg.Generator(seed) makes one")
-    count = math.prod(size)
     draw = (generator or default_generator).random_bits
     each = 2 if kind == float64 else 1
-    shard = required("rand") if batch_dim is not None else None
-    if shard is None or batch_dim is None:
-        words = draw(each * count, target)
+    rows = _rows(name, size, batch_dim)
+    if rows is None:
+        words = draw(each * math.prod(size), target)
     else:
-        words = draw(*_of_rows(size, batch_dim, shard, each, target))
+        dim, shard = rows
+        inner = each * math.prod(size[dim + 1 :])
+        period = shard.total * inner
+        words = draw(math.prod(size[:dim]) * period, target, _Span(period, shard.start * inner, shard.stop * inner))
     with at(words):
         if kind == float64:
             return ((words.view("uint64") >> 11) * 2.0**-53).reshape(size)
@@ -131,20 +139,42 @@ def uniform(
         return ((words >> (32 - bits)).astype(kind) * dtype(kind).type(2.0**-bits)).reshape(size)
 
 
-def _of_rows(size: Size, dim: int, shard: BatchShard, each: int, target: Device) -> tuple[int, Device, _Span]:
-    """What to draw for these rows: how many words one process would, and which of them, with `each` for an element."""
+def _rows(name: str, size: Size, dim: int | None) -> tuple[int, BatchShard] | None:
+    """Along which dimension this process has rows of a batch, and which; None where it draws as if it were alone."""
+    if dim is None:
+        return None
+    if not 0 <= dim < len(size):
+        raise ValueError(f"{name}: batch_dim={dim} is no dimension of shape {size}")
+    shard = required(name)
+    if shard is None:
+        return None
     if size[dim] != shard.here:
         raise ValueError(
-            f"rand: shape {size} has {size[dim]} rows along dimension {dim}, and shard() gave this process "
+            f"{name}: shape {size} has {size[dim]} rows along dimension {dim}, and shard() gave this process "
             f"{shard.here} of {shard.total}; call shard() for each batch of another size"
         )
-    inner = each * math.prod(size[dim + 1 :])
-    period = shard.total * inner
-    return math.prod(size[:dim]) * period, target, _Span(period, shard.start * inner, shard.stop * inner)
+    return dim, shard
 
 
-def normal(size: Size, kind: DType, target: Device, generator: Generator | None) -> Array:
-    """Normal, as an array (Box & Muller, "A note on the generation of random normal deviates", 1958)."""
+def normal(
+    size: Size,
+    kind: DType,
+    target: Device,
+    generator: Generator | None,
+    batch_dim: int | None = None,
+    name: str = "randn",
+) -> Array:
+    """Normal, as an array (Box & Muller, "A note on the generation of random normal deviates", 1958).
+
+    Args:
+        batch_dim, name: see `uniform`.
+    """
+    rows = _rows(name, size, batch_dim)
+    if rows is not None:  # a pair of numbers lies half a draw apart, so it takes the whole one
+        dim, shard = rows
+        whole = normal((*size[:dim], shard.total, *size[dim + 1 :]), kind, target, generator)
+        with at(whole):
+            return whole[(*[slice(None)] * dim, slice(shard.start, shard.stop))].copy()
     count = math.prod(size)
     half = (count + 1) // 2
     u = uniform((2, half), kind, target, generator)

@@ -19,7 +19,7 @@ from ..ops.dims import normalize_dim
 from . import numpy_protocols
 from .autograd_methods import AutogradMethods
 from .inplace import InPlaceMethods
-from .legacy_types import Size, dtype_of, old_name, sized
+from .legacy_types import Format, Size, dtype_of, old_name, sized
 from .methods import Methods
 from .operators import Elementwise
 
@@ -230,11 +230,11 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
             raise RuntimeError("copy: this tensor is the result of an operation; copy its detach() or clone() it")
         return _restored, (type(self), self.array, self.requires_grad, self.grad)
 
-    def clone(self) -> Tensor:
+    def clone(self, *, memory_format: Format = None) -> Tensor:
         """A copy; gradients pass through it."""
         return elementwise.cast(self, dtype=self.dtype)
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self, memory_format: Format = None) -> Tensor:
         """This tensor in row-major memory: itself if it is already."""
         return self if self.array.flags.c_contiguous else shape.contiguous(self)
 
@@ -245,14 +245,20 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         device: str | Device | None = None,
         non_blocking: bool_type = False,
         copy: bool_type = False,
+        memory_format: Format = None,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or as another tensor has it. Itself if nothing changes.
 
         Args:
             non_blocking: let a GPU fetch the numbers of a tensor in pinned memory by itself, while Python goes on; see
                 `pin_memory`. Write to that tensor only after `tg.cuda.synchronize()`.
-            copy: give a copy also where nothing changes.
+            copy: give a copy also where nothing changes. As in PyTorch, this and the one above may come behind what
+                `targets` name.
         """
+        if len(targets) > 1:
+            switches = [target for target in targets if isinstance(target, bool_type)]
+            non_blocking, copy = [*switches, *[non_blocking, copy][len(switches) :]]
+            targets = targets[: len(targets) - len(switches)]
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.dtype, target.device
@@ -298,35 +304,35 @@ class Tensor(AutogradMethods, InPlaceMethods, Methods, Elementwise, Value):
         except RuntimeError:  # no GPU
             return False
 
-    def half(self) -> Tensor:
+    def half(self, memory_format: Format = None) -> Tensor:
         """This tensor as float16."""
         return self.to(float16)
 
-    def float(self) -> Tensor:
+    def float(self, memory_format: Format = None) -> Tensor:
         """This tensor as float32."""
         return self.to(float32)
 
-    def double(self) -> Tensor:
+    def double(self, memory_format: Format = None) -> Tensor:
         """This tensor as float64."""
         return self.to(float64)
 
-    def long(self) -> Tensor:
+    def long(self, memory_format: Format = None) -> Tensor:
         """This tensor as int64."""
         return self.to(int64)
 
-    def int(self) -> Tensor:
+    def int(self, memory_format: Format = None) -> Tensor:
         """This tensor as int32."""
         return self.to(int32)
 
-    def short(self) -> Tensor:
+    def short(self, memory_format: Format = None) -> Tensor:
         """This tensor as int16."""
         return self.to(int16)
 
-    def byte(self) -> Tensor:
+    def byte(self, memory_format: Format = None) -> Tensor:
         """This tensor as uint8."""
         return self.to(uint8)
 
-    def bool(self) -> Tensor:
+    def bool(self, memory_format: Format = None) -> Tensor:
         """This tensor as booleans."""
         return self.to(bool_)
 

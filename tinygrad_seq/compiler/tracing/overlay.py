@@ -225,12 +225,13 @@ class Overlay:
         self._fields: list[Beside | _Reads | _Hands] = [self._arrays, self._nodes]
         self._fields += [_Hands(self, owner, name) for owner, name in _workers()]
         self._fields += [Beside(self, owner, name) for owner, name in others]
+        looks = tracer.attribute_reads
         for owner, what in watched:
             if what == "reads":
-                self._fields.append(_Reads(self, owner, tracer.reads, tracer.misses))
+                self._fields.append(_Reads(self, owner, looks.reads, looks.misses))
             else:
                 self._fields.append(_Told(self, owner, what, made[what]))
-        self._fields += [_Reads(self, kind, tracer.looks_up, tracer.looks_up) for kind in tracer.classes]
+        self._fields += [_Reads(self, kind, looks.looks_up, looks.looks_up) for kind in tracer.classes]
 
     def install(self) -> None:
         for field in self._fields:

@@ -15,14 +15,15 @@ from typing import Any
 from weakref import ref
 
 from ...backend import SCALAR, Array, backend_of, is_array
+from ...backend.pytree import leaves
 from ...graph import Leaf, Value
 from ...graph.saved_tensors import is_shared, shares_memory
 from ...graph.tracing_hook import CompileError, require_unpadded, tracers
-from ..guards import Place, reader
 from ..operations import EFFECTS, VIEWS, evaluate
 from ..program import GIVEN, Instr, Number, Program, Source, Var
 from .accessors import argument_grad_array, grad_array
 from .assigned import Assigned
+from .attribute_reads import AttributeReads
 from .loops import record
 from .optimizers import Optimizers
 from .overlay import Overlay
@@ -32,13 +33,7 @@ from .proxy_backend import enroll
 from .released import require_released
 from .symbolic_scalar import SymbolicScalar, pinned
 
-_WHOLE = ("__dict__", "__getstate__", "__reduce__", "__reduce_ex__")  # by which all attributes are read
 _OURS = (__file__.rpartition("tinygrad_seq")[0] + "tinygrad_seq", __file__.rpartition("tinygrad_seq")[0] + "nn")
-
-
-def _top_of(frame: Any) -> str:
-    """The package whose code runs in a frame."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 class Tracer(Placement):
@@ -49,10 +44,9 @@ class Tracer(Placement):
         varying: the identities of places where numbers may be others at the next call.
         varying_arguments: which arguments are such numbers.
         classes: of whose objects it is noted which attributes are looked up.
+        states: attributes that hold a state: the identities of modules, and names.
 
     Attributes:
-        looked_up: the names of these attributes.
-        read_whole: the objects among them all of whose attributes are looked up, by identity.
         program: what was recorded.
         guards: what must be as it was for the program to be right: functions that say whether it is.
         commits: for SymbolicScalars that go somewhere: where to, and which.
@@ -74,11 +68,11 @@ class Tracer(Placement):
         varying: frozenset[Any] = frozenset(),
         varying_arguments: Collection[int] = (),
         classes: Iterable[type[Any]] = (),
+        states: Collection[tuple[int, str]] = (),
     ) -> None:
         super().__init__(name)
+        self.states = frozenset(states)
         self.varying, self._varying_arguments, self.classes = varying, varying_arguments, classes
-        self.looked_up: set[str] = set()
-        self.read_whole: dict[int, Any] = {}
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
         self.commits: list[tuple[Callable[[Any], None], Number]] = []
@@ -96,11 +90,9 @@ class Tracer(Placement):
         self.leaves: dict[int, tuple[Leaf, Any, bool]] = {}
         self.argument_leaves: dict[int, int] = {}  # of the arguments that require a gradient, which is whose
         self.optimizers: Optimizers = Optimizers(self)
+        self.attribute_reads: AttributeReads = AttributeReads(self)
         self.overlay: Overlay = Overlay(self)
         self.generators: dict[int, tuple[Any, tuple[int, int], SymbolicScalar, SymbolicScalar]] = {}
-        self.modules: dict[int, Any] = {}
-        self.read: dict[int, set[str]] = {}  # of modules, by identity: the names of attributes
-        self.attributes: dict[Any, SymbolicScalar] = {}  # of modules: those that are symbolic
         self.assigned: Assigned = Assigned(self)
         self.seen: set[int] = set()  # the tensors that were looked at, by identity
         self.refused: CompileError | None = None
@@ -229,13 +221,18 @@ class Tracer(Placement):
                 return x
             return self._known(x, x, Source(f"argument {i}", lambda args: args[i], per_call=True))
         if id(x) not in self._stand_ins:
-            self._stand_ins[id(x)] = stand_in = type(x).wrap(*self.overlay.plain(x))
-            self.overlay.made.discard(id(stand_in))
-            getattr(stand_in, "__dict__", {}).update(getattr(x, "__dict__", {}))
-            self.capture(stand_in, f"argument {i}", lambda args: args[i].array)
+            self._stand_ins[id(x)] = stand_in = self.stand_in(x, f"argument {i}", lambda args: args[i].array)
             if isinstance(stand_in.node, Leaf):
                 self.argument_leaves.setdefault(id(stand_in.node), i)
         return self._stand_ins[id(x)]
+
+    def stand_in(self, x: Value, name: str, read: Callable[[list[Any]], Any]) -> Value:
+        """A tensor for one from outside that is another one at each call."""
+        made = type(x).wrap(*self.overlay.plain(x))
+        self.overlay.made.discard(id(made))
+        getattr(made, "__dict__", {}).update(getattr(x, "__dict__", {}))
+        self.capture(made, name, read)
+        return made
 
     def _known(self, array: Array, holder: Any, source: Source) -> ProxyArray:
         """The array under observation; from this source, unless it came from another one before."""
@@ -273,7 +270,7 @@ class Tracer(Placement):
         self.seen.add(id(tensor))
         if read is None:
             self.captures[id(tensor)] = (tensor, node is None)
-        per_call = name.startswith(("argument", "a gradient"))
+        per_call = name.startswith(("argument", "a gradient", "an attribute"))
         source = Source(name, read or (lambda _args: tensor.array), per_call)
         traced = self._known(array, tensor, source)
         self.tensors.append((tensor, array, node, traced.variable))
@@ -304,44 +301,6 @@ class Tracer(Placement):
                 "a view, another leaf's), which would not see the sum; call zero_grad() inside, or backward() outside"
             )
         self.guards.append(lambda: not is_shared(leaf.grad))
-
-    def looks_up(self, x: Any, name: str, value: Any = None) -> Any:
-        """An attribute of an object is looked up, by whatever name."""
-        if name == "__dict__":
-            self.read_whole[id(x)] = x
-        self.looked_up.add(name)
-        return value
-
-    def misses(self, module: Any, name: str) -> None:
-        """An attribute of a module is looked up, which has none by this name."""
-        if id(module) not in self.assigned.made:
-            self.modules[id(module)] = module
-            self.read.setdefault(id(module), set()).add(name)
-
-    def reads(self, module: Any, name: str, value: Any) -> Any:
-        """An attribute of a module is looked up: it must be the same at each call, or a symbolic number."""
-        if self.assigned.is_own(module, name, value):
-            return value
-        known = self.read.get(id(module))
-        if known is None:
-            known = self.read[id(module)] = set()
-            self.modules[id(module)] = module
-        known.add(name)
-        if name in _WHOLE and _top_of(sys._getframe(2)) not in ("nn", "tinygrad_seq"):  # not by a method of Module
-            known.update(vars(module))
-            self.read_whole[id(module)] = module
-        if self.varying and type(value) in (int, float):
-            held = vars(module)
-            for place in (Place(held, name, "item"), Place(module, name, "attribute")):
-                if place.identity in self.varying and (place.how == "attribute" or name in held):
-                    return self._symbolic_attribute(place, value)
-        return value
-
-    def _symbolic_attribute(self, place: Place, value: Any) -> SymbolicScalar:
-        scalar = self.attributes.get(place.identity)
-        if scalar is None:
-            scalar = self.attributes[place.identity] = self.number(value, reader(place, type(value)))
-        return scalar
 
     def makes(self, module: Any) -> None:
         """A module has been made, of whose attributes nobody knows."""
@@ -418,10 +377,11 @@ class Tracer(Placement):
         """
         self.assigned.put_back()
         lines = {instr.out: instr.line for instr in self.program.instrs}
-        stand_ins = [ref(x) for x in self._stand_ins.values()]
+        states = self.attribute_reads.states
+        stand_ins = [ref(x) for x in [*self._stand_ins.values(), *leaves([*states.values()])]]
         self.overlay.clear()
         self._sent = None
-        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves):
+        for held in (self.arrays, self.initial, self.tensors, self._stand_ins, self.leaves, states):
             held.clear()
         try:
             self.keeps = require_released(self.name, self.made_here, stand_ins, lines)
