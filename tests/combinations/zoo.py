@@ -116,7 +116,7 @@ LOSSES: dict[str, Callable[[tg.Tensor, Batch], tg.Tensor]] = {
     "binary": _each(lambda y, b: nn.BCELoss(reduction="none")(tg.sigmoid(y), b["shares"])),
     "divergence": _each(lambda y, b: nn.KLDivLoss(reduction="none")(F.log_softmax(y, dim=-1), b["shares"])),
     "cosine": _each(lambda y, b: 1 - nn.CosineSimilarity(-1)(y, b["shares"])),
-    "distance": _each(lambda y, b: nn.PairwiseDistance()(y, b["shares"]) + F.pairwise_distance(y, b["shares"], 3.0)),
+    "distance": _each(lambda y, b: nn.PairwiseDistance()(y, b["shares"]) + F.pairwise_distance(y, b["shares"], 4.0)),
     "CTC": _ctc,
 }
 
