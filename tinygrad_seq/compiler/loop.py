@@ -42,6 +42,11 @@ class Loop:
     """
 
     body: Program
+    carried: list[Var]
+    after: list[Var]
+    sliced: list[Var]
+    shared: list[Var]
+    made: list[Var]
     reverse: bool
 
     def __init__(

@@ -49,7 +49,7 @@ class NativeExecutor(NumpyExecutor):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self.tables = Tables()  # the native functions' arguments
+        self.tables: Tables = Tables()  # the native functions' arguments
         self._spares: list[Array] = []
         self._bodies: list[NativeExecutor] = []  # of loops: what their calls read
         self._pool, self._products = ThreadPool(), Products()

@@ -60,6 +60,7 @@ class Tracer(Placement):
     """
 
     varying: frozenset[Any]
+    classes: Iterable[type[Any]]
     scan = record
 
     def __init__(
@@ -71,7 +72,7 @@ class Tracer(Placement):
         states: Collection[tuple[int, str]] = (),
     ) -> None:
         super().__init__(name)
-        self.states = frozenset(states)
+        self.states: frozenset[tuple[int, str]] = frozenset(states)
         self.varying, self._varying_arguments, self.classes = varying, varying_arguments, classes
         self.program: Program = Program()
         self.guards: list[Callable[[], bool]] = []
